@@ -1,0 +1,105 @@
+"""What can go wrong, as one value that travels (`Problem`) and one exception tree that carries it.
+
+PartsongError                 something went wrong; `.problem` says what, where, whose fault, what to do
+├── InvalidInput              the caller's: a bad request, graph, argument or id; nothing was changed
+├── NotFound                  the caller named something that is not there
+├── Conflict                  two writers disagreed; the first one stands
+├── Unavailable               the platform's: no answer in time, not connected, not installed
+└── RunFailed                 a run ended, but not well; `.problem` is the run's own error
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Conflict", "Fault", "InvalidInput", "NotFound", "PartsongError", "Problem", "RunFailed", "Unavailable"]
+
+Fault = Literal["caller", "provider", "tool", "platform"]
+
+
+class Problem(BaseModel):
+    """One error as it travels in events, replies and HTTP bodies."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    code: str
+    """Dotted and stable, for programs: `graph.unknown_target`."""
+    message: str
+    """For people, with the values that disagreed."""
+    where: str | None = None
+    """The field, node or subject: `edges[3].to`."""
+    fix: str | None = None
+    """What to do about it."""
+    retryable: bool = False
+    """Whether the same call may succeed if simply made again."""
+    fault: Fault = "caller"
+    """Who has to act."""
+
+
+class PartsongError(Exception):
+    """Base of every error this project raises on purpose."""
+
+    fault: Fault = "platform"
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        where: str | None = None,
+        fix: str | None = None,
+        retryable: bool = False,
+        fault: Fault | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.problem = Problem(
+            code=code, message=message, where=where, fix=fix, retryable=retryable, fault=fault or self.fault
+        )
+
+    @classmethod
+    def of(cls, problem: Problem) -> PartsongError:
+        """The exception that carries a problem received from elsewhere."""
+        return cls(
+            problem.code,
+            problem.message,
+            where=problem.where,
+            fix=problem.fix,
+            retryable=problem.retryable,
+            fault=problem.fault,
+        )
+
+    def __str__(self) -> str:
+        p = self.problem
+        where = f" (at {p.where})" if p.where else ""
+        fix = f"\n  fix: {p.fix}" if p.fix else ""
+        return f"{p.code}: {p.message}{where}{fix}"
+
+
+class InvalidInput(PartsongError):
+    """The caller's input cannot be accepted; nothing was changed."""
+
+    fault: Fault = "caller"
+
+
+class NotFound(PartsongError):
+    """The caller named something that is not there."""
+
+    fault: Fault = "caller"
+
+
+class Conflict(PartsongError):
+    """Somebody else was first; what they wrote stands."""
+
+    fault: Fault = "caller"
+
+
+class Unavailable(PartsongError):
+    """The platform could not answer: not connected, not ready, not installed."""
+
+    fault: Fault = "platform"
+
+
+class RunFailed(PartsongError):
+    """A run ended failed, cancelled or at a limit."""

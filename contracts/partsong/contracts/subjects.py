@@ -1,0 +1,198 @@
+"""Every NATS subject, built and parsed here and nowhere else.
+
+The log:   <prefix>.log.<partition>.<run_id>.engine            the engine's commits
+                                            .fact              results of idempotent calls
+                                            .call.<call_id>    one guarded call: claim, then its closing event
+Beside it: <prefix>.{request,reply,work,chunk,timer,fired,dead,alive,stop,query}.…
+
+A subject token may not hold dots, wildcards, white space or control characters, so ids are checked, never escaped:
+what you read in a subject is the id.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from typing import Literal
+
+from partsong.contracts.errors import InvalidInput
+
+__all__ = ["PARTITIONS", "LogSubject", "Subjects", "check_id", "partition_of"]
+
+PARTITIONS = 32
+"""Number of partitions of the log. Part of the wire format: a run's partition never changes."""
+
+_ID = re.compile(r"[A-Za-z0-9_\-:/~@+=]+")
+_MAX = 200
+
+
+def check_id(kind: str, value: str) -> str:
+    """Return `value` if it can stand in a subject.
+
+    Raises:
+        InvalidInput: `id.invalid`, with the offending character and its place.
+    """
+    if not value:
+        raise InvalidInput("id.invalid", f"{kind} is empty", where=kind, fix=f"give a {kind} of 1 to {_MAX} characters")
+    if len(value) > _MAX:
+        raise InvalidInput(
+            "id.invalid", f"{kind} has {len(value)} characters, at most {_MAX} fit", where=kind, fix=f"shorten the {kind}"
+        )
+    if _ID.fullmatch(value):
+        return value
+    at = next(i for i, c in enumerate(value) if not _ID.fullmatch(c))
+    raise InvalidInput(
+        "id.invalid",
+        f"{kind} {value!r} holds {value[at]!r} at position {at}, which cannot stand in a subject",
+        where=kind,
+        fix="use letters, digits and - _ : / ~ @ + = only",
+    )
+
+
+def partition_of(run_id: str) -> int:
+    """The partition of a run: crc32(run_id) % 32, the same in every language."""
+    return zlib.crc32(run_id.encode()) % PARTITIONS
+
+
+@dataclass(frozen=True, slots=True)
+class LogSubject:
+    """A parsed subject of the log."""
+
+    partition: int
+    run_id: str
+    entity: Literal["engine", "fact", "call"]
+    call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """All subjects under one prefix; the default prefix is `partsong`."""
+
+    prefix: str = "partsong"
+
+    def _run(self, run_id: str) -> str:
+        return f"{self.prefix}.log.{partition_of(run_id)}.{check_id('run_id', run_id)}"
+
+    def engine(self, run_id: str) -> str:
+        """The engine's commits of a run."""
+        return f"{self._run(run_id)}.engine"
+
+    def fact(self, run_id: str) -> str:
+        """Results of a run's idempotent calls."""
+        return f"{self._run(run_id)}.fact"
+
+    def call(self, run_id: str, call_id: str) -> str:
+        """One guarded call of a run."""
+        return f"{self._run(run_id)}.call.{check_id('call_id', call_id)}"
+
+    def run(self, run_id: str) -> str:
+        """Filter: everything the log holds of a run."""
+        return f"{self._run(run_id)}.>"
+
+    def log(self) -> str:
+        """Filter: the whole log."""
+        return f"{self.prefix}.log.>"
+
+    def commits(self, partition: int | None = None) -> str:
+        """Filter: the commits of one partition, or of all."""
+        return f"{self.prefix}.log.{'*' if partition is None else partition}.*.engine"
+
+    def reports(self, partition: int) -> tuple[str, str]:
+        """Filters: what workers report in a partition: facts and guarded calls."""
+        return f"{self.prefix}.log.{partition}.*.fact", f"{self.prefix}.log.{partition}.*.call.>"
+
+    def calls(self) -> str:
+        """Filter: all guarded calls of all runs."""
+        return f"{self.prefix}.log.*.*.call.>"
+
+    def parse_log(self, subject: str) -> LogSubject:
+        """Take a log subject apart.
+
+        Raises:
+            InvalidInput: `subject.invalid` if it is not one.
+        """
+        tokens = subject.split(".")
+        head = len(self.prefix.split("."))
+        match tokens[head:]:
+            case ["log", p, run_id, "engine" | "fact" as entity] if p.isdigit():
+                found = LogSubject(int(p), run_id, "engine" if entity == "engine" else "fact")
+            case ["log", p, run_id, "call", call_id] if p.isdigit():
+                found = LogSubject(int(p), run_id, "call", call_id)
+            case _:
+                found = None
+        if found is None or ".".join(tokens[:head]) != self.prefix:
+            raise InvalidInput("subject.invalid", f"{subject!r} is not a subject of the {self.prefix} log", where="subject")
+        return found
+
+    def request(self, verb: str) -> str:
+        """The door: run, cancel, pause, resume, signal, fork, retry."""
+        return f"{self.prefix}.request.{check_id('verb', verb)}"
+
+    def requests(self) -> str:
+        """Filter: all requests."""
+        return f"{self.prefix}.request.*"
+
+    def reply(self, request_id: str) -> str:
+        """Where the answer to a request is published, beside the caller's own reply subject."""
+        return f"{self.prefix}.reply.{check_id('request id', request_id)}"
+
+    def work(self, service: str, queue: str = "default") -> str:
+        """Hints for one kind of worker."""
+        return f"{self.prefix}.work.{check_id('service', service)}.{check_id('queue', queue)}"
+
+    def works(self, service: str | None = None) -> str:
+        """Filter: hints of a service, or all."""
+        return f"{self.prefix}.work.{service}.*" if service else f"{self.prefix}.work.>"
+
+    def chunk(self, run_id: str, node: str, call_id: str) -> str:
+        """Live deltas of one call."""
+        return f"{self.prefix}.chunk.{check_id('run_id', run_id)}.{check_id('node', node)}.{check_id('call_id', call_id)}"
+
+    def chunks(self, run_id: str | None = None) -> str:
+        """Filter: chunks of a run, or all."""
+        return f"{self.prefix}.chunk.{check_id('run_id', run_id)}.>" if run_id else f"{self.prefix}.chunk.>"
+
+    def timer(self, run_id: str, timer_id: str) -> str:
+        """Where a durable timer waits."""
+        return f"{self.prefix}.timer.{check_id('run_id', run_id)}.{check_id('timer_id', timer_id)}"
+
+    def timers(self) -> str:
+        """Filter: waiting timers."""
+        return f"{self.prefix}.timer.>"
+
+    def fired(self, run_id: str, timer_id: str) -> str:
+        """Where a durable timer fires."""
+        return f"{self.prefix}.fired.{check_id('run_id', run_id)}.{check_id('timer_id', timer_id)}"
+
+    def fireds(self) -> str:
+        """Filter: fired timers."""
+        return f"{self.prefix}.fired.>"
+
+    def dead(self, service: str) -> str:
+        """Dead letters of a service."""
+        return f"{self.prefix}.dead.{check_id('service', service)}"
+
+    def deads(self) -> str:
+        """Filter: all dead letters."""
+        return f"{self.prefix}.dead.>"
+
+    def alive(self, service: str, worker: str) -> str:
+        """Heartbeat of one worker process."""
+        return f"{self.prefix}.alive.{check_id('service', service)}.{check_id('worker', worker)}"
+
+    def alives(self) -> str:
+        """Filter: all heartbeats."""
+        return f"{self.prefix}.alive.>"
+
+    def stop(self, run_id: str) -> str:
+        """Broadcast: drop what you are doing for this run."""
+        return f"{self.prefix}.stop.{check_id('run_id', run_id)}"
+
+    def stops(self) -> str:
+        """Filter: all stop broadcasts."""
+        return f"{self.prefix}.stop.*"
+
+    def query(self, service: str, name: str) -> str:
+        """A question to a service, answered at once on the reply subject."""
+        return f"{self.prefix}.query.{check_id('service', service)}.{check_id('query', name)}"

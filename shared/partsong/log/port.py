@@ -1,0 +1,93 @@
+"""The log: three ways to keep one ordered list of records, one promise.
+
+A record's body is opaque bytes here; `partsong.contracts.envelope` says what is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from partsong.contracts.errors import Conflict
+
+__all__ = ["Appended", "Log", "Record", "WrongSequence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message of the log."""
+
+    seq: int
+    """Place in the log: starts at 1, grows by at least 1, never reused."""
+    subject: str
+    body: bytes
+    id: str
+    """The id it was appended under (`Nats-Msg-Id`)."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """An append that is durable."""
+
+    seq: int
+    duplicate: bool = False
+    """True if this very id had been appended before; `seq` is then the place of the first one."""
+
+
+class WrongSequence(Conflict):
+    """The guard failed: the subject's last record is not the expected one. Nothing was appended."""
+
+    def __init__(self, subject: str, expected: int, found: int) -> None:
+        super().__init__(
+            "log.wrong_sequence",
+            f"expected sequence {expected}, found {found}",
+            where=subject,
+            fix="read on from what you had folded, decide again",
+            retryable=True,
+        )
+        self.subject, self.expected, self.found = subject, expected, found
+
+
+class Log(Protocol):
+    """An append-only list of records.
+
+    Order: all readers see the same records in the same order. Durability: when `append` returns, the record survives
+    kill -9 of every process (`file`, `jetstream`) or the end of this object's life (`memory`). All methods may be
+    called from many tasks at once. Every method raises `Unavailable` if the store does not answer in time.
+    """
+
+    async def append(
+        self, subject: str, body: bytes, *, id: str, expect: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> Appended:
+        """Append one record to a literal subject.
+
+        `expect` is the sequence of the subject's last record (0: none yet); without it the append is unconditional.
+        An append repeated with the same id is the same append: it returns `duplicate=True` and stores nothing, also
+        when the guard would fail by now; for unguarded appends that holds for at least two minutes.
+
+        Raises:
+            WrongSequence: another record got in first.
+            InvalidInput: the subject is not literal (`subject.not_literal`).
+        """
+        ...
+
+    def read(self, filter: str, *, after: int = 0) -> AsyncIterator[Record]:
+        """All records whose subject matches `filter` with `seq > after`, in order, up to the log's head at the call.
+
+        `filter` is a subject with NATS wildcards: `*` is one token, a trailing `>` is one or more.
+        """
+        ...
+
+    def tail(self, filter: str, *, after: int = 0) -> AsyncIterator[Record]:
+        """Like `read`, then goes on with each new record as it comes. Ends only when the iterator is closed."""
+        ...
+
+    async def last(self, subject: str) -> Record | None:
+        """The newest record of a literal subject."""
+        ...
+
+    async def head(self) -> int:
+        """Sequence of the newest record of the whole log; 0 if it is empty."""
+        ...
