@@ -1,0 +1,132 @@
+"""A graph made ready to run: edges by node, positions, and who can reach whom.
+
+Reachability: R(u) is the set of nodes reachable from u over one or more edges, kept as a bit set over node positions.
+It decides when a join may fire (see graph_engine.core.flow), and is computed once per graph: O(nodes + edges) for the
+strongly connected components, then one OR per edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from partsong.contracts.graph import END, Graph
+
+__all__ = ["Plan", "plan_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Look-ups that fold and decide need at every step."""
+
+    graph: Graph = field(repr=False)
+    position: dict[str, int]
+    """Place of each node in graph order."""
+    outgoing: dict[str, tuple[int, ...]]
+    """Indices of the edges that leave a node; edges to END are among them."""
+    reach: dict[str, int]
+    """R(u) as a bit set over positions."""
+    labels: dict[str, frozenset[str]]
+    """Outcome labels a node has edges for."""
+
+    def reaches(self, source: str, target: str) -> bool:
+        """Whether target can be reached from source over one or more edges."""
+        return bool(self.reach[source] >> self.position[target] & 1)
+
+
+@lru_cache(maxsize=512)
+def _plan(_hash: str, holder: _Holder) -> Plan:
+    graph = holder.graph
+    position = {name: i for i, name in enumerate(graph.nodes)}
+    outgoing: dict[str, list[int]] = {name: [] for name in graph.nodes}
+    labels: dict[str, set[str]] = {name: set() for name in graph.nodes}
+    targets: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for i, edge in enumerate(graph.edges):
+        if edge.source not in position:
+            continue
+        outgoing[edge.source].append(i)
+        if edge.on is not None:
+            labels[edge.source].add(edge.on)
+        if edge.to in position:
+            targets[edge.source].append(edge.to)
+    return Plan(
+        graph,
+        position,
+        {name: tuple(edges) for name, edges in outgoing.items()},
+        _reach(position, targets),
+        {name: frozenset(found) for name, found in labels.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Carries the graph past the cache's key: equal hashes mean equal graphs, so only the hash is compared."""
+
+    graph: Graph = field(compare=False)
+
+
+def plan_of(graph: Graph) -> Plan:
+    """The plan of a graph; cached by content hash."""
+    return _plan(graph.hash, _Holder(graph))
+
+
+def _reach(position: dict[str, int], targets: dict[str, list[str]]) -> dict[str, int]:
+    """R(u) for all u: components in reverse topological order (Tarjan 1972), one bit set per component."""
+    reach: dict[str, int] = {}
+    for component in _components(targets):
+        bits = 0
+        cyclic = len(component) > 1 or component[0] in targets[component[0]]
+        for name in component:
+            for target in targets[name]:
+                bits |= 1 << position[target] | reach.get(target, 0)
+            if cyclic:
+                bits |= 1 << position[name]
+        for name in component:
+            reach[name] = bits
+    return reach
+
+
+def _components(targets: dict[str, list[str]]) -> list[list[str]]:
+    """Strongly connected components, successors first. Iterative: a chain may have thousands of nodes."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    on_stack: set[str] = set()
+    stack: list[str] = []
+    found: list[list[str]] = []
+    for root in targets:
+        if root in index:
+            continue
+        work = [(root, iter(targets[root]))]
+        index[root] = low[root] = len(index)
+        stack.append(root)
+        on_stack.add(root)
+        while work:
+            name, successors = work[-1]
+            for target in successors:
+                if target not in index:
+                    index[target] = low[target] = len(index)
+                    stack.append(target)
+                    on_stack.add(target)
+                    work.append((target, iter(targets[target])))
+                    break
+                if target in on_stack:
+                    low[name] = min(low[name], index[target])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[name])
+                if low[name] == index[name]:
+                    component: list[str] = []
+                    while True:
+                        member = stack.pop()
+                        on_stack.discard(member)
+                        component.append(member)
+                        if member == name:
+                            break
+                    found.append(component)
+    return found
+
+
+def is_end(target: str) -> bool:
+    """Whether an edge's target ends the path."""
+    return target == END
