@@ -1,0 +1,55 @@
+# One command per need; CI runs the same ones. `make` alone lists them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.synced
+# uv works inside .venv only, with the interpreter that is there; an activated environment elsewhere is not touched.
+UV := env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
+PYTEST := $(BIN)/pytest --durations=5
+
+.PHONY: help setup demo test check format bench docs clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with everything in it (needs Python 3.11+, make and PyPI)
+
+$(STAMP): pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make setup needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \
+		echo "Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@[ -x $(BIN)/python ] && $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| $(PYTHON) -m venv --clear .venv
+	@[ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	@$(UV) sync --frozen --all-extras --quiet
+	@touch $@
+	@echo "ready: $$($(BIN)/python -V) in .venv"
+
+demo: setup ## Run a team of agents to a finished document: no key, no account, no network
+	@$(BIN)/python -m examples.release_notes
+
+# Tests that kill processes need both cores for themselves, so they run last and one at a time.
+test: setup ## Run all tests, with coverage (the documents' code blocks run in check)
+	$(PYTEST) -n 2 --dist loadfile -m "not faults" --ignore tests/docs --cov --cov-report=
+	$(PYTEST) -m faults --ignore tests/docs --cov --cov-append --cov-report=term:skip-covered
+
+check: setup ## Lint, types, import layers, document code blocks, schema drift
+	@.ci/check
+
+format: setup ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+
+bench: setup ## Measure the quality bars, with peers on the same machine (BENCH="--quick --only NAME")
+	@$(BIN)/python -m bench $(BENCH)
+
+docs: setup ## Build the documentation site into site/; broken links fail
+	@$(BIN)/zensical build --clean --strict
+
+clean: ## Remove all that the other targets made, .venv included
+	rm -rf .venv site dist .bench .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache bench/peers/.venv bench/results/latest.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
