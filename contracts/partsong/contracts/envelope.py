@@ -1,0 +1,98 @@
+"""What one message of the log holds: an engine's commit, or a worker's report. And the hashes that bind them.
+
+The running hash of a run covers the bodies of its messages in order: h(0) = 32 zero bytes,
+h(k) = sha256(h(k-1) + body(k)). A commit carries the running hash up to `seen` (`prev_hash`) and the hash of its own
+content (`hash`), so a lost, changed or reordered message shows at the next commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from partsong.contracts import events
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.events import Event
+
+__all__ = ["START_HASH", "Commit", "Report", "chain", "decode", "encode_commit", "encode_report"]
+
+START_HASH = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All events of one decision."""
+
+    run: str
+    n: int
+    """Counts the run's commits, from 1."""
+    seen: int
+    """Highest sequence up to which the decider had folded every message of the run, plus its own earlier commits."""
+    prev_hash: str
+    hash: str
+    events: tuple[Event, ...]
+
+    @property
+    def id(self) -> str:
+        """`<run>.engine.<n>.<content hash>`: two engines that decide differently at n never look like a retry."""
+        return f"{self.run}.engine.{self.n}.{self.hash[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker, or whoever closes a guarded call, has to say."""
+
+    run: str
+    events: tuple[Event, ...]
+
+
+def chain(previous: bytes, body: bytes) -> bytes:
+    """The running hash after one more message."""
+    return hashlib.sha256(previous + body).digest()
+
+
+def encode_commit(run: str, n: int, seen: int, prev_hash: bytes, what: tuple[Event, ...]) -> tuple[Commit, bytes]:
+    """A commit and its body."""
+    content: dict[str, JsonValue] = {
+        "run": run,
+        "n": n,
+        "seen": seen,
+        "prev_hash": prev_hash.hex()[:32],
+        "events": [events.write(event) for event in what],
+    }
+    digest = hashlib.sha256(_dump(content)).hexdigest()[:32]
+    body = _dump({**content, "hash": digest})
+    return Commit(run, n, seen, prev_hash.hex()[:32], digest, what), body
+
+
+def encode_report(run: str, *what: Event) -> bytes:
+    """The body of a report."""
+    return _dump({"run": run, "events": [events.write(event) for event in what]})
+
+
+def decode(body: bytes) -> Commit | Report:
+    """A message of the log.
+
+    Raises:
+        InvalidInput: `envelope.malformed`, or what `events.read` raises.
+    """
+    try:
+        raw = json.loads(body)
+    except ValueError as error:
+        raise InvalidInput("envelope.malformed", f"not JSON: {error}", where="body") from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("run"), str) or not isinstance(raw.get("events"), list):
+        raise InvalidInput("envelope.malformed", "expected an object with `run` and `events`", where="body")
+    found = tuple(events.read(event) for event in raw["events"])
+    if "n" not in raw:
+        return Report(raw["run"], found)
+    try:
+        return Commit(raw["run"], int(raw["n"]), int(raw["seen"]), str(raw["prev_hash"]), str(raw["hash"]), found)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput("envelope.malformed", f"a commit needs n, seen, prev_hash, hash: {error}", where="body") from None
+
+
+def _dump(value: JsonValue) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,155 @@
+"""Messages: a conversation with a model, in no provider's dialect.
+
+user       what a person or a node said
+assistant  what a model answered: parts, in the order in which it said them
+tool       what one tool call gave back; every call an assistant message makes is answered by exactly one
+
+A provider's adapter translates messages on their way out; what a model answers becomes a message only when its stream
+has properly ended (`agent_gateway/core/assemble.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+
+__all__ = [
+    "MESSAGE",
+    "MESSAGES",
+    "AssistantMessage",
+    "Message",
+    "Part",
+    "ReasoningStatePart",
+    "RefusalPart",
+    "ServerToolPart",
+    "TextPart",
+    "ToolCallPart",
+    "ToolMessage",
+    "ToolSpec",
+    "UserMessage",
+    "write_message",
+]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class TextPart(_Value):
+    """Text for people."""
+
+    kind: Literal["text"] = "text"
+    text: str
+
+
+class RefusalPart(_Value):
+    """The model's words for declining."""
+
+    kind: Literal["refusal"] = "refusal"
+    text: str
+
+
+class ToolCallPart(_Value):
+    """A tool call with complete, valid arguments."""
+
+    kind: Literal["tool_call"] = "tool_call"
+    id: str
+    """The provider's id of the call, unique in the conversation; the tool message names it."""
+    name: str
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class ReasoningStatePart(_Value):
+    """What a provider wants back verbatim on the next turn. It goes to that provider and to no other."""
+
+    kind: Literal["reasoning_state"] = "reasoning_state"
+    provider: str
+    form: Literal["signature", "redacted", "reasoning_item", "thought_signature"]
+    opaque: JsonValue
+
+
+class ServerToolPart(_Value):
+    """A tool the provider ran itself. It goes back to that provider and to no other."""
+
+    kind: Literal["server_tool"] = "server_tool"
+    provider: str
+    data: JsonValue
+
+
+Part: TypeAlias = Annotated[
+    TextPart | RefusalPart | ToolCallPart | ReasoningStatePart | ServerToolPart,
+    Field(discriminator="kind"),
+]
+
+
+class UserMessage(_Value):
+    """What a person or a node said."""
+
+    role: Literal["user"] = "user"
+    text: str
+
+
+class AssistantMessage(_Value):
+    """What a model answered."""
+
+    role: Literal["assistant"] = "assistant"
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCallPart, ...]:
+        """The calls it asks for, in order."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCallPart))
+
+
+class ToolMessage(_Value):
+    """What one tool call gave back."""
+
+    role: Literal["tool"] = "tool"
+    call_id: str
+    """`ToolCallPart.id` of the call it answers."""
+    name: str
+    content: JsonValue = None
+    is_error: bool = False
+
+    @property
+    def text(self) -> str:
+        """The content as a model reads it: text as it is, anything else as compact JSON."""
+        if isinstance(self.content, str):
+            return self.content
+        return json.dumps(self.content, ensure_ascii=False, separators=(",", ":"))
+
+
+Message: TypeAlias = Annotated[
+    UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")
+]
+
+MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
+MESSAGES: TypeAdapter[tuple[Message, ...]] = TypeAdapter(tuple[Message, ...])
+
+
+class ToolSpec(_Value):
+    """A tool as a model sees it."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, JsonValue] = Field(
+        default_factory=lambda: {"type": "object", "properties": {}}
+    )
+    """JSON Schema of an object."""
+
+
+def write_message(message: Message) -> dict[str, JsonValue]:
+    """A message as it travels: what is default is left out, what tells it apart (`role`, `kind`) is not."""
+    data: dict[str, Any] = message.model_dump(mode="json", exclude_defaults=True)
+    data["role"] = message.role
+    if isinstance(message, AssistantMessage):
+        dumped = zip(message.parts, data.get("parts", ()), strict=True)
+        data["parts"] = [{"kind": part.kind, **fields} for part, fields in dumped]
+    return data

@@ -1,0 +1,148 @@
+"""The state of a run as a value: writes, reducers, templates.
+
+A run's state is a JSON object. Each execution adds one update; an update is a *write* per key. Writes on a key are
+reduced in the order (depth, position of the node in the graph, item index, execution id): an order that respects
+causality and does not depend on who finished first.
+
+An execution sees what its ancestors wrote, and nothing of what runs beside it. So what a node reads never depends on
+timing; parallel branches meet where their edges meet.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.graph import ReducerName
+
+__all__ = ["Write", "reduce", "render", "render_value"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Write:
+    """One execution's value for one key; sorts in reduction order."""
+
+    depth: int
+    position: int
+    item: int
+    exec: str
+    value: JsonValue = None
+
+    @property
+    def key(self) -> tuple[int, int, int, str]:
+        """What it sorts by."""
+        return (self.depth, self.position, self.item, self.exec)
+
+
+def reduce(name: ReducerName, key: str, present: bool, old: JsonValue, new: JsonValue) -> JsonValue:  # noqa: FBT001
+    """The value of a key after one more write; `present` is whether there was one before.
+
+    append   a list grows by a list's elements, or by one value
+    merge    an object's keys are laid over the old ones
+    add      numbers are added
+    min, max the smaller, the larger
+    union    a list grows by what it does not hold yet
+
+    Raises:
+        InvalidInput: `state.reducer` if the values do not fit the reducer.
+    """
+    match name:
+        case "replace":
+            return new
+        case "append":
+            base = old if present else []
+            if not isinstance(base, list):
+                raise _unfit(name, key, "a list before it", base)
+            return [*base, *new] if isinstance(new, list) else [*base, new]
+        case "union":
+            base = old if present else []
+            if not isinstance(base, list):
+                raise _unfit(name, key, "a list before it", base)
+            grown = list(base)
+            for value in new if isinstance(new, list) else [new]:
+                if value not in grown:
+                    grown.append(value)
+            return grown
+        case "merge":
+            base = old if present else {}
+            if not isinstance(base, dict) or not isinstance(new, dict):
+                raise _unfit(name, key, "two objects", new if isinstance(base, dict) else base)
+            return {**base, **new}
+        case "add" | "min" | "max":
+            if not _number(new) or (present and not _number(old)):
+                raise _unfit(name, key, "two numbers", old if _number(new) else new)
+            if not present:
+                return new
+            assert isinstance(old, int | float) and isinstance(new, int | float)  # noqa: S101, PT018
+            return old + new if name == "add" else min(old, new) if name == "min" else max(old, new)
+
+
+def _number(value: JsonValue) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _unfit(name: str, key: str, wants: str, got: JsonValue) -> InvalidInput:
+    return InvalidInput(
+        "state.reducer",
+        f"reducer {name} on {key!r} needs {wants}, got {json.dumps(got)[:80]}",
+        where=f"state.{key}",
+        fix="return a fitting value, or choose another reducer for the key",
+    )
+
+
+def reduced(name: ReducerName, key: str, base: Mapping[str, JsonValue], writes: Iterable[Write]) -> JsonValue:
+    """The value of a key after its writes, which come in order."""
+    present, value = key in base, base.get(key)
+    for write in writes:
+        value, present = reduce(name, key, present, value, write.value), True
+    return value
+
+
+_HOLE = re.compile(r"\{\{\s*([A-Za-z_][\w\-]*(?:\.[\w\-]+)*)\s*\}\}")
+
+
+def render(template: str, state: Mapping[str, JsonValue]) -> str:
+    """The template with each `{{path.to.key}}` taken from the state; text as it is, other values as JSON.
+
+    Raises:
+        InvalidInput: `template.unknown_key` if the state has no such key.
+    """
+    return _HOLE.sub(lambda hole: _text(_lookup(hole[1], state)), template)
+
+
+def render_value(value: JsonValue, state: Mapping[str, JsonValue]) -> JsonValue:
+    """`render` for all text in a JSON value; text that is only one `{{path}}` becomes the value itself."""
+    if isinstance(value, str):
+        whole = _HOLE.fullmatch(value.strip())
+        return _lookup(whole[1], state) if whole else render(value, state)
+    if isinstance(value, list):
+        return [render_value(element, state) for element in value]
+    if isinstance(value, dict):
+        return {key: render_value(element, state) for key, element in value.items()}
+    return value
+
+
+def _lookup(path: str, state: Mapping[str, JsonValue]) -> JsonValue:
+    value: object = state
+    for part in path.split("."):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            raise InvalidInput(
+                "template.unknown_key",
+                f"{{{{{path}}}}}: the state has no {part!r} (keys: {', '.join(map(str, state)) or 'none'})",
+                where=path,
+                fix="write the key in a node that comes before, or give it as input",
+            )
+    return value  # type: ignore[return-value]  # a JSON object holds JSON values
+
+
+def _text(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
