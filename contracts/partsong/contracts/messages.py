@@ -11,9 +11,17 @@ has properly ended (`agent_gateway/core/assemble.py`).
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+)
 
 __all__ = [
     "MESSAGE",
@@ -29,12 +37,19 @@ __all__ = [
     "ToolMessage",
     "ToolSpec",
     "UserMessage",
-    "write_message",
 ]
 
 
 class _Value(BaseModel):
+    """Frozen, keeps fields nobody knows, and is always written with the tag that tells it apart."""
+
     model_config = ConfigDict(frozen=True, extra="allow")
+    _tag: ClassVar[str] = "kind"
+
+    @model_serializer(mode="wrap")
+    def _with_tag(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        return {self._tag: getattr(self, self._tag), **fields}
 
 
 class TextPart(_Value):
@@ -87,6 +102,7 @@ Part: TypeAlias = Annotated[
 class UserMessage(_Value):
     """What a person or a node said."""
 
+    _tag = "role"
     role: Literal["user"] = "user"
     text: str
 
@@ -94,6 +110,7 @@ class UserMessage(_Value):
 class AssistantMessage(_Value):
     """What a model answered."""
 
+    _tag = "role"
     role: Literal["assistant"] = "assistant"
     parts: tuple[Part, ...] = ()
 
@@ -111,6 +128,7 @@ class AssistantMessage(_Value):
 class ToolMessage(_Value):
     """What one tool call gave back."""
 
+    _tag = "role"
     role: Literal["tool"] = "tool"
     call_id: str
     """`ToolCallPart.id` of the call it answers."""
@@ -134,22 +152,11 @@ MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 MESSAGES: TypeAdapter[tuple[Message, ...]] = TypeAdapter(tuple[Message, ...])
 
 
-class ToolSpec(_Value):
+class ToolSpec(BaseModel):
     """A tool as a model sees it."""
 
+    model_config = ConfigDict(frozen=True, extra="allow")
     name: str
     description: str = ""
-    parameters: dict[str, JsonValue] = Field(
-        default_factory=lambda: {"type": "object", "properties": {}}
-    )
+    parameters: dict[str, JsonValue] = {"type": "object", "properties": {}}
     """JSON Schema of an object."""
-
-
-def write_message(message: Message) -> dict[str, JsonValue]:
-    """A message as it travels: what is default is left out, what tells it apart (`role`, `kind`) is not."""
-    data: dict[str, Any] = message.model_dump(mode="json", exclude_defaults=True)
-    data["role"] = message.role
-    if isinstance(message, AssistantMessage):
-        dumped = zip(message.parts, data.get("parts", ()), strict=True)
-        data["parts"] = [{"kind": part.kind, **fields} for part, fields in dumped]
-    return data
