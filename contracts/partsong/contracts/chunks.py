@@ -32,9 +32,20 @@ __all__ = [
     "Usage",
 ]
 
-StopReason = Literal["stop", "length", "tool_calls", "refusal", "blocked", "pause", "malformed_tool_call", "other"]
+StopReason = Literal[
+    "stop", "length", "tool_calls", "refusal", "blocked", "pause", "malformed_tool_call", "other"
+]
 ErrorClass = Literal[
-    "rate_limited", "overloaded", "timeout", "connection", "truncated", "auth", "invalid_request", "server", "cancelled", "limit"
+    "rate_limited",
+    "overloaded",
+    "timeout",
+    "connection",
+    "truncated",
+    "auth",
+    "invalid_request",
+    "server",
+    "cancelled",
+    "limit",
 ]
 
 
@@ -171,7 +182,20 @@ class Raw(_Chunk):
 
 
 Chunk = Annotated[
-    Start | Text | Reasoning | ReasoningState | ToolStart | ToolArgs | ToolEnd | ServerTool | Refusal | Citation | Usage | End | Failed | Raw,
+    Start
+    | Text
+    | Reasoning
+    | ReasoningState
+    | ToolStart
+    | ToolArgs
+    | ToolEnd
+    | ServerTool
+    | Refusal
+    | Citation
+    | Usage
+    | End
+    | Failed
+    | Raw,
     Field(discriminator="kind"),
 ]
 CHUNK: TypeAdapter[Chunk] = TypeAdapter(Chunk)

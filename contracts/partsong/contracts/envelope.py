@@ -54,7 +54,9 @@ def chain(previous: bytes, body: bytes) -> bytes:
     return hashlib.sha256(previous + body).digest()
 
 
-def encode_commit(run: str, n: int, seen: int, prev_hash: bytes, what: tuple[Event, ...]) -> tuple[Commit, bytes]:
+def encode_commit(
+    run: str, n: int, seen: int, prev_hash: bytes, what: tuple[Event, ...]
+) -> tuple[Commit, bytes]:
     """A commit and its body."""
     content: dict[str, JsonValue] = {
         "run": run,
@@ -83,15 +85,30 @@ def decode(body: bytes) -> Commit | Report:
         raw = json.loads(body)
     except ValueError as error:
         raise InvalidInput("envelope.malformed", f"not JSON: {error}", where="body") from None
-    if not isinstance(raw, dict) or not isinstance(raw.get("run"), str) or not isinstance(raw.get("events"), list):
-        raise InvalidInput("envelope.malformed", "expected an object with `run` and `events`", where="body")
+    if (
+        not isinstance(raw, dict)
+        or not isinstance(raw.get("run"), str)
+        or not isinstance(raw.get("events"), list)
+    ):
+        raise InvalidInput(
+            "envelope.malformed", "expected an object with `run` and `events`", where="body"
+        )
     found = tuple(events.read(event) for event in raw["events"])
     if "n" not in raw:
         return Report(raw["run"], found)
     try:
-        return Commit(raw["run"], int(raw["n"]), int(raw["seen"]), str(raw["prev_hash"]), str(raw["hash"]), found)
+        return Commit(
+            raw["run"],
+            int(raw["n"]),
+            int(raw["seen"]),
+            str(raw["prev_hash"]),
+            str(raw["hash"]),
+            found,
+        )
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInput("envelope.malformed", f"a commit needs n, seen, prev_hash, hash: {error}", where="body") from None
+        raise InvalidInput(
+            "envelope.malformed", f"a commit needs n, seen, prev_hash, hash: {error}", where="body"
+        ) from None
 
 
 def _dump(value: JsonValue) -> bytes:

@@ -14,7 +14,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Conflict", "Fault", "InvalidInput", "NotFound", "PartsongError", "Problem", "RunFailed", "Unavailable"]
+__all__ = [
+    "Conflict",
+    "Fault",
+    "InvalidInput",
+    "NotFound",
+    "PartsongError",
+    "Problem",
+    "RunFailed",
+    "Unavailable",
+]
 
 Fault = Literal["caller", "provider", "tool", "platform"]
 
@@ -55,7 +64,12 @@ class PartsongError(Exception):
     ) -> None:
         super().__init__(message)
         self.problem = Problem(
-            code=code, message=message, where=where, fix=fix, retryable=retryable, fault=fault or self.fault
+            code=code,
+            message=message,
+            where=where,
+            fix=fix,
+            retryable=retryable,
+            fault=fault or self.fault,
         )
 
     @classmethod

@@ -415,7 +415,14 @@ def write(event: Event) -> dict[str, JsonValue]:
         data.pop(key, None)
     if isinstance(event, RunStarted):
         data["graph"] = event.graph.spec()
-    return {"id": event.id, "type": event.type, "v": event.v, "time": event.time, "cause": event.cause, "data": data}
+    return {
+        "id": event.id,
+        "type": event.type,
+        "v": event.v,
+        "time": event.time,
+        "cause": event.cause,
+        "data": data,
+    }
 
 
 def read(raw: JsonValue) -> Event:
@@ -425,7 +432,9 @@ def read(raw: JsonValue) -> Event:
         InvalidInput: `event.malformed` naming the field, `event.unknown` for a type or version nobody knows.
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("data", {}), dict):
-        raise InvalidInput("event.malformed", "an event is an object with an object `data`", where="event")
+        raise InvalidInput(
+            "event.malformed", "an event is an object with an object `data`", where="event"
+        )
     raw = upcast(raw)
     kind, version = raw.get("type"), raw.get("v")
     if kind not in EVENTS or version != 1:
@@ -436,13 +445,15 @@ def read(raw: JsonValue) -> Event:
             fix="update the reader: the log was written by a newer Partsong",
             fault="platform",
         )
-    data = cast(dict[str, Any], raw.get("data", {}))
+    data = cast("dict[str, Any]", raw.get("data", {}))
     flat = {**data, **{key: value for key, value in raw.items() if key != "data"}}
     try:
         return _ADAPTER.validate_python(flat)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InvalidInput(
-            "event.malformed", f"{kind}: {first['msg']}", where=".".join(str(p) for p in first["loc"]), fault="platform"
+            "event.malformed",
+            f"{kind}: {first['msg']}",
+            where=".".join(str(p) for p in first["loc"]),
+            fault="platform",
         ) from None
-

@@ -42,7 +42,7 @@ def fold_all(state: RunState, events: Iterable[e.Event]) -> RunState:
     return state
 
 
-def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:
+def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C901, PLR0911, PLR0912  # one case per event
     """The state after one more event; `seq` is the place of its message in the log."""
     match event:
         case e.RunStarted():
@@ -73,7 +73,9 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:
         case e.RunStopping():
             if state.ended or state.stopping:
                 return state
-            return replace(state, stopping=Stopping(event.outcome, event.error, event.reason), due=())
+            return replace(
+                state, stopping=Stopping(event.outcome, event.error, event.reason), due=()
+            )
         case e.RunCompleted() | e.RunFailedEvent() | e.RunCancelled() | e.RunLimitExceeded():
             return _run_ended(state, event)
         case _:
@@ -96,7 +98,11 @@ def _run_started(state: RunState, event: e.RunStarted) -> RunState:
 
 
 def _node_scheduled(state: RunState, event: e.NodeScheduled) -> RunState:
-    if state.graph is None or event.node not in state.graph.nodes or event.visit <= state.visits.get(event.node, 0):
+    if (
+        state.graph is None
+        or event.node not in state.graph.nodes
+        or event.visit <= state.visits.get(event.node, 0)
+    ):
         return state
     waiting = state.tokens.get(event.node, ())
     taken = [token for token in waiting if token.source in event.sources]
@@ -107,7 +113,9 @@ def _node_scheduled(state: RunState, event: e.NodeScheduled) -> RunState:
         state,
         executions={**state.executions, event.exec: execution},
         visits={**state.visits, event.node: event.visit},
-        tokens=_with(state.tokens, event.node, left) if left else _without(state.tokens, event.node),
+        tokens=_with(state.tokens, event.node, left)
+        if left
+        else _without(state.tokens, event.node),
         due=(*state.due, event.exec),
         steps=state.steps + 1,
         updated=event.time,
@@ -133,7 +141,9 @@ def _requested(
     calls = state.calls
     if isinstance(event, e.AgentTurnRequested) and before is None:
         execution = replace(
-            execution, turn=execution.turn + 1, messages=(*execution.messages, *_since_last_turn(state, execution))
+            execution,
+            turn=execution.turn + 1,
+            messages=(*execution.messages, *_since_last_turn(state, execution)),
         )
         calls = {id_: c for id_, c in calls.items() if c.exec != event.exec}
     return replace(
@@ -161,7 +171,8 @@ def _since_last_turn(state: RunState, execution: Execution) -> tuple[Message, ..
         return ()
     answer = turn.outcome.message
     results = [
-        _tool_result(state.calls.get(f"{last}/c{i}"), call.id, call.name) for i, call in enumerate(answer.tool_calls)
+        _tool_result(state.calls.get(f"{last}/c{i}"), call.id, call.name)
+        for i, call in enumerate(answer.tool_calls)
     ]
     return (answer, *results)
 
@@ -169,11 +180,11 @@ def _since_last_turn(state: RunState, execution: Execution) -> tuple[Message, ..
 def _tool_result(call: Call | None, tool_call_id: str, name: str) -> ToolMessage:
     """One result per tool call, always: what it returned, or why it did not."""
     if call is not None and isinstance(call.outcome, e.CallCompleted):
-        content = call.outcome.content
-        text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-        return ToolMessage(call_id=tool_call_id, name=name, content=text)
+        return ToolMessage(call_id=tool_call_id, name=name, content=call.outcome.content)
     problem = call.problem if call else None
-    text = f"{problem.code}: {problem.message}" if problem else "the outcome of this call is unknown"
+    text = (
+        f"{problem.code}: {problem.message}" if problem else "the outcome of this call is unknown"
+    )
     return ToolMessage(call_id=tool_call_id, name=name, content=text, is_error=True)
 
 
@@ -198,7 +209,11 @@ def _closed(
     event: _Closing,
     seq: int,
     *,
-    outcome: e.CallCompleted | e.AgentTurnCompleted | e.ApprovalDecided | e.ApprovalExpired | None = None,
+    outcome: e.CallCompleted
+    | e.AgentTurnCompleted
+    | e.ApprovalDecided
+    | e.ApprovalExpired
+    | None = None,
     problem: Problem | None = None,
     lapsed: bool = False,
 ) -> RunState:
@@ -234,20 +249,29 @@ def _add(total: e.TurnUsage, more: e.TurnUsage) -> e.TurnUsage:
         cache_read=total.cache_read + more.cache_read,
         cache_write=total.cache_write + more.cache_write,
         reasoning=total.reasoning + more.reasoning,
-        cost=more.cost if untouched else None if total.cost is None or more.cost is None else total.cost + more.cost,
+        cost=more.cost
+        if untouched
+        else None
+        if total.cost is None or more.cost is None
+        else total.cost + more.cost,
         estimated=total.estimated or more.estimated,
     )
 
 
 def _timer(state: RunState, event: e.TimerSet | e.TimerFired) -> RunState:
     if isinstance(event, e.TimerSet):
-        timers = {**state.timers, event.timer_id: Timer(event.timer_id, event.at, event.purpose, event.call_id)}
+        timers = {
+            **state.timers,
+            event.timer_id: Timer(event.timer_id, event.at, event.purpose, event.call_id),
+        }
         state = replace(state, timers=timers)
         call = state.calls.get(event.call_id or "")
         if event.purpose != "retry" or call is None:
             return state
         waiting = replace(call, waits=event.timer_id)
-        return replace(state, calls={**state.calls, call.id: waiting}, due=_drop(state.due, call.exec))
+        return replace(
+            state, calls={**state.calls, call.id: waiting}, due=_drop(state.due, call.exec)
+        )
     timer = state.timers.get(event.timer_id)
     if timer is None:
         return state
@@ -265,7 +289,9 @@ def _timer(state: RunState, event: e.TimerSet | e.TimerFired) -> RunState:
 def update_of(state: RunState, execution: Execution) -> dict[str, JsonValue]:
     """What a finished execution adds to the state."""
     node = state.graph.nodes[execution.node] if state.graph else None
-    call = state.calls.get(execution.id if not isinstance(node, AgentNode) else f"{execution.id}/t{execution.turn}")
+    call = state.calls.get(
+        execution.id if not isinstance(node, AgentNode) else f"{execution.id}/t{execution.turn}"
+    )
     outcome = call.outcome if call else None
     match node, outcome:
         case FunctionNode(), e.CallCompleted(update=update):
@@ -303,7 +329,9 @@ def _node_ended(state: RunState, event: e.NodeCompleted | e.NodeFailed) -> RunSt
         mark |= {execution.id}
         for key, value in update.items():
             line = list(writes.get(key, ()))
-            insort(line, Write(execution.depth, position, 0, execution.id, value), key=lambda w: w.key)
+            insort(
+                line, Write(execution.depth, position, 0, execution.id, value), key=lambda w: w.key
+            )
             writes[key] = tuple(line)
     tokens = dict(state.tokens)
     for index in event.edges:
@@ -316,8 +344,12 @@ def _node_ended(state: RunState, event: e.NodeCompleted | e.NodeFailed) -> RunSt
         writes=writes,
         tokens=tokens,
         executions=_without(state.executions, execution.id),
-        calls={id_: call for id_, call in state.calls.items() if id_ not in gone} if gone else state.calls,
-        timers={id_: t for id_, t in state.timers.items() if t.call_id not in gone} if state.timers else state.timers,
+        calls={id_: call for id_, call in state.calls.items() if id_ not in gone}
+        if gone
+        else state.calls,
+        timers={id_: t for id_, t in state.timers.items() if t.call_id not in gone}
+        if state.timers
+        else state.timers,
         due=_drop(state.due, execution.id),
         updated=event.time,
     )
@@ -342,7 +374,11 @@ def _settle(state: RunState) -> RunState:
     settled, writes = dict(state.settled), dict(state.writes)
     kept: set[str] = set()
     for key, line in state.writes.items():
-        count = len(line) if common is None else next((i for i, w in enumerate(line) if w.exec not in common), len(line))
+        count = (
+            len(line)
+            if common is None
+            else next((i for i, w in enumerate(line) if w.exec not in common), len(line))
+        )
         if count:
             settled[key] = reduced(state.reducer(key), key, settled, line[:count])
         if count < len(line):
@@ -358,7 +394,8 @@ def _forget(state: RunState, kept: set[str]) -> RunState:
     return replace(
         state,
         executions={
-            id_: x if x.seen <= kept else replace(x, seen=x.seen & kept) for id_, x in state.executions.items()
+            id_: x if x.seen <= kept else replace(x, seen=x.seen & kept)
+            for id_, x in state.executions.items()
         },
         tokens={
             node: tuple(t if t.seen <= kept else replace(t, seen=t.seen & kept) for t in waiting)

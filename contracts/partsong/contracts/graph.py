@@ -165,7 +165,9 @@ class Graph(_Spec):
 
     def spec(self) -> dict[str, JsonValue]:
         """The graph as plain JSON, without what is default."""
-        data: dict[str, JsonValue] = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        data: dict[str, JsonValue] = self.model_dump(
+            mode="json", by_alias=True, exclude_defaults=True
+        )
         for name, node in self.nodes.items():
             data["nodes"][name]["type"] = node.type  # type: ignore[index,call-overload]  # exclude_defaults drops the discriminator
         return data

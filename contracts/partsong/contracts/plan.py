@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from partsong.contracts.graph import END, Graph
+from partsong.contracts.graph import Graph
 
 __all__ = ["Plan", "plan_of"]
 
@@ -93,10 +93,10 @@ def _components(targets: dict[str, list[str]]) -> list[list[str]]:
     on_stack: set[str] = set()
     stack: list[str] = []
     found: list[list[str]] = []
-    for root in targets:
+    for root, successors_of_root in targets.items():
         if root in index:
             continue
-        work = [(root, iter(targets[root]))]
+        work = [(root, iter(successors_of_root))]
         index[root] = low[root] = len(index)
         stack.append(root)
         on_stack.add(root)
@@ -126,7 +126,3 @@ def _components(targets: dict[str, list[str]]) -> list[list[str]]:
                     found.append(component)
     return found
 
-
-def is_end(target: str) -> bool:
-    """Whether an edge's target ends the path."""
-    return target == END

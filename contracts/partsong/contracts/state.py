@@ -172,7 +172,9 @@ class RunState:
             values[key] = reduced(self.reducer(key), key, self.settled, writes)
         return values
 
-    def reducer(self, key: str) -> Literal["replace", "append", "merge", "add", "min", "max", "union"]:
+    def reducer(
+        self, key: str
+    ) -> Literal["replace", "append", "merge", "add", "min", "max", "union"]:
         """The reducer of a key."""
         return self.graph.reducers.get(key, "replace") if self.graph else "replace"
 
@@ -182,5 +184,9 @@ class RunState:
             if call.kind == "approval" and call.open:
                 return f"approval {call.id} since {call.since}"
             if call.waits:
-                return f"retry of {call.id} at {self.timers[call.waits].at}" if call.waits in self.timers else "retry"
+                return (
+                    f"retry of {call.id} at {self.timers[call.waits].at}"
+                    if call.waits in self.timers
+                    else "retry"
+                )
         return None

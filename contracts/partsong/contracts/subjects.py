@@ -34,10 +34,18 @@ def check_id(kind: str, value: str) -> str:
         InvalidInput: `id.invalid`, with the offending character and its place.
     """
     if not value:
-        raise InvalidInput("id.invalid", f"{kind} is empty", where=kind, fix=f"give a {kind} of 1 to {_MAX} characters")
+        raise InvalidInput(
+            "id.invalid",
+            f"{kind} is empty",
+            where=kind,
+            fix=f"give a {kind} of 1 to {_MAX} characters",
+        )
     if len(value) > _MAX:
         raise InvalidInput(
-            "id.invalid", f"{kind} has {len(value)} characters, at most {_MAX} fit", where=kind, fix=f"shorten the {kind}"
+            "id.invalid",
+            f"{kind} has {len(value)} characters, at most {_MAX} fit",
+            where=kind,
+            fix=f"shorten the {kind}",
         )
     if _ID.fullmatch(value):
         return value
@@ -116,13 +124,17 @@ class Subjects:
         head = len(self.prefix.split("."))
         match tokens[head:]:
             case ["log", p, run_id, "engine" | "fact" as entity] if p.isdigit():
-                found = LogSubject(int(p), run_id, "engine" if entity == "engine" else "fact")
+                found: LogSubject | None = LogSubject(int(p), run_id, "engine" if entity == "engine" else "fact")
             case ["log", p, run_id, "call", call_id] if p.isdigit():
                 found = LogSubject(int(p), run_id, "call", call_id)
             case _:
                 found = None
         if found is None or ".".join(tokens[:head]) != self.prefix:
-            raise InvalidInput("subject.invalid", f"{subject!r} is not a subject of the {self.prefix} log", where="subject")
+            raise InvalidInput(
+                "subject.invalid",
+                f"{subject!r} is not a subject of the {self.prefix} log",
+                where="subject",
+            )
         return found
 
     def request(self, verb: str) -> str:
@@ -151,7 +163,11 @@ class Subjects:
 
     def chunks(self, run_id: str | None = None) -> str:
         """Filter: chunks of a run, or all."""
-        return f"{self.prefix}.chunk.{check_id('run_id', run_id)}.>" if run_id else f"{self.prefix}.chunk.>"
+        return (
+            f"{self.prefix}.chunk.{check_id('run_id', run_id)}.>"
+            if run_id
+            else f"{self.prefix}.chunk.>"
+        )
 
     def timer(self, run_id: str, timer_id: str) -> str:
         """Where a durable timer waits."""

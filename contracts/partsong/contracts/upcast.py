@@ -14,10 +14,16 @@ UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 """(type, v) → the step that turns version v into v + 1. Empty until the first incompatible change."""
 
 
-def upcast(raw: dict[str, JsonValue], steps: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> dict[str, JsonValue]:
+def upcast(
+    raw: dict[str, JsonValue], steps: Mapping[tuple[str, int], Upcaster] = UPCASTERS
+) -> dict[str, JsonValue]:
     """The event in its newest version; untouched if it is current or unknown."""
     while True:
         kind, version = raw.get("type"), raw.get("v")
-        if not isinstance(kind, str) or not isinstance(version, int) or (step := steps.get((kind, version))) is None:
+        if (
+            not isinstance(kind, str)
+            or not isinstance(version, int)
+            or (step := steps.get((kind, version))) is None
+        ):
             return raw
         raw = {**step(raw), "type": kind, "v": version + 1}

@@ -23,7 +23,9 @@ def parse_graph(spec: object, *, where: str = "graph") -> Graph:
         InvalidInput: with the first finding; `graph.malformed` if the spec has not even the right shape.
     """
     if not isinstance(spec, Mapping):
-        raise InvalidInput("graph.malformed", f"expected an object, got {type(spec).__name__}", where=where)
+        raise InvalidInput(
+            "graph.malformed", f"expected an object, got {type(spec).__name__}", where=where
+        )
     try:
         graph = Graph.model_validate(_with_entry(dict(spec)))
     except ValidationError as error:
@@ -88,7 +90,11 @@ def _guess(name: str, graph: Graph) -> str:
 def _entry_and_names(graph: Graph) -> Iterator[Problem]:
     for name in (START, END):
         if name in graph.nodes:
-            yield Problem(code="graph.reserved_name", message=f"a node may not be called {name}", where=f"nodes.{name}")
+            yield Problem(
+                code="graph.reserved_name",
+                message=f"a node may not be called {name}",
+                where=f"nodes.{name}",
+            )
     if graph.entry not in graph.nodes:
         yield Problem(
             code="graph.unknown_entry",
@@ -113,7 +119,9 @@ def _edges(graph: Graph) -> Iterator[Problem]:
                 fix=_guess(edge.to, graph),
             )  # fmt: skip
         if (key := (edge.source, edge.to, edge.on)) in seen:
-            yield Problem(code="graph.duplicate_edge", message=f"{arrow} is there twice", where=f"edges[{i}]")
+            yield Problem(
+                code="graph.duplicate_edge", message=f"{arrow} is there twice", where=f"edges[{i}]"
+            )
         seen.add(key)
 
 
@@ -185,4 +193,8 @@ def _nodes(graph: Graph, plan: Plan) -> Iterator[Problem]:
                 )
     for key, reducer in graph.reducers.items():
         if not key:
-            yield Problem(code="graph.reducer", message=f"reducer {reducer} has an empty key", where="reducers")
+            yield Problem(
+                code="graph.reducer",
+                message=f"reducer {reducer} has an empty key",
+                where="reducers",
+            )

@@ -39,7 +39,7 @@ class Write:
         return (self.depth, self.position, self.item, self.exec)
 
 
-def reduce(name: ReducerName, key: str, present: bool, old: JsonValue, new: JsonValue) -> JsonValue:  # noqa: FBT001
+def reduce(name: ReducerName, key: str, present: bool, old: JsonValue, new: JsonValue) -> JsonValue:  # noqa: C901, FBT001
     """The value of a key after one more write; `present` is whether there was one before.
 
     append   a list grows by a list's elements, or by one value
@@ -95,7 +95,9 @@ def _unfit(name: str, key: str, wants: str, got: JsonValue) -> InvalidInput:
     )
 
 
-def reduced(name: ReducerName, key: str, base: Mapping[str, JsonValue], writes: Iterable[Write]) -> JsonValue:
+def reduced(
+    name: ReducerName, key: str, base: Mapping[str, JsonValue], writes: Iterable[Write]
+) -> JsonValue:
     """The value of a key after its writes, which come in order."""
     present, value = key in base, base.get(key)
     for write in writes:
