@@ -1,0 +1,73 @@
+"""Where code may stand, and how much of it in one place."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.house.sources import LANGUAGE_AND_MEANS, PLAYERS, ROOT, modules, name_of, parse
+
+PACKAGES = (*LANGUAGE_AND_MEANS, *PLAYERS)
+CODE = (*PACKAGES, "bench", "examples")
+LONGEST_MODULE = 400
+LONGEST_FUNCTION = 60
+
+# Spelled in parts, so that this file does not find itself.
+UNFINISHED = re.compile(
+    r"Not"
+    r"ImplementedError|\bTO"
+    r"DO\b|\bFIX"
+    r"ME\b|\bX"
+    r"XX\b|not imple"
+    r"mented|for n"
+    r"ow\b"
+)
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home/\w+|Users/\w+)/")
+
+
+@pytest.mark.parametrize("root", PACKAGES)
+def test_a_namespace_root_has_no_init_module(root: str) -> None:
+    stray = ROOT / root / "partsong" / "__init__.py"
+    assert not stray.exists(), (
+        f"{name_of(stray)} hides the other two roots of the namespace: remove it"
+    )
+
+
+@pytest.mark.parametrize("root", PACKAGES)
+def test_every_package_below_a_root_has_an_init_module(root: str) -> None:
+    folders = {path.parent for path in modules(root)} - {ROOT / root, ROOT / root / "partsong"}
+    missing = [
+        name_of(folder) for folder in sorted(folders) if not (folder / "__init__.py").exists()
+    ]
+    assert not missing, f"packages without __init__.py: {missing}"
+
+
+@pytest.mark.parametrize("path", modules(*CODE), ids=name_of)
+def test_a_module_fits_a_screen_scroll(path: Path) -> None:
+    lines = len(path.read_text("utf-8").splitlines())
+    assert lines <= LONGEST_MODULE, f"{name_of(path)}: {lines} lines, at most {LONGEST_MODULE}"
+
+
+@pytest.mark.parametrize("path", modules(*CODE), ids=name_of)
+def test_a_function_does_one_thing(path: Path) -> None:
+    long = [
+        f"{name_of(path)}:{node.lineno} {node.name}: {lines} lines, at most {LONGEST_FUNCTION}"
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > LONGEST_FUNCTION
+    ]
+    assert not long, "\n".join(long)
+
+
+@pytest.mark.parametrize("path", modules(*CODE, "tests"), ids=name_of)
+def test_a_module_is_finished_and_belongs_to_no_machine(path: Path) -> None:
+    found = [
+        f"{name_of(path)}:{number}: {match.group(0)!r}"
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1)
+        for pattern in (UNFINISHED, MACHINE_PATH)
+        if (match := pattern.search(line))
+    ]
+    assert not found, "\n".join(found)
