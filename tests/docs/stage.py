@@ -1,0 +1,211 @@
+"""The stage one document plays on: a folder, an environment, one Python namespace and one event loop."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import inspect
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Coroutine, Iterator, Mapping
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import cast
+
+import yaml
+
+from tests.docs.blocks import Block
+
+__all__ = ["LANGUAGES", "BlockFailed", "Stage"]
+
+COMMAND_SECONDS = 120
+OUTPUT_MARK = "#> "
+# Drawn, not run: GitHub and the site draw a diagram only under this name.
+DIAGRAM = re.compile(
+    r"\s*(flowchart|graph|sequenceDiagram|stateDiagram(-v2)?|classDiagram|gantt)\b"
+)
+LANGUAGES = ("python", "bash", "console", "yaml", "json", "jsonl", "toml", "mermaid", "text")
+
+
+class BlockFailed(AssertionError):
+    """A block does not do what the document says."""
+
+    def __init__(self, block: Block, message: str) -> None:
+        super().__init__(f"{block.place}: {message}")
+
+
+class Stage:
+    """Runs a document's blocks in order; what one leaves behind, the next one finds."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environment = {**os.environ, **environment}
+        # As if the document were a script: pydantic and `inspect` look names up in `sys.modules["__main__"]`.
+        self._module = ModuleType("__main__")
+        self._loop = asyncio.Runner()
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[Stage]:
+        """Put this process on the stage: working folder, environment, `sys.path`, `__main__`."""
+        before = dict(os.environ), list(sys.path), sys.modules["__main__"], set(sys.modules)
+        os.environ.update(self._environment)
+        sys.path.insert(0, str(self._folder))
+        sys.modules["__main__"] = self._module
+        try:
+            with contextlib.chdir(self._folder), self._loop:
+                yield self
+        finally:
+            environment, sys.path[:], sys.modules["__main__"], known = before
+            os.environ.clear()
+            os.environ.update(environment)
+            self._forget_modules(known)
+
+    def run(self, block: Block) -> None:
+        """Run or parse one block.
+
+        Raises:
+            BlockFailed: it did not do what the document says.
+        """
+        if block.title:
+            self._write(block.title, block)
+        match block.language:
+            case "python":
+                self._python(block)
+            case "bash":
+                self._shell(block, block.text)
+            case "console":
+                self._console(block)
+            case "yaml" | "json" | "jsonl" | "toml" | "mermaid":
+                _parse(block)
+            case "text":
+                pass
+            case other:
+                known = ", ".join(LANGUAGES)
+                raise BlockFailed(block, f"unknown info string {other!r}, expected one of {known}")
+
+    def _write(self, title: str, block: Block) -> None:
+        target = (self._folder / title).resolve()
+        if not target.is_relative_to(self._folder.resolve()):
+            raise BlockFailed(block, f"title {title!r} is outside the document's folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(block.text, "utf-8")
+
+    def _python(self, block: Block) -> None:
+        # Padding makes the lines of a traceback the lines of the document.
+        code = compile(
+            "\n" * (block.line - 1) + block.text,
+            str(block.path),
+            "exec",
+            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+            dont_inherit=True,
+        )
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            self._execute(code)
+        promised = [
+            line.lstrip().removeprefix(OUTPUT_MARK)
+            for line in block.text.splitlines()
+            if line.lstrip().startswith(OUTPUT_MARK)
+        ]
+        if promised and not _matches("\n".join(promised), printed.getvalue()):
+            raise BlockFailed(block, _disagreement("\n".join(promised), printed.getvalue()))
+
+    def _execute(self, code: CodeType) -> None:
+        names = self._module.__dict__
+        if code.co_flags & inspect.CO_COROUTINE:
+            self._loop.run(cast("Coroutine[object, object, object]", eval(code, names)))
+        else:
+            exec(code, names)
+
+    def _console(self, block: Block) -> None:
+        sessions = list(_commands(block))
+        if not sessions:
+            raise BlockFailed(
+                block, "a console block needs at least one line that starts with '$ '"
+            )
+        for command, promised in sessions:
+            printed = self._shell(block, command)
+            if promised.strip() and not _matches(promised, printed):
+                raise BlockFailed(block, f"$ {command}\n{_disagreement(promised, printed)}")
+
+    def _shell(self, block: Block, script: str) -> str:
+        try:
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", script],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=COMMAND_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BlockFailed(
+                block, f"still running after {COMMAND_SECONDS} s: {script}"
+            ) from error
+        if done.returncode:
+            raise BlockFailed(block, f"exit code {done.returncode} from {script}\n{done.stdout}")
+        return done.stdout
+
+    def _forget_modules(self, known: set[str]) -> None:
+        """Drop modules loaded from the document's folder: the next document may have some of the same name."""
+        here = str(self._folder)
+        for name in set(sys.modules) - known:
+            if (getattr(sys.modules[name], "__file__", None) or "").startswith(here):
+                del sys.modules[name]
+
+
+def _parse(block: Block) -> None:
+    try:
+        match block.language:
+            case "yaml":
+                list(yaml.safe_load_all(block.text))
+            case "json":
+                json.loads(block.text)
+            case "jsonl":
+                [json.loads(line) for line in block.text.splitlines() if line.strip()]
+            case "toml":
+                tomllib.loads(block.text)
+            case _:
+                if not DIAGRAM.match(block.text):
+                    raise BlockFailed(block, "not a diagram that mermaid knows")
+    except (yaml.YAMLError, ValueError) as error:
+        raise BlockFailed(block, f"not {block.language}: {error}") from error
+
+
+def _commands(block: Block) -> Iterator[tuple[str, str]]:
+    """Each `$ command` (with `> ` continuations) and the output the document shows for it."""
+    command: list[str] = []
+    promised: list[str] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            if command:
+                yield "\n".join(command), "\n".join(promised)
+            command, promised = [line[2:]], []
+        elif line.startswith("> ") and command and not promised:
+            command.append(line[2:])
+        elif command:
+            promised.append(line)
+        elif line.strip():
+            raise BlockFailed(block, f"output before the first command: {line!r}")
+    if command:
+        yield "\n".join(command), "\n".join(promised)
+
+
+def _matches(promised: str, printed: str) -> bool:
+    """Equal but for runs of white space; `...` or `…` stands for anything."""
+    words = " ".join(promised.split()).replace("…", "...")
+    pattern = ".*".join(re.escape(part.strip()) for part in words.split("..."))
+    return re.fullmatch(pattern, " ".join(printed.split()), re.DOTALL) is not None
+
+
+def _disagreement(promised: str, printed: str) -> str:
+    return f"the document shows\n{promised.rstrip()}\nbut this was printed\n{printed.rstrip()}"

@@ -1,0 +1,41 @@
+"""Every fenced block of the README and of docs/ does what the document says.
+
+Blocks of one document share a folder and a Python namespace, and run in order. `text` is the only language that does
+not run. `title="path"` also saves the block as a file. `#> line` in Python and the lines under a `$ command` are the
+output to expect; `...` stands for anything. `<!-- needs: platform -->` asks for a running `partsong up`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import documents, read
+from tests.docs.platform import BIN, running_platform
+from tests.docs.stage import Stage
+from tests.house.sources import ROOT, name_of
+
+KNOWN_NEEDS = {"platform"}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("path", documents(ROOT), ids=name_of)
+def test_every_block_does_what_the_document_says(path: Path, tmp_path: Path) -> None:
+    document = read(path)
+    assert document.needs <= KNOWN_NEEDS, f"{name_of(path)} needs {sorted(document.needs)}"
+    environment = {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(tmp_path),
+        "HOME": str(tmp_path),
+        "NO_COLOR": "1",
+        "COLUMNS": "120",
+    }
+    with contextlib.ExitStack() as stack:
+        if "platform" in document.needs:
+            environment |= stack.enter_context(running_platform(tmp_path))
+        stage = stack.enter_context(Stage(tmp_path, environment).entered())
+        for block in document.blocks:
+            stage.run(block)
