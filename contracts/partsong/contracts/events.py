@@ -33,6 +33,7 @@ __all__ = [
     "CallClaimed",
     "CallCompleted",
     "CallFailed",
+    "CallKind",
     "CallLapsed",
     "CallRequested",
     "Event",
@@ -58,6 +59,7 @@ __all__ = [
 
 Writer = Literal["graph-engine", "agent-gateway", "tool-runner", "approval"]
 Outcome = Literal["failed", "cancelled", "limit_exceeded"]
+CallKind = Literal["function", "tool"]
 
 
 class _Event(BaseModel):
@@ -119,7 +121,7 @@ class CallRequested(_Event):
     type: Literal["call.requested"] = "call.requested"
     call_id: str
     exec: str
-    kind: Literal["function", "tool"]
+    kind: CallKind
     name: str
     attempt: int = 1
 

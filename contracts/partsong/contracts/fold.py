@@ -279,9 +279,10 @@ def _timer(state: RunState, event: e.TimerSet | e.TimerFired) -> RunState:
     call = state.calls.get(timer.call_id or "")
     if call is None:
         return state
-    call = replace(call, waits=None if call.waits == timer.id else call.waits)
     if timer.purpose == "approval_deadline":
         call = replace(call, expired=True)
+    elif call.waits == timer.id:
+        call = replace(call, waits=None, rested=True)
     due = state.due if call.exec in state.due else (*state.due, call.exec)
     return replace(state, calls={**state.calls, call.id: call}, due=due)
 

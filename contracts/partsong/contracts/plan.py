@@ -125,4 +125,3 @@ def _components(targets: dict[str, list[str]]) -> list[list[str]]:
                             break
                     found.append(component)
     return found
-

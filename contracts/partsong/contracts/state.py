@@ -84,6 +84,8 @@ class Call:
     """Id of the event that closed the attempt."""
     waits: str | None = None
     """Id of the timer before the next attempt."""
+    rested: bool = False
+    """That timer has fired."""
 
     @property
     def open(self) -> bool:

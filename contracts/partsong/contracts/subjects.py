@@ -124,7 +124,9 @@ class Subjects:
         head = len(self.prefix.split("."))
         match tokens[head:]:
             case ["log", p, run_id, "engine" | "fact" as entity] if p.isdigit():
-                found: LogSubject | None = LogSubject(int(p), run_id, "engine" if entity == "engine" else "fact")
+                found: LogSubject | None = LogSubject(
+                    int(p), run_id, "engine" if entity == "engine" else "fact"
+                )
             case ["log", p, run_id, "call", call_id] if p.isdigit():
                 found = LogSubject(int(p), run_id, "call", call_id)
             case _:

@@ -1,0 +1,1 @@
+"""The decider: pure functions from a run's state to what happens next."""

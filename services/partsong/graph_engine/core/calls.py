@@ -1,0 +1,111 @@
+"""Calls: when one is made, made again, or given up."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime, timedelta
+from typing import Literal
+
+from partsong.contracts import events as e
+from partsong.contracts.errors import Problem
+from partsong.contracts.graph import Retry
+from partsong.contracts.state import Call, Execution
+from partsong.graph_engine.core.draft import Draft
+
+__all__ = ["AGENT_RETRY", "NO_RETRY", "later", "request_call", "request_turn", "retried"]
+
+NO_RETRY = Retry(attempts=1)
+"""Functions and tools: whoever wants them called again says so."""
+AGENT_RETRY = Retry(attempts=5, initial=1.0, factor=2.0, max=60.0, jitter=0.2)
+"""Agent turns: providers fail often and briefly."""
+
+_LONGEST_WAIT = 24 * 3600.0
+"""No provider's hint keeps a run waiting for longer than this many seconds."""
+
+
+def request_call(
+    draft: Draft,
+    execution: Execution,
+    call_id: str,
+    kind: e.CallKind,
+    name: str,
+    attempt: int,
+    cause: str,
+) -> None:
+    """Ask for a function or tool to be called."""
+    draft.add(
+        e.CallRequested(
+            id=draft.id(call_id, attempt, "requested"),
+            time=draft.now,
+            cause=cause,
+            call_id=call_id,
+            exec=execution.id,
+            kind=kind,
+            name=name,
+            attempt=attempt,
+        )
+    )
+
+
+def request_turn(
+    draft: Draft, execution: Execution, call_id: str, model: str, attempt: int, cause: str
+) -> None:
+    """Ask for a model's next turn."""
+    draft.add(
+        e.AgentTurnRequested(
+            id=draft.id(call_id, attempt, "requested"),
+            time=draft.now,
+            cause=cause,
+            call_id=call_id,
+            exec=execution.id,
+            model=model,
+            attempt=attempt,
+        )
+    )
+
+
+def retried(draft: Draft, call: Call, policy: Retry) -> Literal["now", "later", "never"]:
+    """What becomes of a failed call; `later` has set a durable timer."""
+    problem = call.problem
+    if call.rested:
+        return "now"
+    if problem is None or call.attempt >= policy.attempts or not _worth(problem, policy):
+        return "never"
+    wait = max(
+        _backoff(draft.state.run_id, call, policy), min(call.retry_after or 0.0, _LONGEST_WAIT)
+    )
+    if wait <= 0:
+        return "now"
+    timer_id = f"{call.id}/r{call.attempt}"
+    draft.add(
+        e.TimerSet(
+            id=draft.id(timer_id, "set"),
+            time=draft.now,
+            cause=call.closed_by or "",
+            timer_id=timer_id,
+            at=later(draft.now, wait),
+            purpose="retry",
+            call_id=call.id,
+            reason=problem.code,
+        )
+    )
+    return "later"
+
+
+def _worth(problem: Problem, policy: Retry) -> bool:
+    if policy.retry_on:
+        return any(problem.code.startswith(prefix) for prefix in policy.retry_on)
+    return problem.retryable
+
+
+def _backoff(run_id: str, call: Call, policy: Retry) -> float:
+    """Exponential, with jitter drawn from the call's id: every decider draws the same."""
+    base = min(policy.max, policy.initial * policy.factor ** (call.attempt - 1))
+    share = zlib.crc32(f"{run_id}.{call.id}.{call.attempt}".encode()) / 0xFFFFFFFF
+    return base * (1 + policy.jitter * (2 * share - 1))
+
+
+def later(now: str, seconds: float) -> str:
+    """`now` plus some seconds, as events carry times."""
+    moment = datetime.fromisoformat(now) + timedelta(seconds=seconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
