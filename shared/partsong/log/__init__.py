@@ -1,0 +1,1 @@
+"""The log: one port, kept in memory, in a file, or in JetStream."""

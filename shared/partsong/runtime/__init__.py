@@ -1,0 +1,1 @@
+"""What every process stands on: clock, connection, streams, a nats-server of its own."""

@@ -1,0 +1,152 @@
+"""The connection to NATS: patient for ever once it stands, impatient with a clear error before that."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client, Server
+
+from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
+
+__all__ = ["connect"]
+
+_log = logging.getLogger("partsong.nats")
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
+_PENDING = 16 * 1024 * 1024
+"""Bytes a connection may hold back while it is down; beyond that a publish fails instead of filling memory."""
+
+
+async def connect(
+    url: str,
+    *,
+    name: str,
+    within: float = 10.0,
+    on_reconnect: Callable[[], Awaitable[None]] | None = None,
+    credentials: Path | None = None,
+    nkey_seed: str | None = None,
+    inbox_prefix: str = "_INBOX",
+) -> Client:
+    """Connect, waiting at most `within` seconds; after that the connection comes back by itself, for ever.
+
+    `url` may name several servers, separated by commas, and may carry user and password.
+    Reconnecting waits 50 ms at first, twice as long each time, up to 2 s; then `on_reconnect` is called.
+    What happens to the connection is logged to `partsong.nats`.
+
+    Raises:
+        InvalidInput: the URL is not one (`nats.bad_url`).
+        Unavailable: nobody answered in time (`nats.unreachable`), or the credentials were refused (`nats.refused`).
+    """
+    watch = _Watch(url, name, on_reconnect)
+    client = Client()
+    try:
+        async with asyncio.timeout(within):
+            await client.connect(
+                servers=[part.strip() for part in url.split(",")],
+                name=name,
+                error_cb=watch.error,
+                disconnected_cb=watch.disconnected,
+                reconnected_cb=watch.reconnected,
+                closed_cb=watch.closed,
+                reconnect_to_server_handler=watch.pick,
+                reconnect_time_wait=1,
+                max_reconnect_attempts=-1,
+                ping_interval=5,
+                pending_size=_PENDING,
+                inbox_prefix=inbox_prefix,
+                user_credentials=credentials,
+                nkeys_seed_str=nkey_seed,
+            )
+    except TimeoutError as error:
+        await client.close()
+        raise watch.unreachable(within) from error
+    except PartsongError:
+        await client.close()
+        raise
+    except nats.errors.Error as error:  # before anything was opened
+        raise InvalidInput(
+            "nats.bad_url",
+            f"{url!r} is not a NATS URL: {error}",
+            where="url",
+            fix="write it as nats://host:4222",
+        ) from error
+    watch.stands = True
+    _log.info("nats.connected", extra=watch.tags)
+    return client
+
+
+class _Watch:
+    """What the client tells us about one connection, and how long to wait before the next attempt."""
+
+    def __init__(
+        self, url: str, name: str, on_reconnect: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        self.stands = False
+        self._on_reconnect = on_reconnect
+        self.tags = {"connection": name, "url": _without_password(url)}
+        self._attempts = 0
+        self._last: Exception | None = None
+
+    def pick(self, servers: list[Server], _info: dict[str, Any]) -> tuple[Server | None, float]:
+        """The server least often tried since it last answered, and the pause before trying it."""
+        delay = min(_FIRST_WAIT * 2**self._attempts, _LONGEST_WAIT)
+        self._attempts = min(self._attempts + 1, 10)
+        return min(servers, key=lambda server: server.reconnects), delay
+
+    async def error(self, error: Exception) -> None:
+        self._last = error
+        if self.stands:
+            _log.warning("nats.error", extra={**self.tags, "error": repr(error)})
+        elif "authorization" in str(error).lower():
+            raise Unavailable(
+                "nats.refused",
+                f"the server refused the credentials: {error}",
+                where=self.tags["url"],
+                fix="check user and password in the URL, or the credentials file",
+            )
+
+    async def disconnected(self) -> None:
+        if self.stands:
+            _log.warning("nats.disconnected", extra=self.tags)
+
+    async def reconnected(self) -> None:
+        self._attempts = 0
+        _log.info("nats.reconnected", extra=self.tags)
+        if self._on_reconnect is None:
+            return
+        try:
+            await self._on_reconnect()
+        except Exception as error:  # the client would take it for a failed reconnect
+            _log.exception("nats.on_reconnect_failed", extra={**self.tags, "error": repr(error)})
+
+    async def closed(self) -> None:
+        if self.stands:
+            _log.info("nats.closed", extra=self.tags)
+
+    def unreachable(self, within: float) -> Unavailable:
+        why = f": {self._last}" if self._last else ""
+        return Unavailable(
+            "nats.unreachable",
+            f"no NATS server answered within {within:g} s{why}",
+            where=self.tags["url"],
+            fix="start one (`partsong up` does), or give the URL of a running one",
+            retryable=True,
+        )
+
+
+def _without_password(url: str) -> str:
+    """The URL as it may be shown: `nats://host:4222`, whatever stood before the @."""
+    return ",".join(
+        f"{scheme}{sep}{rest.rpartition('@')[2]}"
+        for scheme, sep, rest in map(_split, url.split(","))
+    )
+
+
+def _split(part: str) -> tuple[str, str, str]:
+    scheme, sep, rest = part.strip().partition("://")
+    return (scheme, sep, rest) if sep else ("", "", scheme)

@@ -1,0 +1,242 @@
+"""The table of everything the bus stores: streams, consumers, buckets. Nothing else may create any.
+
+Values are those of the JetStream API itself (durations in nanoseconds), because nats-py's own classes do not know
+`allow_atomic`, `persist_mode`, `allow_msg_schedules` and the priority groups. What the table says is what is compared
+with the server, so every limit is written out, also where it is the server's default.
+
+`deny_delete` and `deny_purge` can never be switched off again on a stream that has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from partsong.contracts.subjects import PARTITIONS, Subjects
+
+__all__ = ["ENGINE_GROUP", "Config", "ConsumerSpec", "Names", "StreamSpec", "Table", "table"]
+
+Config = Mapping[str, str | int | bool | list[str]]
+
+ENGINE_GROUP = "engine"
+"""The priority group in which engines pull from the log: one of them is pinned, the others stand by."""
+
+_SECOND = 1_000_000_000
+_MINUTE = 60 * _SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of the streams and buckets under one prefix."""
+
+    log: str
+    requests: str
+    work: str
+    chunks: str
+    timers: str
+    dead: str
+    blobs: str
+    graphs: str
+    snapshots: str
+
+    @classmethod
+    def of(cls, subjects: Subjects) -> Names:
+        """Prefix `partsong` makes stream `PARTSONG_LOG` and bucket `partsong_blobs`; a dot becomes an underscore."""
+        stem = subjects.prefix.replace(".", "_")
+        upper = stem.upper()
+        return cls(
+            log=f"{upper}_LOG",
+            requests=f"{upper}_REQUESTS",
+            work=f"{upper}_WORK",
+            chunks=f"{upper}_CHUNKS",
+            timers=f"{upper}_TIMERS",
+            dead=f"{upper}_DEAD",
+            blobs=f"{stem}_blobs",
+            graphs=f"{stem}_graphs",
+            snapshots=f"{stem}_snapshots",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """One stream as it must be."""
+
+    name: str
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerSpec:
+    """One durable pull consumer as it must be."""
+
+    stream: str
+    name: str
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Everything the bus stores under one prefix."""
+
+    streams: tuple[StreamSpec, ...]
+    consumers: tuple[ConsumerSpec, ...]
+
+
+def table(subjects: Subjects, *, replicas: int = 1) -> Table:
+    """The table for a prefix; `replicas` is 1 for one server, 3 for a cluster."""
+    names = Names.of(subjects)
+    streams = (*_streams(subjects, names), *_buckets(names))
+    return Table(
+        tuple(
+            StreamSpec(spec.name, {**_STREAM, "num_replicas": replicas, **spec.config})
+            for spec in streams
+        ),
+        _consumers(subjects, names),
+    )
+
+
+_STREAM: Config = {
+    "retention": "limits",
+    "storage": "file",
+    "compression": "none",
+    "discard": "old",
+    "max_age": 0,
+    "max_msgs": -1,
+    "max_bytes": -1,
+    "max_msgs_per_subject": -1,
+    "max_msg_size": -1,
+    "max_consumers": -1,
+    "duplicate_window": 2 * _MINUTE,
+    "allow_direct": False,
+    "allow_atomic": False,
+    "allow_msg_schedules": False,
+    "allow_msg_ttl": False,
+    "allow_rollup_hdrs": False,
+    "deny_delete": False,
+    "deny_purge": False,
+    "persist_mode": "",
+    "sealed": False,
+    "no_ack": False,
+}
+
+
+def _streams(subjects: Subjects, names: Names) -> tuple[StreamSpec, ...]:
+    return (
+        StreamSpec(
+            names.log,
+            {
+                "subjects": [subjects.log()],
+                "compression": "s2",
+                "deny_delete": True,
+                "deny_purge": True,
+                "allow_direct": True,
+                "allow_atomic": True,
+            },
+        ),
+        StreamSpec(names.requests, {"subjects": [subjects.requests()], "retention": "workqueue"}),
+        # A lost hint does no harm, so hints are not worth an fsync.
+        StreamSpec(
+            names.work,
+            {"subjects": [subjects.works()], "retention": "workqueue", "persist_mode": "async"},
+        ),
+        StreamSpec(
+            names.chunks,
+            {
+                "subjects": [subjects.chunks()],
+                "storage": "memory",
+                "max_age": 15 * _MINUTE,
+                "max_bytes": 64 * 1024 * 1024,
+                "allow_direct": True,
+            },
+        ),
+        # A work queue, so that a firing goes once it is handled; a waiting timer no consumer selects, so it stays.
+        # Scheduling switches rollup on.
+        StreamSpec(
+            names.timers,
+            {
+                "subjects": [subjects.timers(), subjects.fireds()],
+                "retention": "workqueue",
+                "allow_msg_schedules": True,
+                "allow_rollup_hdrs": True,
+            },
+        ),
+        StreamSpec(names.dead, {"subjects": [subjects.deads()], "allow_direct": True}),
+    )
+
+
+def _buckets(names: Names) -> tuple[StreamSpec, ...]:
+    """An object store and two key-value stores, laid out as every NATS client expects them."""
+    common: Config = {
+        "discard": "new",
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "compression": "s2",
+    }
+    key_value: Config = {
+        **common,
+        "max_msgs_per_subject": 1,
+        "deny_delete": True,
+        "allow_msg_ttl": True,
+    }
+    blobs = names.blobs
+    return (
+        StreamSpec(f"OBJ_{blobs}", {**common, "subjects": [f"$O.{blobs}.C.>", f"$O.{blobs}.M.>"]}),
+        *(
+            StreamSpec(f"KV_{bucket}", {**key_value, "subjects": [f"$KV.{bucket}.>"]})
+            for bucket in (names.graphs, names.snapshots)
+        ),
+    )
+
+
+_CONSUMER: Config = {
+    "ack_policy": "explicit",
+    "deliver_policy": "all",
+    "replay_policy": "instant",
+    "max_deliver": -1,
+    "max_waiting": 512,
+    "max_ack_pending": 1024,
+    "num_replicas": 0,
+    "mem_storage": False,
+    "headers_only": False,
+    "inactive_threshold": 0,
+    "priority_policy": "",
+    "priority_groups": [],
+    "priority_timeout": 0,
+}
+
+
+def _consumers(subjects: Subjects, names: Names) -> tuple[ConsumerSpec, ...]:
+    engine = (_engine(subjects, names, partition) for partition in range(PARTITIONS))
+    return (
+        *engine,
+        _durable(names.requests, "engine", [subjects.requests()], ack_wait=10 * _SECOND),
+        _durable(names.timers, "engine", [subjects.fireds()], ack_wait=10 * _SECOND),
+        *(
+            _durable(names.work, service, [subjects.works(service)], ack_wait=2 * _SECOND)
+            for service in ("agent-gateway", "tool-runner")
+        ),
+    )
+
+
+def _engine(subjects: Subjects, names: Names, partition: int) -> ConsumerSpec:
+    """What workers report in one partition, all of it to one engine: affinity, so that its folds stay cached."""
+    return _durable(
+        names.log,
+        f"engine-{partition}",
+        list(subjects.reports(partition)),
+        ack_wait=10 * _SECOND,
+        max_ack_pending=10_000,
+        priority_policy="pinned_client",
+        priority_groups=[ENGINE_GROUP],
+        priority_timeout=2 * _SECOND,
+    )
+
+
+def _durable(
+    stream: str, name: str, filters: list[str], **config: str | int | list[str]
+) -> ConsumerSpec:
+    return ConsumerSpec(
+        stream,
+        name,
+        {**_CONSUMER, "name": name, "durable_name": name, "filter_subjects": filters, **config},
+    )

@@ -1,0 +1,185 @@
+"""Making the server agree with the table of streams, and saying so where it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Iterable, Mapping
+
+import nats.errors
+from nats.aio.client import Client
+from pydantic import JsonValue
+
+from partsong.contracts.errors import Conflict, NotFound, PartsongError, Unavailable
+from partsong.contracts.subjects import Subjects
+from partsong.runtime.stream_table import (
+    ENGINE_GROUP,
+    Config,
+    ConsumerSpec,
+    Names,
+    StreamSpec,
+    Table,
+    table,
+)
+
+__all__ = ["ENGINE_GROUP", "Names", "Table", "check", "provision", "table"]
+
+_STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
+_TAKEN = frozenset({10058, 10148, 10013, 10105})
+"""The name is in use with another configuration: streams; consumers, in the words of several server versions."""
+
+
+async def provision(
+    nc: Client, subjects: Subjects, *, replicas: int = 1, within: float = 15.0
+) -> None:
+    """Create what is missing; change nothing that is there.
+
+    Many processes may do so at the same time. What is complete already is only read, so on a
+    provisioned bus this needs no right to create. A single server that restarts has forgotten its
+    memory streams: provision again when the connection comes back. `within` bounds each request.
+
+    Raises:
+        Conflict: `streams.mismatch`: something exists but differs; the message has both values of every field.
+        Unavailable: JetStream did not answer in time, or refused.
+    """
+    await _Server(nc, within, create=True).ensure(subjects, replicas)
+
+
+async def check(nc: Client, subjects: Subjects, *, replicas: int = 1, within: float = 15.0) -> None:
+    """Like `provision`, but creates nothing.
+
+    Raises:
+        NotFound: `streams.missing`: a stream or consumer is not there.
+        Conflict: `streams.mismatch`, as above.
+        Unavailable: JetStream did not answer in time.
+    """
+    await _Server(nc, within, create=False).ensure(subjects, replicas)
+
+
+class _Refused(Exception):
+    def __init__(self, code: int, description: str) -> None:
+        super().__init__(f"{description} ({code})")
+        self.code = code
+
+
+class _Server:
+    """The JetStream API, spoken in JSON."""
+
+    def __init__(self, nc: Client, within: float, *, create: bool) -> None:
+        self._nc, self._within, self._create = nc, within, create
+
+    async def ensure(self, subjects: Subjects, replicas: int) -> None:
+        wanted = table(subjects, replicas=replicas)
+        await self._settle(self._stream(spec) for spec in wanted.streams)
+        await self._settle(self._consumer(spec) for spec in wanted.consumers)
+
+    async def _settle(self, jobs: Iterable[Awaitable[list[str]]]) -> None:
+        """Do all the jobs, and report all their mismatches as one error."""
+        found: list[str] = []
+        for outcome in await asyncio.gather(*jobs, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            found += outcome
+        if found:
+            raise Conflict(
+                "streams.mismatch",
+                "the server disagrees with the table of streams:\n  " + "\n  ".join(found),
+                fix="correct the stream or consumer with the nats tool, or use another prefix; nothing was changed",
+                fault="platform",
+            )
+
+    async def _stream(self, spec: StreamSpec) -> list[str]:
+        body: JsonValue = {"name": spec.name, **_plain(spec.config)}
+        found = await self._get_or_create(
+            f"STREAM.INFO.{spec.name}", f"STREAM.CREATE.{spec.name}", body
+        )
+        return _differences(f"stream {spec.name}", spec.config, found)
+
+    async def _consumer(self, spec: ConsumerSpec) -> list[str]:
+        where = f"{spec.stream}.{spec.name}"
+        body: JsonValue = {
+            "stream_name": spec.stream,
+            "action": "create",
+            "config": _plain(spec.config),
+        }
+        found = await self._get_or_create(
+            f"CONSUMER.INFO.{where}", f"CONSUMER.CREATE.{where}", body
+        )
+        return _differences(f"consumer {where}", spec.config, found)
+
+    async def _get_or_create(
+        self, info: str, create: str, body: JsonValue
+    ) -> Mapping[str, JsonValue]:
+        try:
+            return await self._config(info)
+        except _Refused as refusal:
+            if refusal.code not in {_STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND}:
+                raise _unavailable(info, refusal) from refusal
+            if not self._create:
+                raise NotFound(
+                    "streams.missing",
+                    f"{info} does not exist",
+                    fix="provision the bus (`partsong up` does)",
+                    fault="platform",
+                ) from refusal
+        try:
+            return await self._config(create, body)
+        except _Refused as refusal:
+            if refusal.code not in _TAKEN:
+                raise _unavailable(create, refusal) from refusal
+        try:
+            return await self._config(info)  # somebody else was first
+        except _Refused as refusal:
+            raise _unavailable(info, refusal) from refusal
+
+    async def _config(self, api: str, body: JsonValue = None) -> Mapping[str, JsonValue]:
+        payload = b"" if body is None else json.dumps(body).encode()
+        try:
+            reply = await self._nc.request(f"$JS.API.{api}", payload, timeout=self._within)
+            answer = json.loads(reply.data)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(
+                "streams.no_answer",
+                f"JetStream did not answer {api} within {self._within:g} s: {error!r}",
+                fix="check that the server runs with JetStream and that this user may use its API",
+                retryable=True,
+            ) from error
+        if "error" in answer:
+            raise _Refused(
+                answer["error"].get("err_code", 0), answer["error"].get("description", "")
+            )
+        config: Mapping[str, JsonValue] = answer["config"]
+        return config
+
+
+def _plain(config: Config) -> dict[str, JsonValue]:
+    """The configuration as it is sent: the server knows no empty name for a mode or a policy."""
+    sent = {field: value for field, value in config.items() if value not in ("", [])}
+    return {field: [*value] if isinstance(value, list) else value for field, value in sent.items()}
+
+
+def _differences(what: str, wanted: Config, found: Mapping[str, JsonValue]) -> list[str]:
+    """The fields that differ. The server leaves out what is empty, and writes one filter as `filter_subject`."""
+    actual = dict(found)
+    if "filter_subject" in actual:
+        actual["filter_subjects"] = [actual["filter_subject"]]
+    return [
+        f"{what}: {field} should be {json.dumps(value)}, is {json.dumps(actual.get(field))}"
+        for field, value in wanted.items()
+        if not _same(value, actual.get(field))
+    ]
+
+
+def _same(wanted: str | int | bool | list[str], found: JsonValue) -> bool:  # noqa: FBT001 — a JSON value
+    if isinstance(wanted, list) and isinstance(found, list):
+        return sorted(wanted) == sorted(map(str, found))
+    return wanted == found or (not wanted and not found)
+
+
+def _unavailable(api: str, refusal: _Refused) -> PartsongError:
+    return Unavailable(
+        "streams.refused",
+        f"JetStream refused {api}: {refusal}",
+        fix="the server's own words say why",
+        retryable=False,
+    )
