@@ -1,0 +1,238 @@
+"""The fake LLM server: three vendors' wire formats on loopback, so that tests drive the real SDKs.
+
+    async with FakeLLM() as llm:
+        ...                      # base URLs for the SDKs: llm.env()
+        assert len(llm.calls) == 1
+
+What it answers follows from the model's name (`scenarios`) or from a `script`, a function of the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
+
+from pydantic import JsonValue
+
+from partsong.testing.fake_llm import scenarios
+from partsong.testing.fake_llm.anthropic import AnthropicWire
+from partsong.testing.fake_llm.chat import ChatWire
+from partsong.testing.fake_llm.gemini import GeminiWire
+from partsong.testing.fake_llm.http import Connection, Request, listen
+from partsong.testing.fake_llm.responses import ResponsesWire
+from partsong.testing.fake_llm.steps import (
+    Answer,
+    Ask,
+    Cut,
+    Deny,
+    Reset,
+    Script,
+    Stall,
+    Step,
+    Tokens,
+    Wait,
+    WireName,
+)
+from partsong.testing.fake_llm.wire import Wire
+
+__all__ = ["FakeLLM", "Recorded"]
+
+
+_ROUTES: tuple[tuple[str, Wire], ...] = (
+    ("/messages", AnthropicWire()),
+    ("/responses", ResponsesWire()),
+    ("/chat/completions", ChatWire()),
+    (":streamGenerateContent", GeminiWire()),
+)
+"""Wire formats by the end of the path."""
+
+
+@dataclass(slots=True, eq=False)
+class Recorded:
+    """One request the server got, and what became of its answer."""
+
+    number: int
+    """0 for the first one."""
+    wire: WireName
+    model: str
+    ask: Ask
+    headers: Mapping[str, str]
+    body: Mapping[str, JsonValue]
+    received: float
+    """Loop time."""
+    tokens: Tokens
+    """What the answer cost, once it has finished."""
+    writes: list[float] = field(default_factory=list)
+    """Loop times at which the stream's pieces went to the socket."""
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the answer is over, for whatever reason."""
+    disconnected: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the client left before the answer was over."""
+
+    @property
+    def first_write(self) -> float | None:
+        """Loop time of the first piece."""
+        return self.writes[0] if self.writes else None
+
+
+class FakeLLM:
+    """A loopback server that speaks Anthropic Messages, OpenAI Responses and Chat Completions, and Gemini."""
+
+    def __init__(
+        self, script: Script | None = None, *, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self._script = script or scenarios.reply
+        self._host = host
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._seen: Counter[str] = Counter()
+        self._connections: dict[Connection, asyncio.Task[None] | None] = {}
+        self._changed = asyncio.Condition()
+        self.calls: list[Recorded] = []
+        """Every request so far, in the order of arrival."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a path."""
+        return f"http://{self._host}:{self._port}"
+
+    def env(self) -> dict[str, str]:
+        """Environment variables that send the gateway's providers here."""
+        return {
+            "ANTHROPIC_API_KEY": "fake",
+            "ANTHROPIC_BASE_URL": self.url,
+            "OPENAI_API_KEY": "fake",
+            "OPENAI_BASE_URL": f"{self.url}/v1",
+            "GOOGLE_API_KEY": "fake",
+            "GOOGLE_BASE_URL": self.url,
+        }
+
+    async def __aenter__(self) -> Self:
+        self._server = await listen(self._serve, self._host, self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        tasks = [task for task in self._connections.values() if task is not None]
+        for connection in list(self._connections):
+            connection.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._server.wait_closed()
+        self._server = None
+
+    async def wait_calls(self, count: int) -> list[Recorded]:
+        """The requests so far, once there are so many; the caller sets the deadline."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.calls) >= count)
+        return self.calls
+
+    async def _serve(self, connection: Connection) -> None:
+        self._connections[connection] = asyncio.current_task()
+        try:
+            with suppress(ConnectionError):
+                while (request := await connection.request()) is not None:
+                    await self._exchange(connection, request)
+        finally:
+            connection.close()
+            del self._connections[connection]
+
+    async def _exchange(self, connection: Connection, request: Request) -> None:
+        wire = next((wire for end, wire in _ROUTES if request.path.endswith(end)), None)
+        if wire is None:
+            known = ", ".join(f"POST …{end}" for end, _ in _ROUTES)
+            return await connection.answer(
+                404, {}, f'{{"error":"the fake knows {known}"}}'.encode()
+            )
+        recorded = await self._record(wire, request)
+        reply = self._script(recorded.ask)
+        leaving = asyncio.ensure_future(connection.gone.wait())
+        speaking = asyncio.ensure_future(_speak(connection, wire, recorded, reply))
+        try:
+            await asyncio.wait({leaving, speaking}, return_when=asyncio.FIRST_COMPLETED)
+            if not speaking.done():
+                recorded.disconnected.set()
+        finally:
+            for task in (leaving, speaking):
+                task.cancel()
+            _, outcome = await asyncio.gather(leaving, speaking, return_exceptions=True)
+            recorded.done.set()
+        if isinstance(outcome, ConnectionError):
+            recorded.disconnected.set()
+        elif isinstance(outcome, Exception):
+            raise outcome
+        return None
+
+    async def _record(self, wire: Wire, request: Request) -> Recorded:
+        body = json.loads(request.body)
+        ask = wire.ask(request.path, body)
+        ask = replace(ask, nth=self._seen[ask.model])
+        self._seen[ask.model] += 1
+        size = len(request.body) // 4
+        tokens = Tokens(size, cache_read=size // 4, cache_write=size // 8)
+        now = asyncio.get_running_loop().time()
+        recorded = Recorded(
+            len(self.calls), wire.name, ask.model, ask, request.headers, body, now, tokens
+        )
+        async with self._changed:
+            self.calls.append(recorded)
+            self._changed.notify_all()
+        return recorded
+
+
+async def _speak(
+    connection: Connection, wire: Wire, recorded: Recorded, reply: Answer | Deny
+) -> None:
+    if isinstance(reply, Deny):
+        return await connection.answer(reply.status, reply.headers, wire.denial(reply))
+    voice = wire.voice(recorded.ask, recorded.number, recorded.tokens)
+    clock = asyncio.get_running_loop().time
+    await connection.begin({"request-id": "req_fake", "x-request-id": "req_fake"})
+
+    async def write(data: bytes) -> None:
+        recorded.writes.append(clock())
+        await connection.write(data)
+
+    for step in reply.steps:
+        if await _happens(step, connection):
+            return None
+        for event in voice.speak(step):
+            recorded.tokens = voice.tokens
+            await write(event)
+    return await connection.end()
+
+
+async def _happens(step: Step, connection: Connection) -> bool:
+    """What a step does to the connection instead of saying something; whether the answer is over with it."""
+    match step:
+        case Wait(seconds):
+            await asyncio.sleep(seconds)
+        case Stall():
+            await connection.gone.wait()
+            return True
+        case Cut(torn):
+            if torn:
+                await connection.write(b'data: {"type":"half of an ev')
+            await connection.end()
+            return True
+        case Reset():
+            connection.reset()
+            return True
+        case _:
+            pass
+    return False
