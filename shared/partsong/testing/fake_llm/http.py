@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import format_datetime
 from http.client import responses
@@ -33,9 +33,9 @@ class _Protocol(asyncio.StreamReaderProtocol):
     def __init__(
         self,
         reader: asyncio.StreamReader,
-        handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+        made: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None],
     ) -> None:
-        super().__init__(reader, handler)
+        super().__init__(reader, made)
         self.gone = asyncio.Event()
 
     def eof_received(self) -> bool:
@@ -116,18 +116,14 @@ class Connection:
         self._writer.write(head.encode("latin-1"))
 
 
-async def listen(
-    handler: Callable[[Connection], Awaitable[None]], host: str, port: int
-) -> asyncio.Server:
-    """A server that hands each connection to `handler`, in a task of its own."""
+async def listen(connected: Callable[[Connection], None], host: str, port: int) -> asyncio.Server:
+    """A server that hands each connection to `connected`, which starts what serves it."""
 
     def protocol() -> _Protocol:
-        reader = asyncio.StreamReader()
+        def made(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connected(Connection(reader, writer, created.gone))
 
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await handler(Connection(reader, writer, made.gone))
-
-        made = _Protocol(reader, connected)
-        return made
+        created = _Protocol(asyncio.StreamReader(), made)
+        return created
 
     return await asyncio.get_running_loop().create_server(protocol, host, port)

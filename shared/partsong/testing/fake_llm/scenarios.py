@@ -87,9 +87,12 @@ def _quote(ask: Ask) -> Reply | None:
     return Answer((*(Say(word + " ") for word in said.split(" ")), Finish()))
 
 
+_LOOKUP = Offer("lookup", {"properties": {"query": {"type": "string"}}})
+
+
 def _call(ask: Ask, index: int) -> Call:
-    offer = ask.tools[index % len(ask.tools)] if ask.tools else Offer("lookup", {})
-    args = json.dumps(_example(dict(offer.schema), ask.prompt) or {"query": ask.prompt})
+    offer = ask.tools[index % len(ask.tools)] if ask.tools else _LOOKUP
+    args = json.dumps(_example({"type": "object", **offer.schema}, ask.prompt))
     return Call(offer.name, args, id=f"call_{ask.nth}_{index}", state="c2lnbmVk")
 
 

@@ -92,8 +92,9 @@ class FakeLLM:
         self._port = port
         self._server: asyncio.Server | None = None
         self._seen: Counter[str] = Counter()
-        self._connections: dict[Connection, asyncio.Task[None] | None] = {}
+        self._connections: dict[asyncio.Task[None], Connection] = {}
         self._changed = asyncio.Condition()
+        self._failure: Exception | None = None
         self.calls: list[Recorded] = []
         """Every request so far, in the order of arrival."""
 
@@ -114,7 +115,7 @@ class FakeLLM:
         }
 
     async def __aenter__(self) -> Self:
-        self._server = await listen(self._serve, self._host, self._port)
+        self._server = await listen(self._connected, self._host, self._port)
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -127,14 +128,15 @@ class FakeLLM:
         if self._server is None:
             return
         self._server.close()
-        tasks = [task for task in self._connections.values() if task is not None]
-        for connection in list(self._connections):
-            connection.close()
+        tasks = list(self._connections)
         for task in tasks:
+            self._connections[task].close()
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._server.wait_closed()
         self._server = None
+        if error is None and self._failure is not None:
+            raise self._failure  # a script's own mistake must not look like the provider's
 
     async def wait_calls(self, count: int) -> list[Recorded]:
         """The requests so far, once there are so many; the caller sets the deadline."""
@@ -142,15 +144,20 @@ class FakeLLM:
             await self._changed.wait_for(lambda: len(self.calls) >= count)
         return self.calls
 
+    def _connected(self, connection: Connection) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(connection))
+        self._connections[task] = connection
+        task.add_done_callback(self._connections.pop)
+
     async def _serve(self, connection: Connection) -> None:
-        self._connections[connection] = asyncio.current_task()
         try:
             with suppress(ConnectionError):
                 while (request := await connection.request()) is not None:
                     await self._exchange(connection, request)
+        except Exception as error:
+            self._failure = self._failure or error
         finally:
             connection.close()
-            del self._connections[connection]
 
     async def _exchange(self, connection: Connection, request: Request) -> None:
         wire = next((wire for end, wire in _ROUTES if request.path.endswith(end)), None)
@@ -223,8 +230,7 @@ async def _happens(step: Step, connection: Connection) -> bool:
         case Wait(seconds):
             await asyncio.sleep(seconds)
         case Stall():
-            await connection.gone.wait()
-            return True
+            await asyncio.get_running_loop().create_future()  # ends when the client leaves
         case Cut(torn):
             if torn:
                 await connection.write(b'data: {"type":"half of an ev')
