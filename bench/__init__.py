@@ -1,0 +1,1 @@
+"""Measurements of the quality bars: `python -m bench`."""

@@ -1,0 +1,105 @@
+"""The quality bars: what is promised, and which of the peers' figures stands beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["BARS", "Bar", "PeerFigure"]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFigure:
+    """Where a peer's script reports the same work."""
+
+    group: str
+    """What its `--only` takes."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One promise."""
+
+    work: str
+    unit: str
+    limit: float
+    better: Literal["less", "more"] = "less"
+    peer: PeerFigure | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether a measured value keeps the promise."""
+        return value <= self.limit if self.better == "less" else value >= self.limit
+
+    def __str__(self) -> str:
+        return f"{'≤' if self.better == 'less' else '≥'} {self.limit:g} {self.unit}"
+
+
+_STEP = PeerFigure("sequential_step", "sequential_step")
+_RUNS = PeerFigure("concurrent_runs", "concurrent_runs")
+_RUNS_P99 = PeerFigure("concurrent_runs", "concurrent_p99")
+
+BARS: dict[str, Bar] = {
+    "step.one_process": Bar(
+        "durable step: 100 function nodes in a row, 1 KB state, engine and functions in one process",
+        "ms",
+        0.8,
+        peer=_STEP,
+    ),
+    "step.across": Bar(
+        "durable step: the same graph, across engine and tool-runner processes",
+        "ms",
+        2.0,
+        peer=_STEP,
+    ),
+    "step.across_fast": Bar("durable step across processes, with --fast", "ms", 1.2, peer=_STEP),
+    "runs.rate": Bar(
+        "1,000 concurrent runs of 10 nodes, durable, across processes",
+        "runs/s",
+        120,
+        "more",
+        peer=_RUNS,
+    ),
+    "runs.rate_fast": Bar(
+        "1,000 concurrent runs of 10 nodes, with --fast", "runs/s", 400, "more", peer=_RUNS
+    ),
+    "runs.p99": Bar(
+        "1,000 concurrent runs of 10 nodes: request to end, p99", "s", 10, peer=_RUNS_P99
+    ),
+    "checkpoint.overhead": Bar("a run of 20 ms nodes, durable log against memory log", "%", 5),
+    "disk.short": Bar(
+        "bytes on disk per step, 1 KB updates, 100 steps",
+        "KB/step",
+        2,
+        peer=PeerFigure("disk_per_step", "disk_replace_short"),
+    ),
+    "disk.long": Bar(
+        "bytes on disk per step, 1 KB updates, 1,000 steps",
+        "KB/step",
+        2,
+        peer=PeerFigure("disk_per_step", "disk_replace_long"),
+    ),
+    "disk.append_long": Bar(
+        "bytes on disk per step, 1 KB appended to the state, 1,000 steps",
+        "KB/step",
+        2,
+        peer=PeerFigure("disk_per_step", "disk_append_long"),
+    ),
+    "kill.repeated": Bar("steps repeated per run after kill -9 of a service", "steps", 1),
+    "kill.lost": Bar("steps lost after kill -9 of a service, 100 runs", "steps", 0),
+    "kill.restart": Bar("first new step after a killed service is started again", "s", 1),
+    "kill.takeover": Bar("first new step by a live peer of a killed service", "s", 5),
+    "chunk.p50": Bar("chunk, provider socket to NATS subscriber, 1,000 chunks/s, median", "ms", 3),
+    "chunk.p99": Bar("chunk, provider socket to NATS subscriber, 1,000 chunks/s, p99", "ms", 20),
+    "fold.run": Bar(
+        "fold of a 1,000-event run from the log", "ms", 50, peer=PeerFigure("history", "history")
+    ),
+    "fold.state_at": Bar(
+        "state at any step of that run, with snapshots",
+        "ms",
+        10,
+        peer=PeerFigure("history", "state_at"),
+    ),
+    "up.demo": Bar("`partsong up` to the first finished demo run", "s", 5),
+    "up.help": Bar("`partsong --help`", "ms", 200),
+}
