@@ -26,7 +26,7 @@ def test_known():
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
-    pytester.makeconftest((ROOT / "tests/conftest.py").read_text("utf-8"))
+    pytester.makeconftest((ROOT / "conftest.py").read_text("utf-8"))
     pytester.makeini(
         "[pytest]\nmarkers = container: needs Docker\nasyncio_default_fixture_loop_scope = function"
     )
