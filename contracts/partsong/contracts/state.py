@@ -180,15 +180,24 @@ class RunState:
         """The reducer of a key."""
         return self.graph.reducers.get(key, "replace") if self.graph else "replace"
 
+    @property
+    def phase(self) -> Status:
+        """The status, and `waiting` for a running run in which nobody works: all that is open waits."""
+        if self.status != "running" or self.due or self.stopping:
+            return self.status
+        calls = self.calls.values()
+        working = any(call.open and call.kind != "approval" for call in calls)
+        return "waiting" if calls and not working else "running"
+
+    @property
     def waits_on(self) -> str | None:
         """What a waiting run waits for, in one sentence; None if it does not wait."""
+        if self.phase != "waiting":
+            return None
         for call in self.calls.values():
             if call.kind == "approval" and call.open:
                 return f"approval {call.id} since {call.since}"
-            if call.waits:
-                return (
-                    f"retry of {call.id} at {self.timers[call.waits].at}"
-                    if call.waits in self.timers
-                    else "retry"
-                )
+        for call in self.calls.values():
+            if call.waits is not None and (timer := self.timers.get(call.waits)):
+                return f"retry of {call.id} at {timer.at}"
         return None

@@ -30,6 +30,8 @@ class Ledger:
         self.run_id = run_id
         self.state = RunState(run_id)
         self.seen = 0
+        self.first_seq = 0
+        """Sequence of the run's first record."""
         self.commit_seq = 0
         """Sequence of the run's newest commit: what the next one expects."""
         self._log = log
@@ -71,16 +73,23 @@ class Ledger:
         for seq, _, commit in later:
             self.state = fold_message(self.state, commit, seq)
 
-    async def commit(self, events: tuple[Event, ...], after: RunState, headers: Mapping[str, str] | None = None) -> int:
+    async def commit(
+        self, events: tuple[Event, ...], after: RunState, headers: Mapping[str, str] | None = None
+    ) -> int:
         """Append one decision; `after` is the state it leads to. Returns its sequence.
 
         Raises:
             WrongSequence: another engine was first; `refresh`, then decide again.
         """
-        commit, body = encode_commit(self.run_id, self.state.commits + 1, self.seen, self._hash, events)
-        done = await self._log.append(self._subject, body, id=commit.id, expect=self.commit_seq, headers=headers)
+        commit, body = encode_commit(
+            self.run_id, self.state.commits + 1, self.seen, self._hash, events
+        )
+        done = await self._log.append(
+            self._subject, body, id=commit.id, expect=self.commit_seq, headers=headers
+        )
         self.state = replace(after, commits=commit.n)
         self.commit_seq = done.seq
+        self.first_seq = self.first_seq or done.seq
         self._ahead.append((done.seq, body, commit))
         return done.seq
 
@@ -96,6 +105,7 @@ class Ledger:
 
     def _take(self, record: Record) -> None:
         self.seen = record.seq
+        self.first_seq = self.first_seq or record.seq
         self._hash = chain(self._hash, record.body)
         try:
             message = decode(record.body)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import RunState
+from partsong.graph_engine.core.draft import Closing
 
-__all__ = ["cancel", "fired", "start", "takeover"]
+__all__ = ["cancel", "fired", "lapsed", "start", "takeover"]
 
 
 def start(
@@ -94,3 +97,23 @@ def takeover(state: RunState, owner: str, now: str) -> tuple[e.Event, ...]:
         return ()
     id_ = f"{state.run_id}.owner.{state.commits + 1}.{owner}"
     return (e.OwnerChanged(id=id_, time=now, owner=owner),)
+
+
+def lapsed(state: RunState, silent: Callable[[str], bool], now: str) -> tuple[Closing, ...]:
+    """The ends of claims whose workers have fallen silent."""
+    return tuple(
+        Closing(
+            call.id,
+            e.CallLapsed(
+                id=f"{state.run_id}.{call.id}.{call.attempt}.lapsed",
+                time=now,
+                cause=f"{state.run_id}.{call.id}.{call.attempt}.claimed",
+                call_id=call.id,
+                attempt=call.attempt,
+                worker=call.worker,
+            ),
+            call.claim,
+        )
+        for call in state.calls.values()
+        if call.open and call.worker is not None and silent(call.worker)
+    )

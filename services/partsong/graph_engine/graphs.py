@@ -1,0 +1,92 @@
+"""Graphs by content hash and by name, in a KV bucket. A running run does not need it: its log holds its graph."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+
+import nats.errors
+from nats.aio.client import Client
+from nats.js.errors import APIError, KeyNotFoundError
+from nats.js.kv import KeyValue
+from pydantic import JsonValue
+
+from partsong.contracts.errors import NotFound, Unavailable
+from partsong.contracts.graph import Graph
+from partsong.contracts.subjects import check_id
+from partsong.contracts.validate import parse_graph
+
+__all__ = ["Graphs"]
+
+
+class Graphs:
+    """Resolves what a run request calls its graph, and remembers whole specs for those who come later."""
+
+    def __init__(self, nc: Client, bucket: str, *, keep: int = 500) -> None:
+        self._nc, self._bucket, self._keep = nc, bucket, keep
+        self._kv: KeyValue | None = None
+        self._known: OrderedDict[str, Graph] = OrderedDict()
+
+    async def resolve(self, wanted: str | dict[str, JsonValue]) -> Graph:
+        """The graph for a name, a `sha256:…` hash or a whole spec; a spec is stored under both.
+
+        Raises:
+            InvalidInput: the spec is not valid.
+            NotFound: `graph.unknown` for a name or hash nobody has published.
+            Unavailable: the bucket did not answer.
+        """
+        if isinstance(wanted, str):
+            return await self._find(wanted)
+        graph = parse_graph(wanted)
+        if graph.hash not in self._known:
+            spec = json.dumps(graph.spec(), separators=(",", ":")).encode()
+            await self._put(_key(graph.hash), spec)
+            await self._put(_key(graph.name), spec)
+            self._remember(graph)
+        return graph
+
+    async def _find(self, name: str) -> Graph:
+        if name in self._known:
+            return self._known[name]
+        check_id("graph", name)
+        try:
+            entry = await (await self._open()).get(_key(name))
+        except KeyNotFoundError:
+            raise NotFound(
+                "graph.unknown",
+                f"no graph is called {name!r}",
+                where="graph",
+                fix="send the whole spec once, or start it with `partsong run start FILE`",
+            ) from None
+        except (nats.errors.Error, APIError, TimeoutError) as error:
+            raise self._unavailable(error) from error
+        graph = parse_graph(json.loads(entry.value or b"{}"))
+        if name == graph.hash:
+            self._remember(graph)
+        return graph
+
+    def _remember(self, graph: Graph) -> None:
+        self._known[graph.hash] = graph
+        while len(self._known) > self._keep:
+            self._known.popitem(last=False)
+
+    async def _put(self, key: str, spec: bytes) -> None:
+        try:
+            await (await self._open()).put(key, spec)
+        except (nats.errors.Error, APIError, TimeoutError) as error:
+            raise self._unavailable(error) from error
+
+    async def _open(self) -> KeyValue:
+        if self._kv is None:
+            self._kv = await self._nc.jetstream().key_value(self._bucket)
+        return self._kv
+
+    def _unavailable(self, error: BaseException) -> Unavailable:
+        return Unavailable(
+            "graph.store", f"bucket {self._bucket} did not answer: {error!r}", retryable=True
+        )
+
+
+def _key(name: str) -> str:
+    """KV keys may hold no colon."""
+    return name.replace("sha256:", "sha256/", 1) if name.startswith("sha256:") else f"name/{name}"

@@ -1,0 +1,105 @@
+"""What follows a commit: hints for workers, durable timers, stop broadcasts. All of it can be sent again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Protocol
+
+import nats.errors
+from nats.aio.client import Client
+
+from partsong.contracts import events as e
+from partsong.contracts.errors import Unavailable
+from partsong.contracts.state import Call, RunState, Timer
+from partsong.contracts.subjects import Subjects
+from partsong.graph_engine.core.hints import work_of
+
+__all__ = ["NatsOutbox", "Outbox", "send"]
+
+_SERVICE = {"function": "tool-runner", "tool": "tool-runner", "agent.turn": "agent-gateway"}
+
+
+class Outbox(Protocol):
+    """Carries what a commit asks for. Sending a thing twice does no harm."""
+
+    async def hint(self, state: RunState, call: Call) -> None:
+        """Tell the workers of an open call."""
+        ...
+
+    async def timer(self, run_id: str, timer: Timer) -> None:
+        """Set a durable timer; returns once it is stored."""
+        ...
+
+    async def stop(self, run_id: str, reason: str) -> None:
+        """Tell the workers to drop what they do for a run."""
+        ...
+
+
+async def send(outbox: Outbox, state: RunState, events: Iterable[e.Event]) -> None:
+    """Send what the committed `events` ask for, as far as `state` still wants it."""
+    for event in events:
+        match event:
+            case e.CallRequested() | e.AgentTurnRequested():
+                if (call := state.calls.get(event.call_id)) and call.open:
+                    await outbox.hint(state, call)
+            case e.TimerSet():
+                if timer := state.timers.get(event.timer_id):
+                    await outbox.timer(state.run_id, timer)
+            case e.RunStopping():
+                await outbox.stop(state.run_id, event.reason or event.outcome)
+            case _:
+                pass
+
+
+class NatsOutbox:
+    """The outbox on NATS."""
+
+    def __init__(self, nc: Client, subjects: Subjects, *, within: float = 5.0) -> None:
+        self._nc, self._subjects, self._within = nc, subjects, within
+
+    async def hint(self, state: RunState, call: Call) -> None:
+        """Publish without waiting: a lost hint is sent again, and its id makes a repeated one vanish."""
+        work = work_of(state, call)
+        if work is None:
+            return
+        body = work.model_dump_json(exclude_defaults=True).encode()
+        subject = self._subjects.work(_SERVICE[work.kind])
+        await self._nc.publish(subject, _tagged(body, work.kind), headers={"Nats-Msg-Id": work.id})
+
+    async def timer(self, run_id: str, timer: Timer) -> None:
+        """Store a scheduled message that becomes `partsong.fired.<run>.<timer>` at its time (ADR-51 of NATS).
+
+        Raises:
+            Unavailable: the server did not confirm it in time.
+        """
+        headers = {
+            "Nats-Schedule": f"@at {timer.at}",
+            "Nats-Schedule-Target": self._subjects.fired(run_id, timer.id),
+        }
+        try:
+            reply = await self._nc.request(
+                self._subjects.timer(run_id, timer.id),
+                timer.id.encode(),
+                timeout=self._within,
+                headers=headers,
+            )
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(
+                "timer.not_set",
+                f"timer {timer.id} of {run_id} was not confirmed within {self._within:g} s",
+                retryable=True,
+            ) from error
+        if problem := json.loads(reply.data).get("error"):
+            raise Unavailable(
+                "timer.refused", f"timer {timer.id} of {run_id}: {problem}", where=timer.id
+            )
+
+    async def stop(self, run_id: str, reason: str) -> None:
+        """Broadcast once; a worker that misses it finishes in vain."""
+        await self._nc.publish(self._subjects.stop(run_id), json.dumps({"reason": reason}).encode())
+
+
+def _tagged(body: bytes, kind: str) -> bytes:
+    """The discriminator is a default, and defaults are left out; readers need it."""
+    return b'{"kind":"' + kind.encode() + b'",' + body[1:]

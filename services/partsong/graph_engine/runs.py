@@ -1,0 +1,292 @@
+"""Runs in flight: each has a mailbox and at most one task that works it off.
+
+A turn takes all that has come for a run, folds it, decides, commits under the guard, and sends what follows from the
+commit. If another engine was first, it reads on and decides again; correctness never depends on who owns a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from partsong.contracts import events as e
+from partsong.contracts.envelope import encode_report
+from partsong.contracts.errors import PartsongError
+from partsong.contracts.fold import fold_all
+from partsong.contracts.graph import Graph
+from partsong.contracts.state import RunState
+from partsong.contracts.subjects import Subjects
+from partsong.graph_engine.core import hear
+from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.core.draft import Closing
+from partsong.graph_engine.ledger import Ledger
+from partsong.graph_engine.outbox import Outbox, send
+from partsong.log.port import Log, Record, WrongSequence
+from partsong.runtime import clock
+
+__all__ = ["Cancel", "Fired", "Message", "Reported", "Runs", "Start", "Started", "Wake"]
+
+log = logging.getLogger("partsong.graph_engine")
+
+_TRIES = 50
+"""Lost races per turn before it is left to the next wake-up: each loss means another engine made progress."""
+
+
+@dataclass(slots=True)
+class _Message:
+    done: Callable[[PartsongError | None], None] = field(default=lambda _error: None, kw_only=True)
+    """Called once: the message's effect is in the log, or why it could not be."""
+
+
+@dataclass(slots=True)
+class Reported(_Message):
+    """A fact or a closing event was appended; `next` if nothing of the partition can lie before it unseen."""
+
+    record: Record
+    next: bool
+
+
+@dataclass(slots=True)
+class Started:
+    """What became of a start: where the run is, and whether this very request began it."""
+
+    run_id: str
+    seq: int
+    same: bool
+
+
+@dataclass(slots=True)
+class Start(_Message):
+    """A run is to begin."""
+
+    graph: Graph
+    input: dict[str, JsonValue]
+    options: e.RunOptions
+    request_id: str
+    result: Started | None = None
+
+
+@dataclass(slots=True)
+class Cancel(_Message):
+    """A run is to end."""
+
+    reason: str | None
+    request_id: str
+    known: bool = False
+
+
+@dataclass(slots=True)
+class Fired(_Message):
+    """A durable timer fired."""
+
+    timer_id: str
+
+
+@dataclass(slots=True)
+class Wake(_Message):
+    """Look at the run again: send open hints and timers once more, find claims that lapsed."""
+
+
+Message = Reported | Start | Cancel | Fired | Wake
+
+
+@dataclass(slots=True)
+class _Slot:
+    ledger: Ledger
+    inbox: list[Message] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+    loaded: bool = False
+
+
+class Runs:
+    """All runs this engine has to do with; finished and idle ones are forgotten when there are too many."""
+
+    def __init__(
+        self,
+        store: Log,
+        subjects: Subjects,
+        outbox: Outbox,
+        owner: str,
+        *,
+        silent: Callable[[str], bool] = lambda _worker: False,
+        keep: int = 5_000,
+    ) -> None:
+        self._log, self._subjects, self._outbox, self._owner = store, subjects, outbox, owner
+        self._silent, self._keep = silent, keep
+        self._slots: OrderedDict[str, _Slot] = OrderedDict()
+
+    def hear(self, run_id: str, message: Message) -> None:
+        """Put a message into a run's mailbox; it will be worked off soon."""
+        slot = self._slots.get(run_id)
+        if slot is None:
+            slot = self._slots[run_id] = _Slot(Ledger(self._log, self._subjects, run_id))
+            self._forget()
+        slot.inbox.append(message)
+        if slot.task is None:
+            slot.task = asyncio.get_running_loop().create_task(
+                self._work_off(run_id, slot), name=f"run {run_id}"
+            )
+
+    def distrust(self) -> None:
+        """Deliveries were missed: every run reads the log again before its next decision."""
+        for slot in self._slots.values():
+            slot.loaded = False
+
+    def open(self) -> list[str]:
+        """Ids of the runs held here that have not ended."""
+        return [run_id for run_id, slot in self._slots.items() if not slot.ledger.state.ended]
+
+    async def drain(self) -> None:
+        """Wait until every mailbox is empty."""
+        while tasks := [slot.task for slot in self._slots.values() if slot.task is not None]:
+            await asyncio.wait(tasks)
+
+    def _forget(self) -> None:
+        while len(self._slots) > self._keep:
+            oldest = next((id_ for id_, slot in self._slots.items() if slot.task is None), None)
+            if oldest is None:
+                return
+            del self._slots[oldest]
+
+    async def _work_off(self, run_id: str, slot: _Slot) -> None:
+        try:
+            while slot.inbox:
+                batch, slot.inbox = slot.inbox, []
+                await self._answered(slot, batch)
+        finally:
+            slot.task = None
+            self._slots.move_to_end(run_id)
+
+    async def _answered(self, slot: _Slot, batch: list[Message]) -> None:
+        error: PartsongError | None = None
+        try:
+            await self._turn(slot, batch)
+        except PartsongError as problem:
+            slot.loaded = False
+            error = problem
+            log.warning(
+                "turn failed", extra={"run": slot.ledger.run_id, "problem": problem.problem.code}
+            )
+        except Exception as broken:
+            slot.loaded = False
+            error = PartsongError(
+                "engine.fault", f"{type(broken).__name__}: {broken}", fault="platform"
+            )
+            log.exception("turn broke", extra={"run": slot.ledger.run_id})
+        for message in batch:
+            message.done(error)
+
+    async def _turn(self, slot: _Slot, batch: list[Message]) -> None:
+        """Work off one batch: at most one commit, unless guarded calls had to be closed first."""
+        taken_over = await self._catch_up(slot, batch)
+        ledger = slot.ledger
+        for _ in range(_TRIES):
+            news = self._news(ledger.state, batch, taken_over=taken_over)
+            state = fold_all(ledger.state, news)
+            lapsed = hear.lapsed(state, self._silent, clock.now_text())
+            decision = decide(state, clock.now_text())
+            try:
+                if lapsed or decision.closings:
+                    await self._close(ledger.run_id, (*lapsed, *decision.closings))
+                    await ledger.refresh()
+                    continue
+                events = (*news, *decision.events)
+                if events:
+                    await ledger.commit(events, decision.state, self._headers(decision.state))
+            except WrongSequence:
+                await ledger.refresh()
+                continue
+            self._settle(slot, batch)
+            await send(self._outbox, ledger.state, events)
+            if any(isinstance(message, Wake) for message in batch) or taken_over:
+                await self._remind(ledger.state)
+            return
+        raise PartsongError(
+            "engine.contended", f"{ledger.run_id}: lost {_TRIES} races in a row", retryable=True
+        )
+
+    async def _catch_up(self, slot: _Slot, batch: list[Message]) -> bool:
+        """Bring the ledger up to date; whether it was read from the log, so that the run changes hands."""
+        reports = [message for message in batch if isinstance(message, Reported)]
+        fresh = not slot.loaded and slot.ledger.state.graph is None
+        only_start = fresh and all(isinstance(message, Start) for message in batch)
+        if only_start:
+            slot.loaded = True
+            return False
+        if (
+            not slot.loaded
+            or len(reports) < len(batch)
+            or not all(report.next for report in reports)
+        ):
+            slot.loaded = True
+            await slot.ledger.refresh()
+            return fresh
+        for report in reports:
+            slot.ledger.absorb(report.record)
+        return False
+
+    def _news(
+        self, state: RunState, batch: list[Message], *, taken_over: bool
+    ) -> tuple[e.Event, ...]:
+        now = clock.now_text()
+        news: list[e.Event] = []
+        for message in batch:
+            if isinstance(message, Start) and state.graph is None and not news:
+                run_id = state.run_id
+                news += hear.start(
+                    run_id, message.graph, message.input, message.options, message.request_id, now
+                )
+            elif isinstance(message, Cancel):
+                news += hear.cancel(fold_all(state, news), message.reason, message.request_id, now)
+            elif isinstance(message, Fired):
+                news += hear.fired(fold_all(state, news), message.timer_id, now)
+        if taken_over and state.graph is not None:
+            news = [*hear.takeover(state, self._owner, now), *news]
+        return tuple(news)
+
+    def _settle(self, slot: _Slot, batch: list[Message]) -> None:
+        """Tell requests what became of them."""
+        state = slot.ledger.state
+        for message in batch:
+            if isinstance(message, Start) and state.graph is not None:
+                same = state.graph.hash == message.graph.hash
+                message.result = Started(state.run_id, slot.ledger.first_seq, same)
+            elif isinstance(message, Cancel):
+                message.known = state.graph is not None
+
+    async def _close(self, run_id: str, closings: tuple[Closing, ...]) -> None:
+        """Append the ends of guarded calls, each under its call's guard; whoever was first stands."""
+        for closing in closings:
+            subject = self._subjects.call(run_id, closing.call_id)
+            body = encode_report(run_id, closing.event)
+            try:
+                await self._log.append(subject, body, id=closing.event.id, expect=closing.expect)
+            except WrongSequence:
+                log.info("call closed by another", extra={"run": run_id, "call": closing.call_id})
+
+    async def _remind(self, state: RunState) -> None:
+        """Send open hints and timers once more."""
+        if state.ended:
+            return
+        for call in state.calls.values():
+            if call.open and call.worker is None:
+                await self._outbox.hint(state, call)
+        for timer in state.timers.values():
+            await self._outbox.timer(state.run_id, timer)
+
+    @staticmethod
+    def _headers(state: RunState) -> dict[str, str]:
+        """A run's summary, so that lists of runs need not open commits."""
+        headers = {
+            "Partsong-Status": state.phase,
+            "Partsong-Graph": state.graph.name if state.graph else "",
+            "Partsong-Started": state.started,
+        }
+        if state.error is not None:
+            headers["Partsong-Error"] = state.error.code
+        return headers

@@ -1,0 +1,190 @@
+"""One run in one process: decide, commit, call, and fold what the calls return into the next commit.
+
+The run's only writer is this engine, so a call's result travels inside the next commit: one append per step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
+from typing import Protocol
+
+from partsong.contracts import events as e
+from partsong.contracts.chunks import Chunk
+from partsong.contracts.fold import fold_all
+from partsong.contracts.state import Call, RunState
+from partsong.contracts.subjects import Subjects
+from partsong.contracts.work import Work
+from partsong.graph_engine.core import hear
+from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.core.hints import work_of
+from partsong.graph_engine.ledger import Ledger
+from partsong.log.port import Log
+from partsong.runtime import clock
+
+__all__ = ["Approver", "Item", "LocalRun", "Perform"]
+
+Approver = Callable[[e.ApprovalRequested], Awaitable[bool]]
+"""Decides an approval in this process: True approves."""
+
+Item = e.Event | Chunk
+"""What a stream of a run yields."""
+
+Result = (
+    e.CallCompleted | e.CallFailed | e.AgentTurnCompleted | e.AgentTurnFailed | e.ApprovalDecided
+)
+
+
+class Perform(Protocol):
+    """Makes one call and says how it ended; raises only if it is cancelled."""
+
+    def __call__(self, work: Work, emit: Callable[[Chunk], None]) -> Coroutine[None, None, Result]:
+        """Make the call; `emit` takes its chunks as they come."""
+        ...
+
+
+class LocalRun:
+    """Drives one run until it ends, or until it waits for somebody outside this process."""
+
+    def __init__(
+        self,
+        log: Log,
+        run_id: str,
+        perform: Perform,
+        *,
+        approve: Approver | None = None,
+        emit: Callable[[Item], None] | None = None,
+    ) -> None:
+        self._ledger = Ledger(log, Subjects(), run_id)
+        self._perform = perform
+        self._approve = approve
+        self._emit = emit or (lambda _item: None)
+        self._inbox: asyncio.Queue[Result | str | Exception] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._owed = 0
+        self.events: list[e.Event] = []
+        """What this process added to the log."""
+
+    @property
+    def state(self) -> RunState:
+        """The run as it stands."""
+        return self._ledger.state
+
+    async def load(self) -> RunState:
+        """Read what the log already holds of the run."""
+        await self._ledger.refresh()
+        return self._ledger.state
+
+    async def go(self, news: tuple[e.Event, ...] = ()) -> RunState:
+        """Run until nothing is left to do here. `news` are folded before the first decision."""
+        try:
+            self._resume()
+            while not (await self._step(news)).ended and self._owed:
+                news = await self._hear()
+        finally:
+            await self._let_go()
+        return self.state
+
+    def _resume(self) -> None:
+        """Make the calls again that a process before this one left open, and set its timers."""
+        for timer in self.state.timers.values():
+            self._set(timer.id, timer.at)
+        for call in self.state.calls.values():
+            self._begin(call)
+
+    async def _step(self, news: tuple[e.Event, ...]) -> RunState:
+        """Fold news, decide, commit; then begin what was decided."""
+        state = fold_all(self.state, news)
+        decision = decide(state, clock.now_text())
+        events = [*news]
+        while decision.closings:
+            closing = tuple(closing.event for closing in decision.closings)
+            events += closing
+            state = fold_all(state, closing)
+            decision = decide(state, clock.now_text())
+        events += decision.events
+        if events:
+            await self._ledger.commit(tuple(events), decision.state)
+            self._ledger.settle()
+            self.events += events
+            for event in events:
+                self._emit(event)
+                self._follow(event)
+        return self.state
+
+    def _follow(self, event: e.Event) -> None:
+        match event:
+            case e.CallRequested() | e.AgentTurnRequested():
+                if call := self.state.calls.get(event.call_id):
+                    self._begin(call)
+            case e.ApprovalRequested():
+                if self._approve is not None:
+                    self._spawn(self._ask(self._approve, event))
+            case e.TimerSet() if event.timer_id in self.state.timers:
+                self._set(event.timer_id, event.at)
+            case _:
+                pass
+
+    def _begin(self, call: Call) -> None:
+        if (
+            call.open
+            and call.kind != "approval"
+            and (work := work_of(self.state, call)) is not None
+        ):
+            self._spawn(self._perform(work, self._emit))
+
+    def _spawn(self, making: Coroutine[None, None, Result]) -> None:
+        self._owed += 1
+        task = asyncio.ensure_future(self._deliver(making))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, making: Coroutine[None, None, Result]) -> None:
+        """Put into the inbox what a call returns; an error here is a fault of ours and must not look like a hang."""
+        try:
+            self._inbox.put_nowait(await making)
+        except Exception as error:
+            self._inbox.put_nowait(error)
+
+    async def _ask(self, approve: Approver, request: e.ApprovalRequested) -> Result:
+        yes = await approve(request)
+        return e.ApprovalDecided(
+            id=f"{self.state.run_id}.{request.call_id}.decided",
+            time=clock.now_text(),
+            cause=request.id,
+            call_id=request.call_id,
+            decision="approve" if yes else "reject",
+            by="callback",
+        )
+
+    def _set(self, timer_id: str, at: str) -> None:
+        wait = (datetime.fromisoformat(at) - clock.now()).total_seconds()
+        self._owed += 1
+        loop = asyncio.get_running_loop()
+        self._timers.append(loop.call_later(max(0.0, wait), self._inbox.put_nowait, timer_id))
+
+    async def _hear(self) -> tuple[e.Event, ...]:
+        """Wait for a result or a timer, and take all that has come by then."""
+        heard = [await self._inbox.get()]
+        while not self._inbox.empty():
+            heard.append(self._inbox.get_nowait())
+        self._owed -= len(heard)
+        news: list[e.Event] = []
+        for item in heard:
+            if isinstance(item, Exception):
+                raise item
+            if isinstance(item, str):
+                news += hear.fired(fold_all(self.state, news), item, clock.now_text())
+            else:
+                news.append(item)
+        return tuple(news)
+
+    async def _let_go(self) -> None:
+        for handle in self._timers:
+            handle.cancel()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
