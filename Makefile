@@ -3,7 +3,10 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
-PYTHON ?= python3
+RECENT := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+# The first one that is new enough; it is asked only when .venv has to be made.
+PYTHON ?= $(or $(shell for one in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$one $(RECENT) 2>/dev/null && echo $$one && break; done),python3)
 BIN := .venv/bin
 STAMP := .venv/.synced
 # uv works inside .venv only, with the interpreter that is there; an activated environment elsewhere is not touched.
@@ -18,15 +21,19 @@ help: ## List these targets
 setup: $(STAMP) ## Make .venv with everything in it (needs Python 3.11+, make and PyPI)
 
 $(STAMP): pyproject.toml uv.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "make setup needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \
-		echo "Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@[ -x $(BIN)/python ] && $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| $(PYTHON) -m venv --clear .venv
+	@[ -x $(BIN)/python ] && $(BIN)/python $(RECENT) || $(MAKE) --no-print-directory .venv
 	@[ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
 	@$(UV) sync --frozen --all-extras --quiet
 	@touch $@
 	@echo "ready: $$($(BIN)/python -V) in .venv"
+
+.PHONY: .venv
+.venv:
+	@$(PYTHON) $(RECENT) 2>/dev/null || { found=$$($(PYTHON) -V 2>&1) || found="not there"; \
+		echo "make setup needs Python 3.11 or newer; $(PYTHON) is $$found." >&2; \
+		echo "Name another one: make setup PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv || { \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 demo: setup ## Run a team of agents to a finished document: no key, no account, no network
 	@$(BIN)/python -m examples.release_notes
@@ -51,5 +58,5 @@ docs: setup ## Build the documentation site into site/; broken links fail
 
 clean: ## Remove all that the other targets made, .venv included
 	rm -rf .venv site dist .bench .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-		.import_linter_cache bench/peers/.venv bench/results/latest.json
+		.import_linter_cache bench/peers/.venv bench/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
