@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from bisect import insort
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TypeVar, assert_never
 
 from pydantic import JsonValue
@@ -17,6 +16,7 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.envelope import Commit, Report
 from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.frozen import replace
 from partsong.contracts.graph import END, AgentNode, ApprovalNode, FunctionNode, ToolNode
 from partsong.contracts.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from partsong.contracts.state import Call, Execution, RunState, Stopping, Timer, Token

@@ -35,7 +35,7 @@ Status = Literal[
 ENDED: frozenset[Status] = frozenset({"completed", "failed", "cancelled", "limit_exceeded"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Token:
     """A finished execution's mark at the next node."""
 
@@ -45,7 +45,7 @@ class Token:
     """Unsettled executions whose writes come along, the source's own among them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Execution:
     """One visit of one node, from scheduled to completed."""
 
@@ -60,7 +60,7 @@ class Execution:
     """Agent nodes: the conversation up to the turn that is open."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """A function, tool, agent turn or approval that an execution waits for."""
 
@@ -98,7 +98,7 @@ class Call:
         return self.kind != "function"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timer:
     """A durable timer that has not fired."""
 
@@ -108,7 +108,7 @@ class Timer:
     call_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stopping:
     """How the run is about to end."""
 
@@ -117,7 +117,7 @@ class Stopping:
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunState:
     """A run after some prefix of its log. `RunState(run_id)` is the run before its first event."""
 

@@ -10,12 +10,12 @@ call is guarded by the call's own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from partsong.contracts.envelope import START_HASH, Commit, chain, decode, encode_commit
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
+from partsong.contracts.frozen import replace
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log, Record

@@ -1,0 +1,187 @@
+"""`given(graph, input).when(event).then(...)`: the decider's behaviour through its messages, and nothing else.
+
+A scenario keeps the log a run would have. `simulate` plays a whole run with pure functions for nodes, finishing open
+calls in any order a test likes, and `refolded` proves that the log alone gives the same state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from pydantic import JsonValue
+
+from partsong.contracts import events as e
+from partsong.contracts.errors import Problem
+from partsong.contracts.fold import fold_all
+from partsong.contracts.graph import Graph
+from partsong.contracts.state import Call, RunState
+from partsong.graph_engine.core import hear
+from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.core.hints import work_of
+
+__all__ = ["NOW", "Function", "Scenario", "given", "simulate"]
+
+NOW = "2026-01-01T00:00:00.000Z"
+"""The only time a scenario knows, unless a test says another."""
+
+Function: TypeAlias = Callable[[dict[str, JsonValue]], tuple[dict[str, JsonValue], str | None]]
+"""A node in a simulation: state in, (update, label) out. Raising makes the call fail."""
+
+
+class Scenario:
+    """A run under test."""
+
+    def __init__(
+        self, graph: Graph, input: Mapping[str, JsonValue] | None = None, run_id: str = "r_1"
+    ) -> None:
+        self.log: list[e.Event] = []
+        self.state = RunState(run_id)
+        self.now = NOW
+        self.new: list[e.Event] = []
+        """What the last step decided."""
+        self.when(*hear.start(run_id, graph, dict(input or {}), e.RunOptions(), "q1", NOW))
+
+    def when(self, *heard: e.Event) -> Scenario:
+        """These events are appended; the engine decides."""
+        self.log += heard
+        self.state = fold_all(self.state, heard)
+        self.new = []
+        while True:
+            decision = decide(self.state, self.now)
+            if not decision.closings:
+                break
+            closings = [closing.event for closing in decision.closings]
+            self.log += closings
+            self.new += closings
+            self.state = fold_all(self.state, closings)
+        self.log += decision.events
+        self.new += decision.events
+        self.state = decision.state
+        return self
+
+    def then(self, *expected: str) -> Scenario:
+        """The last step decided exactly these, as `type subject` lines in order."""
+        decided = [describe(event) for event in self.new]
+        assert decided == list(expected), f"decided {decided}, expected {list(expected)}"
+        return self
+
+    def completes(
+        self,
+        call_id: str,
+        update: Mapping[str, JsonValue] | None = None,
+        label: str | None = None,
+        **fields: JsonValue,
+    ) -> Scenario:
+        """A function or tool call returns."""
+        return self.when(self.completion(call_id, update, label, **fields))
+
+    def completion(
+        self,
+        call_id: str,
+        update: Mapping[str, JsonValue] | None = None,
+        label: str | None = None,
+        **fields: JsonValue,
+    ) -> e.CallCompleted:
+        """The event of a call that returned."""
+        attempt = self.state.calls[call_id].attempt if call_id in self.state.calls else 1
+        return e.CallCompleted(
+            id=f"{self.state.run_id}.{call_id}.{attempt}.closed",
+            time=self.now,
+            call_id=call_id,
+            attempt=attempt,
+            update=dict(update or {}),
+            label=label,
+            content=fields.get("content"),
+        )
+
+    def fails(
+        self, call_id: str, *, code: str = "function.raised", retryable: bool = True
+    ) -> Scenario:
+        """A function or tool call raises."""
+        attempt = self.state.calls[call_id].attempt
+        return self.when(
+            e.CallFailed(
+                id=f"{self.state.run_id}.{call_id}.{attempt}.closed",
+                time=self.now,
+                call_id=call_id,
+                attempt=attempt,
+                error=Problem(code=code, message="it broke", retryable=retryable, fault="tool"),
+            )
+        )
+
+    def decides(
+        self, call_id: str, decision: str, by: str = "ann", reason: str | None = None
+    ) -> Scenario:
+        """A person decides."""
+        return self.when(
+            e.ApprovalDecided(
+                id=f"{self.state.run_id}.{call_id}.decided",
+                time=self.now,
+                call_id=call_id,
+                decision="approve" if decision == "approve" else "reject",
+                by=by,
+                reason=reason,
+            )
+        )
+
+    def fires(self, timer_id: str) -> Scenario:
+        """A timer's moment comes."""
+        return self.when(*hear.fired(self.state, timer_id, self.now))
+
+    @property
+    def refolded(self) -> RunState:
+        """The state that the log alone gives."""
+        return fold_all(RunState(self.state.run_id), self.log)
+
+
+def given(graph: Graph, input: Mapping[str, JsonValue] | None = None) -> Scenario:
+    """A run of `graph` that has just started."""
+    return Scenario(graph, input)
+
+
+def describe(event: e.Event) -> str:
+    """`type subject` of an event, for expectations that read well."""
+    subject = (
+        getattr(event, "call_id", None)
+        or getattr(event, "exec", None)
+        or getattr(event, "timer_id", None)
+        or ""
+    )
+    return f"{event.type} {subject}".strip()
+
+
+def simulate(
+    graph: Graph,
+    functions: Mapping[str, Function],
+    input: Mapping[str, JsonValue] | None = None,
+    pick: Callable[[int], int] = lambda _n: 0,
+    most: int = 10_000,
+) -> Scenario:
+    """Play a run of function nodes to its end; `pick(n)` chooses which of n open calls finishes next."""
+    run = Scenario(graph, input)
+    for _ in range(most):
+        if run.state.ended:
+            return run
+        ready = [call for call in run.state.calls.values() if call.open]
+        if not ready:
+            raise AssertionError(f"the run hangs: {run.state}")
+        run.when(_play(run, ready[pick(len(ready))], functions))
+    raise AssertionError(f"no end after {most} calls")
+
+
+def _play(run: Scenario, call: Call, functions: Mapping[str, Function]) -> e.Event:
+    work = work_of(run.state, call)
+    assert work is not None
+    assert work.kind == "function"
+    try:
+        update, label = functions[work.node](dict(work.state))
+    except Exception as error:  # noqa: BLE001
+        return e.CallFailed(
+            id=f"{run.state.run_id}.{call.id}.{call.attempt}.closed",
+            time=run.now,
+            call_id=call.id,
+            attempt=call.attempt,
+            error=Problem(code="function.raised", message=str(error), fault="tool"),
+        )
+    return run.completion(call.id, update, label)
