@@ -11,7 +11,12 @@ from pydantic import BaseModel, ConfigDict
 
 from bench.bars import BARS
 
-__all__ = ["Context", "Measure", "PeerValue", "Row"]
+__all__ = ["Context", "Measure", "PeerValue", "Row", "shown"]
+
+
+def shown(value: float, unit: str) -> str:
+    """A figure for people: three digits that matter, whole thousands."""
+    return f"{value:,.0f} {unit}" if abs(value) >= 1000 else f"{value:.3g} {unit}"
 
 
 class PeerValue(BaseModel):
@@ -24,7 +29,7 @@ class PeerValue(BaseModel):
     note: str = ""
 
     def __str__(self) -> str:
-        return f"{self.value:.3g} {self.unit}{f' ({self.note})' if self.note else ''}"
+        return shown(self.value, self.unit) + (f" ({self.note})" if self.note else "")
 
 
 class Row(BaseModel):

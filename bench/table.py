@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.harness import Result
-from bench.row import Row
+from bench.row import Row, shown
 
 __all__ = ["show"]
 
@@ -22,7 +22,7 @@ def show(result: Result, console: Console) -> None:
         table.add_column(heading, justify="right" if heading in {"measured", "bar"} else "left")
     for row in result.rows:
         table.add_row(
-            _work(row), f"{row.value:.3g} {row.unit}", row.bar or "", _verdict(row), _others(row)
+            _work(row), shown(row.value, row.unit), row.bar or "", _verdict(row), _others(row)
         )
     console.print(table)
     for problem in result.problems:
