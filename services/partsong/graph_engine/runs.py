@@ -101,6 +101,7 @@ class _Slot:
     inbox: list[Message] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
     loaded: bool = False
+    touched: float = 0.0
 
 
 class Runs:
@@ -115,9 +116,10 @@ class Runs:
         *,
         silent: Callable[[str], bool] = lambda _worker: False,
         keep: int = 5_000,
+        patience: float = 2.0,
     ) -> None:
         self._log, self._subjects, self._outbox, self._owner = store, subjects, outbox, owner
-        self._silent, self._keep = silent, keep
+        self._silent, self._keep, self._patience = silent, keep, patience
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
 
     def hear(self, run_id: str, message: Message) -> None:
@@ -137,9 +139,19 @@ class Runs:
         for slot in self._slots.values():
             slot.loaded = False
 
-    def open(self) -> list[str]:
-        """Ids of the runs held here that have not ended."""
-        return [run_id for run_id, slot in self._slots.items() if not slot.ledger.state.ended]
+    def stale(self) -> list[str]:
+        """Runs that are open, idle here, and owed something by a worker for longer than a while."""
+        edge = clock.monotonic() - self._patience
+        return [
+            run_id
+            for run_id, slot in self._slots.items()
+            if slot.task is None
+            and slot.touched < edge
+            and any(
+                call.open and call.kind != "approval" for call in slot.ledger.state.calls.values()
+            )
+            and not slot.ledger.state.ended
+        ]
 
     async def drain(self) -> None:
         """Wait until every mailbox is empty."""
@@ -160,6 +172,7 @@ class Runs:
                 await self._answered(slot, batch)
         finally:
             slot.task = None
+            slot.touched = clock.monotonic()
             self._slots.move_to_end(run_id)
 
     async def _answered(self, slot: _Slot, batch: list[Message]) -> None:

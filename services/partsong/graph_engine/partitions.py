@@ -1,0 +1,111 @@
+"""The engine's ears on the log: one durable consumer per partition, pinned to one engine at a time.
+
+A partition's consumer delivers in log order. As long as its own count goes up by one and nothing is redelivered,
+nothing of the partition lies unseen before a delivery, and a run need not be read from the log to be folded on. At
+any gap the runs held here are distrusted once: they read on before their next decision.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from nats.aio.client import Client
+from partsong.bus.pull import Delivery, PullLoop
+
+from partsong.contracts.errors import InvalidInput, PartsongError
+from partsong.contracts.subjects import PARTITIONS, Subjects
+from partsong.graph_engine.runs import Reported, Runs
+from partsong.log.port import Record
+from partsong.log.stored import BLOB
+from partsong.runtime.streams import ENGINE_GROUP
+
+__all__ = ["Partitions"]
+
+log = logging.getLogger("partsong.graph_engine")
+
+_CREDIT = 64
+"""Deliveries asked for at a time, per partition."""
+_AGAIN = 1.0
+"""Seconds until a delivery comes again whose turn failed."""
+
+
+class Partitions:
+    """Pulls what workers report, and puts it into the mailboxes of the runs it concerns."""
+
+    def __init__(
+        self,
+        nc: Client,
+        stream: str,
+        subjects: Subjects,
+        runs: Runs,
+        *,
+        pinned: Callable[[int], None] = lambda _partition: None,
+        affinity: bool = True,
+    ) -> None:
+        self._subjects, self._runs = subjects, runs
+        self._last: dict[int, int] = {}
+        self._loops = [
+            PullLoop(
+                nc,
+                stream,
+                f"engine-{p}",
+                self._ear(p),
+                credit=_CREDIT,
+                group=ENGINE_GROUP if affinity else None,
+                on_pin=self._pin(p, pinned),
+            )
+            for p in range(PARTITIONS)
+        ]
+
+    async def start(self) -> None:
+        """Begin to pull."""
+        for loop in self._loops:
+            await loop.start()
+
+    async def stop(self) -> None:
+        """Stop pulling; what was delivered and not acknowledged goes to another engine."""
+        for loop in self._loops:
+            await loop.stop()
+
+    def _pin(self, partition: int, pinned: Callable[[int], None]) -> Callable[[bool], None]:
+        def changed(mine: bool) -> None:  # noqa: FBT001
+            self._last.pop(partition, None)
+            if mine:
+                pinned(partition)
+
+        return changed
+
+    def _ear(self, partition: int) -> Callable[[Delivery], None]:
+        def hear(delivery: Delivery) -> None:
+            expected = self._last.get(partition)
+            self._last[partition] = delivery.consumer_seq
+            first = delivery.num_delivered == 1
+            if expected is None or delivery.consumer_seq != expected + 1 or not first:
+                self._runs.distrust()
+            self._report(delivery, next_=BLOB not in delivery.headers)
+
+        return hear
+
+    def _report(self, delivery: Delivery, *, next_: bool) -> None:
+        try:
+            where = self._subjects.parse_log(delivery.subject)
+        except InvalidInput as error:
+            delivery.term(str(error.problem.code))
+            return
+
+        def done(error: PartsongError | None) -> None:
+            if error is None:
+                delivery.ack()
+            else:
+                delivery.nak(_AGAIN)
+
+        headers = delivery.headers
+        record = Record(
+            delivery.stream_seq,
+            delivery.subject,
+            delivery.data,
+            headers.get("Nats-Msg-Id", ""),
+            headers,
+        )
+        self._runs.hear(where.run_id, Reported(record, next_, done=done))

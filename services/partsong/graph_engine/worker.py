@@ -1,0 +1,110 @@
+"""The engine at work: hears requests, reports, timers and heartbeats, and keeps watch over what is open.
+
+Nothing here decides. Each ear puts what it hears into the mailbox of the run it concerns (see `runs`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+
+from nats.aio.client import Client
+from partsong.bus.pull import Delivery, PullLoop
+
+from partsong.contracts.errors import PartsongError
+from partsong.contracts.subjects import Subjects
+from partsong.graph_engine.partitions import Partitions
+from partsong.graph_engine.runs import Fired, Runs, Wake
+from partsong.log.summaries import summaries
+from partsong.runtime.streams import Names
+
+__all__ = ["Engine"]
+
+log = logging.getLogger("partsong.graph_engine")
+
+_ENDED = {"completed", "failed", "cancelled", "limit_exceeded"}
+_AGAIN = 1.0
+
+
+class Engine:
+    """All ears of one engine process."""
+
+    def __init__(
+        self,
+        nc: Client,
+        subjects: Subjects,
+        runs: Runs,
+        *,
+        watch_every: float = 2.0,
+        affinity: bool = True,
+    ) -> None:
+        self._nc, self._subjects, self._runs = nc, subjects, runs
+        self._names = Names.of(subjects)
+        self._every = watch_every
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._partitions = Partitions(
+            nc, self._names.log, subjects, runs, pinned=self._took, affinity=affinity
+        )
+        self._timers = PullLoop(nc, self._names.timers, "engine", self._fired, credit=256)
+
+    async def start(self) -> None:
+        """Begin to listen; runs left open by a predecessor are taken up."""
+        await self._partitions.start()
+        await self._timers.start()
+        self._spawn(self._watch())
+
+    async def drain(self) -> None:
+        """Stop listening, finish what has been heard."""
+        await self._timers.stop()
+        await self._partitions.stop()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._runs.drain()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _took(self, partition: int) -> None:
+        """A partition is ours now: look after all runs in it that have not ended."""
+        self._spawn(self._adopt(partition))
+
+    async def _adopt(self, partition: int) -> None:
+        filter = self._subjects.commits(partition)
+        while True:
+            try:
+                async for found in summaries(self._nc, self._names.log, filter):
+                    if found.headers.get("Partsong-Status") not in _ENDED:
+                        self._runs.hear(self._subjects.parse_log(found.subject).run_id, Wake())
+                return
+            except PartsongError as error:
+                log.warning(
+                    "open runs not listed",
+                    extra={"partition": partition, "problem": error.problem.code},
+                )
+                await asyncio.sleep(_AGAIN)
+
+    async def _watch(self) -> None:
+        """Every few seconds: send again what may be lost, notice workers that fell silent."""
+        while True:
+            await asyncio.sleep(self._every)
+            for run_id in self._runs.stale():
+                self._runs.hear(run_id, Wake())
+
+    def _fired(self, delivery: Delivery) -> None:
+        prefix = self._subjects.fireds()[:-1]
+        run_id, _, timer_id = delivery.subject.removeprefix(prefix).partition(".")
+        if not timer_id:
+            delivery.term("not a timer's subject")
+            return
+
+        def done(error: PartsongError | None) -> None:
+            if error is None:
+                delivery.ack()
+            else:
+                delivery.nak(_AGAIN)
+
+        self._runs.hear(run_id, Fired(timer_id, done=done))
