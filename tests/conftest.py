@@ -1,36 +1,41 @@
-"""For all tests: in CI everything runs, so a skip is a failure."""
+"""Fixtures for every test: a real NATS server for the session, a fresh corner of it for each test."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
-MAY_SKIP = "container"
-"""The one marker whose tests may skip in CI: a Docker engine is not part of what CI installs."""
+from partsong.contracts.subjects import Subjects
+from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from partsong.testing.nats import Bus, a_bus, a_nats_server, fresh_subjects
 
-_IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    expected = hasattr(report, "wasxfail") or item.get_closest_marker(MAY_SKIP) is not None
-    if _IN_CI and report.skipped and not expected:
-        report.outcome = "failed"
-        report.longrepr = f"skipped, but CI has everything that tests need: {report.longreprtext}"
-    return report
+pytest.register_assert_rewrite("partsong.testing.log_suite")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    report = yield
-    if _IN_CI and report.skipped:
-        report.outcome = "failed"
-        report.longrepr = (
-            f"a module skips itself, but CI has everything that tests need: {report.longrepr}"
-        )
-    return report
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server shared by the session; use `subjects` or `bus` to keep out of each other's way."""
+    with a_nats_server(tmp_path_factory.mktemp("nats")) as url:
+        yield url
+
+
+@pytest.fixture
+async def nats_server(tmp_path: Path) -> AsyncIterator[EmbeddedNats]:
+    """A server of the test's own, which it may kill and restart."""
+    async with start_embedded(tmp_path / "nats", fast=True) as server:
+        yield server
+
+
+@pytest.fixture
+def subjects() -> Subjects:
+    """Subjects under a fresh prefix."""
+    return fresh_subjects()
+
+
+@pytest.fixture
+async def bus(nats_url: str, subjects: Subjects) -> AsyncIterator[Bus]:
+    """A connection to the session's server with all streams under the fresh prefix."""
+    async with a_bus(nats_url, subjects) as provisioned:
+        yield provisioned

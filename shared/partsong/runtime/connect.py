@@ -17,6 +17,7 @@ __all__ = ["connect"]
 
 _log = logging.getLogger("partsong.nats")
 
+_SCHEMES = ("nats", "tls", "ws", "wss")
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
 _PENDING = 16 * 1024 * 1024
 """Bytes a connection may hold back while it is down; beyond that a publish fails instead of filling memory."""
@@ -42,12 +43,13 @@ async def connect(
         InvalidInput: the URL is not one (`nats.bad_url`).
         Unavailable: nobody answered in time (`nats.unreachable`), or the credentials were refused (`nats.refused`).
     """
+    servers = [_server(part.strip()) for part in url.split(",")]
     watch = _Watch(url, name, on_reconnect)
     client = Client()
     try:
         async with asyncio.timeout(within):
             await client.connect(
-                servers=[part.strip() for part in url.split(",")],
+                servers=servers,
                 name=name,
                 error_cb=watch.error,
                 disconnected_cb=watch.disconnected,
@@ -69,15 +71,26 @@ async def connect(
         await client.close()
         raise
     except nats.errors.Error as error:  # before anything was opened
-        raise InvalidInput(
-            "nats.bad_url",
-            f"{url!r} is not a NATS URL: {error}",
-            where="url",
-            fix="write it as nats://host:4222",
-        ) from error
+        raise _bad(url, str(error)) from error
     watch.stands = True
     _log.info("nats.connected", extra=watch.tags)
     return client
+
+
+def _server(part: str) -> str:
+    scheme, sep, _ = part.partition("://")
+    if sep and scheme not in _SCHEMES:
+        raise _bad(part, f"scheme {scheme!r} is none of {', '.join(_SCHEMES)}")
+    return part
+
+
+def _bad(url: str, why: str) -> InvalidInput:
+    return InvalidInput(
+        "nats.bad_url",
+        f"{url!r} is not a NATS URL: {why}",
+        where="url",
+        fix="write it as nats://host:4222",
+    )
 
 
 class _Watch:

@@ -1,0 +1,194 @@
+"""A long or endless walk through a stream: a throw-away pull consumer, made again wherever it was lost.
+
+Pulled, not pushed: at most `_BATCH` messages are under way, so a slow reader of a long log costs no memory. The consumer
+is a convenience; what has been seen is known here. Whatever goes wrong with it (the server restarts, it expires, a
+message is missing), the walk goes on with a new one behind the last sequence seen, without a gap or a repetition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from functools import partial
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from pydantic import JsonValue
+
+from partsong.contracts.errors import Unavailable
+from partsong.log.link import Link, Lost, status
+from partsong.log.stored import place_of
+
+__all__ = ["feed"]
+
+_BATCH = 500
+_SECOND = 1_000_000_000
+_EXPIRES = 30
+_HEARTBEAT = 5
+_IDLE = 30
+"""A consumer nobody pulls from is removed by the server after so many seconds."""
+
+
+async def feed(
+    link: Link, stream: str, filter: str, after: int, *, limit: int | None
+) -> AsyncGenerator[tuple[int, Msg], None]:
+    """Messages after `after` with their sequences: `limit` of them or fewer if there are no more, or all for ever.
+
+    Raises:
+        Unavailable: the server did not answer in time.
+    """
+    seen, left, pause = after, limit, 0.0
+    while True:
+        cursor = _Cursor(link, stream)
+        try:
+            pending = await link.insist(f"reading {filter}", partial(cursor.open, filter, seen))
+            if left is not None:
+                left = min(left, pending)
+            while left != 0 and (found := await cursor.next(left)):
+                seen, pause = found[0], 0.0
+                if left is not None:
+                    left -= 1
+                yield found
+        finally:
+            await cursor.close()
+        if left == 0:
+            return
+        await asyncio.sleep(pause)
+        pause = min(pause + 0.05, 0.5)
+
+
+class _Cursor:
+    """One consumer, and what it has delivered."""
+
+    def __init__(self, link: Link, stream: str) -> None:
+        self._link, self._stream = link, stream
+        self._sub: Subscription | None = None
+        self._inbox = link.nc.new_inbox()
+        self._name = ""
+        self._arrived: deque[Msg] = deque()
+        self._news = asyncio.Event()
+        self._broken = False
+        self._delivered = 0
+        self._asked = 0
+
+    async def open(self, filter: str, after: int) -> int:
+        """Make the consumer; how many messages it has to deliver now."""
+        if self._sub is None:
+            self._sub = await self._link.nc.subscribe(
+                self._inbox, cb=self._hear, pending_msgs_limit=0, pending_bytes_limit=0
+            )
+            self._link.watch(self._break)
+        config: dict[str, JsonValue] = {
+            "deliver_policy": "by_start_sequence" if after > 0 else "all",
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "filter_subject": filter,
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": _IDLE * _SECOND,
+        }
+        if after > 0:
+            config["opt_start_seq"] = after + 1
+        body = json.dumps({"stream_name": self._stream, "config": config}).encode()
+        answer = json.loads(
+            (await self._link.ask(f"$JS.API.CONSUMER.CREATE.{self._stream}", body)).data
+        )
+        if error := answer.get("error"):
+            raise _refused(self._stream, filter, error)
+        self._name = answer["name"]
+        return int(answer["num_pending"])
+
+    async def next(self, wanted: int | None) -> tuple[int, Msg] | None:
+        """The next message; None if the consumer cannot be relied on any more."""
+        while not self._broken:
+            if not await self._pull(wanted):
+                return None
+            if not self._arrived and not await self._wait():
+                return None
+            msg = self._arrived.popleft()
+            if code := status(msg):
+                self._take_status(code, msg)
+                continue
+            place = place_of(msg.reply)
+            self._asked -= 1
+            self._delivered += 1
+            if place is None or place.consumer_seq != self._delivered:
+                return None
+            return place.seq, msg
+        return None
+
+    async def close(self) -> None:
+        """Stop listening, and tell the server to forget the consumer."""
+        self._link.unwatch(self._break)
+        if self._sub is None or self._link.nc.is_closed:
+            return
+        with suppress(nats.errors.Error, OSError):  # it goes by itself after `_IDLE`
+            await self._sub.unsubscribe()
+            if self._name:
+                await self._link.nc.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._name}")
+
+    async def _pull(self, wanted: int | None) -> bool:
+        """Ask for more before all is consumed; False if there is no way to ask."""
+        if self._asked > _BATCH // 2:
+            return True
+        room = _BATCH - self._asked
+        batch = room if wanted is None else min(room, wanted - self._asked)
+        if batch <= 0:
+            return True
+        self._asked += batch
+        body = {
+            "batch": batch,
+            "expires": _EXPIRES * _SECOND,
+            "idle_heartbeat": _HEARTBEAT * _SECOND,
+        }
+        try:
+            await self._link.nc.publish(
+                f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}",
+                json.dumps(body).encode(),
+                reply=self._inbox,
+            )
+        except (nats.errors.Error, OSError):
+            return False
+        return True
+
+    async def _wait(self) -> bool:
+        """Wait for a message; False if not even a heartbeat came for too long, or the link broke."""
+        self._news.clear()
+        try:
+            async with asyncio.timeout(2 * _HEARTBEAT + 1):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        return bool(self._arrived)
+
+    def _take_status(self, code: str, msg: Msg) -> None:
+        headers = msg.headers or {}
+        if code == "100":
+            return
+        if code in {"404", "408"}:  # a pull request ended before its batch was full
+            self._asked -= int(headers.get("Nats-Pending-Messages", self._asked))
+            return
+        self._broken = True
+
+    async def _hear(self, msg: Msg) -> None:
+        self._arrived.append(msg)
+        self._news.set()
+
+    def _break(self) -> None:
+        self._broken = True
+        self._news.set()
+
+
+def _refused(stream: str, filter: str, error: dict[str, JsonValue]) -> Exception:
+    if error.get("code") == 503:
+        return Lost(str(error.get("description")))
+    return Unavailable(
+        "log.refused",
+        f"stream {stream} cannot be read with filter {filter}: {error.get('description')}",
+        where=stream,
+        fix="provision the bus, and check that this user may read it",
+    )

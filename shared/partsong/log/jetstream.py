@@ -1,0 +1,214 @@
+"""The log in a JetStream stream: shared by all processes, exact under failure.
+
+Rules that this file keeps:
+
+* A guard is an expectation on the record's own literal subject; only that is exact on one server and in a cluster.
+* Error 10071 names the subject's last sequence. It does not mean that the append failed: one server checks the guard
+  before it looks for duplicates, so a repeated append whose first answer was lost gets it too. Our record, if it was
+  stored, is the first one of its subject behind the expectation (that is what the guard says), so that one is looked at.
+* Error 10164 (clusters) names nothing: ask the stream's leader.
+* Every wait is bounded, and every append carries its id, so it can be repeated until it is answered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from functools import partial
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
+from partsong.log.blobs import Blobs
+from partsong.log.feed import feed
+from partsong.log.link import Link, Lost, Unheard, status
+from partsong.log.port import Appended, Record, WrongSequence
+from partsong.log.stored import BLOB, EXPECT, ID, from_delivery, from_direct, headers_of
+from partsong.log.subject import check_append, compile_filter
+
+__all__ = ["JetStreamLog"]
+
+_BIG = 256 * 1024
+"""Bodies over this many bytes travel beside the stream."""
+_SHORT = 128
+"""So many records are fetched with one direct get; when more are to come, a consumer is quicker."""
+_SHORT_BYTES = 4 * 1024 * 1024
+
+_NOT_FOUND, _TOO_BIG, _STALE, _BUSY = 10037, 10054, 10071, 10164
+_NO_STREAM = 10059
+
+
+class JetStreamLog:
+    """A log in the stream `stream`, with big bodies in the bucket `blobs`.
+
+    Neither is created here. `attempt` bounds one try and `deadline` all tries of one call, in seconds. If NATS
+    restarts, appends, reads and tails go on by themselves within the deadline; an append that had to be repeated may
+    say `duplicate` of itself.
+    """
+
+    def __init__(
+        self,
+        nc: Client,
+        *,
+        stream: str = "PARTSONG_LOG",
+        blobs: str = "partsong_blobs",
+        attempt: float = 5.0,
+        deadline: float = 30.0,
+    ) -> None:
+        self._stream = stream
+        self._link = Link(nc, attempt=attempt, deadline=deadline)
+        self._blobs = Blobs(self._link, blobs)
+        self._big = min(_BIG, nc.max_payload // 2)
+
+    async def append(
+        self,
+        subject: str,
+        body: bytes,
+        *,
+        id: str,
+        expect: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Appended:
+        """See `Log.append`."""
+        check_append(subject, id, headers)
+        sent = {ID: id, **headers} if headers else {ID: id}
+        if expect is not None:
+            sent[EXPECT] = str(expect)
+        if len(body) > self._big:
+            sent[BLOB] = name = await self._blobs.put(body)
+            body = json.dumps({"blob": name, "bytes": len(body)}).encode()
+        return await self._link.insist(
+            f"appending to {subject}", partial(self._try, subject, body, sent, id, expect)
+        )
+
+    def read(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
+        """See `Log.read`. The head is that of the moment the first record is asked for."""
+        compile_filter(filter)
+        return self._read(filter, after)
+
+    def tail(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
+        """See `Log.tail`."""
+        compile_filter(filter)
+        return self._feed(filter, after, None)
+
+    async def last(self, subject: str) -> Record | None:
+        """See `Log.last`."""
+        ask = partial(self._link.ask, f"$JS.API.DIRECT.GET.{self._stream}.{subject}")
+        msg = await self._link.insist(f"reading {subject}", ask)
+        return None if status(msg) else await self._resolve(from_direct(msg))
+
+    async def head(self) -> int:
+        """See `Log.head`."""
+        info = await self._link.insist("asking for the head", partial(self._api, "STREAM.INFO"))
+        if error := info.get("error"):
+            raise self._refused("STREAM.INFO", error)
+        return int(info["state"]["last_seq"])
+
+    async def close(self) -> None:
+        """Give back what the log holds of the connection, which stays open; what still waits fails."""
+        await self._link.close()
+
+    async def _try(
+        self, subject: str, body: bytes, headers: dict[str, str], id: str, expect: int | None
+    ) -> Appended:
+        try:
+            reply = await self._link.ask(subject, body, headers)
+        except Unheard:
+            await self._insist_on_stream()
+            raise
+        ack = json.loads(reply.data)
+        if (error := ack.get("error")) is None:
+            return Appended(ack["seq"], ack.get("duplicate", False))
+        match error.get("err_code"):
+            case int(code) if code in {_STALE, _BUSY} and expect is not None:
+                return await self._settle(subject, id, expect)
+            case _:
+                raise self._refused(subject, error)
+
+    async def _settle(self, subject: str, id: str, expect: int) -> Appended:
+        """The guard was refused: because our record is there already, or because another one is."""
+        own = await self._leader_get({"next_by_subj": subject, "seq": expect + 1})
+        if own and own["headers"].get(ID) == id:
+            return Appended(own["seq"], duplicate=True)
+        last = await self._leader_get({"last_by_subj": subject})
+        if last and last["headers"].get(ID) == id:
+            return Appended(last["seq"], duplicate=True)
+        found = last["seq"] if last else 0
+        if found == expect:
+            raise Lost("another append to the subject was under way and came to nothing")
+        raise WrongSequence(subject, expect, found)
+
+    async def _read(self, filter: str, after: int) -> AsyncGenerator[Record, None]:
+        found, left = await self._fetch(filter, after)
+        for msg in found:
+            record = await self._resolve(from_direct(msg))
+            after = record.seq
+            yield record
+        if left:
+            async for record in self._feed(filter, after, left):
+                yield record
+
+    async def _feed(
+        self, filter: str, after: int, limit: int | None
+    ) -> AsyncGenerator[Record, None]:
+        async for seq, msg in feed(self._link, self._stream, filter, after, limit=limit):
+            yield await self._resolve(from_delivery(msg, seq))
+
+    async def _fetch(self, filter: str, after: int) -> tuple[list[Msg], int]:
+        """The first records after `after` by direct get, and how many there are behind them."""
+        query = {
+            "next_by_subj": filter,
+            "seq": after + 1,
+            "batch": _SHORT,
+            "max_bytes": _SHORT_BYTES,
+        }
+        ask = partial(
+            self._link.ask_many, f"$JS.API.DIRECT.GET.{self._stream}", json.dumps(query).encode()
+        )
+        found = await self._link.insist(f"reading {filter}", ask)
+        behind = int((found[-1].headers or {}).get("Nats-Num-Pending", 0)) if found else 0
+        return found, behind
+
+    async def _resolve(self, stored: tuple[Record, str | None]) -> Record:
+        record, blob = stored
+        if blob is None:
+            return record
+        body = await self._blobs.get(blob)
+        return Record(record.seq, record.subject, body, record.id, record.headers)
+
+    async def _leader_get(self, query: Mapping[str, str | int]) -> dict[str, Any] | None:
+        """One message as the stream's leader has it, with its headers parsed; a direct get may be behind."""
+        answer = await self._api("STREAM.MSG.GET", query)
+        if error := answer.get("error"):
+            if error.get("err_code") == _NOT_FOUND:
+                return None
+            raise self._refused("STREAM.MSG.GET", error)
+        message: dict[str, Any] = answer["message"]
+        return {**message, "headers": headers_of(message)}
+
+    async def _api(self, call: str, body: Mapping[str, str | int] | None = None) -> dict[str, Any]:
+        payload = json.dumps(body).encode() if body else b""
+        reply = await self._link.ask(f"$JS.API.{call}.{self._stream}", payload)
+        answer: dict[str, Any] = json.loads(reply.data)
+        return answer
+
+    async def _insist_on_stream(self) -> None:
+        """Nobody took the append: because NATS restarts, which passes, or because there is no stream."""
+        answer = await self._api("STREAM.INFO")
+        if (error := answer.get("error")) and error.get("err_code") == _NO_STREAM:
+            raise self._refused("the append", error)
+
+    def _refused(self, what: str, error: Mapping[str, Any]) -> PartsongError | Lost:
+        said = f"{error.get('description')} ({error.get('err_code')})"
+        if error.get("code") == 503:
+            return Lost(said)
+        if error.get("err_code") == _TOO_BIG:
+            return InvalidInput("log.too_big", f"{what}: {said}", fix="append smaller headers")
+        return Unavailable(
+            "log.refused",
+            f"stream {self._stream} refused {what}: {said}",
+            where=self._stream,
+            fix="provision the bus, and check the stream's limits and this user's rights",
+        )

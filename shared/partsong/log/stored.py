@@ -1,0 +1,76 @@
+"""A record as JetStream keeps it: which header means what."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from nats.aio.msg import Msg
+from pydantic import JsonValue
+
+from partsong.log.port import Record
+
+__all__ = [
+    "BLOB",
+    "EXPECT",
+    "ID",
+    "Place",
+    "from_delivery",
+    "from_direct",
+    "headers_of",
+    "place_of",
+]
+
+ID = "Nats-Msg-Id"
+EXPECT = "Nats-Expected-Last-Subject-Sequence"
+BLOB = "Partsong-Blob"
+"""`sha256:<hex>` of a body that is in the object store; the stored body only says so too, for people."""
+
+_OURS = ("Nats-", BLOB)
+
+
+class Place(NamedTuple):
+    """Where a delivered message is: in the stream, in its consumer, and how many are behind it."""
+
+    seq: int
+    consumer_seq: int
+    pending: int
+
+
+def place_of(reply: str) -> Place | None:
+    """Read `$JS.ACK.…`; None if it is something else.
+
+    Two forms: `$JS.ACK.<stream>.<consumer>.<tries>.<seq>.<consumer seq>.<time>.<pending>`, and since 2.15 with domain
+    and account hash before the stream.
+    """
+    parts = reply.split(".")
+    if len(parts) < 9 or parts[1] != "ACK":
+        return None
+    at = 5 if len(parts) == 9 else 7
+    return Place(int(parts[at]), int(parts[at + 1]), int(parts[at + 3]))
+
+
+def from_delivery(msg: Msg, seq: int) -> tuple[Record, str | None]:
+    """The record of a message from a consumer, and the blob its body is in, if it is."""
+    return _record(seq, msg.subject, msg.data, msg.headers or {})
+
+
+def from_direct(msg: Msg) -> tuple[Record, str | None]:
+    """The record of a message from a direct get, and the blob its body is in, if it is."""
+    headers = msg.headers or {}
+    return _record(int(headers["Nats-Sequence"]), headers["Nats-Subject"], msg.data, headers)
+
+
+def headers_of(message: Mapping[str, JsonValue]) -> dict[str, str]:
+    """The headers of a message as `$JS.API.STREAM.MSG.GET` answers it."""
+    raw = base64.b64decode(str(message.get("hdrs") or "")).decode(errors="replace")
+    pairs = (line.partition(":") for line in raw.split("\r\n")[1:] if line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _record(
+    seq: int, subject: str, body: bytes, headers: Mapping[str, str]
+) -> tuple[Record, str | None]:
+    own = {name: value for name, value in headers.items() if not name.startswith(_OURS)}
+    return Record(seq, subject, body, headers.get(ID, ""), own), headers.get(BLOB)
