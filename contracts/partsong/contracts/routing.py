@@ -1,0 +1,35 @@
+"""What a user's function meets: `Route`, which it may return, and `NodeContext`, which it may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+__all__ = ["Emit", "NodeContext", "Route"]
+
+Emit = Callable[[str | Mapping[str, JsonValue]], None]
+"""Shows text or an object to whoever watches the run; safe in any thread, and never part of the state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An outcome label that chooses the edge, and the update that goes with it: `Route("refund", {"amount": 5})`."""
+
+    label: str
+    update: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeContext:
+    """Which call this is. A function gets it by taking a second argument, a tool by annotating one with it."""
+
+    run_id: str
+    node: str
+    attempt: int
+    """1 for the first; a retry counts on."""
+    idempotency_key: str
+    """The same for every attempt of the call: hand it to systems that can tell a repeat by it."""
+    emit: Emit
+    """`emit("reading page 3")` or `emit({"page": 3})`: a chunk, live; after the call's end it does nothing."""
