@@ -11,7 +11,7 @@ BIN := .venv/bin
 STAMP := .venv/.synced
 # uv works inside .venv only, with the interpreter that is there; an activated environment elsewhere is not touched.
 UV := env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
-PYTEST := $(BIN)/pytest --durations=5
+PYTEST := $(BIN)/pytest --durations=5 --ignore tests/docs
 
 .PHONY: help setup demo test check format bench docs clean
 
@@ -40,8 +40,10 @@ demo: setup ## Run a team of agents to a finished document: no key, no account, 
 
 # Tests that kill processes need both cores for themselves, so they run last and one at a time.
 test: setup ## Run all tests, with coverage (the documents' code blocks run in check)
-	$(PYTEST) -n 2 --dist loadfile -m "not faults" --ignore tests/docs --cov --cov-report=
-	$(PYTEST) -m faults --ignore tests/docs --cov --cov-append --cov-report=term:skip-covered
+	@status=0; \
+	$(PYTEST) -n 2 --dist loadfile -m "not faults" --cov --cov-report= || status=1; \
+	$(PYTEST) -m faults --cov --cov-append --cov-report=term:skip-covered || status=1; \
+	exit $$status
 
 check: setup ## Lint, types, import layers, document code blocks, schema drift
 	@.ci/check

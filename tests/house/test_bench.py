@@ -27,7 +27,14 @@ def test_every_module_in_rows_measures(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("better", "value", "holds"),
-    [("less", 1.9, True), ("less", 2.0, True), ("less", 2.1, False), ("more", 1.9, False), ("more", 2.0, True), ("more", 2.1, True)],
+    [
+        ("less", 1.9, True),
+        ("less", 2.0, True),
+        ("less", 2.1, False),
+        ("more", 1.9, False),
+        ("more", 2.0, True),
+        ("more", 2.1, True),
+    ],
 )
 def test_a_bar_is_judged_in_its_own_direction(better: str, value: float, holds: bool) -> None:
     assert Bar("work", "ms", 2.0, "more" if better == "more" else "less").holds(value) is holds

@@ -36,7 +36,7 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
 
 def test_a_skip_fails_in_ci(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
-    result = suite.runpytest_subprocess()
+    result = suite.runpytest_inprocess()
     result.assert_outcomes(failed=1, skipped=1, xfailed=1)
     result.stdout.fnmatch_lines(["*CI has everything that tests need*no server*"])
 
@@ -45,7 +45,7 @@ def test_a_skip_is_a_skip_elsewhere(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CI", raising=False)
-    suite.runpytest_subprocess().assert_outcomes(skipped=2, xfailed=1)
+    suite.runpytest_inprocess().assert_outcomes(skipped=2, xfailed=1)
 
 
 def test_a_module_that_skips_itself_fails_in_ci(
@@ -53,4 +53,4 @@ def test_a_module_that_skips_itself_fails_in_ci(
 ) -> None:
     monkeypatch.setenv("CI", "true")
     suite.makepyfile('import pytest\npytest.skip("no module", allow_module_level=True)')
-    suite.runpytest_subprocess().assert_outcomes(errors=1)
+    suite.runpytest_inprocess().assert_outcomes(errors=1)

@@ -38,7 +38,7 @@ def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def defined(tree: ast.Module) -> set[str]:
-    """Names of the classes, functions and values that the module itself makes."""
+    """Names of the classes, functions and values that the module itself makes; type variables are nobody's API."""
     found: set[str] = set()
     for node in statements(tree.body):
         match node:
@@ -48,6 +48,8 @@ def defined(tree: ast.Module) -> set[str]:
                 | ast.AsyncFunctionDef(name=name)
             ):
                 found.add(name)
+            case ast.Assign(value=ast.Call(func=ast.Name(id="TypeVar" | "ParamSpec"))):
+                pass
             case ast.Assign(targets=targets):
                 found.update(target.id for target in targets if isinstance(target, ast.Name))
             case ast.AnnAssign(target=ast.Name(id=name)):
