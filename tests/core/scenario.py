@@ -176,7 +176,7 @@ def _play(run: Scenario, call: Call, functions: Mapping[str, Function]) -> e.Eve
     assert work.kind == "function"
     try:
         update, label = functions[work.node](dict(work.state))
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return e.CallFailed(
             id=f"{run.state.run_id}.{call.id}.{call.attempt}.closed",
             time=run.now,

@@ -1,0 +1,111 @@
+"""Functions that the graph suite's nodes call: importable, so that a tool-runner can load them by name."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+
+from pydantic import JsonValue
+
+from partsong.workflow import NodeContext, Route
+
+State = dict[str, JsonValue]
+
+calls: Counter[str] = Counter()
+"""How often each run's node was called, when the functions run in the test's own process."""
+
+
+async def start(state: State) -> State:
+    return {"started": True}
+
+
+async def left(state: State) -> State:
+    return {"left": 1, "log": ["left"]}
+
+
+def right(state: State) -> State:
+    return {"right": 2, "log": ["right"]}
+
+
+async def join(state: State) -> State:
+    return {"sum": int(str(state["left"])) + int(str(state["right"]))}
+
+
+async def analyze(state: State) -> Route:
+    return Route("success" if state.get("good", True) else "failure", {"analyzed": True})
+
+
+async def path_a(state: State) -> State:
+    return {"path": "A"}
+
+
+async def path_b(state: State) -> State:
+    return {"path": "B"}
+
+
+async def count(state: State) -> Route:
+    n = int(str(state.get("n", 0))) + 1
+    return Route("again" if n < int(str(state.get("until", 3))) else "done", {"n": n})
+
+
+async def nothing(state: State) -> None:
+    return None
+
+
+async def flaky(state: State, context: NodeContext) -> State:
+    if context.attempt < 3:
+        raise ValueError(f"attempt {context.attempt} fails")
+    return {"attempt": context.attempt}
+
+
+async def broken(state: State) -> State:
+    raise ValueError("always")
+
+
+async def repaired(state: State) -> State:
+    return {"repaired": True}
+
+
+async def bad_return(state: State) -> object:
+    return 42
+
+
+async def unroutable(state: State) -> Route:
+    return Route("nowhere", {})
+
+
+def blocking(state: State) -> None:
+    time.sleep(3)
+
+
+async def sleepy(state: State) -> State:
+    await asyncio.sleep(60)
+    return {"slept": True}
+
+
+async def ten(state: State) -> State:
+    return {"k": 10}
+
+
+async def twenty(state: State) -> State:
+    return {"k": 20}
+
+
+async def mutate(state: State) -> State:
+    state["leaked"] = True
+    return {"kept": True}
+
+
+async def speak(state: State, context: NodeContext) -> State:
+    context.emit("half ")
+    context.emit("way")
+    return {"key": context.idempotency_key, "run": context.run_id}
+
+
+async def big(state: State) -> State:
+    return {"big": "x" * 400_000}
+
+
+async def measure(state: State) -> State:
+    return {"length": len(str(state["big"]))}
