@@ -117,7 +117,8 @@ class World:
 
 async def history(log: Log, subjects: Subjects, run_id: str) -> tuple[RunState, list[Commit]]:
     """Fold a run from its log, checking the chain of commits and hashes on the way."""
-    state, commits, running = RunState(run_id), [], START_HASH
+    state, running = RunState(run_id), START_HASH
+    commits: list[Commit] = []
     hashes = {0: START_HASH}
     async for record in log.read(subjects.run(run_id)):
         message = decode(record.body)
