@@ -12,11 +12,43 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
-from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.graph import Graph
-from partsong.contracts.messages import AssistantMessage
+from partsong.contracts.call_events import (
+    AgentTurnClaimed,
+    AgentTurnCompleted,
+    AgentTurnFailed,
+    ApprovalDecided,
+    ApprovalExpired,
+    CallCancelled,
+    CallClaimed,
+    CallCompleted,
+    CallFailed,
+    CallLapsed,
+    TurnUsage,
+)
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.run_events import (
+    AgentTurnRequested,
+    ApprovalRequested,
+    CallKind,
+    CallRequested,
+    EventBase,
+    NodeCompleted,
+    NodeFailed,
+    NodeScheduled,
+    Outcome,
+    OwnerChanged,
+    RunCancelled,
+    RunCompleted,
+    RunFailedEvent,
+    RunLimitExceeded,
+    RunOptions,
+    RunStarted,
+    RunStopping,
+    TimerFired,
+    TimerSet,
+)
 from partsong.contracts.upcast import upcast
 
 __all__ = [
@@ -37,6 +69,7 @@ __all__ = [
     "CallLapsed",
     "CallRequested",
     "Event",
+    "EventBase",
     "NodeCompleted",
     "NodeFailed",
     "NodeScheduled",
@@ -58,290 +91,6 @@ __all__ = [
 ]
 
 Writer = Literal["graph-engine", "agent-gateway", "tool-runner", "approval"]
-Outcome = Literal["failed", "cancelled", "limit_exceeded"]
-CallKind = Literal["function", "tool"]
-
-
-class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    id: str = ""
-    v: Literal[1] = 1
-    time: str = ""
-    cause: str = ""
-
-
-class RunOptions(BaseModel):
-    """What a run request may ask for beside its graph and input."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    thread: str | None = None
-    """Runs of one conversation share it."""
-    labels: dict[str, str] = Field(default_factory=dict)
-    max_steps: int = Field(10_000, ge=1)
-    """Node executions before the run ends with `limit_exceeded`."""
-    deadline: str | None = None
-    """RFC 3339; a run that is not done by then ends with `limit_exceeded`."""
-
-
-class RunStarted(_Event):
-    """A request was accepted. The graph travels along: the log alone is enough to replay."""
-
-    type: Literal["run.started"] = "run.started"
-    graph: Graph
-    graph_hash: str
-    input: dict[str, JsonValue]
-    options: RunOptions = RunOptions()
-    request_id: str = ""
-
-
-class OwnerChanged(_Event):
-    """Another engine took the run over; every commit its predecessor tries from now on is refused."""
-
-    type: Literal["owner.changed"] = "owner.changed"
-    owner: str
-
-
-class NodeScheduled(_Event):
-    """A node fires: it takes the tokens that `sources` had sent to it."""
-
-    type: Literal["node.scheduled"] = "node.scheduled"
-    exec: str
-    node: str
-    visit: int
-    depth: int
-    """1 + the depth of the deepest source: the order in which updates are reduced."""
-    sources: tuple[str, ...] = ()
-
-
-class CallRequested(_Event):
-    """A function or tool is to be called. Its inputs follow from the state and are not copied here."""
-
-    type: Literal["call.requested"] = "call.requested"
-    call_id: str
-    exec: str
-    kind: CallKind
-    name: str
-    attempt: int = 1
-
-
-class AgentTurnRequested(_Event):
-    """A model is to be asked for the next turn of the conversation that the log already holds."""
-
-    type: Literal["agent.turn.requested"] = "agent.turn.requested"
-    call_id: str
-    exec: str
-    model: str
-    attempt: int = 1
-
-
-class ApprovalRequested(_Event):
-    """A person is asked."""
-
-    type: Literal["approval.requested"] = "approval.requested"
-    call_id: str
-    exec: str
-    title: str
-    detail: str = ""
-    context: dict[str, JsonValue] = Field(default_factory=dict)
-    deadline: str | None = None
-    otherwise: Literal["approve", "reject"] = "reject"
-
-
-class TimerSet(_Event):
-    """A durable timer waits."""
-
-    type: Literal["timer.set"] = "timer.set"
-    timer_id: str
-    at: str
-    purpose: Literal["retry", "approval_deadline", "run_deadline"]
-    call_id: str | None = None
-    reason: str | None = None
-    """The error code a retry answers to."""
-
-
-class TimerFired(_Event):
-    """A timer's moment has come. Late or twice does no harm."""
-
-    type: Literal["timer.fired"] = "timer.fired"
-    timer_id: str
-
-
-class NodeCompleted(_Event):
-    """An execution is done: its update counts, and tokens go along `edges`."""
-
-    type: Literal["node.completed"] = "node.completed"
-    exec: str
-    label: str | None = None
-    edges: tuple[int, ...] = ()
-
-
-class NodeFailed(_Event):
-    """An execution failed for good; `edges` are its failure edges, if it has any."""
-
-    type: Literal["node.failed"] = "node.failed"
-    exec: str
-    error: Problem
-    edges: tuple[int, ...] = ()
-
-
-class RunStopping(_Event):
-    """The run will end with `outcome` as soon as its open calls are closed."""
-
-    type: Literal["run.stopping"] = "run.stopping"
-    outcome: Outcome
-    error: Problem | None = None
-    reason: str | None = None
-
-
-class RunCompleted(_Event):
-    """The run ended well."""
-
-    type: Literal["run.completed"] = "run.completed"
-
-
-class RunFailedEvent(_Event):
-    """The run ended with an error."""
-
-    type: Literal["run.failed"] = "run.failed"
-    error: Problem
-
-
-class RunCancelled(_Event):
-    """Somebody ended the run."""
-
-    type: Literal["run.cancelled"] = "run.cancelled"
-    reason: str | None = None
-
-
-class RunLimitExceeded(_Event):
-    """The run met one of its limits."""
-
-    type: Literal["run.limit_exceeded"] = "run.limit_exceeded"
-    error: Problem
-
-
-class CallClaimed(_Event):
-    """A tool-runner is about to make a guarded call."""
-
-    type: Literal["call.claimed"] = "call.claimed"
-    call_id: str
-    attempt: int
-    worker: str
-    lease: float = 5.0
-    """Seconds of silence after which the claim lapses."""
-
-
-class CallCompleted(_Event):
-    """A function or tool returned."""
-
-    type: Literal["call.completed"] = "call.completed"
-    call_id: str
-    attempt: int
-    worker: str = ""
-    update: dict[str, JsonValue] | None = None
-    """A function's update of the state."""
-    label: str | None = None
-    """A function's outcome label."""
-    content: JsonValue = None
-    """A tool's result."""
-
-
-class CallFailed(_Event):
-    """A function or tool raised, timed out or could not be found."""
-
-    type: Literal["call.failed"] = "call.failed"
-    call_id: str
-    attempt: int
-    worker: str = ""
-    error: Problem
-
-
-class CallLapsed(_Event):
-    """The worker that had claimed a call fell silent; the outcome of its attempt is unknown."""
-
-    type: Literal["call.lapsed"] = "call.lapsed"
-    call_id: str
-    attempt: int
-    worker: str
-
-
-class CallCancelled(_Event):
-    """Nobody needs the call any more."""
-
-    type: Literal["call.cancelled"] = "call.cancelled"
-    call_id: str
-    reason: str | None = None
-
-
-class AgentTurnClaimed(_Event):
-    """A gateway is about to ask the provider."""
-
-    type: Literal["agent.turn.claimed"] = "agent.turn.claimed"
-    call_id: str
-    attempt: int
-    worker: str
-    lease: float = 5.0
-
-
-class TurnUsage(BaseModel):
-    """Tokens and cost of one attempt. `cost` is in US dollars, null if the price is unknown, never 0 for that."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    input_total: int = 0
-    output_total: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    reasoning: int = 0
-    cost: float | None = None
-    estimated: bool = False
-
-
-class AgentTurnCompleted(_Event):
-    """The model answered; its stream had a proper end."""
-
-    type: Literal["agent.turn.completed"] = "agent.turn.completed"
-    call_id: str
-    attempt: int
-    worker: str = ""
-    message: AssistantMessage
-    stop: str
-    provider: str
-    model: str
-    usage: TurnUsage = TurnUsage()
-
-
-class AgentTurnFailed(_Event):
-    """The model did not answer, or its stream broke off."""
-
-    type: Literal["agent.turn.failed"] = "agent.turn.failed"
-    call_id: str
-    attempt: int
-    worker: str = ""
-    error: Problem
-    retry_after: float | None = None
-    """Seconds the provider asked us to wait."""
-    usage: TurnUsage = TurnUsage()
-
-
-class ApprovalDecided(_Event):
-    """A person decided. The log's guard lets only the first decision in."""
-
-    type: Literal["approval.decided"] = "approval.decided"
-    call_id: str
-    decision: Literal["approve", "reject"]
-    by: str
-    reason: str | None = None
-
-
-class ApprovalExpired(_Event):
-    """Nobody decided in time; the request's `otherwise` holds."""
-
-    type: Literal["approval.expired"] = "approval.expired"
-    call_id: str
-
 
 Event: TypeAlias = Annotated[
     RunStarted
@@ -372,7 +121,7 @@ Event: TypeAlias = Annotated[
     Field(discriminator="type"),
 ]
 
-WRITERS: dict[type[_Event], Writer] = {
+WRITERS: dict[type[EventBase], Writer] = {
     RunStarted: "graph-engine",
     OwnerChanged: "graph-engine",
     NodeScheduled: "graph-engine",
@@ -401,7 +150,7 @@ WRITERS: dict[type[_Event], Writer] = {
 }
 """The one writer of each event type. In one process the engine writes for all."""
 
-EVENTS: dict[str, type[_Event]] = {
+EVENTS: dict[str, type[EventBase]] = {
     get_args(model.model_fields["type"].annotation)[0]: model for model in WRITERS
 }
 """Event models by their type."""

@@ -6,23 +6,20 @@ the console and an audit can never disagree.
 
 from __future__ import annotations
 
-import json
 from bisect import insort
 from collections.abc import Iterable, Mapping
 from typing import TypeVar, assert_never
 
-from pydantic import JsonValue
-
 from partsong.contracts import events as e
 from partsong.contracts.envelope import Commit, Report
-from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.errors import Problem
 from partsong.contracts.frozen import replace
-from partsong.contracts.graph import END, AgentNode, ApprovalNode, FunctionNode, ToolNode
-from partsong.contracts.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from partsong.contracts.graph import END
+from partsong.contracts.outcomes import since_last_turn, update_of
 from partsong.contracts.state import Call, Execution, RunState, Stopping, Timer, Token
-from partsong.contracts.values import Write, reduced, render
+from partsong.contracts.values import Write, reduced
 
-__all__ = ["fold", "fold_all", "fold_message", "update_of"]
+__all__ = ["fold", "fold_all", "fold_message"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -143,7 +140,7 @@ def _requested(
         execution = replace(
             execution,
             turn=execution.turn + 1,
-            messages=(*execution.messages, *_since_last_turn(state, execution)),
+            messages=(*execution.messages, *since_last_turn(state, execution)),
         )
         calls = {id_: c for id_, c in calls.items() if c.exec != event.exec}
     return replace(
@@ -153,39 +150,6 @@ def _requested(
         due=_drop(state.due, event.exec),
         updated=event.time,
     )
-
-
-def _since_last_turn(state: RunState, execution: Execution) -> tuple[Message, ...]:
-    """What the conversation gains before a turn is asked for: the prompt, or the last answer and its tools' results."""
-    node = state.graph.nodes[execution.node] if state.graph else None
-    if execution.turn == 0:
-        if not isinstance(node, AgentNode):
-            return ()
-        try:
-            return (UserMessage(text=render(node.prompt, state.seen_by(execution.seen))),)
-        except InvalidInput:
-            return (UserMessage(text=node.prompt),)
-    last = f"{execution.id}/t{execution.turn}"
-    turn = state.calls.get(last)
-    if turn is None or not isinstance(turn.outcome, e.AgentTurnCompleted):
-        return ()
-    answer = turn.outcome.message
-    results = [
-        _tool_result(state.calls.get(f"{last}/c{i}"), call.id, call.name)
-        for i, call in enumerate(answer.tool_calls)
-    ]
-    return (answer, *results)
-
-
-def _tool_result(call: Call | None, tool_call_id: str, name: str) -> ToolMessage:
-    """One result per tool call, always: what it returned, or why it did not."""
-    if call is not None and isinstance(call.outcome, e.CallCompleted):
-        return ToolMessage(call_id=tool_call_id, name=name, content=call.outcome.content)
-    problem = call.problem if call else None
-    text = (
-        f"{problem.code}: {problem.message}" if problem else "the outcome of this call is unknown"
-    )
-    return ToolMessage(call_id=tool_call_id, name=name, content=text, is_error=True)
 
 
 def _claimed(state: RunState, event: e.CallClaimed | e.AgentTurnClaimed, seq: int) -> RunState:
@@ -285,38 +249,6 @@ def _timer(state: RunState, event: e.TimerSet | e.TimerFired) -> RunState:
         call = replace(call, waits=None, rested=True)
     due = state.due if call.exec in state.due else (*state.due, call.exec)
     return replace(state, calls={**state.calls, call.id: call}, due=due)
-
-
-def update_of(state: RunState, execution: Execution) -> dict[str, JsonValue]:
-    """What a finished execution adds to the state."""
-    node = state.graph.nodes[execution.node] if state.graph else None
-    call = state.calls.get(
-        execution.id if not isinstance(node, AgentNode) else f"{execution.id}/t{execution.turn}"
-    )
-    outcome = call.outcome if call else None
-    match node, outcome:
-        case FunctionNode(), e.CallCompleted(update=update):
-            return dict(update or {})
-        case ToolNode(), e.CallCompleted(content=content):
-            return {node.output or execution.node: content}
-        case AgentNode(), e.AgentTurnCompleted(message=message):
-            return {node.output or execution.node: _answer(node, message)}
-        case ApprovalNode(), e.ApprovalDecided(decision=decision, by=by, reason=reason):
-            return {execution.node: {"decision": decision, "by": by, "reason": reason}}
-        case ApprovalNode(), e.ApprovalExpired():
-            return {execution.node: {"decision": node.otherwise, "by": "deadline", "reason": None}}
-        case _:
-            return {}
-
-
-def _answer(node: AgentNode, message: AssistantMessage) -> JsonValue:
-    if node.agent.output_schema is None:
-        return message.text
-    try:
-        value: JsonValue = json.loads(message.text)
-    except ValueError:
-        return message.text
-    return value
 
 
 def _node_ended(state: RunState, event: e.NodeCompleted | e.NodeFailed) -> RunState:

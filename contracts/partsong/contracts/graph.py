@@ -21,8 +21,10 @@ __all__ = [
     "Graph",
     "Join",
     "Node",
+    "NodeName",
     "ReducerName",
     "Retry",
+    "Seconds",
     "ToolNode",
     "parse_duration",
 ]
@@ -57,14 +59,14 @@ class _Spec(BaseModel):
 class Retry(_Spec):
     """When and how often a failed call is made again."""
 
-    attempts: int = Field(3, ge=1, le=1000)
+    attempts: int = Field(default=3, ge=1, le=1000)
     """How often in all, the first one included."""
-    initial: float = Field(1.0, ge=0)
+    initial: float = Field(default=1.0, ge=0)
     """Seconds before the second attempt."""
-    factor: float = Field(2.0, ge=1)
-    max: float = Field(60.0, ge=0)
+    factor: float = Field(default=2.0, ge=1)
+    max: float = Field(default=60.0, ge=0)
     """No wait is longer than this many seconds, unless a provider asks for more."""
-    jitter: float = Field(0.1, ge=0, le=1)
+    jitter: float = Field(default=0.1, ge=0, le=1)
     """Share of the wait that varies, derived from the call's id: recorded, so a replay waits the same."""
     retry_on: tuple[str, ...] = ()
     """Prefixes of error codes worth another attempt; empty: whatever says it is retryable."""
@@ -74,7 +76,7 @@ class _Node(_Spec):
     retry: Retry | None = None
     timeout: Seconds | None = None
     """Seconds from start to close of one attempt."""
-    max_visits: int | None = Field(None, ge=1)
+    max_visits: int | None = Field(default=None, ge=1)
     """How often a run may enter the node; one more ends the run with `limit_exceeded`."""
     join: Join = "all"
 
@@ -94,8 +96,8 @@ class AgentSpec(_Spec):
     """`provider:model`, for example `anthropic:claude-sonnet-5-5`, `openai:gpt-5.4`, `scripted:summary`."""
     instructions: str = ""
     tools: tuple[str, ...] = ()
-    max_turns: int = Field(20, ge=1)
-    max_tokens: int = Field(4096, ge=1)
+    max_turns: int = Field(default=20, ge=1)
+    max_tokens: int = Field(default=4096, ge=1)
     temperature: float | None = None
     output_schema: dict[str, JsonValue] | None = None
     """JSON Schema of the answer; the node then writes the parsed value instead of text."""
@@ -141,7 +143,7 @@ Node = Annotated[FunctionNode | AgentNode | ToolNode | ApprovalNode, Field(discr
 class Edge(_Spec):
     """From one node to another, always or for one outcome label."""
 
-    source: str = Field(alias="from")
+    source: str = Field(validation_alias="from", serialization_alias="from")
     to: str
     on: str | None = None
     """Outcome label that takes this edge. `success` is a plain return, `failure` an error that no retry cured."""

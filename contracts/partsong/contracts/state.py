@@ -27,7 +27,7 @@ from partsong.contracts.messages import Message
 from partsong.contracts.plan import Plan, plan_of
 from partsong.contracts.values import Write, reduced
 
-__all__ = ["Call", "Execution", "RunState", "Status", "Stopping", "Timer", "Token"]
+__all__ = ["ENDED", "Call", "Execution", "RunState", "Status", "Stopping", "Timer", "Token"]
 
 Status = Literal[
     "queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "limit_exceeded"

@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import ReducerName
 
-__all__ = ["Write", "reduce", "render", "render_value"]
+__all__ = ["Write", "reduce", "reduced", "render", "render_value"]
 
 
 @dataclass(frozen=True, slots=True, order=True)

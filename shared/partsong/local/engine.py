@@ -23,7 +23,7 @@ from partsong.graph_engine.ledger import Ledger
 from partsong.log.port import Log
 from partsong.runtime import clock
 
-__all__ = ["Approver", "Item", "LocalRun", "Perform"]
+__all__ = ["Approver", "Item", "LocalRun", "Perform", "Result"]
 
 Approver = Callable[[e.ApprovalRequested], Awaitable[bool]]
 """Decides an approval in this process: True approves."""

@@ -7,22 +7,21 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from partsong.contracts.results import RunResult
+from partsong.local.performers import Performers
+from partsong.tools.registry import ToolRegistry
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.envelope import decode
 from partsong.contracts.errors import Conflict
 from partsong.contracts.graph import Graph
-from partsong.contracts.results import RunResult
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects, check_id
 from partsong.graph_engine.core import hear
 from partsong.local.engine import Approver, Item, LocalRun
-from partsong.local.performers import Performers
 from partsong.log.port import Log
 from partsong.runtime import clock
-from partsong.tools.registry import ToolRegistry
 
 __all__ = ["Player", "open_player"]
 

@@ -186,13 +186,21 @@ def _stop(draft: Draft) -> None:
     error = stopping.error or Problem(
         code=f"run.{stopping.outcome}", message=reason or "no reason given"
     )
-    meta = {"time": draft.now, "cause": draft.id("stopping")}
+    now, cause = draft.now, draft.id("stopping")
     match stopping.outcome:
         case "failed":
-            draft.add(e.RunFailedEvent(id=draft.id("failed"), error=error, **meta))
+            draft.add(e.RunFailedEvent(id=draft.id("failed"), error=error, time=now, cause=cause))
         case "cancelled":
-            draft.add(e.RunCancelled(id=draft.id("cancelled"), reason=stopping.reason, **meta))
+            draft.add(
+                e.RunCancelled(
+                    id=draft.id("cancelled"), reason=stopping.reason, time=now, cause=cause
+                )
+            )
         case "limit_exceeded":
-            draft.add(e.RunLimitExceeded(id=draft.id("limit_exceeded"), error=error, **meta))
+            draft.add(
+                e.RunLimitExceeded(
+                    id=draft.id("limit_exceeded"), error=error, time=now, cause=cause
+                )
+            )
         case _:
             assert_never(stopping.outcome)

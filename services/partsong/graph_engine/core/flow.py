@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.fold import update_of
 from partsong.contracts.graph import ApprovalNode
+from partsong.contracts.outcomes import update_of
 from partsong.contracts.plan import Plan
 from partsong.contracts.state import Execution, RunState
 from partsong.contracts.values import reduce

@@ -1,0 +1,146 @@
+"""Events of calls: what workers and people report, and how calls end that nobody answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from partsong.contracts.errors import Problem
+from partsong.contracts.messages import AssistantMessage
+from partsong.contracts.run_events import EventBase
+
+__all__ = [
+    "AgentTurnClaimed",
+    "AgentTurnCompleted",
+    "AgentTurnFailed",
+    "ApprovalDecided",
+    "ApprovalExpired",
+    "CallCancelled",
+    "CallClaimed",
+    "CallCompleted",
+    "CallFailed",
+    "CallLapsed",
+    "TurnUsage",
+]
+
+
+class CallClaimed(EventBase):
+    """A tool-runner is about to make a guarded call."""
+
+    type: Literal["call.claimed"] = "call.claimed"
+    call_id: str
+    attempt: int
+    worker: str
+    lease: float = 5.0
+    """Seconds of silence after which the claim lapses."""
+
+
+class CallCompleted(EventBase):
+    """A function or tool returned."""
+
+    type: Literal["call.completed"] = "call.completed"
+    call_id: str
+    attempt: int
+    worker: str = ""
+    update: dict[str, JsonValue] | None = None
+    """A function's update of the state."""
+    label: str | None = None
+    """A function's outcome label."""
+    content: JsonValue = None
+    """A tool's result."""
+
+
+class CallFailed(EventBase):
+    """A function or tool raised, timed out or could not be found."""
+
+    type: Literal["call.failed"] = "call.failed"
+    call_id: str
+    attempt: int
+    worker: str = ""
+    error: Problem
+
+
+class CallLapsed(EventBase):
+    """The worker that had claimed a call fell silent; the outcome of its attempt is unknown."""
+
+    type: Literal["call.lapsed"] = "call.lapsed"
+    call_id: str
+    attempt: int
+    worker: str
+
+
+class CallCancelled(EventBase):
+    """Nobody needs the call any more."""
+
+    type: Literal["call.cancelled"] = "call.cancelled"
+    call_id: str
+    reason: str | None = None
+
+
+class AgentTurnClaimed(EventBase):
+    """A gateway is about to ask the provider."""
+
+    type: Literal["agent.turn.claimed"] = "agent.turn.claimed"
+    call_id: str
+    attempt: int
+    worker: str
+    lease: float = 5.0
+
+
+class TurnUsage(BaseModel):
+    """Tokens and cost of one attempt. `cost` is in US dollars, null if the price is unknown, never 0 for that."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    input_total: int = 0
+    output_total: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    cost: float | None = None
+    estimated: bool = False
+
+
+class AgentTurnCompleted(EventBase):
+    """The model answered; its stream had a proper end."""
+
+    type: Literal["agent.turn.completed"] = "agent.turn.completed"
+    call_id: str
+    attempt: int
+    worker: str = ""
+    message: AssistantMessage
+    stop: str
+    provider: str
+    model: str
+    usage: TurnUsage = TurnUsage()
+
+
+class AgentTurnFailed(EventBase):
+    """The model did not answer, or its stream broke off."""
+
+    type: Literal["agent.turn.failed"] = "agent.turn.failed"
+    call_id: str
+    attempt: int
+    worker: str = ""
+    error: Problem
+    retry_after: float | None = None
+    """Seconds the provider asked us to wait."""
+    usage: TurnUsage = TurnUsage()
+
+
+class ApprovalDecided(EventBase):
+    """A person decided. The log's guard lets only the first decision in."""
+
+    type: Literal["approval.decided"] = "approval.decided"
+    call_id: str
+    decision: Literal["approve", "reject"]
+    by: str
+    reason: str | None = None
+
+
+class ApprovalExpired(EventBase):
+    """Nobody decided in time; the request's `otherwise` holds."""
+
+    type: Literal["approval.expired"] = "approval.expired"
+    call_id: str

@@ -1,0 +1,89 @@
+"""A graph is valid before it runs, and what is wrong names its place."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.graph import parse_duration
+from partsong.contracts.plan import plan_of
+from partsong.contracts.validate import parse_graph
+
+F = {"type": "function", "function": "m:f"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "where"),
+    [
+        ([], "graph.malformed", "graph"),
+        ({"nodes": {"a": F}}, "graph.malformed", "graph.name"),
+        ({"name": "t", "nodes": {}}, "graph.malformed", "graph.entry"),
+        ({"name": "t", "nodes": {"a b": F}}, "graph.malformed", "graph.nodes.a b.[key]"),
+        ({"name": "t", "nodes": {"a": {"type": "fnction"}}}, "graph.malformed", "graph.nodes.a"),
+        ({"name": "t", "nodes": {"a": {**F, "retries": 3}}}, "graph.malformed", "graph.nodes.a.function.retries"),
+        ({"name": "t", "entry": "x", "nodes": {"a": F}}, "graph.unknown_entry", "entry"),
+        (
+            {"name": "t", "nodes": {"analyze": F}, "edges": [{"from": "analyze", "to": "path_X"}]},
+            "graph.unknown_target",
+            "edges[0].to",
+        ),
+        ({"name": "t", "nodes": {"a": F}, "edges": [{"from": "b", "to": "a"}]}, "graph.unknown_source", "edges[0].from"),
+        ({"name": "t", "nodes": {"a": F, "b": F}}, "graph.unreachable", "nodes.b"),
+        (
+            {"name": "t", "nodes": {"a": F, "b": F}, "edges": [{"from": "a", "to": "b"}, {"from": "b", "to": "a"}]},
+            "graph.endless_cycle",
+            "nodes.a",
+        ),
+        ({"name": "t", "nodes": {"a": F}, "reducers": {"x": "sum"}}, "graph.malformed", "graph.reducers.x"),
+        ({"name": "t", "nodes": {"END": F}}, "graph.reserved_name", "nodes.END"),
+    ],
+)
+def test_each_mistake_is_found_and_placed(spec: object, code: str, where: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_graph(spec)
+    assert (caught.value.problem.code, caught.value.problem.where) == (code, where)
+
+
+def test_a_misspelt_target_gets_a_suggestion() -> None:
+    spec = {"name": "t", "nodes": {"analyze": F, "answer": F}, "edges": [{"from": "analyze", "to": "anser"}]}
+    with pytest.raises(InvalidInput, match="no node anser") as caught:
+        parse_graph(spec)
+    assert caught.value.problem.fix == "did you mean answer?"
+
+
+def test_start_edges_set_the_entry_and_the_first_node_is_the_default() -> None:
+    nodes = {"a": F, "b": F}
+    assert parse_graph({"name": "t", "nodes": nodes, "edges": [{"from": "a", "to": "b"}]}).entry == "a"
+    edges = [{"from": "START", "to": "b"}, {"from": "b", "to": "a"}]
+    assert parse_graph({"name": "t", "nodes": nodes, "edges": edges}).entry == "b"
+
+
+def test_equal_graphs_have_equal_hashes_and_the_spec_is_the_graph() -> None:
+    spec = {"name": "t", "nodes": {"a": {**F, "timeout": "2m"}}}
+    graph = parse_graph(spec)
+    assert graph.nodes["a"].timeout == 120
+    assert parse_graph(graph.spec()) == graph
+    assert parse_graph(graph.spec()).hash == graph.hash
+    assert parse_graph({**spec, "name": "u"}).hash != graph.hash
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30.0), ("1.5h", 5400.0), ("2d", 172800.0), ("250ms", 0.25), (7, 7)])
+def test_durations_read_as_people_write_them(text: object, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@given(st.integers(2, 9), st.sets(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=20))
+def test_reachability_equals_a_plain_search(n: int, pairs: set[tuple[int, int]]) -> None:
+    names = [f"n{i}" for i in range(n)]
+    wanted = {(i % n, j % n) for i, j in pairs} | {(i, i + 1) for i in range(n - 1)}
+    edges = [{"from": names[i], "to": names[j], "on": "x"} for i, j in sorted(wanted)]
+    plan = plan_of(parse_graph({"name": "t", "entry": "n0", "nodes": dict.fromkeys(names, F), "edges": edges}))
+    for i in range(n):
+        found: set[int] = set()
+        frontier = {j for k, j in wanted if k == i}
+        while frontier:
+            found |= frontier
+            frontier = {j for k, j in wanted if k in frontier} - found
+        assert {j for j in range(n) if plan.reaches(names[i], names[j])} == found
