@@ -63,7 +63,7 @@ class Blobs:
         if status(msg):
             return None
         info: dict[str, object] = json.loads(msg.data)
-        return info
+        return None if info.get("deleted") else info
 
     async def _write(self, name: str, body: bytes) -> None:
         nuid = self._link.nc.new_inbox().rpartition(".")[2]

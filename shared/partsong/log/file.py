@@ -19,7 +19,7 @@ from partsong.contracts.errors import Conflict, Unavailable
 from partsong.log.index import Index, follow, walk
 from partsong.log.journal import HEADER, decode, encode, recover
 from partsong.log.port import Appended, Record, WrongSequence
-from partsong.log.subject import check_append, compile_filter
+from partsong.log.subject import check_append, check_literal, compile_filter
 
 __all__ = ["FileLog"]
 
@@ -127,6 +127,7 @@ class FileLog:
 
     async def last(self, subject: str) -> Record | None:
         """See `Log.last`."""
+        check_literal(subject)
         seq = self._index.last(subject)
         return self._load(seq) if seq else None
 

@@ -20,13 +20,13 @@ from typing import Any
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
+from partsong.contracts.errors import Unavailable
 from partsong.log.blobs import Blobs
 from partsong.log.feed import feed
 from partsong.log.link import Link, Lost, Unheard, status
 from partsong.log.port import Appended, Record, WrongSequence
 from partsong.log.stored import BLOB, EXPECT, ID, from_delivery, from_direct, headers_of
-from partsong.log.subject import check_append, compile_filter
+from partsong.log.subject import check_append, check_literal, compile_filter
 
 __all__ = ["JetStreamLog"]
 
@@ -36,7 +36,7 @@ _SHORT = 128
 """So many records are fetched with one direct get; when more are to come, a consumer is quicker."""
 _SHORT_BYTES = 4 * 1024 * 1024
 
-_NOT_FOUND, _TOO_BIG, _STALE, _BUSY = 10037, 10054, 10071, 10164
+_NOT_FOUND, _STALE, _BUSY = 10037, 10071, 10164
 _NO_STREAM = 10059
 
 
@@ -95,6 +95,7 @@ class JetStreamLog:
 
     async def last(self, subject: str) -> Record | None:
         """See `Log.last`."""
+        check_literal(subject)
         ask = partial(self._link.ask, f"$JS.API.DIRECT.GET.{self._stream}.{subject}")
         msg = await self._link.insist(f"reading {subject}", ask)
         return None if status(msg) else await self._resolve(from_direct(msg))
@@ -200,12 +201,10 @@ class JetStreamLog:
         if (error := answer.get("error")) and error.get("err_code") == _NO_STREAM:
             raise self._refused("the append", error)
 
-    def _refused(self, what: str, error: Mapping[str, Any]) -> PartsongError | Lost:
+    def _refused(self, what: str, error: Mapping[str, Any]) -> Unavailable | Lost:
         said = f"{error.get('description')} ({error.get('err_code')})"
         if error.get("code") == 503:
             return Lost(said)
-        if error.get("err_code") == _TOO_BIG:
-            return InvalidInput("log.too_big", f"{what}: {said}", fix="append smaller headers")
         return Unavailable(
             "log.refused",
             f"stream {self._stream} refused {what}: {said}",

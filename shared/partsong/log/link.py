@@ -201,9 +201,9 @@ class Link:
 
 
 def status(msg: Msg) -> str | None:
-    """The status of a message that is not data: 204, 404, 408, 503, …; only data has a subject or a reply."""
+    """The status of a message that is not data: 204, 404, 408, 503, …; only data has a sequence or a reply."""
     headers = msg.headers
-    if not headers or msg.data or msg.reply or "Nats-Subject" in headers:
+    if not headers or msg.data or msg.reply or "Nats-Sequence" in headers:
         return None
     return headers.get("Status")
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from partsong.contracts.errors import Unavailable
 from partsong.log.index import Index, follow, walk
 from partsong.log.port import Appended, Record, WrongSequence
-from partsong.log.subject import check_append, compile_filter
+from partsong.log.subject import check_append, check_literal, compile_filter
 
 __all__ = ["MemoryLog"]
 
@@ -54,6 +54,7 @@ class MemoryLog:
 
     async def last(self, subject: str) -> Record | None:
         """See `Log.last`."""
+        check_literal(subject)
         seq = self._index.last(subject)
         return self._load(seq) if seq else None
 

@@ -5,7 +5,7 @@ A record's body is opaque bytes here; `partsong.contracts.envelope` says what is
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -59,7 +59,13 @@ class Log(Protocol):
     """
 
     async def append(
-        self, subject: str, body: bytes, *, id: str, expect: int | None = None, headers: Mapping[str, str] | None = None
+        self,
+        subject: str,
+        body: bytes,
+        *,
+        id: str,
+        expect: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Appended:
         """Append one record to a literal subject.
 
@@ -69,23 +75,30 @@ class Log(Protocol):
 
         Raises:
             WrongSequence: another record got in first.
-            InvalidInput: the subject is not literal (`subject.not_literal`).
+            InvalidInput: the subject is not literal (`subject.not_literal`), or the id or a header cannot travel.
         """
         ...
 
-    def read(self, filter: str, *, after: int = 0) -> AsyncIterator[Record]:
+    def read(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
         """All records whose subject matches `filter` with `seq > after`, in order, up to the log's head at the call.
 
         `filter` is a subject with NATS wildcards: `*` is one token, a trailing `>` is one or more.
         """
         ...
 
-    def tail(self, filter: str, *, after: int = 0) -> AsyncIterator[Record]:
-        """Like `read`, then goes on with each new record as it comes. Ends only when the iterator is closed."""
+    def tail(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
+        """Like `read`, then goes on with each new record as it comes.
+
+        Ends only when it is closed: `async with contextlib.aclosing(log.tail(…)) as records`.
+        """
         ...
 
     async def last(self, subject: str) -> Record | None:
-        """The newest record of a literal subject."""
+        """The newest record of a literal subject.
+
+        Raises:
+            InvalidInput: the subject is not literal.
+        """
         ...
 
     async def head(self) -> int:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from partsong.contracts.errors import InvalidInput
 
-__all__ = ["check_append", "compile_filter", "is_literal"]
+__all__ = ["check_append", "check_literal", "compile_filter", "is_literal"]
 
 _WORD = r"[^\s.*>\x00-\x1f\x7f\ud800-\udfff]+"
 _LITERAL = re.compile(rf"{_WORD}(\.{_WORD})*")
@@ -16,6 +16,9 @@ _FILTER = re.compile(rf"((\*|{_WORD})\.)*(\*|>|{_WORD})")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _INK = r"[^\s\x00-\x1f\x7f\ud800-\udfff]"
 _VALUE = re.compile(rf"({_INK}([^\x00-\x1f\x7f\ud800-\udfff]*{_INK})?)?")
+_LONGEST = 1000
+"""A NATS server closes the connection over a longer subject, for ever; so nothing longer is sent."""
+_MOST_HEADERS = 32 * 1024
 _RESERVED = ("nats-", "partsong-blob")
 
 
@@ -25,38 +28,55 @@ def check_append(subject: str, id: str, headers: Mapping[str, str] | None) -> No
     Raises:
         InvalidInput: `subject.not_literal`, `id.invalid` or `header.invalid`.
     """
-    if not _LITERAL.fullmatch(subject):
-        raise InvalidInput(
-            "subject.not_literal",
-            f"{subject!r} is not a literal subject",
-            where="subject",
-            fix="append to tokens joined by dots, without wildcards and white space",
-        )
-    if not id or not _VALUE.fullmatch(id):
+    check_literal(subject)
+    if not id or len(id) > _LONGEST or not _VALUE.fullmatch(id):
         raise InvalidInput(
             "id.invalid",
-            f"{id!r} cannot be the id of a record",
+            f"{id[:80]!r} cannot be the id of a record",
             where="id",
-            fix="give one line of text without white space around it",
+            fix=f"give one line of at most {_LONGEST} characters without white space around it",
         )
-    for name, value in (headers or {}).items():
-        _check_header(name, value)
+    if headers:
+        _check_headers(headers)
 
 
-def _check_header(name: str, value: str) -> None:
-    if name.lower().startswith(_RESERVED):
-        wrong = "is reserved"
-    elif not _NAME.fullmatch(name):
-        wrong = "is not a header name"
-    elif not _VALUE.fullmatch(value):
-        wrong = f"cannot have the value {value!r}"
-    else:
-        return
-    raise InvalidInput(
+def check_literal(subject: str) -> None:
+    """Refuse a subject that is a filter, or none at all.
+
+    Raises:
+        InvalidInput: `subject.not_literal`.
+    """
+    if len(subject) > _LONGEST or not _LITERAL.fullmatch(subject):
+        raise InvalidInput(
+            "subject.not_literal",
+            f"{subject[:80]!r} is not a literal subject",
+            where="subject",
+            fix=f"use tokens joined by dots, without wildcards and white space, {_LONGEST} characters at most",
+        )
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    size = sum(len(name) + len(value.encode(errors="replace")) for name, value in headers.items())
+    if size > _MOST_HEADERS:
+        raise _bad_header("headers", f"the headers have {size} bytes, {_MOST_HEADERS} at most fit")
+    for name, value in headers.items():
+        if name.lower().startswith(_RESERVED):
+            wrong = "is reserved"
+        elif not _NAME.fullmatch(name):
+            wrong = "is not a header name"
+        elif not _VALUE.fullmatch(value):
+            wrong = f"cannot have the value {value!r}"
+        else:
+            continue
+        raise _bad_header(f"headers[{name!r}]", f"header {name!r} {wrong}")
+
+
+def _bad_header(where: str, message: str) -> InvalidInput:
+    return InvalidInput(
         "header.invalid",
-        f"header {name!r} {wrong}",
-        where=f"headers[{name!r}]",
-        fix="use letters, digits and - _ . in names; one line without white space around it as value",
+        message,
+        where=where,
+        fix="use letters, digits and - _ . in names, and one line without white space around it as value",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from nats.aio.client import Client, Server
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 
-__all__ = ["connect"]
+__all__ = ["connect", "disconnect"]
 
 _log = logging.getLogger("partsong.nats")
 
@@ -44,8 +45,8 @@ async def connect(
         Unavailable: nobody answered in time (`nats.unreachable`), or the credentials were refused (`nats.refused`).
     """
     servers = [_server(part.strip()) for part in url.split(",")]
-    watch = _Watch(url, name, on_reconnect)
     client = Client()
+    watch = _Watch(client, url, name, on_reconnect)
     try:
         async with asyncio.timeout(within):
             await client.connect(
@@ -65,16 +66,26 @@ async def connect(
                 nkeys_seed_str=nkey_seed,
             )
     except TimeoutError as error:
-        await client.close()
+        await disconnect(client)
         raise watch.unreachable(within) from error
     except PartsongError:
-        await client.close()
+        await disconnect(client)
         raise
     except nats.errors.Error as error:  # before anything was opened
         raise _bad(url, str(error)) from error
     watch.stands = True
     _log.info("nats.connected", extra=watch.tags)
     return client
+
+
+async def disconnect(client: Client, *, within: float = 5.0) -> None:
+    """Close the connection in time, whatever state it is in; what it held back while down is dropped."""
+    if not client.is_connected:
+        # close() would write it to the dead socket, raise, and leave its subscriptions running
+        client._pending, client._pending_data_size = [], 0  # noqa: SLF001
+    with suppress(OSError, nats.errors.Error):  # TimeoutError is an OSError
+        async with asyncio.timeout(within):
+            await client.close()
 
 
 def _server(part: str) -> str:
@@ -97,9 +108,14 @@ class _Watch:
     """What the client tells us about one connection, and how long to wait before the next attempt."""
 
     def __init__(
-        self, url: str, name: str, on_reconnect: Callable[[], Awaitable[None]] | None
+        self,
+        client: Client,
+        url: str,
+        name: str,
+        on_reconnect: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self.stands = False
+        self._client = client
         self._on_reconnect = on_reconnect
         self.tags = {"connection": name, "url": _without_password(url)}
         self._attempts = 0
@@ -124,7 +140,7 @@ class _Watch:
             )
 
     async def disconnected(self) -> None:
-        if self.stands:
+        if self.stands and not self._client.is_closed:
             _log.warning("nats.disconnected", extra=self.tags)
 
     async def reconnected(self) -> None:

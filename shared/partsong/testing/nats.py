@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.runtime.clock import new_id
-from partsong.runtime.connect import connect
+from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_binary import find_nats_server
 from partsong.runtime.nats_server import start_embedded
 from partsong.runtime.streams import Names, provision, table
@@ -93,8 +93,9 @@ async def a_bus(url: str, subjects: Subjects) -> AsyncIterator[Bus]:
         if nc.is_connected:
             for stream in table(subjects).streams:
                 await nc.publish(f"$JS.API.STREAM.DELETE.{stream.name}")
-            await nc.flush()
-        await nc.close()
+            with suppress(TimeoutError):
+                await nc.flush(timeout=5)
+        await disconnect(nc)
 
 
 def _external(url: str | None) -> str:
