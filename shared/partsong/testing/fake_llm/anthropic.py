@@ -12,6 +12,7 @@ from partsong.testing.fake_llm.steps import (
     Call,
     Deny,
     ErrorKind,
+    Event,
     Finish,
     Offer,
     Refuse,
@@ -127,6 +128,8 @@ class _Voice:
                 yield from self._call(step)
             case Break(kind, message):
                 yield _event(_error(kind, message))
+            case Event(data):
+                yield _event(dict(data))
             case Finish(stop):
                 yield from self._finish(stop)
             case _:

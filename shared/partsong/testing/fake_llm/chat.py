@@ -12,6 +12,7 @@ from partsong.testing.fake_llm.steps import (
     Call,
     Deny,
     ErrorKind,
+    Event,
     Finish,
     Offer,
     Refuse,
@@ -124,6 +125,8 @@ class _Voice:
                 yield from self._call(step)
             case Break(kind, message):
                 yield b"data: %s\n\n" % json_bytes({"error": openai_error(kind, message)})
+            case Event(data):
+                yield b"data: %s\n\n" % json_bytes({**self._frame, **data})
             case Finish(stop):
                 yield self._delta({}, _STOP[stop])
                 if self._with_usage:

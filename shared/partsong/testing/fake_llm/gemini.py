@@ -14,6 +14,7 @@ from partsong.testing.fake_llm.steps import (
     Call,
     Deny,
     ErrorKind,
+    Event,
     Finish,
     Offer,
     Result,
@@ -74,13 +75,7 @@ class GeminiWire:
             for tool in objects(body.get("tools"))
             for f in objects(tool.get("functionDeclarations"))
         ]
-        tools = tuple(
-            Offer(
-                str(f["name"]),
-                schema if isinstance(schema := f.get("parametersJsonSchema"), dict) else {},
-            )
-            for f in declared
-        )
+        tools = tuple(Offer(str(f["name"]), _schema(f)) for f in declared)
         system = body.get("systemInstruction")
         told = text_of(system.get("parts")) if isinstance(system, dict) else ""
         model = found[1] if found else ""
@@ -107,6 +102,12 @@ class GeminiWire:
                 }
             }
         )
+
+
+def _schema(function: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The API takes both spellings of its fields, and the SDK sends both."""
+    found = function.get("parametersJsonSchema") or function.get("parameters_json_schema")
+    return found if isinstance(found, dict) else {}
 
 
 def _bare(response: JsonValue) -> JsonValue:
@@ -137,12 +138,17 @@ class _Voice:
             case Break(kind, message):
                 code, status = _ERROR[kind]
                 yield _event({"error": {"code": code, "message": message, "status": status}})
+            case Event(data):
+                yield self._event(dict(data))
             case Finish("refusal") if not self._said:
                 feedback: JsonValue = {"blockReason": "PROHIBITED_CONTENT"}
                 yield self._event({"promptFeedback": feedback})
             case Finish(stop):
                 content: JsonValue = {"role": "model", "parts": []}
-                yield self._candidate({"content": content, "finishReason": _STOP[stop]})
+                finish: dict[str, JsonValue] = {"content": content, "finishReason": _STOP[stop]}
+                if stop == "pause":  # what the SDK would answer by asking again, if it were let
+                    finish["continuationToken"] = "dG9rZW4="
+                yield self._candidate(finish)
             case _:
                 pass
 

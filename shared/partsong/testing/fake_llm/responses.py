@@ -13,6 +13,7 @@ from partsong.testing.fake_llm.steps import (
     Call,
     Deny,
     ErrorKind,
+    Event,
     Finish,
     Offer,
     Refuse,
@@ -100,6 +101,9 @@ class _Voice:
                 yield from self._call(step)
             case Break(kind, message):
                 yield self._break(kind, message)
+            case Event(data):
+                fields = dict(data)
+                yield self._event(str(fields.pop("type")), **fields)
             case Finish(stop):
                 yield from self._finish(stop)
             case _:

@@ -61,6 +61,7 @@ class Recorded:
     """0 for the first one."""
     wire: WireName
     model: str
+    path: str
     ask: Ask
     headers: Mapping[str, str]
     body: Mapping[str, JsonValue]
@@ -194,7 +195,15 @@ class FakeLLM:
         tokens = Tokens(size, cache_read=size // 4, cache_write=size // 8)
         now = asyncio.get_running_loop().time()
         recorded = Recorded(
-            len(self.calls), wire.name, ask.model, ask, request.headers, body, now, tokens
+            len(self.calls),
+            wire.name,
+            ask.model,
+            request.path,
+            ask,
+            request.headers,
+            body,
+            now,
+            tokens,
         )
         async with self._changed:
             self.calls.append(recorded)

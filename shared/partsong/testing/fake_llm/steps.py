@@ -16,6 +16,7 @@ __all__ = [
     "Cut",
     "Deny",
     "ErrorKind",
+    "Event",
     "Finish",
     "Offer",
     "Refuse",
@@ -158,13 +159,22 @@ class Break:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """Any event, as the format frames its events: what no step has a word for."""
+
+    data: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The terminal marker."""
 
     stop: Stop = "stop"
 
 
-Step: TypeAlias = Say | Think | Seal | Call | Refuse | Wait | Stall | Cut | Reset | Break | Finish
+Step: TypeAlias = (
+    Say | Think | Seal | Call | Refuse | Wait | Stall | Cut | Reset | Break | Event | Finish
+)
 
 
 @dataclass(frozen=True, slots=True)

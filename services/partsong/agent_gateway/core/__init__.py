@@ -1,0 +1,1 @@
+"""The gateway's pure part: what chunks mean, without a socket or a clock."""

@@ -1,0 +1,96 @@
+"""JSON Schemas as the providers want them for structured answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+__all__ = ["closed", "is_strict", "sample"]
+
+_NESTED_LIST = ("anyOf", "allOf", "oneOf", "prefixItems")
+_NESTED_MAP = ("properties", "$defs", "definitions")
+
+
+def closed(schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The schema with every object that lists its properties closed to others, as structured output demands."""
+    result: dict[str, JsonValue] = {}
+    for key, value in schema.items():
+        if key in _NESTED_MAP and isinstance(value, dict):
+            result[key] = {name: _closed(inner) for name, inner in value.items()}
+        elif key in _NESTED_LIST and isinstance(value, list):
+            result[key] = [_closed(inner) for inner in value]
+        elif key in {"items", "additionalProperties"}:
+            result[key] = _closed(value)
+        else:
+            result[key] = value
+    if "properties" in schema:
+        result.setdefault("additionalProperties", False)
+    return result
+
+
+def _closed(value: JsonValue) -> JsonValue:
+    return closed(value) if isinstance(value, dict) else value
+
+
+def is_strict(schema: JsonValue) -> bool:
+    """Whether every object is closed and requires all its properties: only then may `strict` be asked for."""
+    if isinstance(schema, list):
+        return all(is_strict(inner) for inner in schema)
+    if not isinstance(schema, dict):
+        return True
+    properties = schema.get("properties")
+    if isinstance(properties, dict) or schema.get("type") == "object":
+        required = schema.get("required")
+        names = set(properties) if isinstance(properties, dict) else set()
+        listed = set(required) if isinstance(required, list) else set()
+        if schema.get("additionalProperties") is not False or names != listed:
+            return False
+    return all(is_strict(inner) for inner in schema.values())
+
+
+def sample(schema: JsonValue, text: str, root: JsonValue = None) -> JsonValue:
+    """The plainest value that fits a schema; where text may stand, it is `text`."""
+    if not isinstance(schema, dict):
+        return text
+    root = schema if root is None else root
+    for known in ("const", "default"):
+        if known in schema:
+            return schema[known]
+    choices = schema.get("enum") or schema.get("examples")
+    if isinstance(choices, list) and choices:
+        return choices[0]
+    if isinstance(reference := schema.get("$ref"), str):
+        return sample(_resolve(reference, root), text, root)
+    for combined in _NESTED_LIST:
+        if isinstance(options := schema.get(combined), list) and options:
+            return sample(options[0], text, root)
+    return _plain(schema, text, root)
+
+
+def _plain(schema: dict[str, JsonValue], text: str, root: JsonValue) -> JsonValue:
+    kind = schema.get("type")
+    match kind[0] if isinstance(kind, list) and kind else kind:
+        case "object":
+            properties = schema.get("properties")
+            fields = properties if isinstance(properties, dict) else {}
+            return {name: sample(inner, text, root) for name, inner in fields.items()}
+        case "array":
+            return [sample(schema.get("items"), text, root)]
+        case "integer" | "number":
+            least = schema.get("minimum")
+            return least if isinstance(least, int | float) else 1
+        case "boolean":
+            return True
+        case "null":
+            return None
+        case _:
+            longest = schema.get("maxLength")
+            return text[:longest] if isinstance(longest, int) else text
+
+
+def _resolve(reference: str, root: JsonValue) -> JsonValue:
+    value = root
+    for name in reference.removeprefix("#/").split("/"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

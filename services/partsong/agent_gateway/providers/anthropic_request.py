@@ -1,0 +1,99 @@
+"""A turn as Anthropic Messages wants to be asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from partsong.agent_gateway.core.schema import closed
+from partsong.agent_gateway.port import TurnRequest
+from partsong.contracts.messages import (
+    AssistantMessage,
+    Message,
+    Part,
+    ReasoningStatePart,
+    RefusalPart,
+    ServerToolPart,
+    TextPart,
+    ToolCallPart,
+    ToolMessage,
+    UserMessage,
+)
+
+__all__ = ["params"]
+
+_Json = dict[str, JsonValue]
+
+
+def params(request: TurnRequest) -> dict[str, Any]:
+    """The arguments of `messages.create`. It knows no temperature any more; the body still may."""
+    fields: dict[str, Any] = {
+        "model": request.model,
+        "max_tokens": request.max_tokens,
+        "messages": _messages(request.messages),
+    }
+    if request.instructions:
+        fields["system"] = request.instructions
+    if request.tools:
+        fields["tools"] = [
+            {"name": t.name, "description": t.description, "input_schema": t.parameters}
+            for t in request.tools
+        ]
+    output: dict[str, JsonValue] = {}
+    if request.output_schema is not None:
+        output["format"] = {"type": "json_schema", "schema": closed(request.output_schema)}
+    if request.effort is not None:
+        output["effort"] = "low" if request.effort == "minimal" else request.effort
+        fields["thinking"] = {"type": "adaptive", "display": "summarized"}
+    if output:
+        fields["output_config"] = output
+    temperature = {} if request.temperature is None else {"temperature": request.temperature}
+    fields["extra_body"] = {**temperature, **request.extra} or None
+    return fields
+
+
+def _messages(messages: tuple[Message, ...]) -> list[_Json]:
+    """The conversation. Tool results and what the user says after them are one message."""
+    result: list[_Json] = []
+    for message in messages:
+        role: Literal["user", "assistant"] = "assistant" if message.role == "assistant" else "user"
+        blocks: list[JsonValue] = list(_blocks(message))
+        last = result[-1] if result else {}
+        if last.get("role") == role and isinstance(content := last.get("content"), list):
+            content.extend(blocks)
+        elif blocks:
+            result.append({"role": role, "content": blocks})
+    return result
+
+
+def _blocks(message: Message) -> Iterator[_Json]:
+    match message:
+        case UserMessage():
+            yield {"type": "text", "text": message.text}
+        case ToolMessage():
+            yield {
+                "type": "tool_result",
+                "tool_use_id": message.call_id,
+                "content": message.text,
+                "is_error": message.is_error,
+            }
+        case AssistantMessage():
+            for part in message.parts:
+                yield from _block(part)
+
+
+def _block(part: Part) -> Iterator[_Json]:
+    match part:
+        case TextPart() | RefusalPart():
+            if part.text.strip():  # a blank block is refused
+                yield {"type": "text", "text": part.text}
+        case ToolCallPart():
+            yield {"type": "tool_use", "id": part.id, "name": part.name, "input": part.args}
+        case ReasoningStatePart(provider="anthropic", opaque=dict() as block):
+            yield block
+        case ServerToolPart(provider="anthropic", data=dict() as block):
+            yield block
+        case ReasoningStatePart() | ServerToolPart():
+            pass  # another provider's

@@ -1,0 +1,92 @@
+"""What the vendors' SDKs share: they all speak httpx2, and fail in its words where they have none of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+from pydantic import JsonValue
+
+from partsong.agent_gateway.core.failure import error_class, failed
+from partsong.agent_gateway.port import TurnRequest
+from partsong.contracts.chunks import Failed
+from partsong.runtime.clock import now
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["CONNECT", "explain", "import_sdk", "late", "limits", "lost", "refused", "timeout"]
+
+CONNECT = 10.0
+"""Seconds to connect in."""
+
+
+async def import_sdk(*modules: str) -> None:
+    """Import an SDK without holding up the event loop; free once it is done."""
+    for module in modules:
+        await asyncio.to_thread(importlib.import_module, module)
+
+
+def timeout(request: TurnRequest) -> httpx2.Timeout:
+    """The SDK's own time-outs; the whole turn's deadline is the relay's."""
+    import httpx2
+
+    return httpx2.Timeout(request.timeout, connect=CONNECT, read=request.idle_timeout)
+
+
+def limits() -> httpx2.Limits:
+    """Room for a thousand streams at once; httpx2's default makes the 101st wait."""
+    import httpx2
+
+    return httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
+
+
+def refused(
+    message: str,
+    *,
+    status: int | None,
+    code: str | None,
+    headers: Mapping[str, str] | None = None,
+    body: object = None,
+) -> Failed:
+    """The provider said no, before the stream or in it; an error event comes under status 200, which says nothing."""
+    return failed(
+        error_class(status, code),
+        message,
+        status=status if status is not None and status >= 400 else None,
+        headers=headers,
+        body=cast("JsonValue", body),
+        now=now(),
+    )
+
+
+def explain(error: Exception) -> Failed:
+    """A failure that the SDK passed on as it was, or did not foresee."""
+    import httpx2
+
+    match error:
+        case httpx2.TimeoutException():
+            return late(error)
+        case httpx2.HTTPError() | httpx2.StreamError():
+            return lost(error)
+        case json.JSONDecodeError():
+            return failed("truncated", f"an event is no complete JSON: {_said(error)}")
+        case _:
+            return failed("server", _said(error)).model_copy(update={"retryable": False})
+
+
+def late(error: Exception) -> Failed:
+    """No answer in time."""
+    return failed("timeout", f"no answer in time: {_said(error.__cause__ or error)}")
+
+
+def lost(error: Exception) -> Failed:
+    """The connection could not be made, or broke."""
+    return failed("connection", f"connection lost: {_said(error.__cause__ or error)}")
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
