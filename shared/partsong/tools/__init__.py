@@ -1,0 +1,7 @@
+"""Tools: what agents and graphs may call, and how to write one."""
+
+from partsong.contracts.routing import NodeContext
+from partsong.tools.registry import ToolRegistry
+from partsong.tools.tool import Tool, tool
+
+__all__ = ["NodeContext", "Tool", "ToolRegistry", "tool"]

@@ -1,0 +1,80 @@
+"""Why a call failed, as a `Problem` that points at the user's line and says whether to try again."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import PurePath
+
+from partsong.contracts.errors import PartsongError, Problem
+from partsong.contracts.events import CallKind
+
+__all__ = ["raised", "timed_out"]
+
+_LONGEST = 2000
+
+
+def raised(kind: CallKind, error: BaseException, source: str | None) -> Problem:
+    """The problem for an exception, retryable unless it is an error of this project that says otherwise.
+
+    `source` is the file that the called function is written in: of all frames, the innermost in it is shown.
+    """
+    where = _line(error, source)
+    if isinstance(error, PartsongError):
+        problem = error.problem
+        return (
+            problem if problem.where or not where else problem.model_copy(update={"where": where})
+        )
+    return Problem(
+        code=f"{kind}.raised", message=_message(error), where=where, retryable=True, fault="tool"
+    )
+
+
+def timed_out(kind: CallKind, name: str, seconds: float, *, unknown: bool) -> Problem:
+    """The problem for a call that took too long; `unknown` if its effect must not happen twice and may still come."""
+    if unknown:
+        return Problem(
+            code=f"{kind}.timeout",
+            message=f"{name} gave no result within {seconds:g} s, and its effect may still happen",
+            fix="find out whether it happened before calling it again",
+            fault="tool",
+        )
+    return Problem(
+        code=f"{kind}.timeout",
+        message=f"{name} gave no result within {seconds:g} s",
+        fix="raise the timeout, or make it faster",
+        retryable=True,
+        fault="tool",
+    )
+
+
+def _message(error: BaseException) -> str:
+    """`ValueError: …`; of a group, its first error and how many more there are."""
+    if isinstance(error, BaseExceptionGroup):
+        more = _leaves(error) - 1
+        return _message(error.exceptions[0]) + (f" (and {more} more)" if more else "")
+    said = _said(error)
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error).encode(errors="replace").decode()
+    except Exception as broken:  # a user's __str__ may do anything
+        return f"(its text cannot be shown: {type(broken).__name__})"
+
+
+def _leaves(error: BaseException) -> int:
+    if isinstance(error, BaseExceptionGroup):
+        return sum(map(_leaves, error.exceptions))
+    return 1
+
+
+def _line(error: BaseException, source: str | None) -> str | None:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename == source:
+            found = f"{PurePath(frame.f_code.co_filename).name}:{line}"
+    return found

@@ -1,0 +1,105 @@
+"""What a function or tool returned, read as the log wants it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.routing import Route
+from partsong.tool_runner.core.plain import plain
+
+__all__ = ["Content", "Returned", "capped", "content", "returned"]
+
+_BAD_RETURN = "function.bad_return"
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A function's update of the state, and the outcome label it chose, if any."""
+
+    update: dict[str, JsonValue] | None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A tool's result."""
+
+    value: JsonValue
+
+
+def returned(value: object) -> Returned:
+    """Read a function's return value: a dict, None or a `Route`.
+
+    Raises:
+        InvalidInput: `function.bad_return`, saying what to return instead.
+    """
+    match value:
+        case None:
+            return Returned(None)
+        case Route(label=str() as label, update=update) if label:
+            return Returned(None if update is None else _update(update), label)
+        case Route():
+            raise _bad(f"a Route with the label {value.label!r}", "a label is text")
+        case Mapping():
+            return Returned(_update(value))
+        case _:
+            raise _bad(
+                _described(value),
+                "return a dict of the keys to write, None, or Route(label, update)",
+            )
+
+
+def _update(value: object) -> dict[str, JsonValue]:
+    if not isinstance(value, Mapping):
+        raise _bad(f"a Route with {_described(value)} as its update", "an update is a dict or None")
+    update = plain(value, "update", _BAD_RETURN)
+    assert isinstance(update, dict)  # noqa: S101  # a mapping becomes an object
+    return update
+
+
+def _described(value: object) -> str:
+    if inspect.isgenerator(value) or inspect.isasyncgen(value):
+        return "a generator (a function node returns once; use the context's emit to show progress)"
+    kind = type(value).__qualname__
+    return (
+        f"a {kind}: {value!r:.80}"
+        if isinstance(value, str | int | float | list | tuple)
+        else f"a {kind}"
+    )
+
+
+def _bad(what: str, fix: str) -> InvalidInput:
+    return InvalidInput(_BAD_RETURN, f"returned {what}", fix=fix, fault="tool")
+
+
+def content(value: object, cap: int) -> Content:
+    """A tool's result as JSON: whatever pydantic can write, at most `cap` characters of it.
+
+    Raises:
+        InvalidInput: `tool.bad_return` for what JSON cannot hold.
+    """
+    try:
+        value = to_jsonable_python(value)
+    except (PydanticSerializationError, ValueError) as error:
+        raise InvalidInput(
+            "tool.bad_return",
+            f"returned {_described(value)}: {error}",
+            fix="return text, or values that JSON can hold",
+            fault="tool",
+        ) from None
+    return Content(capped(plain(value, "result", "tool.bad_return"), cap))
+
+
+def capped(value: JsonValue, cap: int) -> JsonValue:
+    """The value as it is, or, if it is longer than `cap` characters, the beginning of its text and a note."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) <= cap:
+        return value
+    return f"{text[:cap]}\n[cut: {len(text)} characters in all, these are the first {cap}]"

@@ -1,0 +1,183 @@
+"""The executor: makes one call, and always says how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TypeAlias, TypedDict, assert_never
+
+from partsong.contracts.chunks import Chunk
+from partsong.contracts.errors import PartsongError, Problem
+from partsong.contracts.events import CallCompleted, CallFailed
+from partsong.contracts.routing import NodeContext
+from partsong.contracts.work import FunctionWork, ToolWork
+from partsong.runtime import clock
+from partsong.tool_runner.bounded import Bounded, Late, Outcome, Raised, Value
+from partsong.tool_runner.core.plain import copied
+from partsong.tool_runner.core.problems import raised, timed_out
+from partsong.tool_runner.core.returned import Content, Returned, content, returned
+from partsong.tool_runner.core.signature import source_of
+from partsong.tool_runner.emitter import Emitter
+from partsong.tool_runner.functions import Functions
+from partsong.tools.registry import ToolRegistry
+from partsong.tools.tool import AnyTool, Bound
+
+__all__ = ["Emit", "Executor"]
+
+Emit: TypeAlias = Callable[[Chunk], None]
+"""Takes the chunks of a call as they come; called in the event loop."""
+
+_FIRST_WAIT = 0.1
+"""Seconds before a tool's first retry; each further one waits twice as long."""
+
+
+class Executor:
+    """Calls functions and tools, at most `slots` at once; async ones in a task, sync ones in a thread."""
+
+    def __init__(
+        self, functions: Functions, tools: ToolRegistry, *, slots: int = 64, worker: str = ""
+    ) -> None:
+        self._functions, self._tools, self._worker = functions, tools, worker
+        self._slots = asyncio.Semaphore(slots)
+        self._gates: dict[str, asyncio.Semaphore] = {}
+        self._bounded = Bounded()
+
+    @property
+    def abandoned(self) -> int:
+        """Calls whose time was over and that have not ended yet. They hold no slot."""
+        return self._bounded.abandoned
+
+    async def run(self, work: FunctionWork | ToolWork, emit: Emit) -> CallCompleted | CallFailed:
+        """Make the call and say how it ended; nothing is raised but `CancelledError`.
+
+        Its time counts from when it has a slot. When that is over the slot is free, even if the function is stuck.
+        """
+        emitter = Emitter(work.call_id, work.attempt, emit)
+        context = NodeContext(work.run_id, work.node, work.attempt, work.idempotency_key, emitter)
+        result: Returned | Content | Problem
+        try:
+            match work:
+                case FunctionWork():
+                    result = await self._function(work, context)
+                case ToolWork():
+                    result = await self._tool(work, context)
+                case _:
+                    assert_never(work)
+        except asyncio.CancelledError:
+            emitter.end(Problem(code="call.cancelled", message="nobody needs it any more"))
+            raise
+        except PartsongError as error:
+            result = error.problem
+        except Exception as error:  # a user's validator or serializer
+            result = raised(work.kind, error, None)
+        emitter.end(result if isinstance(result, Problem) else None)
+        return self._closed(work, result)
+
+    def close(self) -> None:
+        """Let idle threads end, and cancel once more what was left behind."""
+        self._bounded.close()
+
+    async def _function(self, work: FunctionWork, context: NodeContext) -> Returned | Problem:
+        callee = self._functions.get(work.function)
+        state = copied(work.state)
+        async with self._slots:
+            outcome = await self._bounded.call(
+                lambda: callee.call(state, context),
+                is_async=callee.is_async,
+                within=work.timeout,
+            )
+        match outcome:
+            case Value(value):
+                return returned(value)
+            case Raised(error):
+                return raised("function", error, callee.source)
+            case Late(seconds):
+                return timed_out("function", work.function, seconds, unknown=False)
+            case _:
+                assert_never(outcome)
+
+    async def _tool(self, work: ToolWork, context: NodeContext) -> Content | Problem:
+        tool = self._tools.get(work.tool)
+        bound = tool.bind(work.args)
+        async with self._gate(tool), self._slots:
+            outcome = await self._tried(bound, context, work.timeout)
+        match outcome:
+            case Value(value):
+                return content(value, tool.output_cap)
+            case Raised(error):
+                problem = raised("tool", error, source_of(tool.function))
+                said = tool.without_secrets(problem.message, work.args)
+                return problem.model_copy(update={"message": said})
+            case Late(seconds):
+                return timed_out("tool", work.tool, seconds, unknown=tool.guarded)
+            case _:
+                assert_never(outcome)
+
+    async def _tried(self, bound: Bound, context: NodeContext, within: float | None) -> Outcome:
+        """Call a tool, and again if it raised and may be repeated; all of it `within` seconds."""
+        tool, now = bound.tool, asyncio.get_running_loop().time
+        end = math.inf if within is None else now() + within
+        wait, left = _FIRST_WAIT, tool.retries
+        while True:
+            limit = min(math.inf if tool.timeout is None else tool.timeout, end - now())
+            outcome = await self._bounded.call(
+                lambda: bound.call(context),
+                is_async=tool.is_async,
+                within=None if limit == math.inf else limit,
+            )
+            if not left or not _worth_a_retry(outcome) or now() + wait >= end:
+                return outcome
+            await asyncio.sleep(wait)
+            wait, left = 2 * wait, left - 1
+
+    def _gate(self, tool: AnyTool) -> AbstractAsyncContextManager[None]:
+        if tool.concurrency is None:
+            return nullcontext()
+        return self._gates.setdefault(tool.name, asyncio.Semaphore(tool.concurrency))
+
+    def _closed(
+        self, work: FunctionWork | ToolWork, result: Returned | Content | Problem
+    ) -> CallCompleted | CallFailed:
+        about = f"{work.run_id}.{work.call_id}.{work.attempt}"
+        head = _Head(
+            id=f"{about}.closed",
+            time=clock.now_text(),
+            cause=f"{about}.requested",
+            call_id=work.call_id,
+            attempt=work.attempt,
+            worker=self._worker,
+        )
+        match result:
+            case Problem():
+                return CallFailed(error=result, **head)
+            case Returned(update, label):
+                return CallCompleted(update=update, label=label, **head)
+            case Content(value):
+                return CallCompleted(content=value, **head)
+            case _:
+                assert_never(result)
+
+
+class _Head(TypedDict):
+    """What every closing event says."""
+
+    id: str
+    time: str
+    cause: str
+    call_id: str
+    attempt: int
+    worker: str
+
+
+def _worth_a_retry(outcome: Outcome) -> bool:
+    match outcome:
+        case Raised(PartsongError() as error):
+            return error.problem.retryable
+        case Raised():
+            return True
+        case Value() | Late():
+            return False
+        case _:
+            assert_never(outcome)

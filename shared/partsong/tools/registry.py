@@ -1,0 +1,118 @@
+"""`ToolRegistry`: the tools a process has, by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from importlib.metadata import EntryPoint, entry_points
+
+from partsong.contracts.errors import InvalidInput, NotFound
+from partsong.contracts.messages import ToolSpec
+from partsong.tools.tool import AnyTool, Tool
+
+__all__ = ["GROUP", "ToolRegistry"]
+
+GROUP = "partsong.tools"
+"""Entry points of this group lead to a `Tool`, or to a list of them."""
+
+
+class ToolRegistry:
+    """Built-in tools, those a process registers, and those of installed packages that it allows."""
+
+    def __init__(self, tools: Iterable[AnyTool] = (), *, allow: Iterable[str] = ()) -> None:
+        """Start with the built-in tools and `tools`; `allow` names the entry points to load, and nothing else is.
+
+        Raises:
+            InvalidInput: `tool.duplicate`, `tool.bad_entry_point`.
+            NotFound: `tool.no_entry_point`, for a name that no installed package has.
+        """
+        self._tools: dict[str, AnyTool] = {}
+        for tool in (*_built_in(), *tools, *_installed(allow)):
+            self.register(tool)
+
+    def register(self, tool: AnyTool) -> None:
+        """Add a tool.
+
+        Raises:
+            InvalidInput: `tool.duplicate` if another one has its name.
+        """
+        if self._tools.setdefault(tool.name, tool) is not tool:
+            raise InvalidInput(
+                "tool.duplicate",
+                f"there is a tool {tool.name} already",
+                where=tool.name,
+                fix="give one of them another name: @tool(name=…)",
+            )
+
+    def get(self, name: str) -> AnyTool:
+        """The tool of this name.
+
+        Raises:
+            NotFound: `tool.unknown`, with the names that come close.
+        """
+        if (tool := self._tools.get(name)) is not None:
+            return tool
+        close = difflib.get_close_matches(name, self._tools, n=3)
+        raise NotFound(
+            "tool.unknown",
+            f"no tool {name!r}; "
+            + (f"close: {', '.join(close)}" if close else f"there are {', '.join(self.names)}"),
+            where=name,
+            fix="correct the name, or register the tool in the tool-runner",
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted."""
+        return tuple(sorted(self._tools))
+
+    def specs(self, names: Iterable[str] | None = None) -> list[ToolSpec]:
+        """The tools as a model sees them: these, in this order, or all.
+
+        Raises:
+            NotFound: `tool.unknown`.
+        """
+        return [self.get(name).spec() for name in (self.names if names is None else names)]
+
+
+def _built_in() -> tuple[AnyTool, ...]:
+    from partsong.tools.calculator import calculator
+
+    return (calculator,)
+
+
+def _installed(allow: Iterable[str]) -> Iterator[AnyTool]:
+    wanted = list(dict.fromkeys(allow))
+    if not wanted:
+        return
+    there = {point.name: point for point in entry_points(group=GROUP)}
+    for name in wanted:
+        if name not in there:
+            raise NotFound(
+                "tool.no_entry_point",
+                f"no installed package has an entry point {name!r} in {GROUP}; "
+                f"there are {', '.join(sorted(there)) or 'none'}",
+                where=name,
+                fix="install the package, or take the name off the list",
+            )
+        yield from _loaded(there[name])
+
+
+def _loaded(point: EntryPoint) -> Iterator[AnyTool]:
+    try:
+        found: object = point.load()
+    except Exception as error:
+        raise _bad(point, f"cannot be loaded: {type(error).__name__}: {error}") from error
+    for tool in found if isinstance(found, list | tuple) else (found,):
+        if not isinstance(tool, Tool):
+            raise _bad(point, f"leads to a {type(tool).__name__}, not to a Tool or a list of them")
+        yield tool
+
+
+def _bad(point: EntryPoint, why: str) -> InvalidInput:
+    return InvalidInput(
+        "tool.bad_entry_point",
+        f"entry point {point.name} = {point.value} {why}",
+        where=point.name,
+        fix="mend or update the package, or take the name off the list",
+    )

@@ -1,0 +1,209 @@
+"""`Tool` and `@tool`: a Python function that agents and graphs may call, and what callers must know about it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, Literal, ParamSpec, TypeAlias, TypeVar, overload
+
+from pydantic import JsonValue
+
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.messages import ToolSpec
+from partsong.contracts.routing import NodeContext
+from partsong.tools.docstring import described
+from partsong.tools.parameters import Parameters, parameters_of
+
+__all__ = ["AnyTool", "Approval", "Bound", "SideEffect", "Tool", "tool"]
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+SideEffect = Literal["none", "read", "write", "destructive"]
+"""What a call does to the world: nothing, look at it, change it, change it beyond repair."""
+Approval = Literal["never", "always"]
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SECRET = "[redacted]"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class Tool(Generic[P, R_co]):
+    """A function with a name, a schema and manners. Called like the function, it is the function."""
+
+    function: Callable[P, R_co]
+    name: str
+    description: str
+    parameters: Parameters
+    side_effect: SideEffect = "write"
+    idempotent: bool = False
+    """Calling twice with the same arguments is as good as once."""
+    timeout: float | None = 60.0
+    """Seconds one call may take."""
+    retries: int = 0
+    """How often a call that raised is made again at once; only for tools that are safe to repeat."""
+    concurrency: int | None = None
+    """How many calls may run at a time in one process."""
+    output_cap: int = 32_768
+    """Characters of the result; what is longer is cut, and says so."""
+    approval: Approval = "never"
+    redact: frozenset[str] = frozenset()
+    """Arguments whose values nobody is shown."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function as it is, with nothing checked."""
+        return self.function(*args, **kwargs)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a call must not be made twice: it changes the world, and a repeat would change it again."""
+        return self.side_effect in {"write", "destructive"} and not self.idempotent
+
+    @property
+    def is_async(self) -> bool:
+        """Whether calling it makes a coroutine."""
+        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(
+            getattr(self.function, "__call__", None)  # noqa: B004  # the method, not whether there is one
+        )
+
+    def spec(self) -> ToolSpec:
+        """The tool as a model sees it."""
+        return ToolSpec(
+            name=self.name, description=self.description, parameters=self.parameters.schema
+        )
+
+    def bind(self, args: JsonValue) -> Bound:
+        """Check arguments, without calling anything.
+
+        Raises:
+            InvalidInput: `tool.invalid_arguments`, naming the field.
+        """
+        return Bound(self, self.parameters.read(self.name, args, self.redact))
+
+    def shown(self, args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """The arguments as they may be shown to people and written to traces."""
+        return {key: _SECRET if key in self.redact else value for key, value in args.items()}
+
+    def without_secrets(self, text: str, args: JsonValue) -> str:
+        """The text with the values of redacted arguments taken out."""
+        for key, value in args.items() if isinstance(args, dict) else ():
+            if key in self.redact and isinstance(value, str) and value:
+                text = text.replace(value, _SECRET)
+        return text
+
+
+AnyTool: TypeAlias = Tool[..., object]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A tool with checked arguments."""
+
+    tool: AnyTool
+    values: Mapping[str, object]
+
+    def call(self, context: NodeContext) -> object:
+        """Call the function; of an async one, the coroutine comes back."""
+        takes = self.tool.parameters
+        first = [self.values[name] for name in takes.names.values() if name in takes.positional]
+        named = {name: value for name, value in self.values.items() if name not in takes.positional}
+        if takes.context is not None:
+            named[takes.context] = context
+        return self.tool.function(*first, **named)
+
+
+@overload
+def tool(function: Callable[P, R_co], /) -> Tool[P, R_co]: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    side_effect: SideEffect = "write",
+    idempotent: bool = False,
+    timeout: float | None = 60.0,
+    retries: int = 0,
+    concurrency: int | None = None,
+    output_cap: int = 32_768,
+    approval: Approval = "never",
+    redact: tuple[str, ...] = (),
+) -> Callable[[Callable[P, R_co]], Tool[P, R_co]]: ...
+def tool(
+    function: Callable[P, R_co] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    side_effect: SideEffect = "write",
+    idempotent: bool = False,
+    timeout: float | None = 60.0,
+    retries: int = 0,
+    concurrency: int | None = None,
+    output_cap: int = 32_768,
+    approval: Approval = "never",
+    redact: tuple[str, ...] = (),
+) -> Tool[P, R_co] | Callable[[Callable[P, R_co]], Tool[P, R_co]]:
+    """Make a function a tool: `@tool`, or `@tool(side_effect="read", timeout=5)`.
+
+    Name, description and schema come from the function: its name, its docstring, its annotations. A parameter annotated
+    with `NodeContext` gets the context of the call. Unless it says otherwise, a tool is taken to change the world, so a
+    call of unknown outcome is never repeated.
+
+    Raises:
+        InvalidInput: `tool.bad_name`, `tool.bad_signature`, or `tool.bad_option` for options that contradict each other.
+    """
+
+    def make(function: Callable[P, R_co]) -> Tool[P, R_co]:
+        called: str = name or getattr(function, "__name__", "") or type(function).__name__
+        summary, docs = described(function)
+        made = Tool(
+            function=function,
+            name=called,
+            description=description if description is not None else summary,
+            parameters=parameters_of(function, called, docs),
+            side_effect=side_effect,
+            idempotent=idempotent,
+            timeout=timeout,
+            retries=retries,
+            concurrency=concurrency,
+            output_cap=output_cap,
+            approval=approval,
+            redact=frozenset(redact),
+        )
+        _check(made)
+        return made
+
+    return make if function is None else make(function)
+
+
+def _check(made: AnyTool) -> None:
+    if not _NAME.fullmatch(made.name):
+        raise InvalidInput(
+            "tool.bad_name",
+            f"{made.name!r} is no tool name: providers take letters, digits, _ and -, at most 64",
+            where="name",
+            fix="give it one: @tool(name=…)",
+        )
+    known = set(made.parameters.names.values())
+    wrong = {
+        "retries": "a call that changes the world is not repeated; declare it idempotent if it is"
+        if made.retries and made.guarded
+        else None,
+        "timeout": f"{made.timeout} s is no time"
+        if made.timeout is not None and made.timeout <= 0
+        else None,
+        "concurrency": f"{made.concurrency} calls at a time are none"
+        if made.concurrency is not None and made.concurrency < 1
+        else None,
+        "output_cap": f"{made.output_cap} characters" if made.output_cap < 1 else None,
+        "redact": f"no parameter {', '.join(sorted(made.redact - known))}"
+        if made.redact - known
+        else None,
+    }
+    for option, why in wrong.items():
+        if why is not None:
+            raise InvalidInput(
+                "tool.bad_option", f"tool {made.name}: {option}: {why}", where=option
+            )
