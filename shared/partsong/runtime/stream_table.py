@@ -85,7 +85,7 @@ class Table:
 def table(subjects: Subjects, *, replicas: int = 1) -> Table:
     """The table for a prefix; `replicas` is 1 for one server, 3 for a cluster."""
     names = Names.of(subjects)
-    streams = (*_streams(subjects, names), *_buckets(names))
+    streams = (*_streams(subjects, names, replicated=replicas > 1), *_buckets(names))
     return Table(
         tuple(
             StreamSpec(spec.name, {**_STREAM, "num_replicas": replicas, **spec.config})
@@ -120,7 +120,7 @@ _STREAM: Config = {
 }
 
 
-def _streams(subjects: Subjects, names: Names) -> tuple[StreamSpec, ...]:
+def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[StreamSpec, ...]:
     return (
         StreamSpec(
             names.log,
@@ -134,10 +134,14 @@ def _streams(subjects: Subjects, names: Names) -> tuple[StreamSpec, ...]:
             },
         ),
         StreamSpec(names.requests, {"subjects": [subjects.requests()], "retention": "workqueue"}),
-        # A lost hint does no harm, so hints are not worth an fsync.
+        # A lost hint does no harm, so hints are not worth an fsync; a replicated stream cannot go without.
         StreamSpec(
             names.work,
-            {"subjects": [subjects.works()], "retention": "workqueue", "persist_mode": "async"},
+            {
+                "subjects": [subjects.works()],
+                "retention": "workqueue",
+                "persist_mode": "" if replicated else "async",
+            },
         ),
         StreamSpec(
             names.chunks,

@@ -1,0 +1,138 @@
+"""The connection: bounded at first, patient afterwards, closed whatever happened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from pathlib import Path
+
+import pytest
+
+from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.runtime.connect import connect, disconnect
+from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+
+USER = 'authorization { user: "me", password: "secret" }'
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def test_no_server_is_said_in_time_with_the_url_and_a_fix() -> None:
+    url = f"nats://127.0.0.1:{free_port()}"
+    with pytest.raises(Unavailable) as failed:
+        async with asyncio.timeout(30):
+            await connect(url, name="test", within=0.3)
+    problem = failed.value.problem
+    assert (problem.code, problem.where, problem.retryable) == ("nats.unreachable", url, True)
+    assert "partsong up" in (problem.fix or "")
+
+
+async def test_a_server_that_says_nothing_is_said_in_time() -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        with pytest.raises(Unavailable):
+            async with asyncio.timeout(30):
+                await connect(f"nats://127.0.0.1:{mute.getsockname()[1]}", name="t", within=0.3)
+
+
+async def test_a_server_that_comes_in_time_is_found(tmp_path: Path) -> None:
+    port = free_port()
+    connecting = asyncio.create_task(connect(f"nats://127.0.0.1:{port}", name="early", within=30))
+    await asyncio.sleep(0)
+    async with start_embedded(tmp_path, fast=True, port=port):
+        nc = await connecting
+        await nc.flush(timeout=10)
+        await disconnect(nc)
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:4222", "nats://127.0.0.1:99999"])
+async def test_a_url_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await connect(url, name="test", within=30)
+    assert refused.value.problem.code == "nats.bad_url"
+
+
+async def test_wrong_credentials_are_refused_at_once_without_showing_them(tmp_path: Path) -> None:
+    async with start_embedded(tmp_path, fast=True, config=USER) as server:
+        host = server.url.partition("//")[2]
+        nc = await connect(f"nats://me:secret@{host}", name="test")
+        await disconnect(nc)
+        with pytest.raises(Unavailable) as refused:
+            async with asyncio.timeout(30):
+                await connect(f"nats://me:wrong@{host}", name="test", within=60)
+    assert refused.value.problem.code == "nats.refused"
+    assert "wrong" not in str(refused.value)
+
+
+async def test_the_connection_comes_back_and_says_so(
+    nats_server: EmbeddedNats, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "partsong.nats")
+    back = asyncio.Event()
+
+    async def reconnected() -> None:
+        back.set()
+
+    nc = await connect(nats_server.url, name="patient", on_reconnect=reconnected)
+    heard = await nc.subscribe("news")
+    for _ in range(2):
+        back.clear()
+        nats_server.kill()
+        await nats_server.restart()
+        async with asyncio.timeout(30):
+            await back.wait()
+        await nc.publish("news", b"again")
+        assert (await heard.next_msg(timeout=10)).data == b"again"
+    await disconnect(nc)
+    events = [record for record in caplog.records if record.name == "partsong.nats"]
+    said = [record.message for record in events if record.message != "nats.error"]
+    assert said == [
+        "nats.connected",
+        *["nats.disconnected", "nats.reconnected"] * 2,
+        "nats.closed",
+    ]
+    assert {getattr(record, "connection", None) for record in events} == {"patient"}
+
+
+async def test_a_failing_reconnect_callback_does_not_cost_the_connection(
+    nats_server: EmbeddedNats,
+) -> None:
+    back = asyncio.Event()
+
+    async def fail() -> None:
+        back.set()
+        raise OSError("no luck")
+
+    nc = await connect(nats_server.url, name="test", on_reconnect=fail)
+    nats_server.kill()
+    await nats_server.restart()
+    async with asyncio.timeout(30):
+        await back.wait()
+    await nc.flush(timeout=10)
+    assert nc.stats["reconnects"] == 1
+    await disconnect(nc)
+
+
+async def test_a_dead_connection_can_be_closed(nats_server: EmbeddedNats) -> None:
+    nc = await connect(nats_server.url, name="test")
+    lost = asyncio.Event()
+
+    async def hear(_: object) -> None:
+        lost.set()
+
+    await nc.subscribe("x", cb=hear)
+    nats_server.kill()
+    async with asyncio.timeout(30):
+        while nc.is_connected:  # noqa: ASYNC110 — the client has no event for it
+            await asyncio.sleep(0.01)
+    await nc.publish("x", b"held back")
+    await disconnect(nc)
+    assert nc.is_closed
+    assert not lost.is_set()

@@ -1,0 +1,230 @@
+"""The table of streams on a real server: made once, never changed, differences said with both values."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from partsong.contracts.errors import Conflict, NotFound, Unavailable
+from partsong.contracts.subjects import PARTITIONS, Subjects
+from partsong.runtime.clock import now
+from partsong.runtime.connect import connect, disconnect
+from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.streams import Names, check, provision, table
+from partsong.testing.nats import Bus
+
+
+async def api(bus: Bus, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    payload = json.dumps(body).encode() if body is not None else b""
+    reply = await bus.nc.request(f"$JS.API.{call}", payload, timeout=10)
+    answer: dict[str, Any] = json.loads(reply.data)
+    assert "error" not in answer, answer["error"]
+    return answer
+
+
+async def stream(bus: Bus, name: str) -> dict[str, Any]:
+    config: dict[str, Any] = (await api(bus, f"STREAM.INFO.{name}"))["config"]
+    return config
+
+
+async def test_the_log_cannot_be_shortened(bus: Bus) -> None:
+    config = await stream(bus, bus.names.log)
+    assert config["deny_delete"]
+    assert config["deny_purge"]
+    assert config["allow_direct"]
+    assert config["allow_atomic"]
+    assert (config["retention"], config["storage"], config["compression"]) == (
+        "limits",
+        "file",
+        "s2",
+    )
+    await bus.log().append(bus.subjects.fact("r_1"), b"", id="1")
+    reply = await bus.nc.request(f"$JS.API.STREAM.PURGE.{bus.names.log}", b"", timeout=10)
+    assert "error" in json.loads(reply.data)
+
+
+async def test_hints_are_a_work_queue_without_fsync(bus: Bus) -> None:
+    config = await stream(bus, bus.names.work)
+    assert (config["retention"], config["persist_mode"]) == ("workqueue", "async")
+
+
+async def test_chunks_are_in_memory_for_a_quarter_of_an_hour(bus: Bus) -> None:
+    config = await stream(bus, bus.names.chunks)
+    assert config["storage"] == "memory"
+    assert timedelta(microseconds=config["max_age"] / 1000) == timedelta(minutes=15)
+
+
+async def test_every_partition_has_a_pinned_consumer(bus: Bus) -> None:
+    names = [f"engine-{partition}" for partition in range(PARTITIONS)]
+    for partition, name in enumerate(names):
+        config = (await api(bus, f"CONSUMER.INFO.{bus.names.log}.{name}"))["config"]
+        assert config["priority_policy"] == "pinned_client"
+        assert config["priority_groups"] == ["engine"]
+        assert config["filter_subjects"] == list(bus.subjects.reports(partition))
+    assert (await api(bus, f"STREAM.INFO.{bus.names.log}"))["state"]["consumer_count"] == 32
+
+
+@pytest.mark.parametrize("service", ["agent-gateway", "tool-runner"])
+async def test_a_hint_reaches_the_workers_of_its_service_only(bus: Bus, service: str) -> None:
+    js = bus.nc.jetstream()
+    await js.publish(bus.subjects.work(service), b"hint")
+    worker = await js.pull_subscribe_bind(service, stream=bus.names.work)
+    (hint,) = await worker.fetch(1, timeout=10)
+    assert hint.data == b"hint"
+    await hint.ack_sync()
+    assert (await api(bus, f"STREAM.INFO.{bus.names.work}"))["state"]["messages"] == 0
+
+
+async def test_a_timer_fires_once_and_a_cancelled_one_never(bus: Bus) -> None:
+    js, subjects = bus.nc.jetstream(), bus.subjects
+    due = f"@at {(now() + timedelta(seconds=0.3)).isoformat(timespec='milliseconds')}"
+    for name in ("kept", "cancelled"):
+        await js.publish(
+            subjects.timer("r_1", name),
+            b"ring",
+            headers={
+                "Nats-Schedule": due,
+                "Nats-Schedule-Target": subjects.fired("r_1", name),
+                "traceparent": "t",
+            },
+        )
+    await js.publish(
+        subjects.fired("r_1", "cancel"),
+        b"cancelled",
+        headers={
+            "Nats-Scheduler": subjects.timer("r_1", "cancelled"),
+            "Nats-Schedule-Next": "purge",
+        },
+    )
+    engine = await js.pull_subscribe_bind("engine", stream=bus.names.timers)
+    fired = []
+    for _ in range(2):
+        (message,) = await engine.fetch(1, timeout=10)
+        await message.ack_sync()
+        fired.append((message.subject, message.data, (message.headers or {}).get("traceparent")))
+    assert fired == [
+        (subjects.fired("r_1", "cancel"), b"cancelled", None),
+        (subjects.fired("r_1", "kept"), b"ring", "t"),
+    ]
+    assert (await api(bus, f"STREAM.INFO.{bus.names.timers}"))["state"]["messages"] == 0
+
+
+async def test_the_buckets_are_those_of_any_nats_client(bus: Bus) -> None:
+    js = bus.nc.jetstream()
+    store = await js.object_store(bus.names.blobs)
+    await store.put("name", b"content")
+    assert (await store.get("name")).data == b"content"
+    for bucket in (bus.names.graphs, bus.names.snapshots):
+        values = await js.key_value(bucket)
+        await values.put("key", b"value")
+        assert (await values.get("key")).value == b"value"
+
+
+async def test_provisioning_again_changes_nothing(bus: Bus) -> None:
+    before = [await api(bus, f"STREAM.INFO.{spec.name}") for spec in table(bus.subjects).streams]
+    await provision(bus.nc, bus.subjects)
+    await check(bus.nc, bus.subjects)
+    after = [await api(bus, f"STREAM.INFO.{spec.name}") for spec in table(bus.subjects).streams]
+    assert [(s["created"], s["config"]) for s in after] == [
+        (s["created"], s["config"]) for s in before
+    ]
+
+
+async def test_five_processes_provision_at_once(
+    nats_server: EmbeddedNats, subjects: Subjects
+) -> None:
+    clients = [await connect(nats_server.url, name=f"p{n}") for n in range(5)]
+    await asyncio.gather(*(provision(nc, subjects) for nc in clients))
+    await check(clients[0], subjects)
+    for nc in clients:
+        await disconnect(nc)
+
+
+@pytest.mark.parametrize("verb", [provision, check])
+async def test_a_stream_that_differs_is_reported_with_both_values_and_left_alone(
+    bus: Bus, verb: Any
+) -> None:
+    config = await stream(bus, bus.names.requests)
+    await api(
+        bus,
+        f"STREAM.UPDATE.{bus.names.requests}",
+        {**config, "max_msgs": 5, "max_age": 10**9 * 600},
+    )
+    with pytest.raises(Conflict) as refused:
+        await verb(bus.nc, bus.subjects)
+    message = refused.value.problem.message
+    assert refused.value.problem.code == "streams.mismatch"
+    assert f"stream {bus.names.requests}: max_msgs should be -1, is 5" in message
+    assert f"stream {bus.names.requests}: max_age should be 0, is 600000000000" in message
+    assert (await stream(bus, bus.names.requests))["max_msgs"] == 5
+
+
+async def test_a_consumer_that_differs_is_reported_with_both_values(bus: Bus) -> None:
+    where = f"{bus.names.work}.tool-runner"
+    info = (await api(bus, f"CONSUMER.INFO.{where}"))["config"]
+    await api(
+        bus,
+        f"CONSUMER.CREATE.{where}",
+        {"stream_name": bus.names.work, "config": {**info, "ack_wait": 7 * 10**9}},
+    )
+    with pytest.raises(
+        Conflict, match=f"consumer {where}: ack_wait should be 2000000000, is 7000000000"
+    ):
+        await provision(bus.nc, bus.subjects)
+
+
+async def test_all_differences_are_reported_at_once(bus: Bus) -> None:
+    for name in (bus.names.requests, bus.names.dead):
+        await api(bus, f"STREAM.UPDATE.{name}", {**await stream(bus, name), "max_msgs": 5})
+    with pytest.raises(Conflict) as refused:
+        await provision(bus.nc, bus.subjects)
+    assert refused.value.problem.message.count("max_msgs should be -1, is 5") == 2
+
+
+async def test_a_subject_taken_by_a_foreign_stream_is_said(bus: Bus) -> None:
+    other = Subjects(f"{bus.subjects.prefix}x")
+    name = f"FOREIGN_{other.prefix}"
+    await api(bus, f"STREAM.CREATE.{name}", {"name": name, "subjects": [other.deads()]})
+    with pytest.raises(Unavailable, match="overlap"):
+        await provision(bus.nc, other)
+    for spec in [name, *(spec.name for spec in table(other).streams)]:
+        await bus.nc.request(f"$JS.API.STREAM.DELETE.{spec}", b"", timeout=10)
+
+
+async def test_checking_creates_nothing(bus: Bus) -> None:
+    absent = Subjects(f"{bus.subjects.prefix}absent")
+    with pytest.raises(NotFound) as missing:
+        await check(bus.nc, absent)
+    assert missing.value.problem.code == "streams.missing"
+    reply = await bus.nc.request(f"$JS.API.STREAM.INFO.{Names.of(absent).log}", b"", timeout=10)
+    assert json.loads(reply.data)["error"]["err_code"] == 10059
+
+
+async def test_names_follow_the_prefix() -> None:
+    names = Names.of(Subjects("acme.songs"))
+    assert (names.log, names.blobs) == ("ACME_SONGS_LOG", "acme_songs_blobs")
+    assert Names.of(Subjects()).work == "PARTSONG_WORK"
+
+
+async def test_streams_come_back_by_themselves_after_a_restart_if_asked(
+    nats_server: EmbeddedNats, subjects: Subjects
+) -> None:
+    """A single server forgets its memory streams when it restarts."""
+    again = asyncio.Event()
+
+    async def restore() -> None:
+        await provision(nc, subjects)
+        again.set()
+
+    nc = await connect(nats_server.url, name="test", on_reconnect=restore)
+    await provision(nc, subjects)
+    nats_server.kill()
+    await nats_server.restart()
+    async with asyncio.timeout(30):
+        await again.wait()
+    await check(nc, subjects)
+    await disconnect(nc)
