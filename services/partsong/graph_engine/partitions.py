@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from nats.aio.client import Client
-from partsong.bus.pull import Delivery, PullLoop
 
+from partsong.bus.pull import Delivery, PullLoop
 from partsong.contracts.errors import InvalidInput, PartsongError
 from partsong.contracts.subjects import PARTITIONS, Subjects
 from partsong.graph_engine.runs import Reported, Runs
@@ -53,7 +54,8 @@ class Partitions:
                 self._ear(p),
                 credit=_CREDIT,
                 group=ENGINE_GROUP if affinity else None,
-                on_pin=self._pin(p, pinned),
+                on_pin=partial(self._pin, p, pinned),
+                on_unpin=partial(self._unpin, p),
             )
             for p in range(PARTITIONS)
         ]
@@ -68,13 +70,12 @@ class Partitions:
         for loop in self._loops:
             await loop.stop()
 
-    def _pin(self, partition: int, pinned: Callable[[int], None]) -> Callable[[bool], None]:
-        def changed(mine: bool) -> None:  # noqa: FBT001
-            self._last.pop(partition, None)
-            if mine:
-                pinned(partition)
+    def _pin(self, partition: int, pinned: Callable[[int], None]) -> None:
+        self._last.pop(partition, None)
+        pinned(partition)
 
-        return changed
+    def _unpin(self, partition: int) -> None:
+        self._last.pop(partition, None)
 
     def _ear(self, partition: int) -> Callable[[Delivery], None]:
         def hear(delivery: Delivery) -> None:

@@ -7,31 +7,31 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from partsong.contracts.results import RunResult
-from partsong.local.performers import Performers
-from partsong.tools.registry import ToolRegistry
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode
 from partsong.contracts.errors import Conflict
 from partsong.contracts.graph import Graph
+from partsong.contracts.results import RunResult
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects, check_id
 from partsong.graph_engine.core import hear
 from partsong.local.engine import Approver, Item, LocalRun
+from partsong.local.performers import Performers
 from partsong.log.port import Log
 from partsong.runtime import clock
+from partsong.tools.registry import ToolRegistry
 
 __all__ = ["Player", "open_player"]
-
-_END = object()
 
 
 class Player:
     """Runs one graph in this process, any number of times, also side by side."""
 
-    def __init__(self, graph: Graph, performers: Performers, log: Log, approve: Approver | None) -> None:
+    def __init__(
+        self, graph: Graph, performers: Performers, log: Log, approve: Approver | None
+    ) -> None:
         self._graph, self._performers, self._log, self._approve = graph, performers, log, approve
 
     async def execute(self, input: dict[str, JsonValue], *, run_id: str | None = None) -> RunResult:
@@ -44,7 +44,9 @@ class Player:
         """
         return await self._play(input, run_id, None)
 
-    async def stream(self, input: dict[str, JsonValue], *, run_id: str | None = None) -> AsyncIterator[Item]:
+    async def stream(
+        self, input: dict[str, JsonValue], *, run_id: str | None = None
+    ) -> AsyncIterator[Item]:
         """Run, and yield each event and chunk as it happens."""
         items: asyncio.Queue[Item | None] = asyncio.Queue()
 
@@ -71,7 +73,9 @@ class Player:
         before = await run.load()
         if before.graph is None:
             now = clock.now_text()
-            state = await run.go(hear.start(run_id, self._graph, input, e.RunOptions(), "local", now))
+            state = await run.go(
+                hear.start(run_id, self._graph, input, e.RunOptions(), "local", now)
+            )
         elif before.graph.hash != self._graph.hash:
             raise Conflict(
                 "run.exists",
@@ -89,7 +93,11 @@ class Player:
         async for record in self._log.read(Subjects().run(state.run_id)):
             events += decode(record.body).events
         return RunResult(
-            run_id=state.run_id, status=state.phase, state=state.values, error=state.error, events=tuple(events)
+            run_id=state.run_id,
+            status=state.phase,
+            state=state.values,
+            error=state.error,
+            events=tuple(events),
         )
 
 
@@ -103,7 +111,7 @@ async def open_player(
     tools: ToolRegistry | None = None,
 ) -> AsyncIterator[Player]:
     """A player on a memory log, or on the file `log`, which makes its runs durable."""
-    async with Performers.open(functions, tools) as performers, _open_log(log) as opened:
+    async with Performers.open(graph, functions, tools) as performers, _open_log(log) as opened:
         yield Player(graph, performers, opened, approve)
 
 
@@ -116,5 +124,5 @@ async def _open_log(path: str | None) -> AsyncIterator[Log]:
     else:
         from partsong.log.file import FileLog
 
-        async with FileLog.open(Path(path)) as log:
+        async with await FileLog.open(Path(path)) as log:
             yield log

@@ -1,0 +1,51 @@
+"""Dead letters: what nobody could work off, kept with the reason."""
+
+from __future__ import annotations
+
+import json
+
+import nats.errors
+from nats.aio.client import Client
+from nats.js.errors import APIError
+
+from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.subjects import Subjects
+from partsong.runtime import clock
+
+__all__ = ["dead_letter"]
+
+_CAP = 256 * 1024
+
+
+async def dead_letter(
+    nc: Client,
+    subjects: Subjects,
+    service: str,
+    problem: Problem,
+    *,
+    subject: str,
+    seq: int,
+    deliveries: int,
+    body: bytes,
+) -> None:
+    """Keep a message that cannot be worked off; of a body over 256 KiB the beginning.
+
+    Raises:
+        Unavailable: the server did not confirm it; the message must not be acknowledged then.
+    """
+    letter = {
+        "time": clock.now_text(),
+        "service": service,
+        "reason": problem.model_dump(exclude_none=True),
+        "subject": subject,
+        "seq": seq,
+        "deliveries": deliveries,
+        "size": len(body),
+        "body": body[:_CAP].decode(errors="replace"),
+    }
+    try:
+        await nc.jetstream().publish(subjects.dead(service), json.dumps(letter).encode(), timeout=5)
+    except (nats.errors.Error, APIError, TimeoutError) as error:
+        raise Unavailable(
+            "dead_letter.not_kept", f"the dead letter of {subject} was not confirmed: {error!r}"
+        ) from error

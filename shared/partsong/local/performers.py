@@ -1,0 +1,67 @@
+"""What the other services do, done in this process: functions, tools and agent turns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Self, assert_never
+
+from partsong.contracts.chunks import Chunk
+from partsong.contracts.graph import FunctionNode, Graph
+from partsong.contracts.work import FunctionWork, ToolWork, TurnWork, Work
+from partsong.local.engine import Result
+from partsong.tool_runner.executor import Executor
+from partsong.tool_runner.functions import Functions
+from partsong.tools.registry import ToolRegistry
+
+if TYPE_CHECKING:
+    from partsong.agent_gateway.registry import Providers
+
+__all__ = ["Performers"]
+
+
+class Performers:
+    """Makes any call; a provider's SDK is loaded when the first agent asks for it."""
+
+    def __init__(self, functions: Functions, tools: ToolRegistry, stack: AsyncExitStack) -> None:
+        self._executor = Executor(functions, tools)
+        self._tools = tools
+        self._stack = stack
+        self._providers: Providers | None = None
+        stack.callback(self._executor.close)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        graph: Graph,
+        functions: Mapping[str, Callable[..., object]],
+        tools: ToolRegistry | None,
+    ) -> AsyncIterator[Self]:
+        """Ready to perform for `graph`; functions it names but was not given are imported by name."""
+        named = {node.function for node in graph.nodes.values() if isinstance(node, FunctionNode)}
+        modules = sorted({name.partition(":")[0] for name in named - functions.keys()})
+        async with AsyncExitStack() as stack:
+            yield cls(Functions(modules, given=functions), tools or ToolRegistry(), stack)
+
+    def __call__(self, work: Work, emit: Callable[[Chunk], None]) -> Coroutine[None, None, Result]:
+        """Make one call."""
+        match work:
+            case FunctionWork() | ToolWork():
+                return self._executor.run(work, emit)
+            case TurnWork():
+                return self._turn(work, emit)
+            case _:
+                assert_never(work)
+
+    async def _turn(self, work: TurnWork, emit: Callable[[Chunk], None]) -> Result:
+        from partsong.agent_gateway.turn import take_turn
+
+        from partsong.agent_gateway.registry import Providers, settings_from
+
+        if self._providers is None:
+            self._providers = Providers(settings_from(os.environ))
+            self._stack.push_async_callback(self._providers.aclose)
+        specs = tuple(self._tools.get(name).spec() for name in work.agent.tools)
+        return await take_turn(work, self._providers, specs, emit)

@@ -1,0 +1,55 @@
+"""Structured logs on stderr: an event in few words, then key=value, always with the run's id where there is one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextvars import ContextVar
+
+from partsong.runtime import clock
+
+__all__ = ["current_run", "current_trace", "set_up"]
+
+current_run: ContextVar[str] = ContextVar("current_run", default="")
+"""The run that the running task works for."""
+current_trace: ContextVar[str] = ContextVar("current_trace", default="")
+"""Its trace id."""
+
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, service: str, *, as_json: bool) -> None:
+        super().__init__()
+        self._service, self._json = service, as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, object] = {
+            key: value for key, value in vars(record).items() if key not in _PLAIN
+        }
+        for key, var in (("run", current_run), ("trace", current_trace)):
+            if (value := var.get()) and key not in fields:
+                fields[key] = value
+        if record.exc_info:
+            fields["error"] = self.formatException(record.exc_info)
+        head = {
+            "time": clock.now_text(),
+            "level": record.levelname.lower(),
+            "service": self._service,
+        }
+        if self._json:
+            return json.dumps({**head, "event": record.getMessage(), **fields}, default=str)
+        pairs = " ".join(f"{key}={value}" for key, value in fields.items())
+        return f"{head['time']} {head['level']:<7} {self._service} {record.getMessage()} {pairs}".rstrip()
+
+
+def set_up(service: str, *, level: str = "INFO", form: str = "text") -> None:
+    """Send this process's logs to stderr, once."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(service, as_json=form == "json"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for noisy in ("httpx", "httpx2", "httpcore", "nats", "aiosqlite", "faststream"):
+        logging.getLogger(noisy).setLevel("WARNING")

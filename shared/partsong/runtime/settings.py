@@ -1,0 +1,118 @@
+"""What a service process is told, from the environment; the same names for every service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.subjects import Subjects, check_id
+
+__all__ = ["Settings", "from_env"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings; a service reads those that concern it."""
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    """PARTSONG_NATS_URL"""
+    prefix: str = "partsong"
+    """PARTSONG_PREFIX: first token of every subject."""
+    data_dir: Path = Path(".partsong")
+    """PARTSONG_DATA: where projections keep their files."""
+    worker: str = ""
+    """PARTSONG_WORKER: a name that is stable over restarts; default: the role."""
+    loads: tuple[str, ...] = ()
+    """PARTSONG_LOAD: modules with functions, separated by commas."""
+    tools: tuple[str, ...] = ()
+    """PARTSONG_TOOLS: entry points of tools to load, separated by commas."""
+    concurrency: int = 64
+    """PARTSONG_CONCURRENCY: calls a worker makes at once."""
+    http_host: str = "127.0.0.1"
+    """PARTSONG_HTTP_HOST"""
+    http_port: int = 8420
+    """PARTSONG_HTTP_PORT: 0 takes a free one."""
+    database_url: str = ""
+    """PARTSONG_DATABASE_URL: of the approval service; default: SQLite in the data directory."""
+    otlp_endpoint: str = ""
+    """OTEL_EXPORTER_OTLP_ENDPOINT: where spans go; empty: nowhere, at no cost."""
+    affinity: bool = True
+    """PARTSONG_AFFINITY: engines share out the partitions; `off` only for tests and small setups."""
+    drain: float = 10.0
+    """PARTSONG_DRAIN: seconds that running calls have when the service is told to stop."""
+    log_level: str = "INFO"
+    """PARTSONG_LOG_LEVEL"""
+    log_format: str = "text"
+    """PARTSONG_LOG_FORMAT: text or json."""
+
+    @property
+    def subjects(self) -> Subjects:
+        """The subjects under the prefix."""
+        return Subjects(self.prefix)
+
+
+def from_env(env: Mapping[str, str]) -> Settings:
+    """The settings that environment variables name.
+
+    Raises:
+        InvalidInput: `settings.invalid` naming the variable.
+    """
+    default = Settings()
+    prefix = env.get("PARTSONG_PREFIX", default.prefix)
+    for token in prefix.split("."):
+        check_id("PARTSONG_PREFIX", token)
+    return Settings(
+        nats_url=env.get("PARTSONG_NATS_URL", default.nats_url),
+        prefix=prefix,
+        data_dir=Path(env.get("PARTSONG_DATA", str(default.data_dir))),
+        worker=env.get("PARTSONG_WORKER", ""),
+        loads=_list(env.get("PARTSONG_LOAD", "")),
+        tools=_list(env.get("PARTSONG_TOOLS", "")),
+        concurrency=int(_number(env, "PARTSONG_CONCURRENCY", default.concurrency, least=1)),
+        http_host=env.get("PARTSONG_HTTP_HOST", default.http_host),
+        http_port=int(_number(env, "PARTSONG_HTTP_PORT", default.http_port, least=0, most=65535)),
+        database_url=env.get("PARTSONG_DATABASE_URL", ""),
+        otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        affinity=_choice(env, "PARTSONG_AFFINITY", "on", ("on", "off")) == "on",
+        drain=_number(env, "PARTSONG_DRAIN", default.drain, least=0),
+        log_level=_choice(env, "PARTSONG_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        log_format=_choice(env, "PARTSONG_LOG_FORMAT", "text", ("text", "json")),
+    )
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _number(
+    env: Mapping[str, str], name: str, default: float, *, least: float, most: float = float("inf")
+) -> float:
+    text = env.get(name, "")
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not least <= value <= most:
+        limit = f"a number of at least {least:g}" + (
+            f" and at most {most:g}" if most != float("inf") else ""
+        )
+        raise InvalidInput(
+            "settings.invalid",
+            f"{name} is {text!r}, not {limit}",
+            where=name,
+            fix=f"unset {name} or correct it",
+        )
+    return value
+
+
+def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = env.get(name, default)
+    if value not in allowed:
+        raise InvalidInput(
+            "settings.invalid", f"{name} is {value!r}, not one of {', '.join(allowed)}", where=name
+        )
+    return value
