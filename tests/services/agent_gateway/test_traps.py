@@ -1,0 +1,367 @@
+"""What the vendors' SDKs do that a gateway must not pass on: truncation, repair, retries, telemetry of their own."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from partsong.agent_gateway.port import Provider
+from partsong.contracts.chunks import Raw, ServerTool, Start, Text, ToolEnd
+from partsong.contracts.messages import ServerToolPart, ToolCallPart, UserMessage
+from partsong.testing.fake_llm import (
+    Answer,
+    Break,
+    Call,
+    Cut,
+    Event,
+    FakeLLM,
+    Finish,
+    Reset,
+    Say,
+    Step,
+    Wait,
+)
+from tests.services.agent_gateway.support import (
+    LOOKUP,
+    asked,
+    broken,
+    connected,
+    failure,
+    heard,
+    then,
+    turned,
+)
+
+
+def scripted(*steps: Step) -> FakeLLM:
+    """A server that always says the same."""
+    return FakeLLM(lambda _ask: Answer(steps))
+
+
+@pytest.mark.parametrize("model", ["cut", "tear"])
+async def test_a_body_that_just_ends_is_truncated_and_no_turn(
+    provider: Provider, model: str
+) -> None:
+    outcome = await broken(provider, asked(model))
+    assert outcome.problem.code == "provider.truncated"
+    assert outcome.problem.retryable
+    assert outcome.partial == "the quick brown"
+    assert outcome.usage.estimated
+
+
+async def test_a_body_without_a_single_event_is_truncated(wire: str) -> None:
+    async with scripted(Cut()) as llm, connected(llm, wire) as provider:
+        lost = await failure(provider, asked("any"))
+    assert (lost.error, lost.mid_stream) == ("truncated", False)
+
+
+async def test_a_tool_call_before_a_cut_is_never_a_turn(wire: str) -> None:
+    call = Call("lookup", '{"query": "x"}')
+    async with scripted(call, Cut()) as llm, connected(llm, wire) as provider:
+        outcome = await broken(provider, asked("any", tools=(LOOKUP,)))
+    assert outcome.problem.code == "provider.truncated"
+
+
+async def test_broken_arguments_are_never_repaired(provider: Provider, llm: FakeLLM) -> None:
+    chunks = await heard(provider, asked("badjson", tools=(LOOKUP,)))
+    assert not [chunk for chunk in chunks if isinstance(chunk, ToolEnd) and chunk.ok]
+
+    outcome = await broken(provider, asked("badjson", tools=(LOOKUP,)))
+    assert outcome.problem.code == "provider.malformed_tool_call"
+    assert outcome.problem.retryable
+    assert len(llm.calls) == 2
+
+
+@pytest.mark.parametrize("raw", ["", '{"query": "Par'])
+@pytest.mark.parametrize("wire", ["anthropic", "openai", "openai-chat"])
+async def test_a_call_cut_off_by_the_token_limit_does_not_run(wire: str, raw: str) -> None:
+    async with (
+        scripted(Call("lookup", raw), Finish("length")) as llm,
+        connected(llm, wire) as provider,
+    ):
+        outcome = await broken(provider, asked("any", tools=(LOOKUP,)))
+    assert outcome.problem.code == "provider.tool_call_cut"
+    assert not outcome.problem.retryable
+
+
+async def test_a_call_without_arguments_is_sound(wire: str) -> None:
+    async with (
+        scripted(Call("lookup", "{}"), Finish("tool_calls")) as llm,
+        connected(llm, wire) as provider,
+    ):
+        turn = await turned(provider, asked("any", tools=(LOOKUP,)))
+    assert turn.message.tool_calls[0].args == {}
+
+
+async def test_one_broken_call_breaks_its_sound_sibling(wire: str) -> None:
+    calls = (Call("lookup", '{"query": "x"}', id="a"), Call("lookup", '{"query"', id="b"))
+    async with (
+        scripted(*calls, Finish("malformed_tool_call")) as llm,
+        connected(llm, wire) as provider,
+    ):
+        outcome = await broken(provider, asked("any", tools=(LOOKUP,)))
+    assert outcome.problem.code == "provider.malformed_tool_call"
+
+
+async def test_a_reset_in_the_middle_is_a_lost_connection(provider: Provider) -> None:
+    lost = await failure(provider, asked("reset"))
+    assert (lost.error, lost.retryable, lost.status) == ("connection", True, None)
+
+
+@pytest.mark.parametrize(("model", "error"), [("err", "overloaded"), ("err:rate", "rate_limited")])
+async def test_an_error_event_fails_the_turn_though_the_status_was_200(
+    provider: Provider, model: str, error: str
+) -> None:
+    lost = await failure(provider, asked(model))
+    assert (lost.error, lost.retryable, lost.mid_stream) == (error, True, True)
+    assert lost.message == "the fake breaks off"
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "retryable"),
+    [
+        ("r400", "invalid_request", False),
+        ("r401", "auth", False),
+        ("r403", "auth", False),
+        ("r404", "invalid_request", False),
+        ("r429", "rate_limited", True),
+        ("r500", "server", True),
+        ("r503", "overloaded", True),
+        ("r529", "overloaded", True),
+    ],
+)
+async def test_an_http_error_is_one_failed_request_and_no_retry(
+    provider: Provider, llm: FakeLLM, model: str, error: str, *, retryable: bool
+) -> None:
+    lost = await failure(provider, asked(model))
+    assert (lost.error, lost.retryable, lost.mid_stream) == (error, retryable, False)
+    assert lost.status == int(model[1:])
+    assert lost.message == f"the fake answers {model[1:]}"
+    assert len(llm.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("hint", "seconds"), [("after", 2.0), ("ms", 1.5), ("date", 3.0), ("none", None)]
+)
+async def test_a_retry_hint_is_read_in_each_of_its_forms(
+    provider: Provider, hint: str, seconds: float | None
+) -> None:
+    lost = await failure(provider, asked(f"r429:{hint}"))
+    assert lost.retry_after == seconds
+    assert lost.retryable
+
+
+@pytest.mark.parametrize("wire", ["google"])
+async def test_a_retry_hint_is_read_from_the_body(provider: Provider) -> None:
+    assert (await failure(provider, asked("r429:info"))).retry_after == 4.5
+
+
+async def test_a_provider_that_forbids_a_retry_is_obeyed(provider: Provider) -> None:
+    assert not (await failure(provider, asked("r429:never"))).retryable
+
+
+@pytest.mark.parametrize("wire", ["anthropic", "openai", "openai-chat"])
+async def test_an_empty_account_is_a_limit_and_not_worth_a_retry(provider: Provider) -> None:
+    lost = await failure(provider, asked("r429:quota"))
+    assert (lost.error, lost.retryable) == ("limit", False)
+
+
+async def test_a_connection_lost_before_the_answer_is_not_tried_again(wire: str) -> None:
+    async with scripted(Reset()) as llm, connected(llm, wire) as provider:
+        lost = await failure(provider, asked("any"))
+        assert len(llm.calls) == 1
+    assert (lost.error, lost.mid_stream) == ("connection", False)
+
+
+async def test_a_server_that_is_not_there_is_a_lost_connection(wire: str) -> None:
+    async with FakeLLM() as llm:
+        pass  # and its port is free again
+    async with connected(llm, wire) as provider:
+        lost = await failure(provider, asked("any"))
+    assert (lost.error, lost.retryable, lost.mid_stream) == ("connection", True, False)
+
+
+async def test_silence_is_a_timeout(provider: Provider) -> None:
+    lost = await failure(provider, asked("stall", idle_timeout=0.3))
+    assert (lost.error, lost.retryable, lost.mid_stream) == ("timeout", True, True)
+
+
+async def test_a_stream_that_goes_on_for_ever_is_a_timeout(wire: str) -> None:
+    drip: tuple[Step, ...] = (Say("drip "), Wait(0.05)) * 2000
+    async with scripted(*drip) as llm, connected(llm, wire) as provider:
+        lost = await failure(provider, asked("any", timeout=0.5))
+    assert (lost.error, lost.mid_stream) == ("timeout", True)
+
+
+@pytest.mark.parametrize("wire", ["google"])
+async def test_gemini_is_asked_in_v1beta_and_never_continued_on_its_own(
+    provider: Provider, llm: FakeLLM
+) -> None:
+    turn = await turned(provider, asked("pause"))
+    assert turn.stop == "pause"
+    assert [call.path for call in llm.calls] == ["/v1beta/models/pause:streamGenerateContent"]
+
+
+@pytest.mark.parametrize("wire", ["google"])
+async def test_gemini_is_told_the_deadline_and_not_the_idle_time(
+    provider: Provider, llm: FakeLLM
+) -> None:
+    await turned(provider, asked("text:1", timeout=120, idle_timeout=7))
+    assert llm.calls[0].headers["x-server-timeout"] == "120"
+
+
+@pytest.mark.parametrize("wire", ["google"])
+async def test_gemini_stays_gemini_when_the_environment_asks_for_vertex(
+    llm: FakeLLM, wire: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
+    async with connected(llm, wire) as provider:
+        await turned(provider, asked("text:1"))
+    assert llm.calls[0].path.startswith("/v1beta/models/")
+
+
+async def test_no_span_and_no_trace_header_comes_from_an_sdk(
+    llm: FakeLLM, wire: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = InMemorySpanExporter()
+    tracing = TracerProvider()
+    tracing.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", tracing)
+    async with connected(llm, wire) as provider:
+        await turned(provider, asked("text:2"))
+    assert exporter.get_finished_spans() == ()
+    assert "traceparent" not in llm.calls[0].headers
+
+
+@pytest.mark.parametrize("wire", ["anthropic", "openai"])
+async def test_an_event_nobody_knows_is_kept_and_does_no_harm(wire: str) -> None:
+    stray = Event({"type": "response.future.thing", "novelty": {"deep": [1, 2]}})
+    async with (
+        scripted(Say("a "), stray, Say("b"), Finish()) as llm,
+        connected(llm, wire) as provider,
+    ):
+        chunks = await heard(provider, asked("any"))
+    (raw,) = (chunk for chunk in chunks if isinstance(chunk, Raw))
+    assert isinstance(raw.data, dict)
+    assert raw.data["type"] == "response.future.thing"
+    assert raw.data["novelty"] == {"deep": [1, 2]}
+    assert "".join(chunk.text for chunk in chunks if isinstance(chunk, Text)) == "a b"
+
+
+async def test_a_tool_the_vendor_ran_is_shown_kept_and_sent_back() -> None:
+    ran: dict[str, str | dict[str, str]] = {
+        "type": "server_tool_use",
+        "id": "srv_1",
+        "name": "web_search",
+    }
+    steps = (
+        Event({"type": "content_block_start", "index": 0, "content_block": {**ran, "input": {}}}),  # type: ignore[dict-item]
+        Event(
+            {
+                "type": "content_block_delta",
+                "index": 0,
+                "delta": {"type": "input_json_delta", "partial_json": '{"query":'},
+            }
+        ),
+        Event(
+            {
+                "type": "content_block_delta",
+                "index": 0,
+                "delta": {"type": "input_json_delta", "partial_json": '"x"}'},
+            }
+        ),
+        Event({"type": "content_block_stop", "index": 0}),
+        Finish(),
+    )
+    whole = {**ran, "input": {"query": "x"}}
+    async with scripted(*steps) as llm, connected(llm, "anthropic") as provider:
+        request = asked("any")
+        chunks = await heard(provider, request)
+        (shown,) = (chunk for chunk in chunks if isinstance(chunk, ServerTool))
+        assert shown.data == whole
+
+        turn = await turned(provider, request)
+        assert turn.message.parts == (ServerToolPart(provider="anthropic", data=shown.data),)
+        assert not turn.message.tool_calls
+        await turned(provider, then(request, turn.message, UserMessage(text="and?")))
+        assert json.dumps(whole, sort_keys=True) in json.dumps(llm.calls[2].body, sort_keys=True)
+
+
+def _piece(**fields: object) -> Event:
+    delta = {"tool_calls": [fields]}
+    return Event(
+        cast("dict[str, None]", {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+    )
+
+
+async def test_interleaved_pieces_of_parallel_calls_are_sorted_by_index() -> None:
+    steps = (
+        _piece(index=0, id="a", function={"name": "lookup", "arguments": '{"query"'}),
+        _piece(index=1, id="b", function={"name": "count", "arguments": '{"from"'}),
+        _piece(index=0, function={"arguments": ': "x"}'}),
+        _piece(index=1, function={"arguments": ": 3}"}),
+        Finish("tool_calls"),
+    )
+    async with scripted(*steps) as llm, connected(llm, "openai-chat") as provider:
+        turn = await turned(provider, asked("any"))
+    assert turn.message.tool_calls == (
+        ToolCallPart(id="a", name="lookup", args={"query": "x"}),
+        ToolCallPart(id="b", name="count", args={"from": 3}),
+    )
+
+
+async def test_a_server_that_numbers_all_calls_zero_is_understood() -> None:
+    steps = (
+        _piece(index=0, id="a", function={"name": "lookup", "arguments": '{"query": "x"}'}),
+        _piece(index=0, id="b", function={"name": "lookup", "arguments": '{"query": "y"}'}),
+        Finish("stop"),
+    )
+    async with scripted(*steps) as llm, connected(llm, "openai-chat") as provider:
+        turn = await turned(provider, asked("any"))
+    assert turn.stop == "tool_calls"
+    assert [call.args for call in turn.message.tool_calls] == [{"query": "x"}, {"query": "y"}]
+
+
+async def test_a_compatible_server_is_told_the_limit_in_its_older_word() -> None:
+    async with FakeLLM() as llm, connected(llm, "openai-chat") as provider:
+        await turned(provider, asked("text:1"))
+        assert llm.calls[0].body["max_tokens"] == 4096
+        assert llm.calls[0].body["stream_options"] == {"include_usage": True}
+
+
+async def test_a_responses_turn_is_not_stored_with_the_vendor() -> None:
+    async with FakeLLM() as llm, connected(llm, "openai") as provider:
+        await turned(provider, asked("text:1"))
+        assert llm.calls[0].body["store"] is False
+
+
+async def test_a_gemini_call_in_pieces_counts_as_broken() -> None:
+    part = {
+        "functionCall": {
+            "name": "lookup",
+            "partialArgs": [{"jsonPath": "$.query", "stringValue": "x"}],
+            "willContinue": True,
+        }
+    }
+    piece = cast(
+        "dict[str, None]", {"candidates": [{"content": {"role": "model", "parts": [part]}}]}
+    )
+    async with scripted(Event(piece), Finish()) as llm, connected(llm, "google") as provider:
+        outcome = await broken(provider, asked("any"))
+    assert outcome.problem.code == "provider.malformed_tool_call"
+
+
+async def test_the_start_names_the_request_for_support(wire: str) -> None:
+    async with (
+        scripted(Say("x"), Break("server"), Finish()) as llm,
+        connected(llm, wire) as provider,
+    ):
+        chunks = await heard(provider, asked("any"))
+    assert isinstance(chunks[0], Start)
+    assert chunks[0].response_id
