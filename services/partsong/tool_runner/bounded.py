@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from partsong.tool_runner.threads import Threads
+from partsong.tool_runner.threads import Job, Threads
 
 __all__ = ["Bounded", "Late", "Outcome", "Raised", "Value"]
 
@@ -38,6 +38,7 @@ class Late:
 
 
 Outcome: TypeAlias = Value | Raised | Late
+_Waiter: TypeAlias = "asyncio.Future[Outcome]"
 
 
 class Bounded:
@@ -45,7 +46,7 @@ class Bounded:
 
     def __init__(self) -> None:
         self._threads = Threads()
-        self._stray: set[asyncio.Task[Value | Raised]] = set()
+        self._stray: set[asyncio.Task[None]] = set()
 
     @property
     def abandoned(self) -> int:
@@ -59,18 +60,32 @@ class Bounded:
 
         Cancelled or late, an async function gets a second for its cleanup, and a sync one is left behind at once.
         """
-        task = asyncio.ensure_future(_here(make) if is_async else self._elsewhere(make))
+        loop = asyncio.get_running_loop()
+        end = None if within is None else loop.time() + within
+        waiter: _Waiter = loop.create_future()
+        running: asyncio.Task[None] | Job
+        if is_async:
+            running = loop.create_task(_awaited(make, waiter))
+        else:
+            running = self._threads.start(lambda: _kept(make), lambda kept: _answer(waiter, kept))
+        timer = None if end is None else loop.call_at(end, _answer, waiter, Late(within or 0.0))
         try:
-            await asyncio.wait((task,), timeout=within)
+            outcome = await waiter
         except asyncio.CancelledError:
-            await self._leave(task)
+            await self._leave(running)
             raise
-        if not task.done():
-            await self._leave(task)
-            return Late(within or 0.0)
-        if task.cancelled():
-            return Raised(asyncio.CancelledError("it cancelled itself"))
-        return task.result()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        match outcome:
+            case Late():
+                await self._leave(running)
+            case Value(value) if not is_async and inspect.isawaitable(value):
+                left = None if end is None else end - loop.time()
+                return await self.call(lambda: value, is_async=True, within=left)
+            case _:
+                pass
+        return outcome
 
     def close(self) -> None:
         """Let idle threads end, and cancel once more what was left behind."""
@@ -78,28 +93,32 @@ class Bounded:
         for task in self._stray:
             task.cancel()
 
-    async def _elsewhere(self, make: Callable[[], object]) -> Value | Raised:
-        outcome = await self._threads.run(lambda: _kept(make))
-        if isinstance(outcome, Value) and inspect.isawaitable(outcome.value):
-            awaited = outcome.value
-            return await _here(lambda: awaited)
-        return outcome
-
-    async def _leave(self, task: asyncio.Task[Value | Raised]) -> None:
-        self._stray.add(task)
-        task.add_done_callback(self._stray.discard)
-        task.cancel()
-        await asyncio.wait((task,), timeout=_GRACE)
+    async def _leave(self, running: asyncio.Task[None] | Job) -> None:
+        if isinstance(running, Job):
+            self._threads.leave(running)
+            return
+        self._stray.add(running)
+        running.add_done_callback(self._stray.discard)
+        running.cancel()
+        await asyncio.wait((running,), timeout=_GRACE)
 
 
-async def _here(make: Callable[[], object]) -> Value | Raised:
+async def _awaited(make: Callable[[], object], waiter: _Waiter) -> None:
+    """The body of a call's task. It answers by itself: a done callback would take one more turn of the loop."""
     try:
         value = make()
         if inspect.isawaitable(value):
             value = await value
-    except (Exception, SystemExit) as error:
-        return Raised(error)
-    return Value(value)
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        _answer(waiter, Raised(error))
+    else:
+        _answer(waiter, Value(value))
+
+
+def _answer(waiter: _Waiter, outcome: Outcome) -> None:
+    """The first answer counts."""
+    if not waiter.done():
+        waiter.set_result(outcome)
 
 
 def _kept(make: Callable[[], object]) -> Value | Raised:

@@ -14,11 +14,20 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TypeVar, cast
+from typing import TypeVar
 
-__all__ = ["Threads"]
+__all__ = ["Job", "Threads"]
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One call in a thread; opaque to whoever started it."""
+
+    run: Callable[[Job], bool]
+    done: bool = False
+    left: bool = False
 
 
 class Threads:
@@ -26,24 +35,45 @@ class Threads:
 
     def __init__(self, name: str = "partsong-call") -> None:
         self._name = name
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._idle = 0
         self._started = 0
         self._closed = False
         self.abandoned = 0
         """Threads that a call left behind and that have not come back."""
 
-    async def run(self, function: Callable[[], T]) -> T:
-        """Call it in a thread, with the caller's context variables. Cancelled, it leaves the thread behind."""
+    def start(self, function: Callable[[], T], then: Callable[[T], None]) -> Job:
+        """Call `function`, which must not raise, in a thread; in the loop, `then` gets what it returns.
+
+        The function sees the caller's context variables. After `leave`, `then` is not called.
+        """
         loop = asyncio.get_running_loop()
-        job = _Job(function, loop, loop.create_future(), contextvars.copy_context())
-        self._hand_over(job)
-        try:
-            return cast("T", await job.result)
-        finally:
-            if not job.done:
-                job.left = True
-                self.abandoned += 1
+        context = contextvars.copy_context()
+
+        def run(job: Job) -> bool:
+            """In the thread; whether the loop still lives, so that another job may come."""
+            value = context.run(function)
+            try:
+                loop.call_soon_threadsafe(self._returned, job, then, value)
+            except RuntimeError:  # the loop is closed, and nobody waits
+                return False
+            return True
+
+        job = Job(run)
+        if self._idle:
+            self._idle -= 1
+        else:
+            self._started += 1
+            name = f"{self._name}-{self._started}"
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+        self._jobs.put(job)
+        return job
+
+    def leave(self, job: Job) -> None:
+        """Nobody waits for it any more; if it still runs, its thread is abandoned."""
+        if not job.done and not job.left:
+            job.left = True
+            self.abandoned += 1
 
     def close(self) -> None:
         """Let idle threads end; busy ones end after their call. Nothing is waited for."""
@@ -52,63 +82,19 @@ class Threads:
             self._jobs.put(None)
         self._idle = 0
 
-    def _hand_over(self, job: _Job) -> None:
-        if self._idle:
-            self._idle -= 1
-        else:
-            self._started += 1
-            name = f"{self._name}-{self._started}"
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
-        self._jobs.put(job)
-
     def _serve(self) -> None:
-        """In a thread: take jobs until told to end, or until the loop that sent one is gone."""
         while (job := self._jobs.get()) is not None:
-            job.make()
-            try:
-                job.loop.call_soon_threadsafe(self._returned, job)
-            except RuntimeError:  # the loop is closed, and nobody waits
+            if not job.run(job):
                 return
             del job
 
-    def _returned(self, job: _Job) -> None:
-        """In the loop: hand the outcome to the caller, and count the thread as idle again."""
+    def _returned(self, job: Job, then: Callable[[T], None], value: T) -> None:
         job.done = True
         if job.left:
             self.abandoned -= 1
-        elif not job.result.done():
-            job.settle()
+        else:
+            then(value)
         if self._closed:
             self._jobs.put(None)
         else:
             self._idle += 1
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """One call, and what became of it."""
-
-    function: Callable[[], object]
-    loop: asyncio.AbstractEventLoop
-    result: asyncio.Future[object]
-    context: contextvars.Context
-    value: object = None
-    error: BaseException | None = None
-    done: bool = False
-    left: bool = False
-
-    def make(self) -> None:
-        """In the thread: call the function and keep what it returns or raises."""
-        try:
-            self.value = self.context.run(self.function)
-        except StopIteration as error:  # a future refuses it
-            self.error = RuntimeError(f"StopIteration: {error.value!r}")
-        except BaseException as error:  # SystemExit ends a call here, not the thread
-            self.error = error
-
-    def settle(self) -> None:
-        """In the loop: the future gets what the thread kept."""
-        if self.error is not None:
-            self.result.set_exception(self.error)
-        else:
-            self.result.set_result(self.value)
