@@ -18,7 +18,8 @@ from partsong.contracts.errors import Conflict, InvalidInput, Unavailable
 from partsong.log.file import FileLog
 from partsong.log.journal import HEADER
 from partsong.log.port import Appended, Log
-from partsong.testing.log_suite import DurableLogSuite, Reopen, read_all, take
+from partsong.testing.durable_log_suite import DurableLogSuite, Reopen
+from partsong.testing.log_suite import read_all, take
 
 WRITER = """
 import asyncio, sys

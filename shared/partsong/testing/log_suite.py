@@ -1,11 +1,8 @@
-"""What every `Log` promises, as tests: subclass a suite and provide its fixtures.
+"""What every `Log` promises, as tests: subclass the suite and provide its fixture.
 
-    class TestMyLog(DurableLogSuite):
+    class TestMyLog(LogSuite):
         @pytest.fixture
         async def log(self) -> AsyncIterator[Log]: ...
-
-        @pytest.fixture
-        def reopen(self) -> Reopen: ...
 
 The log must be empty and take subjects below the fixture `root`.
 """
@@ -15,7 +12,7 @@ The log must be empty and take subjects below the fixture `root`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
@@ -23,10 +20,7 @@ import pytest
 from partsong.contracts.errors import InvalidInput
 from partsong.log.port import Appended, Log, Record, WrongSequence
 
-__all__ = ["DurableLogSuite", "LogSuite", "Reopen", "read_all", "take"]
-
-Reopen = Callable[[], Awaitable[Log]]
-"""Closes the log as its process would by ending, and opens the same one again."""
+__all__ = ["LogSuite", "read_all", "take"]
 
 _PATIENCE = 30.0
 
@@ -371,31 +365,3 @@ class LogSuite:
         await log.append(f"{root}.1.a.fact", b"y", id="after")
         ids = [record.id for record in await read_all(log, f"{root}.>")]
         assert ids in (["after"], ["doomed", "after"])
-
-
-class DurableLogSuite(LogSuite):
-    """The promises of a log that outlives its process."""
-
-    async def test_what_was_appended_is_there_after_reopening(
-        self, log: Log, root: str, reopen: Reopen
-    ) -> None:
-        for n in range(30):
-            await log.append(f"{root}.1.{n % 3}.fact", b"%d" % n, id=f"{n}", headers={"n": f"{n}"})
-        await log.append(f"{root}.1.a.fact", b"x" * 300_000, id="big")
-        before = await read_all(log, f"{root}.>")
-        again = await reopen()
-        assert await read_all(again, f"{root}.>") == before
-        assert await again.head() == 31
-
-    async def test_ids_and_guards_hold_after_reopening(
-        self, log: Log, root: str, reopen: Reopen
-    ) -> None:
-        subject = f"{root}.1.a.engine"
-        await log.append(subject, b"1", id="1", expect=0)
-        await log.append(subject, b"2", id="2", expect=1)
-        again = await reopen()
-        assert await again.append(subject, b"1", id="1", expect=0) == Appended(1, duplicate=True)
-        assert await again.append(subject, b"2", id="2") == Appended(2, duplicate=True)
-        with pytest.raises(WrongSequence):
-            await again.append(subject, b"3", id="3", expect=1)
-        assert await again.append(subject, b"3", id="3", expect=2) == Appended(3)
