@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 import nats.errors
@@ -133,7 +134,8 @@ class Link:
             self._tick = None
         sub, self._sub = self._sub, None
         if sub is not None and not self.nc.is_closed:
-            await sub.unsubscribe()
+            with suppress(nats.errors.Error, OSError):  # a draining connection forgets it anyway
+                await sub.unsubscribe()
 
     async def _ask(
         self, opened: _Open, subject: str, body: bytes, headers: Mapping[str, str] | None
