@@ -63,17 +63,20 @@ async def test_a_reader_that_does_not_read_holds_the_provider_back_and_can_still
     wire: str,
 ) -> None:
     more_than_sockets_hold = Answer((Say("x" * 10_000),) * 10_000)
-    async with asyncio.timeout(PATIENCE), FakeLLM(lambda _ask: more_than_sockets_hold) as llm:
-        async with connected(llm, wire) as provider:
-            async with aclosing(provider.stream(asked("any"))) as stream:
-                await anext(stream)
-                (call,) = await llm.wait_calls(1)
-                written = -1
-                while len(call.writes) != written:
-                    written = len(call.writes)
-                    await asyncio.wait({asyncio.create_task(call.done.wait())}, timeout=0.3)
-                assert not call.done.is_set()
-            await call.disconnected.wait()
+    async with (
+        asyncio.timeout(PATIENCE),
+        FakeLLM(lambda _ask: more_than_sockets_hold) as llm,
+        connected(llm, wire) as provider,
+    ):
+        async with aclosing(provider.stream(asked("any"))) as stream:
+            await anext(stream)
+            (call,) = await llm.wait_calls(1)
+            written = -1
+            while len(call.writes) != written:
+                written = len(call.writes)
+                await asyncio.wait({asyncio.create_task(call.done.wait())}, timeout=0.3)
+            assert not call.done.is_set()
+        await call.disconnected.wait()
 
 
 async def test_a_provider_serves_on_after_a_stream_was_left(
