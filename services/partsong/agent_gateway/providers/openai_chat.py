@@ -157,7 +157,7 @@ class _Reader:
         self._response_id = ""
         self._calls: list[_Call] = []
         self._open: dict[int, _Call] = {}
-        """The call that each index stands for now."""
+        """The latest call of each index."""
         self._native: str | None = None
         self._refused = False
 
