@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from collections.abc import Callable
 
@@ -18,7 +19,7 @@ def described(function: Callable[..., object]) -> tuple[str, dict[str, str]]:
     lines = (inspect.getdoc(function) or "").splitlines()
     heads = [i for i, line in enumerate(lines) if _SECTION.match(line)]
     summary = "\n".join(lines[: heads[0]] if heads else lines).strip()
-    for start, end in zip(heads, [*heads[1:], len(lines)], strict=True):
+    for start, end in itertools.pairwise([*heads, len(lines)]):
         if lines[start].rstrip().rstrip(":") in _PARAMETERS:
             return summary, _parameters(lines[start + 1 : end])
     return summary, {}

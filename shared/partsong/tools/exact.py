@@ -106,9 +106,8 @@ def show(value: Number) -> str:
         return str(value.numerator)
     places = _places(value.denominator)
     if places is not None and places + len(str(value.numerator)) <= _SHOWN_IN_FULL:
-        return format(
-            Decimal(value.numerator * 10**places // value.denominator).scaleb(-places), "f"
-        )
+        digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
+        return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
     rounded = _ROUNDED.divide(Decimal(value.numerator), Decimal(value.denominator))
     rounded = rounded.normalize(_ROUNDED)
     text = format(rounded, "f" if -8 < rounded.adjusted() < 20 else "e")
