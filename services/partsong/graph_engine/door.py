@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 
 from pydantic import JsonValue
 
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, PartsongError
 from partsong.contracts.graph import Graph
 from partsong.contracts.requests import Accepted, CancelRequest, RunRequest, parse_request
+from partsong.contracts.subjects import check_id
 from partsong.graph_engine.runs import Cancel, Message, Runs, Start
 from partsong.runtime import clock
 
-__all__ = ["MAX_BODY", "Door"]
+__all__ = ["MAX_BODY", "Door", "request_id"]
 
 MAX_BODY = 1_000_000
 """Bytes a request may have. Larger inputs belong into a store of their own, with a reference in the state."""
@@ -86,3 +88,17 @@ class Door:
         message.done = settle
         self._runs.hear(run_id, message)
         await done
+
+
+def request_id(body: bytes, headers: Mapping[str, str]) -> str:
+    """Whom to answer when a request could not be read: its id if that much is legible, else its message id."""
+    try:
+        raw = json.loads(body)
+        found = (
+            raw["id"]
+            if isinstance(raw, dict) and isinstance(raw.get("id"), str)
+            else headers.get("Nats-Msg-Id", "")
+        )
+        return check_id("id", found)
+    except (ValueError, InvalidInput):
+        return ""

@@ -28,6 +28,7 @@ from partsong.graph_engine.ledger import Ledger
 from partsong.graph_engine.outbox import Outbox, send
 from partsong.log.port import Log, Record, WrongSequence
 from partsong.runtime import clock
+from partsong.runtime.telemetry import Telemetry
 
 __all__ = ["Cancel", "Fired", "Message", "Reported", "Runs", "Start", "Started", "Wake"]
 
@@ -117,9 +118,11 @@ class Runs:
         silent: Callable[[str], bool] = lambda _worker: False,
         keep: int = 5_000,
         patience: float = 2.0,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._log, self._subjects, self._outbox, self._owner = store, subjects, outbox, owner
         self._silent, self._keep, self._patience = silent, keep, patience
+        self._telemetry = telemetry or Telemetry()
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
 
     def hear(self, run_id: str, message: Message) -> None:
@@ -152,6 +155,11 @@ class Runs:
             )
             and not slot.ledger.state.ended
         ]
+
+    @property
+    def busy(self) -> int:
+        """Runs whose mailbox is being worked off."""
+        return sum(slot.task is not None for slot in self._slots.values())
 
     async def drain(self) -> None:
         """Wait until every mailbox is empty."""

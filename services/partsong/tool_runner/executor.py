@@ -49,6 +49,13 @@ class Executor:
         """Calls whose time was over and that have not ended yet. They hold no slot."""
         return self._bounded.abandoned
 
+    def guarded(self, tool: str) -> bool:
+        """Whether a tool must be claimed before it is called; an unknown one is not called at all."""
+        try:
+            return self._tools.get(tool).guarded
+        except PartsongError:
+            return False
+
     async def run(self, work: FunctionWork | ToolWork, emit: Emit) -> CallCompleted | CallFailed:
         """Make the call and say how it ended; nothing is raised but `CancelledError`.
 

@@ -41,7 +41,7 @@ class Busy(Exception):
     """Somebody else is at it: deliver the hint again in a second."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     delivery: Delivery
     run_id: str

@@ -192,11 +192,11 @@ class PullLoop:
             self._pin = ""
             self._on_unpin()
         elif status not in {"404", "408", "423"}:
-            log.warning(
-                "pull ended",
-                extra={"consumer": self._name, "status": status, "why": headers.get("Description")},
+            # The server is going down, or the consumer is gone: asked anew by the watch, not in a tight loop.
+            log.debug(
+                "pull ended", extra={"consumer": self._name, "why": headers.get("Description")}
             )
-            return  # asked anew by the watch, not in a tight loop
+            return
         if self._asked + self._held <= self._credit // 2:
             await self._ask()
 

@@ -22,7 +22,7 @@ from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Log
 from partsong.runtime import logs
 from partsong.runtime.alive import Heart, Watch, worker_id
-from partsong.runtime.connect import connect
+from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, provision
 
@@ -86,7 +86,7 @@ class Running:
         await self.context.heart.stop()
         self.context.telemetry.shutdown()
         await self._jetstream.close()
-        await self.context.nc.close()
+        await disconnect(self.context.nc)
 
 
 async def open_context(settings: Settings, service: Service) -> Running:
@@ -106,7 +106,7 @@ async def open_context(settings: Settings, service: Service) -> Running:
     heart = Heart(
         nc, subjects, service.name, name, incarnation, in_flight=lambda: service.in_flight
     )
-    telemetry = Telemetry.setup(service.name, settings.otlp_endpoint or None)
+    telemetry = Telemetry.setup(service.name, settings.otlp_endpoint or None, instance=worker)
     context = Context(settings, nc, subjects, names, jetstream, worker, watch, heart, telemetry)
     await watch.start()
     running = Running(service, context, jetstream)

@@ -1,0 +1,115 @@
+"""The gateway at work: a hint becomes a claimed turn, its chunks and its result."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+from nats.aio.client import Client
+
+from partsong.agent_gateway.registry import Providers
+from partsong.agent_gateway.toolbox import Toolbox
+from partsong.agent_gateway.turn import take_turn
+from partsong.bus.chunks import ChunkPublisher
+from partsong.bus.claims import Claim, claim
+from partsong.bus.jobs import Busy
+from partsong.contracts.errors import InvalidInput, PartsongError
+from partsong.contracts.events import AgentTurnClaimed, AgentTurnCompleted, AgentTurnFailed
+from partsong.contracts.subjects import Subjects
+from partsong.contracts.work import TurnWork, Work
+from partsong.log.port import Log
+from partsong.runtime import clock, spans
+from partsong.runtime.telemetry import Telemetry, traceparent
+
+__all__ = ["TurnWorker"]
+
+log = logging.getLogger("partsong.agent_gateway")
+
+
+class TurnWorker:
+    """Works off one hint at a time; call it as often at once as there are slots."""
+
+    def __init__(
+        self,
+        nc: Client,
+        subjects: Subjects,
+        store: Log,
+        providers: Providers,
+        toolbox: Toolbox,
+        worker: str,
+        telemetry: Telemetry,
+    ) -> None:
+        self._subjects, self._log, self._worker = subjects, store, worker
+        self._providers, self._toolbox = providers, toolbox
+        self._telemetry = telemetry
+        self._chunks = ChunkPublisher(nc, subjects)
+
+    async def work(self, work: Work) -> None:
+        """Claim the turn, take it, close it.
+
+        Raises:
+            Busy: another gateway has claimed it.
+            InvalidInput: the hint is for another kind of worker.
+            Unavailable: the log did not answer.
+        """
+        if not isinstance(work, TurnWork):
+            raise InvalidInput(
+                "work.wrong_service",
+                f"a gateway makes no {work.kind} calls",
+                where="kind",
+                fault="platform",
+            )
+        claimed = await self._claim(work)
+        if claimed == "busy":
+            raise Busy
+        if claimed == "closed":
+            return
+        if not await claimed.close(await self._turn(work)):
+            log.info("result superseded", extra={"call": work.call_id})
+
+    async def _turn(self, work: TurnWork) -> AgentTurnCompleted | AgentTurnFailed:
+        try:
+            tools = await self._toolbox.specs(work.agent.tools)
+        except PartsongError as error:
+            stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
+            return AgentTurnFailed(
+                id=f"{stem}.closed",
+                time=clock.now_text(),
+                cause=f"{stem}.requested",
+                call_id=work.call_id,
+                attempt=work.attempt,
+                worker=self._worker,
+                error=error.problem,
+            )
+        show = self._chunks.of(work.run_id, work.node, work.call_id)
+        provider, _, model = work.agent.model.partition(":")
+        what = spans.chat(
+            model,
+            work.run_id,
+            provider=provider,
+            agent=work.node,
+            attempt=work.attempt,
+            max_tokens=work.agent.max_tokens,
+        )
+        parent = traceparent(work.run_id, work.call_id.partition("/")[0])
+        with self._telemetry.span(
+            what, parent=parent, at=traceparent(work.run_id, work.call_id, work.attempt)
+        ) as span:
+            result = await take_turn(work, self._providers, tools, show, worker=self._worker)
+            if isinstance(result, AgentTurnFailed):
+                span.fail(result.error)
+            else:
+                span.set(spans.answered(model=result.model, stop=result.stop, usage=result.usage))
+        return result
+
+    async def _claim(self, work: TurnWork) -> Claim | Literal["busy", "closed"]:
+        stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
+        event = AgentTurnClaimed(
+            id=f"{stem}.claimed.{self._worker}",
+            time=clock.now_text(),
+            cause=f"{stem}.requested",
+            call_id=work.call_id,
+            attempt=work.attempt,
+            worker=self._worker,
+        )
+        return await claim(self._log, self._subjects, work.run_id, event)

@@ -1,0 +1,110 @@
+"""Wiring of the graph engine."""
+
+from __future__ import annotations
+
+import logging
+
+from faststream.nats import NatsBroker
+
+from partsong.bus.dead import dead_letter
+from partsong.bus.faststream import Command, command_broker, on_command
+from partsong.contracts.errors import PartsongError, Problem, Unavailable
+from partsong.contracts.requests import Accepted, Rejected
+from partsong.graph_engine.door import Door, request_id
+from partsong.graph_engine.graphs import Graphs
+from partsong.graph_engine.outbox import NatsOutbox
+from partsong.graph_engine.runs import Runs
+from partsong.graph_engine.worker import Engine
+from partsong.runtime.serve import Context
+from partsong.runtime.settings import Settings
+
+__all__ = ["GraphEngine", "service"]
+
+log = logging.getLogger("partsong.graph_engine")
+
+
+class GraphEngine:
+    """Decides what happens next in every run."""
+
+    name = "graph-engine"
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+        self._broker: NatsBroker | None = None
+        self._context: Context | None = None
+        self._door: Door | None = None
+        self._runs: Runs | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Runs being decided on now."""
+        return self._runs.busy if self._runs else 0
+
+    async def start(self, context: Context) -> None:
+        """Begin to listen; the door opens last."""
+        self._context = context
+        outbox = NatsOutbox(context.nc, context.subjects)
+        self._runs = Runs(
+            context.log,
+            context.subjects,
+            outbox,
+            context.worker,
+            silent=context.watch.silent,
+            telemetry=context.telemetry,
+        )
+        self._engine = Engine(
+            context.nc, context.subjects, self._runs, affinity=context.settings.affinity
+        )
+        self._door = Door(self._runs, Graphs(context.nc, context.names.graphs).resolve)
+        self._broker = command_broker(context.settings.nats_url, name=f"{context.worker} door")
+        on_command(
+            self._broker,
+            context.names.requests,
+            "engine",
+            context.subjects.requests(),
+            self._request,
+        )
+        await self._engine.start()
+        await self._broker.start()
+
+    async def drain(self) -> None:
+        """Close the door, finish what has been heard."""
+        if self._broker is not None:
+            await self._broker.stop()
+        if self._engine is not None:
+            await self._engine.drain()
+
+    async def _request(self, command: Command) -> None:
+        """Carry out one request and answer it; a refused one is also kept as a dead letter."""
+        assert self._context is not None  # noqa: S101
+        assert self._door is not None  # noqa: S101
+        verb = command.subject.rpartition(".")[2]
+        try:
+            reply: Accepted | Rejected = await self._door.request(verb, command.body)
+        except Unavailable:
+            raise
+        except PartsongError as error:
+            reply = Rejected(id=request_id(command.body, command.headers), error=error.problem)
+            await self._bury(command, error.problem)
+        if reply.id:
+            body = reply.model_dump_json(exclude_none=True).encode()
+            await self._context.nc.publish(self._context.subjects.reply(reply.id), body)
+
+    async def _bury(self, command: Command, problem: Problem) -> None:
+        assert self._context is not None  # noqa: S101
+        log.warning("request refused", extra={"subject": command.subject, "problem": problem.code})
+        await dead_letter(
+            self._context.nc,
+            self._context.subjects,
+            self.name,
+            problem,
+            subject=command.subject,
+            seq=command.seq,
+            deliveries=command.deliveries,
+            body=command.body,
+        )
+
+
+def service(_settings: Settings) -> GraphEngine:
+    """The graph engine."""
+    return GraphEngine()

@@ -1,0 +1,83 @@
+"""Wiring of the tool-runner."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from faststream.nats import NatsBroker
+from pydantic import JsonValue
+
+from partsong.bus.faststream import Command, command_broker, on_query
+from partsong.bus.jobs import Jobs
+from partsong.runtime.serve import Context
+from partsong.runtime.settings import Settings
+from partsong.tool_runner.executor import Executor
+from partsong.tool_runner.functions import Functions
+from partsong.tool_runner.worker import CallWorker
+from partsong.tools.registry import ToolRegistry
+
+__all__ = ["ToolRunner", "service"]
+
+
+class ToolRunner:
+    """Calls functions and tools."""
+
+    name = "tool-runner"
+
+    def __init__(self, functions: Functions, tools: ToolRegistry) -> None:
+        self._functions, self._tools = functions, tools
+        self._jobs: Jobs | None = None
+        self._broker: NatsBroker | None = None
+        self._executor: Executor | None = None
+        self._drain = 10.0
+
+    @property
+    def in_flight(self) -> int:
+        """Calls being made."""
+        return self._jobs.in_flight if self._jobs else 0
+
+    async def start(self, context: Context) -> None:
+        """Begin to take hints, and to answer which tools there are."""
+        slots = context.settings.concurrency
+        self._executor = Executor(self._functions, self._tools, slots=slots, worker=context.worker)
+        worker = CallWorker(
+            context.nc,
+            context.subjects,
+            context.log,
+            self._executor,
+            context.worker,
+            context.telemetry,
+        )
+        self._drain = context.settings.drain
+        self._broker = command_broker(context.settings.nats_url, name=f"{context.worker} queries")
+        on_query(self._broker, context.subjects, self.name, "tools", self._describe)
+        await self._broker.start()
+        self._jobs = Jobs(context.nc, context.subjects, self.name, worker.work, slots=slots)
+        await self._jobs.start()
+
+    async def _describe(self, _command: Command) -> list[dict[str, JsonValue]]:
+        """What the tools look like to a model."""
+        return [spec.model_dump(mode="json") for spec in self._tools.specs()]
+
+    async def drain(self) -> None:
+        """Finish running calls."""
+        if self._jobs is not None:
+            await self._jobs.drain(self._drain * 0.8)
+        if self._broker is not None:
+            await self._broker.stop()
+        if self._executor is not None:
+            self._executor.close()
+
+
+def service(settings: Settings) -> ToolRunner:
+    """A tool-runner with the modules and tools that the settings name.
+
+    Raises:
+        InvalidInput: a module cannot be imported.
+        NotFound: no installed package has a tool of that name.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    return ToolRunner(Functions(settings.loads), ToolRegistry(allow=settings.tools))

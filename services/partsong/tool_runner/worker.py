@@ -1,0 +1,98 @@
+"""The tool-runner at work: a hint becomes a call and its result.
+
+Functions, and tools that do no harm when they run twice, report a fact. A tool with side effects is claimed first.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from nats.aio.client import Client
+
+from partsong.bus.chunks import ChunkPublisher
+from partsong.bus.claims import claim
+from partsong.bus.jobs import Busy
+from partsong.contracts.envelope import encode_report
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.events import CallClaimed, CallCompleted, CallFailed
+from partsong.contracts.subjects import Subjects
+from partsong.contracts.work import FunctionWork, ToolWork, TurnWork, Work
+from partsong.log.port import Log
+from partsong.runtime import clock, spans
+from partsong.runtime.telemetry import Telemetry, traceparent
+from partsong.tool_runner.executor import Executor
+
+__all__ = ["CallWorker"]
+
+log = logging.getLogger("partsong.tool_runner")
+
+
+class CallWorker:
+    """Works off one hint at a time; call it as often at once as there are slots."""
+
+    def __init__(
+        self,
+        nc: Client,
+        subjects: Subjects,
+        store: Log,
+        executor: Executor,
+        worker: str,
+        telemetry: Telemetry,
+    ) -> None:
+        self._subjects, self._log, self._worker = subjects, store, worker
+        self._executor, self._telemetry = executor, telemetry
+        self._chunks = ChunkPublisher(nc, subjects)
+
+    async def work(self, work: Work) -> None:
+        """Make the call and append its result.
+
+        Raises:
+            Busy: another tool-runner has claimed it.
+            InvalidInput: the hint is for another kind of worker.
+            Unavailable: the log did not answer.
+        """
+        if isinstance(work, TurnWork):
+            raise InvalidInput(
+                "work.wrong_service",
+                "a tool-runner takes no agent turns",
+                where="kind",
+                fault="platform",
+            )
+        if isinstance(work, ToolWork) and self._executor.guarded(work.tool):
+            await self._guarded(work)
+            return
+        result = await self._call(work)
+        await self._log.append(
+            self._subjects.fact(work.run_id), encode_report(work.run_id, result), id=result.id
+        )
+
+    async def _guarded(self, work: ToolWork) -> None:
+        stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
+        event = CallClaimed(
+            id=f"{stem}.claimed.{self._worker}",
+            time=clock.now_text(),
+            cause=f"{stem}.requested",
+            call_id=work.call_id,
+            attempt=work.attempt,
+            worker=self._worker,
+        )
+        claimed = await claim(self._log, self._subjects, work.run_id, event)
+        if claimed == "busy":
+            raise Busy
+        if claimed == "closed":
+            return
+        if not await claimed.close(await self._call(work)):
+            log.info("result superseded", extra={"call": work.call_id})
+
+    async def _call(self, work: FunctionWork | ToolWork) -> CallCompleted | CallFailed:
+        show = self._chunks.of(work.run_id, work.node, work.call_id)
+        name = work.tool if isinstance(work, ToolWork) else work.function
+        with self._telemetry.span(
+            spans.tool(name, work.run_id, work.call_id, attempt=work.attempt),
+            parent=traceparent(work.run_id, work.call_id.partition("/")[0]),
+            at=traceparent(work.run_id, work.call_id, work.attempt),
+        ) as span:
+            result = await self._executor.run(work, show)
+            if isinstance(result, CallFailed):
+                span.fail(result.error)
+        return result
