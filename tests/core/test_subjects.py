@@ -1,0 +1,161 @@
+"""Subjects: what goes into one comes out of it again, and nothing that could mean something else gets in."""
+
+from __future__ import annotations
+
+import inspect
+import string
+import zlib
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.subjects import PARTITIONS, LogSubject, Subjects, check_id, partition_of
+from partsong.log.subject import compile_filter
+from partsong.runtime.clock import new_run_id
+
+ALPHABET = string.ascii_letters + string.digits + "_-:/~@+="
+ids = st.text(ALPHABET, min_size=1, max_size=200)
+prefixes = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1, max_size=3).map(
+    ".".join
+)
+
+FILTERS = {
+    "alives", "calls", "chunks", "commits", "deads", "fireds", "log", "parse_log", "reports", "requests", "run", "stops",
+    "timers", "works",
+}  # fmt: skip
+HOSTILE = {
+    "a dot": "a.b",
+    "one wildcard": "a*",
+    "the other wildcard": ">",
+    "a space": "a b",
+    "a tab": "a\tb",
+    "a line break at the end": "a\n",
+    "a null": "a\0b",
+    "a carriage return": "a\rPUB x 0",
+    "an umlaut": "größe",
+    "an emoji": "run🎵",
+    "a look-alike": "r_\uff10",
+    "a quote": 'a"b',
+}
+
+
+@given(prefixes, ids, ids)
+def test_a_log_subject_comes_apart_as_it_was_put_together(
+    prefix: str, run_id: str, call_id: str
+) -> None:
+    subjects, partition = Subjects(prefix), partition_of(run_id)
+    for subject, expected in (
+        (subjects.engine(run_id), LogSubject(partition, run_id, "engine")),
+        (subjects.fact(run_id), LogSubject(partition, run_id, "fact")),
+        (subjects.call(run_id, call_id), LogSubject(partition, run_id, "call", call_id)),
+    ):
+        assert subjects.parse_log(subject) == expected
+
+
+@given(ids, ids)
+def test_filters_take_what_they_say_and_no_more(run_id: str, call_id: str) -> None:
+    subjects, partition = Subjects(), partition_of(run_id)
+    engine, fact = subjects.engine(run_id), subjects.fact(run_id)
+    call, chunk = subjects.call(run_id, call_id), subjects.chunk(run_id, "node", call_id)
+    facts, calls = subjects.reports(partition)
+    everything = {engine, fact, call, chunk}
+
+    def taken(filter: str) -> set[str]:
+        return {subject for subject in everything if compile_filter(filter).fullmatch(subject)}
+
+    assert taken(subjects.run(run_id)) == taken(subjects.log()) == {engine, fact, call}
+    assert taken(subjects.commits()) == taken(subjects.commits(partition)) == {engine}
+    assert taken(subjects.commits((partition + 1) % PARTITIONS)) == set()
+    assert taken(facts) == {fact}
+    assert taken(calls) == taken(subjects.calls()) == {call}
+    assert taken(subjects.chunks(run_id)) == taken(subjects.chunks()) == {chunk}
+    assert taken(subjects.run(f"{run_id[:-1]}-other"[:200])) == set()
+
+
+@given(st.text(max_size=20) | st.text(ALPHABET + ".*> \n", max_size=210))
+def test_an_id_is_kept_as_it_is_or_refused(text: str) -> None:
+    if 1 <= len(text) <= 200 and set(text) <= set(ALPHABET):
+        assert check_id("run_id", text) == text
+        return
+    with pytest.raises(InvalidInput) as refused:
+        check_id("run_id", text)
+    assert refused.value.problem.code == "id.invalid"
+    assert refused.value.problem.where == "run_id"
+    assert refused.value.problem.fix
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+def test_what_cannot_stand_in_a_subject_is_refused_with_its_place(value: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        Subjects().engine(value)
+    at = next(i for i, c in enumerate(value) if c not in ALPHABET)
+    assert f"holds {value[at]!r} at position {at}" in refused.value.problem.message
+    assert refused.value.problem.fault == "caller"
+
+
+def test_an_id_that_is_too_long_is_refused_with_both_lengths() -> None:
+    with pytest.raises(InvalidInput, match="run_id has 300 characters, at most 200 fit"):
+        Subjects().fact("x" * 300)
+
+
+def test_an_empty_id_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="call_id is empty"):
+        Subjects().call("r_1", "")
+
+
+def builders() -> list[tuple[str, Callable[..., str], int]]:
+    """Every method that makes a literal subject of ids, with the number of its ids."""
+    methods = inspect.getmembers(Subjects(), inspect.ismethod)
+    public = [(n, m) for n, m in methods if not n.startswith("_") and n not in FILTERS]
+    return [(name, method, len(inspect.signature(method).parameters)) for name, method in public]
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "count"), builders(), ids=[name for name, _, _ in builders()]
+)
+def test_every_builder_checks_every_id(name: str, method: Callable[..., str], count: int) -> None:
+    assert "*" not in method(*["ok"] * count)
+    assert count > 0
+    for place in range(count):
+        arguments = ["ok"] * count
+        arguments[place] = "a.>"
+        with pytest.raises(InvalidInput):
+            method(*arguments)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "partsong.log",
+        "partsong.log.x.r_1.engine",
+        "partsong.log.7.r_1.other",
+        "partsong.log.7.r_1.call",
+        "partsong.log.7.r_1.call.a.b",
+        "other.log.7.r_1.engine",
+        "partsong.chunk.r_1.a.b",
+        "",
+    ],
+)
+def test_a_subject_that_is_not_of_the_log_is_refused(subject: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        Subjects().parse_log(subject)
+    assert refused.value.problem.code == "subject.invalid"
+    assert repr(subject) in refused.value.problem.message
+
+
+@given(ids)
+def test_the_partition_of_a_run_is_crc32_modulo_32(run_id: str) -> None:
+    assert partition_of(run_id) == zlib.crc32(run_id.encode()) % 32
+
+
+def test_the_partition_of_a_run_never_changes() -> None:
+    known = {"r_1": 13, "r_01JABCDEFGHJKMNPQRSTVWXYZ0": 3, "order/4711": 15}
+    assert {run_id: partition_of(run_id) for run_id in known} == known
+
+
+def test_fresh_run_ids_can_stand_in_subjects() -> None:
+    run_id = new_run_id()
+    assert Subjects().parse_log(Subjects().engine(run_id)).run_id == run_id
