@@ -105,7 +105,7 @@ def _node_scheduled(state: RunState, event: e.NodeScheduled) -> RunState:
     taken = [token for token in waiting if token.source in event.sources]
     left = tuple(token for token in waiting if token.source not in event.sources)
     seen = frozenset[str]().union(*(token.seen for token in taken))
-    execution = Execution(event.exec, event.node, event.visit, event.depth, seen)
+    execution = Execution(event.exec, event.node, event.visit, event.depth, seen, event.time)
     return replace(
         state,
         executions={**state.executions, event.exec: execution},

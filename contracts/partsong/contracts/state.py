@@ -54,6 +54,8 @@ class Execution:
     visit: int
     depth: int
     seen: frozenset[str]
+    since: str = ""
+    """When it was scheduled."""
     turn: int = 0
     """Agent nodes: turns requested so far."""
     messages: tuple[Message, ...] = ()

@@ -14,6 +14,7 @@ from partsong.contracts.errors import Unavailable
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
 from partsong.graph_engine.core.hints import work_of
+from partsong.runtime.telemetry import traceparent
 
 __all__ = ["NatsOutbox", "Outbox", "send"]
 
@@ -65,7 +66,11 @@ class NatsOutbox:
             return
         body = work.model_dump_json(exclude_defaults=True).encode()
         subject = self._subjects.work(_SERVICE[work.kind])
-        await self._nc.publish(subject, _tagged(body, work.kind), headers={"Nats-Msg-Id": work.id})
+        await self._nc.publish(
+            subject,
+            _tagged(body, work.kind),
+            headers={"Nats-Msg-Id": work.id, "traceparent": traceparent(state.run_id, call.exec)},
+        )
 
     async def timer(self, run_id: str, timer: Timer) -> None:
         """Store a scheduled message that becomes `partsong.fired.<run>.<timer>` at its time (ADR-51 of NATS).

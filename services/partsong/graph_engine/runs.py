@@ -26,9 +26,10 @@ from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.draft import Closing
 from partsong.graph_engine.ledger import Ledger
 from partsong.graph_engine.outbox import Outbox, send
+from partsong.graph_engine.tracing import trace_commit
 from partsong.log.port import Log, Record, WrongSequence
-from partsong.runtime import clock
-from partsong.runtime.telemetry import Telemetry
+from partsong.runtime import clock, spans
+from partsong.runtime.telemetry import Telemetry, traceparent
 
 __all__ = ["Cancel", "Fired", "Message", "Reported", "Runs", "Start", "Started", "Wake"]
 
@@ -218,7 +219,7 @@ class Runs:
                     continue
                 events = (*news, *decision.events)
                 if events:
-                    await ledger.commit(events, decision.state, self._headers(decision.state))
+                    await self._commit(ledger, events, decision.state)
             except WrongSequence:
                 await ledger.refresh()
                 continue
@@ -230,6 +231,13 @@ class Runs:
         raise PartsongError(
             "engine.contended", f"{ledger.run_id}: lost {_TRIES} races in a row", retryable=True
         )
+
+    async def _commit(self, ledger: Ledger, events: tuple[e.Event, ...], after: RunState) -> None:
+        before = ledger.state
+        place = traceparent(ledger.run_id)
+        with self._telemetry.span(spans.append(ledger.run_id, events=len(events)), parent=place):
+            await ledger.commit(events, after, {**self._headers(after), "traceparent": place})
+        trace_commit(self._telemetry, before, after, events)
 
     async def _catch_up(self, slot: _Slot, batch: list[Message]) -> bool:
         """Bring the ledger up to date; whether it was read from the log, so that the run changes hands."""
