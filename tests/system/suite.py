@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from partsong.contracts.results import RunResult
 from pydantic import JsonValue
 
+from partsong.contracts.results import RunResult
 from partsong.workflow import WorkflowGraph
 from tests.system import graphs
 

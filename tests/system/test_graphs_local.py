@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from partsong.contracts.results import RunResult
 from pydantic import JsonValue
 
 from partsong.contracts.events import ApprovalRequested
+from partsong.contracts.results import RunResult
 from partsong.workflow import WorkflowGraph
 from tests.system import graphs
 from tests.system.suite import GraphSuite, Runner

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from partsong.contracts import events as e
 from partsong.contracts.chunks import Chunk
+from partsong.contracts.envelope import decode
 from partsong.contracts.fold import fold_all
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.subjects import Subjects
@@ -56,6 +57,7 @@ class LocalRun:
         approve: Approver | None = None,
         emit: Callable[[Item], None] | None = None,
     ) -> None:
+        self._log = log
         self._ledger = Ledger(log, Subjects(), run_id)
         self._perform = perform
         self._approve = approve
@@ -80,19 +82,24 @@ class LocalRun:
     async def go(self, news: tuple[e.Event, ...] = ()) -> RunState:
         """Run until nothing is left to do here. `news` are folded before the first decision."""
         try:
-            self._resume()
+            await self._resume()
             while not (await self._step(news)).ended and self._owed:
                 news = await self._hear()
         finally:
             await self._let_go()
         return self.state
 
-    def _resume(self) -> None:
+    async def _resume(self) -> None:
         """Make the calls again that a process before this one left open, and set its timers."""
         for timer in self.state.timers.values():
             self._set(timer.id, timer.at)
         for call in self.state.calls.values():
             self._begin(call)
+        if any(call.kind == "approval" and call.open for call in self.state.calls.values()):
+            async for record in self._log.read(Subjects().engine(self.state.run_id)):
+                for event in decode(record.body).events:
+                    if isinstance(event, e.ApprovalRequested):
+                        self._follow(event)
 
     async def _step(self, news: tuple[e.Event, ...]) -> RunState:
         """Fold news, decide, commit; then begin what was decided."""
@@ -120,7 +127,8 @@ class LocalRun:
                 if call := self.state.calls.get(event.call_id):
                     self._begin(call)
             case e.ApprovalRequested():
-                if self._approve is not None:
+                asked = self.state.calls.get(event.call_id)
+                if self._approve is not None and asked is not None and asked.open:
                     self._spawn(self._ask(self._approve, event))
             case e.TimerSet() if event.timer_id in self.state.timers:
                 self._set(event.timer_id, event.at)

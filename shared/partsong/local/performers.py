@@ -56,9 +56,8 @@ class Performers:
                 assert_never(work)
 
     async def _turn(self, work: TurnWork, emit: Callable[[Chunk], None]) -> Result:
-        from partsong.agent_gateway.turn import take_turn
-
         from partsong.agent_gateway.registry import Providers, settings_from
+        from partsong.agent_gateway.turn import take_turn
 
         if self._providers is None:
             self._providers = Providers(settings_from(os.environ))

@@ -173,7 +173,7 @@ def fail(draft: Draft, execution: Execution, problem: Problem, cause: str) -> No
 
 
 def _end(draft: Draft, execution: Execution, problem: Problem, cause: str) -> None:
-    if problem.where is None or not problem.where.startswith("nodes."):
+    if not (problem.where or "").startswith(f"nodes.{execution.node}"):
         problem = problem.model_copy(
             update={
                 "where": f"nodes.{execution.node}"
