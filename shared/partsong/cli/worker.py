@@ -1,0 +1,56 @@
+"""`partsong worker start ROLE`: one service in this process. This is what containers run."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from partsong.cli.platform import ROLES
+
+__all__ = ["command"]
+
+
+@click.group()
+def command() -> None:
+    """Run one service in this process."""
+
+
+@command.command()
+@click.argument("role", type=click.Choice(ROLES))
+@click.option("--nats", "nats_url", help="NATS server.  [env: PARTSONG_NATS_URL]")
+@click.option("--name", help="Name that is stable over restarts.  [env: PARTSONG_WORKER]")
+@click.option(
+    "--load",
+    "loads",
+    multiple=True,
+    metavar="MODULE",
+    help="Module with functions; may be repeated.  [env: PARTSONG_LOAD]",
+)
+def start(role: str, nats_url: str | None, name: str | None, loads: tuple[str, ...]) -> None:
+    """Run ROLE until it is told to stop (SIGTERM, Ctrl-C), then drain.
+
+    Exit codes: 0 drained, 1 failed, 2 told something wrong.
+    """
+    from partsong.contracts.errors import InvalidInput, NotFound
+    from partsong.runtime.serve import serve
+    from partsong.runtime.settings import from_env
+
+    env = dict(os.environ)
+    for key, value in (
+        ("PARTSONG_NATS_URL", nats_url),
+        ("PARTSONG_WORKER", name),
+        ("PARTSONG_LOAD", ",".join(loads)),
+    ):
+        if value:
+            env[key] = value
+    try:
+        settings = from_env(env)
+        app = importlib.import_module(f"partsong.{role.replace('-', '_')}.app")
+        service = app.service(settings)
+    except (InvalidInput, NotFound) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    sys.exit(serve(service, settings))
