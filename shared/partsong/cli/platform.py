@@ -29,6 +29,7 @@ ROLES = ("graph-engine", "agent-gateway", "tool-runner", "approval")
 _READY = 30.0
 _LONGEST = 10.0
 _HEALTHY = 10.0
+_POLL = 0.2
 _PR_SET_PDEATHSIG = 1
 
 
@@ -69,6 +70,7 @@ class Platform:
             say,
         )
         self._nats: EmbeddedNats | None = None
+        self._nats_keeper: asyncio.Task[None] | None = None
         self._children = [_Child(role) for role in ROLES]
         self._stopping = False
 
@@ -104,6 +106,7 @@ class Platform:
                 f"ready at {self._nats.url}"
                 + (" (fast: the last 100 ms may be lost in a power cut)" if self._fast else ""),
             )
+            self._nats_keeper = asyncio.get_running_loop().create_task(self._keep_nats(self._nats))
         for child in self._children:
             child.keeper = asyncio.get_running_loop().create_task(
                 self._keep(child), name=child.role
@@ -123,6 +126,9 @@ class Platform:
     async def stop(self) -> None:
         """Drain all services, then stop NATS."""
         self._stopping = True
+        if self._nats_keeper is not None:
+            self._nats_keeper.cancel()
+            await asyncio.gather(self._nats_keeper, return_exceptions=True)
         await asyncio.gather(*(self._end(child) for child in self._children))
         if self._nats is not None:
             await self._nats.stop()
@@ -151,6 +157,16 @@ class Platform:
             wait = 0.1 if clock.monotonic() - began > _HEALTHY else min(_LONGEST, wait * 2)
             self._say(child.role, f"ended with {code}, starting again; see {self._log(child)}")
             await asyncio.sleep(wait)
+
+    async def _keep_nats(self, nats: EmbeddedNats) -> None:
+        """Start the server again if it dies; it keeps its port, and the services find it by themselves."""
+        while True:
+            await asyncio.sleep(_POLL)
+            if not nats.running:
+                self._say("nats", f"ended, starting again; see {nats.log_file}")
+                await nats.restart()
+                self._say("nats", f"ready, pid {nats.pid}")
+                self.note(self._data / "up.json")
 
     async def _run(self, child: _Child) -> int:
         """One life of a service; its exit code."""

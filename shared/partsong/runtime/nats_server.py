@@ -94,6 +94,11 @@ class EmbeddedNats:
         return self._process.pid
 
     @property
+    def running(self) -> bool:
+        """Whether the server's process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def log_file(self) -> Path:
         """What the server says about itself."""
         return self.data_dir / "nats.log"
