@@ -53,7 +53,9 @@ class ToolRunner:
         self._broker = command_broker(context.settings.nats_url, name=f"{context.worker} queries")
         on_query(self._broker, context.subjects, self.name, "tools", self._describe)
         await self._broker.start()
-        self._jobs = Jobs(context.nc, context.subjects, self.name, worker.work, slots=slots)
+        self._jobs = Jobs(
+            context.nc, context.subjects, self.name, worker.work, context.blobs, slots=slots
+        )
         await self._jobs.start()
 
     async def _describe(self, _command: Command) -> list[dict[str, JsonValue]]:
