@@ -10,11 +10,11 @@ from dataclasses import replace
 from pydantic import JsonValue
 
 from partsong.agent_gateway.core.assemble import Broken, Turn, assemble
-from partsong.agent_gateway.port import Provider, TurnRequest
+from partsong.agent_gateway.port import Effort, Provider, TurnRequest
 from partsong.agent_gateway.registry import Providers, settings_from
 from partsong.contracts.chunks import TERMINAL, Chunk, Failed
 from partsong.contracts.messages import Message, ToolSpec, UserMessage
-from partsong.testing.fake_llm import FakeLLM
+from partsong.testing.fake_llm import Answer, FakeLLM, Step
 
 WIRES = ("anthropic", "openai", "openai-chat", "google")
 PATIENCE = 30.0
@@ -51,6 +51,8 @@ def asked(
     instructions: str = "",
     temperature: float | None = None,
     output_schema: Mapping[str, JsonValue] | None = None,
+    effort: Effort | None = None,
+    extra: Mapping[str, JsonValue] | None = None,
 ) -> TurnRequest:
     """A request; without messages the user just says hello."""
     return TurnRequest(
@@ -62,12 +64,19 @@ def asked(
         instructions=instructions,
         temperature=temperature,
         output_schema=output_schema,
+        effort=effort,
+        extra=extra or {},
     )
 
 
 def then(request: TurnRequest, *messages: Message) -> TurnRequest:
     """The same request with a longer conversation."""
     return replace(request, messages=(*request.messages, *messages))
+
+
+def scripted(*steps: Step) -> FakeLLM:
+    """A server that always says the same."""
+    return FakeLLM(lambda _ask: Answer(steps))
 
 
 async def heard(provider: Provider, request: TurnRequest) -> list[Chunk]:

@@ -61,14 +61,20 @@ def test_a_server_of_ones_own_needs_no_key() -> None:
 
 @pytest.mark.parametrize(
     ("name", "module"),
-    [("anthropic", "anthropic"), ("openai", "openai"), ("google", "google.genai")],
+    [
+        ("anthropic", "anthropic"),
+        ("openai", "openai"),
+        ("google", "google.genai"),
+        ("google", "google"),
+    ],
 )
 def test_a_missing_sdk_names_the_extra_to_install(
     name: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(
-        sys.modules, module, None
-    )  # how Python itself marks a module that is not there
+    for loaded in [known for known in sys.modules if known.startswith(f"{module}.")]:
+        monkeypatch.delitem(sys.modules, loaded)
+    # How Python itself marks a module that is not there.
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(Unavailable) as caught:
         provider_for(f"{name}:x", KEYS)
     assert caught.value.problem.code == "provider.not_installed"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import cast
+import asyncio
 
 import pytest
 from opentelemetry import trace
@@ -12,10 +11,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from partsong.agent_gateway.port import Provider
-from partsong.contracts.chunks import Raw, ServerTool, Start, Text, ToolEnd
-from partsong.contracts.messages import ServerToolPart, ToolCallPart, UserMessage
+from partsong.contracts.chunks import Raw, Start, Text, ToolEnd
 from partsong.testing.fake_llm import (
-    Answer,
     Break,
     Call,
     Cut,
@@ -34,14 +31,9 @@ from tests.services.agent_gateway.support import (
     connected,
     failure,
     heard,
-    then,
+    scripted,
     turned,
 )
-
-
-def scripted(*steps: Step) -> FakeLLM:
-    """A server that always says the same."""
-    return FakeLLM(lambda _ask: Answer(steps))
 
 
 @pytest.mark.parametrize("model", ["cut", "tear"])
@@ -192,6 +184,18 @@ async def test_silence_is_a_timeout(provider: Provider) -> None:
     assert (lost.error, lost.retryable, lost.mid_stream) == ("timeout", True, True)
 
 
+async def test_a_server_that_never_answers_is_a_timeout(wire: str) -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(deaf, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, connected(FakeLLM(port=port), wire) as provider:
+        lost = await failure(provider, asked("any", idle_timeout=0.3))
+    assert (lost.error, lost.retryable, lost.mid_stream) == ("timeout", True, False)
+
+
 async def test_a_stream_that_goes_on_for_ever_is_a_timeout(wire: str) -> None:
     drip: tuple[Step, ...] = (Say("drip "), Wait(0.05)) * 2000
     async with scripted(*drip) as llm, connected(llm, wire) as provider:
@@ -252,109 +256,6 @@ async def test_an_event_nobody_knows_is_kept_and_does_no_harm(wire: str) -> None
     assert raw.data["type"] == "response.future.thing"
     assert raw.data["novelty"] == {"deep": [1, 2]}
     assert "".join(chunk.text for chunk in chunks if isinstance(chunk, Text)) == "a b"
-
-
-async def test_a_tool_the_vendor_ran_is_shown_kept_and_sent_back() -> None:
-    ran: dict[str, str | dict[str, str]] = {
-        "type": "server_tool_use",
-        "id": "srv_1",
-        "name": "web_search",
-    }
-    steps = (
-        Event({"type": "content_block_start", "index": 0, "content_block": {**ran, "input": {}}}),  # type: ignore[dict-item]
-        Event(
-            {
-                "type": "content_block_delta",
-                "index": 0,
-                "delta": {"type": "input_json_delta", "partial_json": '{"query":'},
-            }
-        ),
-        Event(
-            {
-                "type": "content_block_delta",
-                "index": 0,
-                "delta": {"type": "input_json_delta", "partial_json": '"x"}'},
-            }
-        ),
-        Event({"type": "content_block_stop", "index": 0}),
-        Finish(),
-    )
-    whole = {**ran, "input": {"query": "x"}}
-    async with scripted(*steps) as llm, connected(llm, "anthropic") as provider:
-        request = asked("any")
-        chunks = await heard(provider, request)
-        (shown,) = (chunk for chunk in chunks if isinstance(chunk, ServerTool))
-        assert shown.data == whole
-
-        turn = await turned(provider, request)
-        assert turn.message.parts == (ServerToolPart(provider="anthropic", data=shown.data),)
-        assert not turn.message.tool_calls
-        await turned(provider, then(request, turn.message, UserMessage(text="and?")))
-        assert json.dumps(whole, sort_keys=True) in json.dumps(llm.calls[2].body, sort_keys=True)
-
-
-def _piece(**fields: object) -> Event:
-    delta = {"tool_calls": [fields]}
-    return Event(
-        cast("dict[str, None]", {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-    )
-
-
-async def test_interleaved_pieces_of_parallel_calls_are_sorted_by_index() -> None:
-    steps = (
-        _piece(index=0, id="a", function={"name": "lookup", "arguments": '{"query"'}),
-        _piece(index=1, id="b", function={"name": "count", "arguments": '{"from"'}),
-        _piece(index=0, function={"arguments": ': "x"}'}),
-        _piece(index=1, function={"arguments": ": 3}"}),
-        Finish("tool_calls"),
-    )
-    async with scripted(*steps) as llm, connected(llm, "openai-chat") as provider:
-        turn = await turned(provider, asked("any"))
-    assert turn.message.tool_calls == (
-        ToolCallPart(id="a", name="lookup", args={"query": "x"}),
-        ToolCallPart(id="b", name="count", args={"from": 3}),
-    )
-
-
-async def test_a_server_that_numbers_all_calls_zero_is_understood() -> None:
-    steps = (
-        _piece(index=0, id="a", function={"name": "lookup", "arguments": '{"query": "x"}'}),
-        _piece(index=0, id="b", function={"name": "lookup", "arguments": '{"query": "y"}'}),
-        Finish("stop"),
-    )
-    async with scripted(*steps) as llm, connected(llm, "openai-chat") as provider:
-        turn = await turned(provider, asked("any"))
-    assert turn.stop == "tool_calls"
-    assert [call.args for call in turn.message.tool_calls] == [{"query": "x"}, {"query": "y"}]
-
-
-async def test_a_compatible_server_is_told_the_limit_in_its_older_word() -> None:
-    async with FakeLLM() as llm, connected(llm, "openai-chat") as provider:
-        await turned(provider, asked("text:1"))
-        assert llm.calls[0].body["max_tokens"] == 4096
-        assert llm.calls[0].body["stream_options"] == {"include_usage": True}
-
-
-async def test_a_responses_turn_is_not_stored_with_the_vendor() -> None:
-    async with FakeLLM() as llm, connected(llm, "openai") as provider:
-        await turned(provider, asked("text:1"))
-        assert llm.calls[0].body["store"] is False
-
-
-async def test_a_gemini_call_in_pieces_counts_as_broken() -> None:
-    part = {
-        "functionCall": {
-            "name": "lookup",
-            "partialArgs": [{"jsonPath": "$.query", "stringValue": "x"}],
-            "willContinue": True,
-        }
-    }
-    piece = cast(
-        "dict[str, None]", {"candidates": [{"content": {"role": "model", "parts": [part]}}]}
-    )
-    async with scripted(Event(piece), Finish()) as llm, connected(llm, "google") as provider:
-        outcome = await broken(provider, asked("any"))
-    assert outcome.problem.code == "provider.malformed_tool_call"
 
 
 async def test_the_start_names_the_request_for_support(wire: str) -> None:
