@@ -43,7 +43,12 @@ class Gateway:
         )
         self._drain = context.settings.drain
         self._jobs = Jobs(
-            context.nc, context.subjects, self.name, worker.work, slots=context.settings.concurrency
+            context.nc,
+            context.subjects,
+            self.name,
+            worker.work,
+            context.blobs,
+            slots=context.settings.concurrency,
         )
         await self._jobs.start()
 

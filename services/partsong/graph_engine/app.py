@@ -43,7 +43,7 @@ class GraphEngine:
     async def start(self, context: Context) -> None:
         """Begin to listen; the door opens last."""
         self._context = context
-        outbox = NatsOutbox(context.nc, context.subjects)
+        outbox = NatsOutbox(context.nc, context.subjects, context.blobs)
         self._runs = Runs(
             context.log,
             context.subjects,

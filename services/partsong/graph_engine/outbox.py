@@ -14,10 +14,14 @@ from partsong.contracts.errors import Unavailable
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
 from partsong.graph_engine.core.hints import work_of
+from partsong.log.blobs import Blobs
+from partsong.log.stored import BLOB
 from partsong.runtime.telemetry import traceparent
 
 __all__ = ["NatsOutbox", "Outbox", "send"]
 
+_BIG = 256 * 1024
+"""Hints over this many bytes travel beside the queue, like the log's bodies."""
 _SERVICE = {"function": "tool-runner", "tool": "tool-runner", "agent.turn": "agent-gateway"}
 
 
@@ -56,21 +60,22 @@ async def send(outbox: Outbox, state: RunState, events: Iterable[e.Event]) -> No
 class NatsOutbox:
     """The outbox on NATS."""
 
-    def __init__(self, nc: Client, subjects: Subjects, *, within: float = 5.0) -> None:
-        self._nc, self._subjects, self._within = nc, subjects, within
+    def __init__(
+        self, nc: Client, subjects: Subjects, blobs: Blobs, *, within: float = 5.0
+    ) -> None:
+        self._nc, self._subjects, self._blobs, self._within = nc, subjects, blobs, within
 
     async def hint(self, state: RunState, call: Call) -> None:
         """Publish without waiting: a lost hint is sent again, and its id makes a repeated one vanish."""
         work = work_of(state, call)
         if work is None:
             return
-        body = work.model_dump_json(exclude_defaults=True).encode()
-        subject = self._subjects.work(_SERVICE[work.kind])
-        await self._nc.publish(
-            subject,
-            _tagged(body, work.kind),
-            headers={"Nats-Msg-Id": work.id, "traceparent": traceparent(state.run_id, call.exec)},
-        )
+        body = _tagged(work.model_dump_json(exclude_defaults=True).encode(), work.kind)
+        headers = {"Nats-Msg-Id": work.id, "traceparent": traceparent(state.run_id, call.exec)}
+        if len(body) > _BIG:
+            headers[BLOB] = await self._blobs.put(body)
+            body = b""
+        await self._nc.publish(self._subjects.work(_SERVICE[work.kind]), body, headers=headers)
 
     async def timer(self, run_id: str, timer: Timer) -> None:
         """Store a scheduled message that becomes `partsong.fired.<run>.<timer>` at its time (ADR-51 of NATS).

@@ -23,6 +23,8 @@ from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import problem_of
 from partsong.contracts.work import WORK, Work
+from partsong.log.blobs import Blobs
+from partsong.log.stored import BLOB
 from partsong.runtime import clock
 from partsong.runtime.logs import current_run
 from partsong.runtime.streams import Names
@@ -58,10 +60,12 @@ class Jobs:
         subjects: Subjects,
         service: str,
         work: Callable[[Work], Awaitable[None]],
+        blobs: Blobs,
         *,
         slots: int = 64,
     ) -> None:
         self._nc, self._subjects, self._service, self._work = nc, subjects, service, work
+        self._blobs = blobs
         self._jobs: set[_Job] = set()
         self._loop = PullLoop(
             nc, Names.of(subjects).work, service, self._begin, credit=slots, auto_credit=False
@@ -113,26 +117,24 @@ class Jobs:
 
     async def _answer(self, job: _Job) -> None:
         """Work one hint off, and answer its delivery in every case."""
-        delivery = job.delivery
+        delivery, call = job.delivery, ""
         try:
-            work = WORK.validate_json(delivery.data)
+            blob = delivery.headers.get(BLOB)
+            body = delivery.data if blob is None else await self._blobs.get(blob)
+            work = WORK.validate_json(body)
+            job.run_id, call = work.run_id, work.call_id
+            current_run.set(work.run_id)
+            await self._work(work)
         except ValidationError as error:
             await self._bury(delivery, problem_of(error, "work.malformed"))
-            return
-        job.run_id = work.run_id
-        current_run.set(work.run_id)
-        try:
-            await self._work(work)
         except Busy:
             delivery.nak(1.0)
         except asyncio.CancelledError:
-            log.info("job cancelled", extra={"call": work.call_id})
+            log.info("job cancelled", extra={"call": call})
             raise
         except Exception as error:
             problem = error.problem if isinstance(error, PartsongError) else _fault(error)
-            log.warning(
-                "job failed", extra={"call": work.call_id, "problem": problem.code}, exc_info=True
-            )
+            log.warning("job failed", extra={"call": call, "problem": problem.code}, exc_info=True)
             if delivery.num_delivered >= MOST:
                 await self._bury(delivery, problem)
             else:

@@ -59,7 +59,8 @@ class JetStreamLog:
     ) -> None:
         self._stream = stream
         self._link = Link(nc, attempt=attempt, deadline=deadline)
-        self._blobs = Blobs(self._link, blobs)
+        self.blobs = Blobs(self._link, blobs)
+        """Where big bodies lie; hints use it too."""
         self._big = min(_BIG, nc.max_payload // 2)
 
     async def append(
@@ -77,7 +78,7 @@ class JetStreamLog:
         if expect is not None:
             sent[EXPECT] = str(expect)
         if len(body) > self._big:
-            sent[BLOB] = name = await self._blobs.put(body)
+            sent[BLOB] = name = await self.blobs.put(body)
             body = json.dumps({"blob": name, "bytes": len(body)}).encode()
         return await self._link.insist(
             f"appending to {subject}", partial(self._try, subject, body, sent, id, expect)
@@ -176,7 +177,7 @@ class JetStreamLog:
         record, blob = stored
         if blob is None:
             return record
-        body = await self._blobs.get(blob)
+        body = await self.blobs.get(blob)
         return Record(record.seq, record.subject, body, record.id, record.headers)
 
     async def _leader_get(self, query: Mapping[str, str | int]) -> dict[str, Any] | None:

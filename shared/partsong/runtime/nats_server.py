@@ -44,6 +44,10 @@ _MEMORY_STORE = "1GB"
 _POLL = 0.003
 
 
+_MAX_PAYLOAD = 8 * 1024 * 1024
+"""Bytes of a message. A request that is too large is then refused with a reason instead of a cut connection."""
+
+
 class EmbeddedNats:
     """A nats-server child process with JetStream in `data_dir`; an async context manager.
 
@@ -206,7 +210,7 @@ class EmbeddedNats:
     def _conf(self, ports: Path) -> str:
         return (
             f'host: "127.0.0.1"\nport: {self._port or -1}\nhttp: "127.0.0.1:-1"\n'
-            f"ports_file_dir: {json.dumps(str(ports))}\n"
+            f"ports_file_dir: {json.dumps(str(ports))}\nmax_payload: {_MAX_PAYLOAD}\n"
             f"jetstream {{ store_dir: {json.dumps(str(self.data_dir))}, max_memory_store: {_MEMORY_STORE}, "
             f"sync_interval: {'100ms' if self._fast else 'always'} }}\n{self._config}\n"
         )

@@ -34,6 +34,7 @@ __all__ = ["OtlpTelemetry"]
 
 _log = logging.getLogger("partsong.telemetry")
 
+_BATCH = 512
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS: dict[Kind, trace.SpanKind] = {
     "internal": trace.SpanKind.INTERNAL,
@@ -206,7 +207,9 @@ class _Queue(SpanProcessor):
 
     def __init__(self, export: _Export, size: int) -> None:
         self._export = export
-        self._batches = BatchSpanProcessor(export, max_queue_size=size)
+        self._batches = BatchSpanProcessor(
+            export, max_queue_size=size, max_export_batch_size=min(_BATCH, size)
+        )
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue it, or drop it."""

@@ -18,6 +18,7 @@ from partsong.runtime.telemetry import Telemetry
 
 from partsong.contracts.errors import InvalidInput, PartsongError
 from partsong.contracts.subjects import Subjects
+from partsong.log.blobs import Blobs
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Log
 from partsong.runtime import logs
@@ -40,6 +41,7 @@ class Context:
     subjects: Subjects
     names: Names
     log: Log
+    blobs: Blobs
     worker: str
     """This process's id in claims."""
     watch: Watch
@@ -107,7 +109,9 @@ async def open_context(settings: Settings, service: Service) -> Running:
         nc, subjects, service.name, name, incarnation, in_flight=lambda: service.in_flight
     )
     telemetry = Telemetry.setup(service.name, settings.otlp_endpoint or None, instance=worker)
-    context = Context(settings, nc, subjects, names, jetstream, worker, watch, heart, telemetry)
+    context = Context(
+        settings, nc, subjects, names, jetstream, jetstream.blobs, worker, watch, heart, telemetry
+    )
     await watch.start()
     running = Running(service, context, jetstream)
     try:

@@ -78,7 +78,7 @@ class Telemetry:
     def setup(service: str, endpoint: str | None = None, *, instance: str = "") -> Telemetry:
         """Telemetry to an OTLP/HTTP endpoint such as `http://127.0.0.1:4318`; to nowhere without one.
 
-        The standard `OTEL_*` variables for headers, certificates, time-outs, sampling and batches hold. Nothing global
+        The standard `OTEL_*` variables for headers, certificates, time-outs, sampling and the delay of batches hold. Nothing global
         is set, so libraries that look for a global tracer stay silent.
 
         Raises:
