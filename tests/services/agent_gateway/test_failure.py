@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 from pydantic import JsonValue
 
 from partsong.agent_gateway.core.failure import error_class, failed, retry_after
+from partsong.agent_gateway.providers.openai_client import explain as openai_explain
+from partsong.agent_gateway.providers.transport import explain
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -83,3 +86,16 @@ def test_the_provider_may_overrule_whether_to_retry() -> None:
     assert failed("invalid_request", "x", headers={"x-should-retry": "true"}).retryable
     assert failed("server", "x").retryable
     assert not failed("invalid_request", "x").retryable
+
+
+def test_an_event_that_is_no_complete_json_is_truncated() -> None:
+    with pytest.raises(json.JSONDecodeError) as caught:
+        json.loads('{"type": "message_st')
+    assert explain(caught.value).error == "truncated"
+    assert openai_explain(caught.value).error == "truncated"
+
+
+def test_an_error_nobody_foresaw_is_said_and_not_tried_again() -> None:
+    unforeseen = explain(AttributeError("no attribute 'delta'"))
+    assert (unforeseen.error, unforeseen.retryable) == ("server", False)
+    assert unforeseen.message == "AttributeError: no attribute 'delta'"
