@@ -65,6 +65,9 @@ class OtlpReceiver:
         """How to answer; anything but 200 keeps nothing."""
         self.requests = 0
         """How many batches came, accepted or not."""
+        self.answering = asyncio.Event()
+        """Clear it, and requests are read but not answered until it is set again."""
+        self.answering.set()
         self.spans: list[ReceivedSpan] = []
         """Every span so far."""
 
@@ -101,6 +104,11 @@ class OtlpReceiver:
             await self._changed.wait_for(lambda: len(self.spans) >= count)
         return sorted(self.spans, key=lambda span: span.start)
 
+    async def wait_requests(self, count: int) -> None:
+        """Returns once so many batches came; the caller sets the deadline."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.requests >= count)
+
     def _connected(self, connection: Connection) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(connection))
         self._connections[task] = connection
@@ -110,17 +118,26 @@ class OtlpReceiver:
         try:
             with suppress(ConnectionError):
                 while (request := await connection.request()) is not None:
+                    status = self.status if request.path == "/v1/traces" else 404
+                    await self._came()
                     packed = request.headers.get("content-encoding") == "gzip"
                     body = gzip.decompress(request.body) if packed else request.body
-                    status = self.status if request.path == "/v1/traces" else 404
-                    async with self._changed:
-                        self.requests += 1
-                        if status == 200:
-                            self.spans += _spans(ExportTraceServiceRequest.FromString(body))
-                        self._changed.notify_all()
+                    if status == 200:
+                        await self._keep(ExportTraceServiceRequest.FromString(body))
                     await connection.answer(status, _PROTOBUF, b"")
         finally:
             connection.close()
+
+    async def _came(self) -> None:
+        async with self._changed:
+            self.requests += 1
+            self._changed.notify_all()
+        await self.answering.wait()
+
+    async def _keep(self, batch: ExportTraceServiceRequest) -> None:
+        async with self._changed:
+            self.spans += _spans(batch)
+            self._changed.notify_all()
 
 
 def _spans(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
