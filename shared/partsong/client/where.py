@@ -1,0 +1,41 @@
+"""Finding the bus: an address given, in the environment, or noted by a `partsong up` nearby."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from partsong.contracts.errors import Unavailable
+
+__all__ = ["find_http", "find_nats"]
+
+
+def find_nats(given: str | None = None) -> str:
+    """The URL of the NATS server.
+
+    Raises:
+        Unavailable: `nats.unknown`, saying where one could be given.
+    """
+    if found := given or os.environ.get("PARTSONG_NATS_URL") or _noted("nats_url"):
+        return found
+    raise Unavailable(
+        "nats.unknown",
+        "no NATS server is given, PARTSONG_NATS_URL is not set, and no `partsong up` runs in this directory",
+        fix="run `partsong up` here, or set PARTSONG_NATS_URL",
+    )
+
+
+def find_http(given: str | None = None) -> str:
+    """The URL of the approval service; the default one if nothing else is known."""
+    return given or os.environ.get("PARTSONG_URL") or _noted("http_url") or "http://127.0.0.1:8420"
+
+
+def _noted(key: str) -> str:
+    """What a `partsong up` with the default data directory noted; a note whose process is gone counts for nothing."""
+    try:
+        note = json.loads(Path(".partsong/up.json").read_text(encoding="utf-8"))
+        os.kill(int(note["pid"]), 0)
+        return str(note.get(key, ""))
+    except (OSError, ValueError, KeyError):
+        return ""
