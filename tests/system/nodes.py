@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 
 from pydantic import JsonValue
 
 from partsong.workflow import NodeContext, Route
 
 State = dict[str, JsonValue]
-
-calls: Counter[str] = Counter()
-"""How often each run's node was called, when the functions run in the test's own process."""
 
 
 async def start(state: State) -> State:
@@ -79,8 +75,16 @@ def blocking(state: State) -> None:
     time.sleep(3)
 
 
+stopped = asyncio.Event()
+"""Set when `sleepy` was cancelled."""
+
+
 async def sleepy(state: State) -> State:
-    await asyncio.sleep(60)
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        stopped.set()
+        raise
     return {"slept": True}
 
 

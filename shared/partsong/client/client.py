@@ -190,7 +190,7 @@ class Client:
             raise NotFound("run.unknown", f"the log holds no run {run_id}", where="run_id")
         return state
 
-    async def result(self, run_id: str, *, timeout: float | None = None) -> RunResult:
+    async def result(self, run_id: str, *, timeout: float | None = None) -> RunResult:  # noqa: ASYNC109  # the usual word
         """Wait for the run to end, and return its outcome with all its events.
 
         Raises:
@@ -199,10 +199,8 @@ class Client:
         """
         if await self.log.last(self._subjects.engine(check_id("run_id", run_id))) is None:
             raise NotFound("run.unknown", f"the log holds no run {run_id}", where="run_id")
-        events: list[Event] = []
         async with asyncio.timeout(timeout), aclosing(self.events(run_id, follow=True)) as placed:
-            async for found in placed:
-                events.append(found.event)
+            events = [found.event async for found in placed]
         state = await self.state(run_id)
         return RunResult(run_id, state.phase, state.values, state.error, tuple(events))
 
