@@ -82,7 +82,8 @@ class Bounded:
                 await self._leave(running)
             case Value(value) if not is_async and inspect.isawaitable(value):
                 left = None if end is None else end - loop.time()
-                return await self.call(lambda: value, is_async=True, within=left)
+                outcome = await self.call(lambda: value, is_async=True, within=left)
+                return Late(within or 0.0) if isinstance(outcome, Late) else outcome
             case _:
                 pass
         return outcome

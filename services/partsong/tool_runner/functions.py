@@ -53,7 +53,8 @@ class Functions:
         """
         found = self._ready.get(name)
         if found is None:
-            found = self._ready[name] = callee(self._given.get(name) or self._find(name))
+            function = self._given[name] if name in self._given else self._find(name)
+            found = self._ready[name] = callee(function)
         return found
 
     def _find(self, name: str) -> Callable[..., object]:

@@ -88,6 +88,14 @@ async def test_a_sync_function_may_return_something_to_await() -> None:
     assert done.update == {"late": True}
 
 
+async def test_what_it_returns_to_await_shares_its_time() -> None:
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    problem = await Calls({"f": lambda _: never()}).problem("f", within=0.2)
+    assert problem.message == "f gave no result within 0.2 s"
+
+
 async def test_context_variables_reach_the_thread() -> None:
     variable = contextvars.ContextVar("variable", default="unset")
     variable.set("set")

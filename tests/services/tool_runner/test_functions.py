@@ -140,6 +140,13 @@ class TestLocal:
         functions = Functions.local({"m:<lambda>@n": lambda state: {"seen": state}})
         assert functions.get("m:<lambda>@n").call({"a": 1}, CONTEXT) == {"seen": {"a": 1}}
 
+    def test_a_given_object_may_be_empty(self) -> None:
+        class Empty(list[str]):
+            def __call__(self, state: dict[str, JsonValue]) -> str:
+                return "called"
+
+        assert Functions.local({"m:f": Empty()}).get("m:f").call({}, CONTEXT) == "called"
+
     def test_what_was_not_given_is_refused_with_what_was(self) -> None:
         problem = missing(Functions.local({"m:f": len}), "m:g")
         assert problem.message == "no function m:g: this process has m:f"
