@@ -27,6 +27,8 @@ __all__ = [
 class _Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
+    v: Literal[1] = 1
+    """Version of the request's form."""
     id: str = Field(min_length=1)
     """The caller's name for this request; the answer comes on `partsong.reply.<id>`."""
 

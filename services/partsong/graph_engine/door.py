@@ -94,11 +94,12 @@ def request_id(body: bytes, headers: Mapping[str, str]) -> str:
     """Whom to answer when a request could not be read: its id if that much is legible, else its message id."""
     try:
         raw = json.loads(body)
-        found = (
-            raw["id"]
-            if isinstance(raw, dict) and isinstance(raw.get("id"), str)
-            else headers.get("Nats-Msg-Id", "")
+    except ValueError:
+        raw = None
+    written = raw.get("id") if isinstance(raw, dict) else None
+    try:
+        return check_id(
+            "id", written if isinstance(written, str) else headers.get("Nats-Msg-Id", "")
         )
-        return check_id("id", found)
-    except (ValueError, InvalidInput):
+    except InvalidInput:
         return ""

@@ -1,0 +1,148 @@
+"""Bad requests: each gets an error that names the field, and a dead letter; the services stay up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from partsong.testing.nats import Bus
+from tests.system import graphs
+from tests.system.platform import Platform, a_platform
+
+F = {"type": "function", "function": "tests.system.nodes:start"}
+GRAPH = {"name": "t", "nodes": {"a": F}}
+
+
+@pytest.fixture
+async def platform(bus: Bus) -> AsyncIterator[Platform]:
+    async with a_platform(bus) as running:
+        yield running
+
+
+async def ask(
+    bus: Bus, verb: str, body: bytes, reply_id: str, headers: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Publish raw bytes and wait for the answer, with nothing of ours but the subjects' names."""
+    prefix = bus.subjects.prefix
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def take(msg: Any) -> None:
+        if not answer.done():
+            answer.set_result(msg.data)
+
+    sub = await bus.nc.subscribe(f"{prefix}.reply.{reply_id}", cb=take)
+    await bus.nc.flush()
+    await bus.nc.jetstream().publish(f"{prefix}.request.{verb}", body, headers=headers)
+    reply: dict[str, Any] = json.loads(await asyncio.wait_for(answer, 10))
+    await sub.unsubscribe()
+    return reply
+
+
+def with_graph(**graph: object) -> bytes:
+    return json.dumps({"id": "q", "graph": {**GRAPH, **graph}}).encode()
+
+
+BAD = {
+    "bad JSON": ("run", b'{"id": "q", "graph": ', "request.malformed", "body"),
+    "not an object": ("run", b"[1, 2]", "request.malformed", "body"),
+    "unknown version": (
+        "run",
+        json.dumps({"id": "q", "v": 99, "graph": GRAPH}).encode(),
+        "request.malformed",
+        "v",
+    ),
+    "no graph": ("run", b'{"id": "q"}', "request.malformed", "graph"),
+    "graph of a wrong type": ("run", b'{"id": "q", "graph": 7}', "request.malformed", "graph.str"),
+    "input of a wrong type": (
+        "run",
+        json.dumps({"id": "q", "graph": GRAPH, "input": [1]}).encode(),
+        "request.malformed",
+        "input",
+    ),
+    "unknown graph": ("run", b'{"id": "q", "graph": "nobody-knows"}', "graph.unknown", "graph"),
+    "unknown edge target": (
+        "run",
+        with_graph(edges=[{"from": "a", "to": "path_X"}]),
+        "graph.unknown_target",
+        "edges[0].to",
+    ),
+    "unknown node type": (
+        "run",
+        with_graph(nodes={"a": {"type": "magic"}}),
+        "graph.malformed",
+        "graph.nodes.a",
+    ),
+    "unknown field in a node": (
+        "run",
+        with_graph(nodes={"a": {**F, "retries": 3}}),
+        "graph.malformed",
+        "graph.nodes.a.function.retries",
+    ),
+    "hostile run id": (
+        "run",
+        json.dumps({"id": "q", "run_id": "r.*.>", "graph": GRAPH}).encode(),
+        "id.invalid",
+        "run_id",
+    ),
+    "2 MB": (
+        "run",
+        json.dumps({"id": "q", "graph": GRAPH, "input": {"x": "y" * 2_000_000}}).encode(),
+        "request.too_large",
+        "body",
+    ),
+    "unknown verb": ("dance", b'{"id": "q"}', "request.unknown_verb", "subject"),
+    "cancel without a run": ("cancel", b'{"id": "q"}', "request.malformed", "run_id"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_bad_request_gets_an_error_that_names_the_field_and_a_dead_letter(
+    bus: Bus, platform: Platform, name: str
+) -> None:
+    verb, body, code, where = BAD[name]
+    reply = await ask(bus, verb, body, "q", {"Nats-Msg-Id": "q"})
+    assert reply["type"] == "request.rejected"
+    assert (reply["error"]["code"], reply["error"]["where"]) == (code, where)
+    letter = json.loads(
+        (
+            await bus.nc.jetstream().get_last_msg(bus.names.dead, f"{bus.subjects.prefix}.dead.>")
+        ).data
+    )  # type: ignore[arg-type]
+    assert letter["reason"]["code"] == code
+    assert letter["subject"].endswith(f"request.{verb}")
+    run_id = await platform.client.start(graphs.chain())
+    assert (await platform.client.result(run_id, timeout=20)).status == "completed"
+
+
+async def test_a_hint_that_cannot_be_read_becomes_a_dead_letter_and_the_workers_stay_up(
+    bus: Bus, platform: Platform
+) -> None:
+    js = bus.nc.jetstream()
+    for body in (b"not json", b'{"kind": "function"}', b'{"kind": "spell", "v": 99}'):
+        await js.publish(bus.subjects.work("tool-runner"), body)
+    async with asyncio.timeout(10):
+        sub = await js.subscribe(bus.subjects.dead("tool-runner"), stream=bus.names.dead)
+        letters = [json.loads((await sub.next_msg(timeout=10)).data) for _ in range(3)]
+    assert {letter["reason"]["code"] for letter in letters} == {"work.malformed"}
+    run_id = await platform.client.start(graphs.chain())
+    assert (await platform.client.result(run_id, timeout=20)).status == "completed"
+
+
+async def test_a_fact_from_another_version_does_not_stop_other_runs(
+    bus: Bus, platform: Platform
+) -> None:
+    await bus.nc.jetstream().publish(
+        bus.subjects.fact("r_strange"),
+        json.dumps(
+            {
+                "run": "r_strange",
+                "events": [{"id": "x", "type": "call.completed", "v": 99, "data": {}}],
+            }
+        ).encode(),
+    )
+    run_id = await platform.client.start(graphs.chain())
+    assert (await platform.client.result(run_id, timeout=20)).status == "completed"
