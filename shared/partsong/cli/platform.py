@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class _Child:
 
 
 class Platform:
-    """Starts, watches and stops everything. `say` is told each event in one line."""
+    """Starts, watches and stops everything, or some `roles` of it. `say` is told each event in one line."""
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class Platform:
         env: Mapping[str, str],
         nats_url: str | None = None,
         fast: bool = False,
+        roles: Sequence[str] = ROLES,
         say: Callable[[str, str], None] = lambda _who, _what: None,
     ) -> None:
         self._data, self._env, self._given, self._fast, self._say = (
@@ -71,7 +72,7 @@ class Platform:
         )
         self._nats: EmbeddedNats | None = None
         self._nats_keeper: asyncio.Task[None] | None = None
-        self._children = [_Child(role) for role in ROLES]
+        self._children = [_Child(role) for role in roles]
         self._stopping = False
 
     @property
