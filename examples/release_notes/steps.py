@@ -51,16 +51,23 @@ def release_notes() -> WorkflowGraph:
     graph.add_node("split", split)
     graph.add_agent(
         "summary",
-        AgentSpec(model=model("summary"), instructions="Summarise what changed, for users, in five sentences."),
+        AgentSpec(
+            model=model("summary"),
+            instructions="Summarise what changed, for users, in five sentences.",
+        ),
         prompt="{{excerpt}}",
     )
     graph.add_agent(
         "risks",
-        AgentSpec(model=model("risks"), instructions="Name the risks of this release, one line each."),
+        AgentSpec(
+            model=model("risks"), instructions="Name the risks of this release, one line each."
+        ),
         prompt="{{excerpt}}",
     )
     graph.add_tool("minutes", "calculator", args={"expression": "round({{words}} / 200) + 1"})
-    graph.add_approval("publish", title="Publish the notes on {{sections}} sections?", show=("summary", "risks"))
+    graph.add_approval(
+        "publish", title="Publish the notes on {{sections}} sections?", show=("summary", "risks")
+    )
     graph.add_node("write", write)
     graph.add_parallel("split", ["summary", "risks"], join="minutes")
     graph.add_edge("minutes", "publish")

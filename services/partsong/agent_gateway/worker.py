@@ -23,7 +23,7 @@ from partsong.runtime.telemetry import Telemetry, traceparent
 
 __all__ = ["TurnWorker"]
 
-log = logging.getLogger("partsong.agent_gateway")
+_log = logging.getLogger("partsong.agent_gateway")
 
 
 class TurnWorker:
@@ -65,7 +65,7 @@ class TurnWorker:
         if claimed == "closed":
             return
         if not await claimed.close(await self._turn(work)):
-            log.info("result superseded", extra={"call": work.call_id})
+            _log.info("result superseded", extra={"call": work.call_id})
 
     async def _turn(self, work: TurnWork) -> AgentTurnCompleted | AgentTurnFailed:
         try:

@@ -20,7 +20,7 @@ from partsong.runtime.settings import Settings
 
 __all__ = ["GraphEngine", "service"]
 
-log = logging.getLogger("partsong.graph_engine")
+_log = logging.getLogger("partsong.graph_engine")
 
 
 class GraphEngine:
@@ -92,7 +92,7 @@ class GraphEngine:
 
     async def _bury(self, command: Command, problem: Problem) -> None:
         assert self._context is not None  # noqa: S101
-        log.warning("request refused", extra={"subject": command.subject, "problem": problem.code})
+        _log.warning("request refused", extra={"subject": command.subject, "problem": problem.code})
         await dead_letter(
             self._context.nc,
             self._context.subjects,

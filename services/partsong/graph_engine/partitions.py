@@ -23,7 +23,7 @@ from partsong.runtime.streams import ENGINE_GROUP
 
 __all__ = ["Partitions"]
 
-log = logging.getLogger("partsong.graph_engine")
+_log = logging.getLogger("partsong.graph_engine")
 
 _CREDIT = 64
 """Deliveries asked for at a time, per partition."""

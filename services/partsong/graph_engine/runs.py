@@ -33,7 +33,7 @@ from partsong.runtime.telemetry import Telemetry, traceparent
 
 __all__ = ["Cancel", "Fired", "Message", "Reported", "Runs", "Start", "Started", "Wake"]
 
-log = logging.getLogger("partsong.graph_engine")
+_log = logging.getLogger("partsong.graph_engine")
 
 _TRIES = 50
 """Lost races per turn before it is left to the next wake-up: each loss means another engine made progress."""
@@ -191,7 +191,7 @@ class Runs:
         except PartsongError as problem:
             slot.loaded = False
             error = problem
-            log.warning(
+            _log.warning(
                 "turn failed", extra={"run": slot.ledger.run_id, "problem": problem.problem.code}
             )
         except Exception as broken:
@@ -199,7 +199,7 @@ class Runs:
             error = PartsongError(
                 "engine.fault", f"{type(broken).__name__}: {broken}", fault="platform"
             )
-            log.exception("turn broke", extra={"run": slot.ledger.run_id})
+            _log.exception("turn broke", extra={"run": slot.ledger.run_id})
         for message in batch:
             message.done(error)
 
@@ -296,7 +296,7 @@ class Runs:
             try:
                 await self._log.append(subject, body, id=closing.event.id, expect=closing.expect)
             except WrongSequence:
-                log.info("call closed by another", extra={"run": run_id, "call": closing.call_id})
+                _log.info("call closed by another", extra={"run": run_id, "call": closing.call_id})
 
     async def _remind(self, state: RunState) -> None:
         """Send open hints and timers once more."""

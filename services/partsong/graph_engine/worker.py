@@ -10,8 +10,8 @@ import logging
 from collections.abc import Coroutine
 
 from nats.aio.client import Client
-from partsong.bus.pull import Delivery, PullLoop
 
+from partsong.bus.pull import Delivery, PullLoop
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.subjects import Subjects
 from partsong.graph_engine.partitions import Partitions
@@ -21,7 +21,7 @@ from partsong.runtime.streams import Names
 
 __all__ = ["Engine"]
 
-log = logging.getLogger("partsong.graph_engine")
+_log = logging.getLogger("partsong.graph_engine")
 
 _ENDED = {"completed", "failed", "cancelled", "limit_exceeded"}
 _AGAIN = 1.0
@@ -81,7 +81,7 @@ class Engine:
                         self._runs.hear(self._subjects.parse_log(found.subject).run_id, Wake())
                 return
             except PartsongError as error:
-                log.warning(
+                _log.warning(
                     "open runs not listed",
                     extra={"partition": partition, "problem": error.problem.code},
                 )

@@ -24,7 +24,7 @@ from partsong.tool_runner.executor import Executor
 
 __all__ = ["CallWorker"]
 
-log = logging.getLogger("partsong.tool_runner")
+_log = logging.getLogger("partsong.tool_runner")
 
 
 class CallWorker:
@@ -82,13 +82,15 @@ class CallWorker:
         if claimed == "closed":
             return
         if not await claimed.close(await self._call(work)):
-            log.info("result superseded", extra={"call": work.call_id})
+            _log.info("result superseded", extra={"call": work.call_id})
 
     async def _call(self, work: FunctionWork | ToolWork) -> CallCompleted | CallFailed:
         show = self._chunks.of(work.run_id, work.node, work.call_id)
-        name = work.tool if isinstance(work, ToolWork) else work.function
+        about = work.run_id, work.call_id
         with self._telemetry.span(
-            spans.tool(name, work.run_id, work.call_id, attempt=work.attempt),
+            spans.tool(work.tool, *about, attempt=work.attempt)
+            if isinstance(work, ToolWork)
+            else spans.function(work.function, *about, attempt=work.attempt),
             parent=traceparent(work.run_id, work.call_id.partition("/")[0]),
             at=traceparent(work.run_id, work.call_id, work.attempt),
         ) as span:

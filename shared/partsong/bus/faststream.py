@@ -25,7 +25,7 @@ from partsong.contracts.subjects import Subjects
 
 __all__ = ["Command", "Discipline", "command_broker", "on_command", "on_query"]
 
-log = logging.getLogger("partsong.bus")
+_log = logging.getLogger("partsong.bus")
 
 _BEAT = 3.0
 """Seconds between two in-progress signals; consumers of commands wait at least ten."""
@@ -60,7 +60,7 @@ class Discipline(BaseMiddleware[Any, Any]):
         except Exception as error:
             delay = min(_LONGEST, _FIRST * 2 ** (raw.metadata.num_delivered - 1))
             code = error.problem.code if isinstance(error, PartsongError) else type(error).__name__
-            log.warning(
+            _log.warning(
                 "command failed",
                 extra={"subject": raw.subject, "problem": code, "again_in": delay},
                 exc_info=True,
@@ -147,7 +147,7 @@ def on_query(
         except PartsongError as error:
             return {"error": error.problem.model_dump(exclude_none=True)}
         except Exception as error:
-            log.exception("query failed", extra={"subject": command.subject})
+            _log.exception("query failed", extra={"subject": command.subject})
             fault = Problem(
                 code="query.fault", message=f"{type(error).__name__}: {error}", fault="platform"
             )

@@ -31,7 +31,7 @@ from partsong.runtime.streams import Names
 
 __all__ = ["MOST", "Busy", "Jobs"]
 
-log = logging.getLogger("partsong.bus")
+_log = logging.getLogger("partsong.bus")
 
 MOST = 20
 """Deliveries of one hint before it becomes a dead letter."""
@@ -130,11 +130,11 @@ class Jobs:
         except Busy:
             delivery.nak(1.0)
         except asyncio.CancelledError:
-            log.info("job cancelled", extra={"call": call})
+            _log.info("job cancelled", extra={"call": call})
             raise
         except Exception as error:
             problem = error.problem if isinstance(error, PartsongError) else _fault(error)
-            log.warning("job failed", extra={"call": call, "problem": problem.code}, exc_info=True)
+            _log.warning("job failed", extra={"call": call, "problem": problem.code}, exc_info=True)
             if delivery.num_delivered >= MOST:
                 await self._bury(delivery, problem)
             else:

@@ -24,7 +24,7 @@ from nats.aio.subscription import Subscription
 
 __all__ = ["Delivery", "PullLoop"]
 
-log = logging.getLogger("partsong.bus")
+_log = logging.getLogger("partsong.bus")
 
 _EXPIRES = 30.0
 _HEARTBEAT = 5.0
@@ -193,7 +193,7 @@ class PullLoop:
             self._on_unpin()
         elif status not in {"404", "408", "423"}:
             # The server is going down, or the consumer is gone: asked anew by the watch, not in a tight loop.
-            log.debug(
+            _log.debug(
                 "pull ended", extra={"consumer": self._name, "why": headers.get("Description")}
             )
             return

@@ -18,12 +18,14 @@ def now() -> datetime:
 
 def to_text(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds, as events carry it."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def now_text() -> str:
     """The time as events carry it."""
-    return to_text(now())
+    return to_text(datetime.now(UTC))
 
 
 def monotonic() -> float:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nats.aio.client import Client
-from partsong.runtime.telemetry import Telemetry
 
 from partsong.contracts.errors import InvalidInput, PartsongError
 from partsong.contracts.subjects import Subjects
@@ -26,10 +25,11 @@ from partsong.runtime.alive import Heart, Watch, worker_id
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, provision
+from partsong.runtime.telemetry import Telemetry
 
 __all__ = ["Context", "Service", "open_context", "serve"]
 
-log = logging.getLogger("partsong.serve")
+_log = logging.getLogger("partsong.serve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,10 @@ class Running:
             async with asyncio.timeout(self.context.settings.drain):
                 await self.service.drain()
         except TimeoutError:
-            log.warning("drain cut short", extra={"after": self.context.settings.drain})
+            _log.warning("drain cut short", extra={"after": self.context.settings.drain})
         await self.context.watch.stop()
         await self.context.heart.stop()
-        self.context.telemetry.shutdown()
+        await asyncio.to_thread(self.context.telemetry.shutdown)
         await self._jetstream.close()
         await disconnect(self.context.nc)
 
@@ -134,7 +134,7 @@ async def _serve(service: Service, settings: Settings) -> None:
         flush=True,
     )
     await stop.wait()
-    log.info("draining")
+    _log.info("draining")
     await running.stop()
 
 
@@ -150,6 +150,6 @@ def serve(service: Service, settings: Settings) -> int:
         print(error, file=sys.stderr)
         return 1
     except Exception:
-        log.exception("service failed", extra={"pid": os.getpid()})
+        _log.exception("service failed", extra={"pid": os.getpid()})
         return 1
     return 0

@@ -16,7 +16,7 @@ from __future__ import annotations
 from partsong.contracts.events import TurnUsage
 from partsong.runtime.telemetry import Attributes, What
 
-__all__ = ["answered", "append", "approval", "chat", "node", "run", "tool"]
+__all__ = ["answered", "append", "approval", "chat", "function", "node", "run", "tool"]
 
 _RUN = "partsong.run.id"
 _CONVERSATION = "gen_ai.conversation.id"
@@ -96,6 +96,13 @@ def tool(name: str, run_id: str, call_id: str, *, attempt: int) -> What:
             "gen_ai.tool.call.id": call_id,
             "partsong.attempt": attempt,
         },
+    )
+
+
+def function(name: str, run_id: str, call_id: str, *, attempt: int) -> What:
+    """One call of a function node's function."""
+    return What(
+        f"call {name}", {_RUN: run_id, "partsong.call": call_id, "partsong.attempt": attempt}
     )
 
 
