@@ -6,17 +6,23 @@ per kind and version; a version that was released stays as it was, for the log i
 
 from __future__ import annotations
 
+import ast
 import copy
+import inspect
+import itertools
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
-from pydantic import BaseModel, JsonValue, TypeAdapter
+from pydantic import BaseModel, JsonValue
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import EVENTS, EventBase
-from partsong.contracts.graph import Graph
+from partsong.contracts.graph import Graph, parse_duration
 from partsong.contracts.requests import Accepted, Rejected, Request
 from partsong.contracts.work import Work
 
@@ -80,7 +86,7 @@ def _members(union: object) -> tuple[type[BaseModel], ...]:
 
 def _event(kind: str, version: int, model: type[EventBase]) -> Schema:
     """The wire's shape of an event: what all events have, and its own fields in `data`."""
-    flat = _tagged(model.model_json_schema())
+    flat = _plain(model)
     fields = _object(flat["properties"])
     required = [name for name in _list(flat.get("required")) if name not in _META]
     data: Schema = {
@@ -166,37 +172,87 @@ def _record(kind: str, own: Schema) -> Schema:
 
 def _model(kind: str, model: type[BaseModel], always: tuple[str, ...] = ()) -> Schema:
     """A model as it travels; `always` are fields that are written even where they have their default."""
-    raw = _tagged(TypeAdapter(model).json_schema())
+    raw = _plain(model)
     required = [*_list(raw.get("required"))]
     required += [name for name in always if name not in required]
     head: Schema = {"$schema": DIALECT, **raw, "title": kind}
     return {**head, "required": [*required]} if required else head
 
 
-def _tagged(schema: Schema) -> Schema:
-    """Members of a union carry their tag on the wire, also where the model has it as a default."""
-    schema = copy.deepcopy(schema)
+def _plain(model: type[BaseModel]) -> Schema:
+    """A model's schema. Members of a union carry their tag on the wire, also where the model has it as a default."""
+    schema = cast("Schema", copy.deepcopy(model.model_json_schema(schema_generator=_Described)))
     defs = _object(schema.get("$defs", {}))
-    for union in _unions(schema):
-        tag = _object(union["discriminator"])
-        name = str(tag["propertyName"])
+    for part in _objects(schema):
+        if isinstance(part.get("gt"), int):
+            del part[
+                "gt"
+            ]  # pydantic's note of a bound that it checks by itself; `_SECONDS` says it
+        if not isinstance(tag := part.get("discriminator"), dict):
+            continue
         for target in _object(tag["mapping"]).values():
             member = _object(defs[str(target).rpartition("/")[2]])
             required = _list(member.setdefault("required", []))
-            if name not in required:
-                required.append(name)
+            if tag["propertyName"] not in required:
+                required.append(tag["propertyName"])
     return schema
 
 
-def _unions(value: JsonValue) -> Iterator[Schema]:
+_SECONDS: Schema = {"type": "number", "exclusiveMinimum": 0}
+_DURATION: Schema = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)\s*$"}
+
+
+class _Described(GenerateJsonSchema):
+    """Fields are described by the docstrings below them, and not titled with their own names."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002
+        return False
+
+    def function_before_schema(
+        self, schema: core_schema.BeforeValidatorFunctionSchema
+    ) -> JsonSchemaValue:
+        """A duration is also read from text like `30s`."""
+        if schema["function"]["function"] is parse_duration:
+            return {"anyOf": [dict(_SECONDS), dict(_DURATION)]}
+        return super().function_before_schema(schema)
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        made = super().model_schema(schema)
+        for name, text in _field_docs(schema["cls"]).items():
+            if name in made.get("properties", {}):
+                made["properties"][name]["description"] = text
+        return made
+
+
+def _field_docs(model: type[Any]) -> dict[str, str]:
+    """The docstrings below a model's fields, by the names the fields have on the wire."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if not issubclass(base, BaseModel) or base is BaseModel:
+            continue
+        body = cast(
+            "ast.ClassDef", ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        ).body
+        for field, below in itertools.pairwise(body):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(
+                    value=ast.Constant(value=str(text))
+                ):
+                    alias = base.model_fields[name].validation_alias
+                    found[alias if isinstance(alias, str) else name] = " ".join(text.split())
+                case _:
+                    pass
+    return found
+
+
+def _objects(value: JsonValue) -> Iterator[Schema]:
+    """Every object in a JSON value, the outer ones first."""
     if isinstance(value, dict):
-        if isinstance(value.get("discriminator"), dict):
-            yield value
-        for part in value.values():
-            yield from _unions(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _unions(part)
+        yield value
+    for part in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
+        yield from _objects(part)
 
 
 def _object(value: JsonValue) -> Schema:
