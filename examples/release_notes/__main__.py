@@ -84,17 +84,17 @@ async def http(method: str, url: str, body: object = None) -> Any:
 
 
 async def show_chunks(client: Client, run_id: str) -> None:
-    """Print what functions and agents say, as they say it."""
-    speaker = ""
+    """Print what functions and agents say, as they say it: two voices, line by line."""
+    heard: dict[str, str] = {}
     async for chunk in client.stream(run_id):
-        if not isinstance(chunk, Text):
-            continue
         node = chunk.call_id.partition(":")[0]
-        skin = SKIN.get(node, "") if sys.stdout.isatty() else ""
-        if node != speaker:
-            print(f"\n{skin}[{node}]{OFF if skin else ''} ", end="")
-            speaker = node
-        print(f"{skin}{chunk.text}{OFF if skin else ''}", end="", flush=True)
+        if isinstance(chunk, Text):
+            heard[node] = heard.get(node, "") + chunk.text
+        ended = chunk.kind in {"end", "error"}
+        if ended or len(heard.get(node, "")) > 60 or "\n" in heard.get(node, ""):
+            skin, off = (SKIN.get(node, ""), OFF) if sys.stdout.isatty() else ("", "")
+            for line in heard.pop(node, "").splitlines():
+                say(f"{skin}{node:>8} | {line.strip()}{off}")
 
 
 async def kill_engine_when_agents_speak(client: Client, run_id: str, data: Path) -> None:
@@ -106,7 +106,9 @@ async def kill_engine_when_agents_speak(client: Client, run_id: str, data: Path)
             break
     pid = json.loads((data / "up.json").read_text())["services"]["graph-engine"]
     os.kill(pid, signal.SIGKILL)
-    say(f"\n\n>>> kill -9 {pid}: the graph-engine is dead; agents go on, the log waits\n")
+    say(
+        f"\n>>> kill -9 {pid}: the graph-engine is dead; the agents go on, the log keeps what they say\n"
+    )
 
 
 async def approve(client: Client, run_id: str, url: str) -> None:
