@@ -1,0 +1,110 @@
+"""Which decisions count: the first valid one, made in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+
+from partsong.approval.core.approval import Approval, Closure, Outcome, Position, Verdict
+from partsong.contracts.errors import Conflict
+from partsong.contracts.events import ApprovalDecided
+
+__all__ = ["Closed", "Decision", "after", "decide", "is_repeat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person wants."""
+
+    verdict: Verdict
+    by: str
+    reason: str | None
+    key: str
+    """Names the request: made again with the same key, it is the same decision and not a second one."""
+
+
+class Closed(Conflict):
+    """Somebody else was first; `approval` says who, what and when."""
+
+    def __init__(self, approval: Approval) -> None:
+        super().__init__(
+            "approval.closed",
+            f"approval {approval.id} {_story(approval)}",
+            where="id",
+            fix="nothing is left to decide; GET the approval to see how it ended",
+        )
+        self.approval = approval
+
+
+def decide(approval: Approval, decision: Decision, now: str) -> ApprovalDecided:
+    """The event that carries the decision made at `now` (RFC 3339).
+
+    Raises:
+        Closed: the approval has ended already.
+        Conflict: `approval.deadline_passed`.
+    """
+    if approval.closure is not None:
+        raise Closed(approval)
+    if approval.deadline is not None and _passed(approval.deadline, now):
+        raise Conflict(
+            "approval.deadline_passed",
+            f"approval {approval.id} was to be decided by {approval.deadline}; {approval.otherwise} is taken",
+            where="id",
+            fix="nothing is left to decide",
+        )
+    return ApprovalDecided(
+        id=_event_id(approval, decision),
+        time=now,
+        cause=approval.event,
+        call_id=approval.call_id,
+        decision=decision.verdict,
+        by=decision.by,
+        reason=decision.reason,
+    )
+
+
+def after(approval: Approval, event: ApprovalDecided, at: Position) -> Approval:
+    """The approval once the decision is in the log."""
+    outcome: Outcome = "approved" if event.decision == "approve" else "rejected"
+    closure = Closure(at, event.id, outcome, event.time, event.decision, event.by, event.reason)
+    return replace(approval, guard=at.seq, closure=closure)
+
+
+def is_repeat(approval: Approval, decision: Decision) -> bool:
+    """Whether it was this very request, made before, that closed the approval."""
+    closure = approval.closure
+    return (
+        closure is not None
+        and closure.event == _event_id(approval, decision)
+        and (closure.decision, closure.by, closure.reason)
+        == (decision.verdict, decision.by, decision.reason)
+    )
+
+
+def _event_id(approval: Approval, decision: Decision) -> str:
+    return f"{approval.run_id}.{approval.call_id}.decided.{decision.key}"
+
+
+def _passed(deadline: str, now: str) -> bool:
+    """Whether the deadline has passed; one that cannot be read is for the engine's timer to tell."""
+    try:
+        return datetime.fromisoformat(deadline) <= datetime.fromisoformat(now)
+    except (ValueError, TypeError):
+        return False
+
+
+def _story(approval: Approval) -> str:
+    closure = approval.closure
+    if closure is None:
+        return "is being decided by somebody else"
+    why = f": {closure.reason}" if closure.reason else ""
+    match closure.outcome:
+        case "approved" | "rejected":
+            return f"was {closure.outcome} by {closure.by} at {closure.at}{why}"
+        case "expired":
+            return f"expired at {closure.at}; {closure.decision} was taken"
+        case "cancelled":
+            return f"was cancelled at {closure.at}{why}"
+        case _:
+            assert_never(closure.outcome)

@@ -1,0 +1,114 @@
+"""Connections to the projection's database, with what SQLite needs to be shared by processes.
+
+SQLite runs in WAL mode, so that readers and the one writer do not wait for each other. Transactions begin when we say so
+(the driver would begin them at the first write, too late to keep what was read before), and a writing one takes the
+write lock at once: two that read first and then both want to write could only give up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from partsong.contracts.errors import InvalidInput, Unavailable
+
+__all__ = ["connect", "faults", "writing"]
+
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+}
+_BUSY = 10.0
+"""Seconds to wait for another process's transaction, or for a server to answer."""
+
+
+class _RawConnection(Protocol):
+    """What is used of a driver's connection here."""
+
+    isolation_level: str | None
+
+    def cursor(self) -> DBAPICursor: ...
+
+
+def connect(url: str, data_dir: Path) -> AsyncEngine:
+    """An engine for `sqlite:///file`, `postgresql://…`, or, for an empty URL, a file in the data directory.
+
+    Raises:
+        InvalidInput: `settings.invalid`; it is neither.
+        Unavailable: `approval.no_driver` names the missing extra.
+    """
+    found = (
+        _parse(url)
+        if url
+        else URL.create(_DRIVERS["sqlite"], database=str(data_dir / "approval.db"))
+    )
+    try:
+        if found.get_backend_name() == "sqlite":
+            return _sqlite(found)
+        return create_async_engine(
+            found, pool_pre_ping=True, connect_args={"timeout": _BUSY, "command_timeout": _BUSY}
+        )
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            "approval.no_driver",
+            f"the driver for {found.drivername} is not installed: {error.name}",
+            where="PARTSONG_DATABASE_URL",
+            fix="pip install 'partsong[approval,postgres]'",
+        ) from error
+
+
+def writing(engine: AsyncEngine) -> AsyncEngine:
+    """The same engine for transactions that will write."""
+    return engine.execution_options(writing=True)
+
+
+def faults(engine: AsyncEngine) -> tuple[type[Exception], ...]:
+    """What goes wrong with a database, as exceptions; drivers raise some of their own while they connect."""
+    if engine.dialect.name != "postgresql":
+        return (SQLAlchemyError, OSError)
+    import asyncpg  # type: ignore[import-untyped]  # it ships no types
+
+    return (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+def _parse(url: str) -> URL:
+    try:
+        found = make_url(url)
+    except ArgumentError:
+        found = None
+    driver = _DRIVERS.get(found.drivername.partition("+")[0]) if found is not None else None
+    if found is None or driver is None or not found.database:
+        raise InvalidInput(
+            "settings.invalid",
+            "PARTSONG_DATABASE_URL is not the URL of a SQLite file or a PostgreSQL database",
+            where="PARTSONG_DATABASE_URL",
+            fix="write sqlite:////var/lib/partsong/approval.db or postgresql://user@host/database",
+        )
+    return found.set(drivername=driver)
+
+
+def _sqlite(url: URL) -> AsyncEngine:
+    Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url, connect_args={"timeout": _BUSY})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connected(raw: _RawConnection, _record: object) -> None:
+        raw.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
+            cursor = raw.cursor()
+            cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begun(connection: Connection) -> None:
+        now = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if now else "BEGIN")
+
+    return engine

@@ -1,0 +1,141 @@
+"""The projection in a database: SQLite in a file, or PostgreSQL. It can be thrown away; the log is the truth.
+
+Approvals and the checkpoint change in one transaction, which begins by locking the checkpoint. So several processes may
+keep one database up to date from the same log: what one of them has stored, the others leave out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import insert, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel import and_, col, delete, or_, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from partsong.approval.core.approval import Approval, Position, Status
+from partsong.approval.database import faults, writing
+from partsong.approval.tables import METADATA, ApprovalRow, CheckpointRow, from_row, to_row
+from partsong.contracts.errors import Unavailable
+
+__all__ = ["START", "Checkpoint", "Diverged", "Store"]
+
+_NAME = "log"
+_SCHEMA_LOCK = 0x7061727473  # any number will do, as long as it is the same one in every process
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The last record that was read, by sequence and id: whether a log holds it tells that log from another one."""
+
+    seq: int
+    record: str
+
+
+START = Checkpoint(0, "")
+
+
+class Diverged(Exception):
+    """Another process has begun the projection anew; load it again."""
+
+
+class Store:
+    """Approvals and a checkpoint. Every method raises `Unavailable` if the database cannot be used."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._writer = writing(engine)
+        self._faults = faults(engine)
+
+    async def open(self) -> None:
+        """Make the tables if they are missing; several processes may do so at the same time."""
+        async with self._talking("open"), self._writer.begin() as connection:
+            if self._engine.dialect.name == "postgresql":
+                await connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
+            await connection.run_sync(METADATA.create_all)
+            if (await connection.execute(select(CheckpointRow))).first() is None:
+                start = {"name": _NAME, "seq": START.seq, "record": START.record}
+                await connection.execute(insert(CheckpointRow).values(start))
+
+    async def load(self) -> tuple[Checkpoint, list[Approval]]:
+        """The checkpoint, and the approvals that were open there."""
+        async with self._talking("load"), AsyncSession(self._writer) as session, session.begin():
+            checkpoint = await self._lock(session)
+            rows = await session.exec(select(ApprovalRow).where(ApprovalRow.status == "pending"))
+            return checkpoint, [from_row(row) for row in rows]
+
+    async def save(self, approvals: Iterable[Approval], upto: Checkpoint, *, known: int) -> None:
+        """Store what the records in (known, upto] changed, unless another process has done it.
+
+        Raises:
+            Diverged: the checkpoint is behind `known`.
+        """
+        async with self._talking("save"), AsyncSession(self._writer) as session, session.begin():
+            stored = await self._lock(session)
+            if stored.seq < known:
+                raise Diverged(f"the checkpoint is {stored.seq}, behind {known}")
+            if stored.seq >= upto.seq:
+                return
+            for approval in approvals:
+                await session.merge(to_row(approval))
+            await session.merge(CheckpointRow(name=_NAME, seq=upto.seq, record=upto.record))
+
+    async def reset(self, judged: Checkpoint) -> None:
+        """Begin anew, unless another process has done so since the checkpoint was `judged`."""
+        async with self._talking("reset"), AsyncSession(self._writer) as session, session.begin():
+            if await self._lock(session) == judged:
+                await session.exec(delete(ApprovalRow))
+                await session.merge(CheckpointRow(name=_NAME, seq=START.seq, record=START.record))
+
+    async def get(self, run_id: str, call_id: str) -> Approval | None:
+        """One approval."""
+        async with self._talking("get"), AsyncSession(self._engine) as session:
+            row = await session.get(ApprovalRow, (run_id, call_id))
+            return from_row(row) if row else None
+
+    async def page(
+        self,
+        *,
+        status: Status | None = None,
+        run_id: str | None = None,
+        before: Position | None = None,
+        limit: int,
+    ) -> list[Approval]:
+        """Up to `limit` approvals, the newest first, that were asked for before a position."""
+        seq, index = col(ApprovalRow.requested_seq), col(ApprovalRow.requested_index)
+        query = select(ApprovalRow).order_by(seq.desc(), index.desc()).limit(limit)
+        if status is not None:
+            query = query.where(ApprovalRow.status == status)
+        if run_id is not None:
+            query = query.where(ApprovalRow.run_id == run_id)
+        if before is not None:
+            earlier = and_(seq == before.seq, index < before.index)
+            query = query.where(or_(seq < before.seq, earlier))
+        async with self._talking("page"), AsyncSession(self._engine) as session:
+            return [from_row(row) for row in await session.exec(query)]
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self._engine.dispose()
+
+    async def _lock(self, session: AsyncSession) -> Checkpoint:
+        """The checkpoint, which nobody else can move until the transaction ends."""
+        query = select(CheckpointRow).where(CheckpointRow.name == _NAME).with_for_update()
+        row = (await session.exec(query)).first()
+        return Checkpoint(row.seq, row.record) if row else START
+
+    @asynccontextmanager
+    async def _talking(self, what: str) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        except self._faults as error:
+            said = (str(error) or type(error).__name__).partition("\n")[0]
+            raise Unavailable(
+                "approval.database",
+                f"cannot {what} the projection: {said}",
+                where="PARTSONG_DATABASE_URL",
+                fix="check that the database runs, and that there is room on its disk",
+                retryable=True,
+            ) from error

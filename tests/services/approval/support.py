@@ -1,0 +1,192 @@
+"""What the approval service's tests share: a writer of logs, the service around any log, a PostgreSQL of their own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg  # type: ignore[import-untyped]  # it ships no types
+from httpx2 import AsyncClient
+
+from partsong.approval.database import connect
+from partsong.approval.desk import Desk
+from partsong.approval.http import create_app
+from partsong.approval.hub import Hub
+from partsong.approval.projector import Projector
+from partsong.approval.server import Server
+from partsong.approval.store import Store
+from partsong.contracts import events as e
+from partsong.contracts.envelope import START_HASH, encode_commit, encode_report
+from partsong.contracts.subjects import Subjects
+from partsong.log.port import Log
+from partsong.runtime.clock import new_id
+
+PATIENCE = 30.0
+"""Seconds until a test gives up waiting."""
+NOON = "2026-01-01T12:00:00.000Z"
+
+
+def asked(run: str, call: str, **fields: object) -> e.ApprovalRequested:
+    """The event that asks for an approval."""
+    base = {
+        "id": f"{run}.{call}.requested",
+        "time": NOON,
+        "call_id": call,
+        "exec": call.partition("/")[0],
+        "title": f"May {call} go on?",
+    }
+    return e.ApprovalRequested.model_validate(base | fields)
+
+
+class Scribe:
+    """Writes into a log what engines and workers would."""
+
+    def __init__(self, log: Log, subjects: Subjects) -> None:
+        self.log, self.subjects = log, subjects
+        self._commits: Counter[str] = Counter()
+
+    async def commit(self, run: str, *events: e.Event) -> int:
+        """The engine's next commit of a run; its sequence."""
+        self._commits[run] += 1
+        commit, body = encode_commit(run, self._commits[run], 0, START_HASH, events)
+        done = await self.log.append(self.subjects.engine(run), body, id=commit.id)
+        return done.seq
+
+    async def ask(self, run: str, call: str, **fields: object) -> int:
+        """A commit with one request for approval."""
+        return await self.commit(run, asked(run, call, **fields))
+
+    async def close(
+        self, run: str, event: e.ApprovalDecided | e.ApprovalExpired | e.CallCancelled
+    ) -> int:
+        """The first record of a call's subject."""
+        done = await self.log.append(
+            self.subjects.call(run, event.call_id),
+            encode_report(run, event),
+            id=event.id,
+            expect=0,
+        )
+        return done.seq
+
+    async def raw(self, subject: str, body: bytes) -> int:
+        """Anything at all."""
+        return (await self.log.append(subject, body, id=new_id())).seq
+
+
+@dataclass(frozen=True)
+class Office:
+    """A running service without a bus: any log, any database, real HTTP."""
+
+    store: Store
+    hub: Hub
+    projector: Projector
+    desk: Desk
+    server: Server
+    url: str
+    http: AsyncClient
+
+    @property
+    def ws(self) -> str:
+        """The URL of its WebSocket."""
+        return f"{self.url.replace('http', 'ws', 1)}/ws/approvals"
+
+    async def shows(self, seq: int) -> None:
+        """Wait until record `seq` is projected."""
+        assert await self.projector.wait_for(seq, PATIENCE)
+
+
+@asynccontextmanager
+async def an_office(
+    log: Log, subjects: Subjects, database: str, *, ping: float = 15.0, most: int = 1000
+) -> AsyncIterator[Office]:
+    """The service, from caught up to drained."""
+    store, hub = Store(connect(database, Path("unused"))), Hub(most=most)
+    projector = Projector(log, subjects, store, hub)
+    desk = Desk(log, subjects, store, projector, within=PATIENCE)
+    server = Server(create_app(desk, projector, hub, loopback=True, ping=ping), "127.0.0.1", 0)
+    projector.start()
+    url = await server.start()
+    try:
+        assert await projector.catch_up(PATIENCE)
+        async with AsyncClient(base_url=url, timeout=PATIENCE) as http:
+            yield Office(store, hub, projector, desk, server, url, http)
+    finally:
+        hub.close()
+        await server.stop()
+        await projector.stop()
+        await store.close()
+
+
+@asynccontextmanager
+async def a_database(server: str) -> AsyncIterator[str]:
+    """A fresh database on a PostgreSQL server; its URL."""
+    name = f"partsong_{new_id().lower()}"
+    await _sql(server, f"CREATE DATABASE {name}")
+    try:
+        yield f"{server.rpartition('/')[0]}/{name}"
+    finally:
+        await _sql(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _sql(server: str, statement: str) -> None:
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def postgres_programs() -> Path | None:
+    """Where initdb and pg_ctl are installed, the newest first."""
+    if found := shutil.which("initdb"):
+        return Path(found).parent
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return folders[0] if folders else None
+
+
+@contextmanager
+def a_postgres(programs: Path) -> Iterator[str]:
+    """A PostgreSQL server for a test session, gone afterwards; the URL of its first database."""
+    home = Path(tempfile.mkdtemp(prefix="partsong-pg-"))
+    who: list[str] = []
+    if os.geteuid() == 0:  # it refuses to run as root
+        account = pwd.getpwnam("postgres")
+        os.chown(home, account.pw_uid, account.pw_gid)
+        who = ["runuser", "-u", "postgres", "--"]
+    data, port = str(home / "data"), _free_port()
+    settings = (
+        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={home} -c fsync=off"
+    )
+    log = str(home / "log")
+
+    def run(*command: str) -> None:
+        subprocess.run(
+            [*who, *command], cwd=home, check=True, timeout=120, stdout=subprocess.DEVNULL
+        )
+
+    try:
+        initdb = str(programs / "initdb")
+        run(initdb, "-D", data, "-U", "partsong", "-A", "trust", "-E", "UTF8", "--no-sync")
+        run(str(programs / "pg_ctl"), "-D", data, "-l", log, "-o", settings, "-w", "start")
+        try:
+            yield f"postgresql://partsong@127.0.0.1:{port}/postgres"
+        finally:
+            run(str(programs / "pg_ctl"), "-D", data, "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
