@@ -21,6 +21,8 @@ __all__ = ["START_HASH", "Commit", "Report", "chain", "decode", "encode_commit",
 
 START_HASH = bytes(32)
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:
@@ -65,8 +67,9 @@ def encode_commit(
         "prev_hash": prev_hash.hex()[:32],
         "events": [events.write(event) for event in what],
     }
-    digest = hashlib.sha256(_dump(content)).hexdigest()[:32]
-    body = _dump({**content, "hash": digest})
+    text = _dump(content)
+    digest = hashlib.sha256(text).hexdigest()[:32]
+    body = b'%b,"hash":"%b"}' % (text[:-1], digest.encode())
     return Commit(run, n, seen, prev_hash.hex()[:32], digest, what), body
 
 
@@ -112,4 +115,4 @@ def decode(body: bytes) -> Commit | Report:
 
 
 def _dump(value: JsonValue) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return _ENCODER.encode(value).encode()

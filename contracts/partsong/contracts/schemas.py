@@ -23,6 +23,7 @@ from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import EVENTS, EventBase
 from partsong.contracts.graph import Graph, parse_duration
+from partsong.contracts.messages import ToolSpec
 from partsong.contracts.requests import Accepted, Rejected, Request
 from partsong.contracts.work import Work
 
@@ -30,7 +31,7 @@ __all__ = ["DIALECT", "Family", "Published", "Schema", "published"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, JsonValue]
-Family = Literal["event", "record", "request", "reply", "chunk", "work", "graph", "error"]
+Family = Literal["event", "record", "request", "reply", "chunk", "work", "graph", "tool", "error"]
 
 _META = ("id", "type", "v", "time", "cause")
 
@@ -76,6 +77,7 @@ def _all() -> Iterator[Published]:
         kind = f"work.{work.model_fields['kind'].default}"
         yield Published("work", kind, 1, _model(kind, work, always=("kind",)))
     yield Published("graph", "graph", 1, _model("graph", Graph))
+    yield Published("tool", "tool", 1, _model("tool", ToolSpec))
     yield Published("error", "problem", 1, _model("problem", Problem))
 
 

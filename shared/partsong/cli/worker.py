@@ -38,14 +38,12 @@ def start(role: str, nats_url: str | None, name: str | None, loads: tuple[str, .
     from partsong.runtime.serve import serve
     from partsong.runtime.settings import from_env
 
-    env = dict(os.environ)
-    for key, value in (
-        ("PARTSONG_NATS_URL", nats_url),
-        ("PARTSONG_WORKER", name),
-        ("PARTSONG_LOAD", ",".join(loads)),
-    ):
-        if value:
-            env[key] = value
+    given = {
+        "PARTSONG_NATS_URL": nats_url,
+        "PARTSONG_WORKER": name,
+        "PARTSONG_LOAD": ",".join(loads),
+    }
+    env = {**os.environ, **{key: value for key, value in given.items() if value}}
     try:
         settings = from_env(env)
         app = importlib.import_module(f"partsong.{role.replace('-', '_')}.app")

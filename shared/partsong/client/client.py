@@ -106,6 +106,11 @@ class Client:
         return self._nc
 
     @property
+    def subjects(self) -> Subjects:
+        """The subjects under this client's prefix."""
+        return self._subjects
+
+    @property
     def log(self) -> JetStreamLog:
         """The log itself."""
         assert self._log is not None, "use `async with Client() as client`"  # noqa: S101

@@ -1,0 +1,158 @@
+"""The table of subjects: what travels on each, who sends and who hears it, and what keeps it.
+
+That the addresses are those which `contracts/subjects.py` builds is a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from partsong.contracts.schemas import Schema
+from partsong.contracts.subjects import PARTITIONS
+
+__all__ = ["ANYBODY", "CHANNELS", "HEADERS", "OWN", "PARAMETERS", "Channel"]
+
+PARAMETERS = {
+    "partition": f"crc32 of the run id, modulo {PARTITIONS}.",
+    "run_id": "The run.",
+    "call_id": "The call: `<node>:<visit>`, with `/t<turn>` and `/c<index>` for an agent's turns and their tool calls.",
+    "node": "The node's name in the graph.",
+    "verb": "What is asked for.",
+    "request_id": "The `id` of the request.",
+    "service": "The service: graph-engine, agent-gateway, tool-runner, approval.",
+    "queue": "The queue; `default` unless a deployment sets workers apart.",
+    "timer_id": "The timer.",
+    "worker": "The worker's name.",
+    "inbox": "The reply subject of the question.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One kind of subject."""
+
+    name: str
+    address: str
+    about: str
+    messages: tuple[str, ...]
+    """Kinds of published schemas, or of `OWN`; `request*` is the whole family."""
+    senders: tuple[str, ...]
+    hearers: tuple[str, ...]
+    stream: str | None = None
+    """Field of `Names`; None if nothing keeps the messages."""
+    group: str | None = None
+    """Queue group of the hearers: one of them gets each message."""
+
+
+ANYBODY = "any program"
+_WORKERS = ("agent-gateway", "tool-runner")
+_SERVICES = ("graph-engine", *_WORKERS, "approval")
+
+CHANNELS = (
+    Channel(
+        "request", "partsong.request.{verb}", "The door. Set `Nats-Msg-Id` to the request's id.",
+        ("request*",), (ANYBODY,), ("graph-engine",), "requests",
+    ),
+    Channel(
+        "reply", "partsong.reply.{request_id}",
+        "The answer to a request, once its effect is in the log. Listen before you ask.",
+        ("reply*",), ("graph-engine",), (ANYBODY,),
+    ),
+    Channel(
+        "commits", "partsong.log.{partition}.{run_id}.engine",
+        "The graph engine's decisions. Each is appended under the guard of this subject's last sequence.",
+        ("commit",), ("graph-engine",), (ANYBODY, "approval"), "log",
+    ),
+    Channel(
+        "facts", "partsong.log.{partition}.{run_id}.fact",
+        "Results of calls that may safely happen twice. Readers take the first.",
+        ("report",), ("tool-runner",), (ANYBODY, "graph-engine"), "log",
+    ),
+    Channel(
+        "calls", "partsong.log.{partition}.{run_id}.call.{call_id}",
+        "One call that must not happen twice: its claim, then its one closing event, each under the guard of this "
+        "subject's last sequence.",
+        ("report",), (*_WORKERS, "approval", "graph-engine"), (ANYBODY, "graph-engine", "approval"), "log",
+    ),
+    Channel(
+        "chunks", "partsong.chunk.{run_id}.{node}.{call_id}",
+        "Live deltas of a call. Per attempt `seq` starts at 0 and has no gaps, and one terminal chunk comes last.",
+        ("chunk*",), _WORKERS, (ANYBODY,), "chunks",
+    ),
+    Channel(
+        "work", "partsong.work.{service}.{queue}",
+        "Hints that a call is open. A hint may be lost or come twice: the log knows what is open. "
+        "A body over 256 KiB is in the object store under the name in the header `Partsong-Blob`.",
+        ("work*",), ("graph-engine",), _WORKERS, "work",
+    ),
+    Channel(
+        "timer", "partsong.timer.{run_id}.{timer_id}",
+        "Where a durable timer waits: `Nats-Schedule` says until when, `Nats-Schedule-Target` names the subject of `fired`.",
+        ("timer",), ("graph-engine",), (), "timers",
+    ),
+    Channel(
+        "fired", "partsong.fired.{run_id}.{timer_id}", "A durable timer's moment has come; published by the server.",
+        ("timer",), ("NATS",), ("graph-engine",), "timers",
+    ),
+    Channel(
+        "dead", "partsong.dead.{service}", "What a service could not work off, with the reason.",
+        ("dead_letter",), _SERVICES, (ANYBODY,), "dead",
+    ),
+    Channel(
+        "alive", "partsong.alive.{service}.{worker}",
+        "A heartbeat every second. Five seconds of silence, and the worker's claims lapse.",
+        ("heartbeat",), _SERVICES, (*_SERVICES, ANYBODY),
+    ),
+    Channel(
+        "stop", "partsong.stop.{run_id}", "Whatever is being done for this run may be dropped.",
+        ("stop",), ("graph-engine",), _WORKERS,
+    ),
+    Channel(
+        "tools", "partsong.query.tool-runner.tools", "A question, answered at once on its reply subject: which tools there are.",
+        ("tools_question",), ("agent-gateway",), ("tool-runner",), group="tool-runner-tools",
+    ),
+    Channel(
+        "tools_answer", "{inbox}", "The answer: all tools of one tool-runner.",
+        ("tools_answer",), ("tool-runner",), ("agent-gateway",),
+    ),
+)  # fmt: skip
+
+_TEXT: Schema = {"type": "string"}
+OWN: dict[str, Schema] = {
+    "timer": {**_TEXT, "description": "The timer's id."},
+    "stop": {"type": "object", "properties": {"reason": _TEXT}},
+    "tools_question": {"type": "object"},
+    "tools_answer": {"type": "array", "items": {"$ref": "./schemas/tool/v1.json"}},
+    "dead_letter": {
+        "type": "object",
+        "properties": {
+            "time": {"type": "string", "format": "date-time"},
+            "service": _TEXT,
+            "reason": {"$ref": "./schemas/problem/v1.json"},
+            "subject": {**_TEXT, "description": "Where the message had come from."},
+            "seq": {"type": "integer", "description": "Its sequence in that stream."},
+            "deliveries": {"type": "integer"},
+            "size": {"type": "integer", "description": "Bytes of the body."},
+            "body": {**_TEXT, "description": "The body, of a large one the beginning."},
+        },
+        "required": ["time", "service", "reason", "subject", "seq", "body"],
+    },
+}
+HEADERS: dict[str, Schema] = {
+    "commit": {
+        "type": "object",
+        "properties": {
+            "Nats-Msg-Id": {**_TEXT, "description": "`<run>.engine.<n>.<first half of hash>`"},
+            "Partsong-Status": {**_TEXT, "description": "The run's status after this commit."},
+            "Partsong-Graph": {**_TEXT, "description": "The name of the run's graph."},
+            "Partsong-Started": {"type": "string", "format": "date-time"},
+            "Partsong-Error": {**_TEXT, "description": "The code of the run's error."},
+        },
+        "required": ["Nats-Msg-Id"],
+    },
+    "report": {
+        "type": "object",
+        "properties": {"Nats-Msg-Id": {**_TEXT, "description": "The id of the event in it."}},
+        "required": ["Nats-Msg-Id"],
+    },
+}
