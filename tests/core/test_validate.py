@@ -22,21 +22,37 @@ F = {"type": "function", "function": "m:f"}
         ({"name": "t", "nodes": {}}, "graph.malformed", "graph.entry"),
         ({"name": "t", "nodes": {"a b": F}}, "graph.malformed", "graph.nodes.a b.[key]"),
         ({"name": "t", "nodes": {"a": {"type": "fnction"}}}, "graph.malformed", "graph.nodes.a"),
-        ({"name": "t", "nodes": {"a": {**F, "retries": 3}}}, "graph.malformed", "graph.nodes.a.function.retries"),
+        (
+            {"name": "t", "nodes": {"a": {**F, "retries": 3}}},
+            "graph.malformed",
+            "graph.nodes.a.function.retries",
+        ),
         ({"name": "t", "entry": "x", "nodes": {"a": F}}, "graph.unknown_entry", "entry"),
         (
             {"name": "t", "nodes": {"analyze": F}, "edges": [{"from": "analyze", "to": "path_X"}]},
             "graph.unknown_target",
             "edges[0].to",
         ),
-        ({"name": "t", "nodes": {"a": F}, "edges": [{"from": "b", "to": "a"}]}, "graph.unknown_source", "edges[0].from"),
+        (
+            {"name": "t", "nodes": {"a": F}, "edges": [{"from": "b", "to": "a"}]},
+            "graph.unknown_source",
+            "edges[0].from",
+        ),
         ({"name": "t", "nodes": {"a": F, "b": F}}, "graph.unreachable", "nodes.b"),
         (
-            {"name": "t", "nodes": {"a": F, "b": F}, "edges": [{"from": "a", "to": "b"}, {"from": "b", "to": "a"}]},
+            {
+                "name": "t",
+                "nodes": {"a": F, "b": F},
+                "edges": [{"from": "a", "to": "b"}, {"from": "b", "to": "a"}],
+            },
             "graph.endless_cycle",
             "nodes.a",
         ),
-        ({"name": "t", "nodes": {"a": F}, "reducers": {"x": "sum"}}, "graph.malformed", "graph.reducers.x"),
+        (
+            {"name": "t", "nodes": {"a": F}, "reducers": {"x": "sum"}},
+            "graph.malformed",
+            "graph.reducers.x",
+        ),
         ({"name": "t", "nodes": {"END": F}}, "graph.reserved_name", "nodes.END"),
     ],
 )
@@ -47,7 +63,11 @@ def test_each_mistake_is_found_and_placed(spec: object, code: str, where: str) -
 
 
 def test_a_misspelt_target_gets_a_suggestion() -> None:
-    spec = {"name": "t", "nodes": {"analyze": F, "answer": F}, "edges": [{"from": "analyze", "to": "anser"}]}
+    spec = {
+        "name": "t",
+        "nodes": {"analyze": F, "answer": F},
+        "edges": [{"from": "analyze", "to": "anser"}],
+    }
     with pytest.raises(InvalidInput, match="no node anser") as caught:
         parse_graph(spec)
     assert caught.value.problem.fix == "did you mean answer?"
@@ -55,7 +75,9 @@ def test_a_misspelt_target_gets_a_suggestion() -> None:
 
 def test_start_edges_set_the_entry_and_the_first_node_is_the_default() -> None:
     nodes = {"a": F, "b": F}
-    assert parse_graph({"name": "t", "nodes": nodes, "edges": [{"from": "a", "to": "b"}]}).entry == "a"
+    assert (
+        parse_graph({"name": "t", "nodes": nodes, "edges": [{"from": "a", "to": "b"}]}).entry == "a"
+    )
     edges = [{"from": "START", "to": "b"}, {"from": "b", "to": "a"}]
     assert parse_graph({"name": "t", "nodes": nodes, "edges": edges}).entry == "b"
 
@@ -69,7 +91,10 @@ def test_equal_graphs_have_equal_hashes_and_the_spec_is_the_graph() -> None:
     assert parse_graph({**spec, "name": "u"}).hash != graph.hash
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("30s", 30.0), ("1.5h", 5400.0), ("2d", 172800.0), ("250ms", 0.25), (7, 7)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30s", 30.0), ("1.5h", 5400.0), ("2d", 172800.0), ("250ms", 0.25), (7, 7)],
+)
 def test_durations_read_as_people_write_them(text: object, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
@@ -79,7 +104,9 @@ def test_reachability_equals_a_plain_search(n: int, pairs: set[tuple[int, int]])
     names = [f"n{i}" for i in range(n)]
     wanted = {(i % n, j % n) for i, j in pairs} | {(i, i + 1) for i in range(n - 1)}
     edges = [{"from": names[i], "to": names[j], "on": "x"} for i, j in sorted(wanted)]
-    plan = plan_of(parse_graph({"name": "t", "entry": "n0", "nodes": dict.fromkeys(names, F), "edges": edges}))
+    plan = plan_of(
+        parse_graph({"name": "t", "entry": "n0", "nodes": dict.fromkeys(names, F), "edges": edges})
+    )
     for i in range(n):
         found: set[int] = set()
         frontier = {j for k, j in wanted if k == i}

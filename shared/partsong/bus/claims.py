@@ -16,8 +16,8 @@ from partsong.log.port import Log, WrongSequence
 
 __all__ = ["Claim", "claim"]
 
-Claimed = e.CallClaimed | e.AgentTurnClaimed
-Closing = e.CallCompleted | e.CallFailed | e.AgentTurnCompleted | e.AgentTurnFailed
+_Claimed = e.CallClaimed | e.AgentTurnClaimed
+_Closing = e.CallCompleted | e.CallFailed | e.AgentTurnCompleted | e.AgentTurnFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Claim:
     _run_id: str
     _seq: int
 
-    async def close(self, event: Closing) -> bool:
+    async def close(self, event: _Closing) -> bool:
         """Append the result; False if the call was taken from us meanwhile, and the result does not count."""
         try:
             await self._log.append(
@@ -41,7 +41,7 @@ class Claim:
 
 
 async def claim(
-    log: Log, subjects: Subjects, run_id: str, event: Claimed
+    log: Log, subjects: Subjects, run_id: str, event: _Claimed
 ) -> Claim | Literal["busy", "closed"]:
     """Claim an attempt of a call.
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from pathlib import Path
 
-from pydantic import JsonValue
-
+from partsong.cli.graph_file import read_graph
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.graph import END, Graph
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph import Graph
+from partsong.workflow import WorkflowGraph
 
-__all__ = ["load_graph", "mermaid"]
+__all__ = ["load_graph"]
 
 
 def load_graph(text: str) -> Graph | str:
@@ -24,7 +22,7 @@ def load_graph(text: str) -> Graph | str:
     """
     path = Path(text)
     if path.suffix in {".yaml", ".yml", ".json"}:
-        return parse_graph(_parsed(path), where=path.name)
+        return read_graph(path)
     module, colon, name = text.partition(":")
     if not colon or module == "sha256":
         return text
@@ -38,48 +36,12 @@ def load_graph(text: str) -> Graph | str:
             where=text,
             fix="give MODULE:ATTRIBUTE of a WorkflowGraph, or of a function that returns one",
         ) from error
-    if callable(found) and not hasattr(found, "spec"):
+    if callable(found):
         found = found()
     if isinstance(found, Graph):
         return found
-    graph: Graph = found.spec()
-    return graph
-
-
-def _parsed(path: Path) -> JsonValue:
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
+    if not isinstance(found, WorkflowGraph):
         raise InvalidInput(
-            "graph.unreadable", f"{path}: {error.strerror}", where=str(path)
-        ) from error
-    try:
-        value: JsonValue = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        raise InvalidInput(
-            "graph.unreadable", f"{path} cannot be parsed: {error}", where=str(path)
-        ) from error
-    return value
-
-
-_SHAPES = {
-    "function": ("[", "]"),
-    "agent": ("([", "])"),
-    "tool": ("[[", "]]"),
-    "approval": ("{{", "}}"),
-}
-
-
-def mermaid(graph: Graph) -> str:
-    """The graph as a Mermaid flowchart; labels stand on their edges."""
-    lines = ["flowchart TD"]
-    for name, node in graph.nodes.items():
-        left, right = _SHAPES[node.type]
-        lines.append(f'  {name}{left}"{name}"{right}')
-    lines.append(f"  START((start)) --> {graph.entry}")
-    if any(edge.to == END for edge in graph.edges):
-        lines.append("  END((end))")
-    lines += [f"  {e.source} -->{f'|{e.on}|' if e.on else ''} {e.to}" for e in graph.edges]
-    return "\n".join(lines)
+            "graph.not_a_graph", f"{text} is a {type(found).__name__}, not a graph", where=text
+        )
+    return found.spec()

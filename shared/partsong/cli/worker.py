@@ -52,3 +52,31 @@ def start(role: str, nats_url: str | None, name: str | None, loads: tuple[str, .
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
     sys.exit(serve(service, settings))
+
+
+@command.command()
+@click.option("--nats", "nats_url", help="NATS server.  [env: PARTSONG_NATS_URL]")
+@click.option("--name", help="Name of the worker.  [env: PARTSONG_WORKER; default: any]")
+def health(nats_url: str | None, name: str | None) -> None:
+    """Whether a worker is alive: exit code 0 if it beats within three seconds. For container health checks."""
+    from partsong.cli.output import run_async
+
+    wanted = name or os.environ.get("PARTSONG_WORKER", "")
+
+    async def work() -> str | None:
+        from partsong.client import Client
+        from partsong.runtime.alive import Watch
+
+        async with Client(nats_url) as client:
+            watch = Watch(client.nats, client.subjects)
+            await watch.start()
+            try:
+                return await watch.heard(wanted, within=3.0)
+            finally:
+                await watch.stop()
+
+    worker = run_async(work())
+    click.echo(
+        f"{worker} is alive" if worker else f"no heartbeat of {wanted or 'any worker'}", err=True
+    )
+    sys.exit(0 if worker else 1)

@@ -83,10 +83,10 @@ async def _history(nc: Nats, stream: str, filter: str) -> list[bytes]:
         sub = await js.subscribe(filter, stream=stream, config=config)
     except APIError:
         return []
+    found: list[bytes] = []
     try:
         info = await sub.consumer_info()
         left = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
-        found: list[bytes] = []
         while len(found) < left:
             found.append((await sub.next_msg(timeout=5)).data)
         return found

@@ -102,6 +102,7 @@ class Watch:
         self._newest: dict[str, str] = {}
         self.beats: dict[str, Beat] = {}
         """The last heartbeat of each worker."""
+        self._news = asyncio.Event()
         self._sub: Subscription | None = None
 
     async def start(self) -> None:
@@ -114,6 +115,18 @@ class Watch:
         if self._sub is not None:
             with contextlib.suppress(nats.errors.Error):
                 await self._sub.unsubscribe()
+
+    async def heard(self, name: str, *, within: float) -> str | None:
+        """The next worker of this name (empty: any) to beat within some seconds; its id."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while True:
+                    self._news.clear()
+                    for beat in self.beats.values():
+                        if name in {"", beat.name}:
+                            return beat.worker
+                    await self._news.wait()
+        return None
 
     def silent(self, worker: str) -> bool:
         """Whether a worker is to be taken for dead; one never heard, only after a while of listening."""
@@ -135,3 +148,4 @@ class Watch:
         self._any = self._last[beat.worker] = now
         self._newest[beat.name] = max(beat.incarnation, self._newest.get(beat.name, ""))
         self.beats[beat.worker] = beat
+        self._news.set()

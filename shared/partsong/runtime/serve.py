@@ -27,7 +27,7 @@ from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, provision
 from partsong.runtime.telemetry import Telemetry
 
-__all__ = ["Context", "Service", "open_context", "serve"]
+__all__ = ["Context", "Running", "Service", "open_context", "serve"]
 
 _log = logging.getLogger("partsong.serve")
 
