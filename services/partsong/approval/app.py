@@ -57,7 +57,9 @@ class ApprovalService:
         await self._store.open()
         source, subjects = context.log, context.subjects
         projector = self._projector = Projector(source, subjects, self._store, self._hub)
-        desk = self._desk = Desk(source, subjects, self._store, projector)
+        desk = self._desk = Desk(
+            source, subjects, self._store, projector, telemetry=context.telemetry
+        )
         app = create_app(desk, projector, self._hub, loopback=is_loopback(self._host))
         projector.start()
         self._server = Server(app, self._host, self._port)

@@ -19,8 +19,8 @@ from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log, WrongSequence
-from partsong.runtime import clock
-from partsong.runtime.telemetry import traceparent
+from partsong.runtime import clock, spans
+from partsong.runtime.telemetry import Telemetry, traceparent
 
 __all__ = ["LONGEST_PAGE", "Decided", "Desk", "Listed"]
 
@@ -58,9 +58,11 @@ class Desk:
         projector: Projector,
         *,
         within: float = 5.0,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._log, self._subjects, self._store = source, subjects, store
         self._projector, self._within = projector, within
+        self._telemetry = telemetry or Telemetry()
         self.in_flight = 0
         """Decisions under way."""
 
@@ -151,13 +153,15 @@ class Desk:
     async def _append(self, approval: Approval, decision: Decision) -> Decided:
         event = decide(approval, decision, clock.now_text())
         run_id, call_id = approval.run_id, approval.call_id
-        done = await self._log.append(
-            self._subjects.call(run_id, call_id),
-            encode_report(run_id, event),
-            id=event.id,
-            expect=approval.guard,
-            headers={"traceparent": traceparent(run_id, call_id, "approval")},
-        )
+        place = traceparent(run_id, call_id, "approval")
+        with self._telemetry.span(spans.append(run_id, events=1), parent=place):
+            done = await self._log.append(
+                self._subjects.call(run_id, call_id),
+                encode_report(run_id, event),
+                id=event.id,
+                expect=approval.guard,
+                headers={"traceparent": place},
+            )
         if not done.duplicate and not await self._projector.wait_for(done.seq, self._within):
             return Decided(after(approval, event, Position(done.seq, 0)), shown=False)
         await self._catch_up(done.seq)
