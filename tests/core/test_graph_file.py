@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
@@ -100,8 +99,7 @@ def test_an_error_names_the_line(tmp_path: Path, old: str, new: str, code: str, 
 
 
 def test_an_error_in_json_names_the_line_too(tmp_path: Path) -> None:
-    spec = yaml.safe_load(TRIAGE.replace("on:", '"on":').replace("off", "'off'"))
-    spec["edges"][1]["to"] = "nobody"
+    spec = parse(Path("x.yaml"), TRIAGE.replace("to: answer, on", "to: nobody, on"))
     text = json.dumps(spec, indent=1)
     line = 1 + text[: text.index('"nobody"')].count("\n")
     path = file(tmp_path, text, "triage.json")
@@ -143,4 +141,4 @@ def test_a_module_or_attribute_that_is_not_there_is_said(text: str) -> None:
 def test_an_attribute_that_is_no_graph_is_said() -> None:
     with pytest.raises(InvalidInput) as found:
         load_graph("tests.system.graphs:__name__")
-    assert found.value.problem.code == "graph.not_found"
+    assert found.value.problem.code == "graph.not_a_graph"

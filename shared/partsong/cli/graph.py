@@ -47,7 +47,8 @@ def show(graph: str, *, as_mermaid: bool, out: Output) -> None:
     """Print GRAPH (a YAML or JSON file, or MODULE:ATTRIBUTE) as data or as a picture."""
 
     async def work() -> None:
-        from partsong.cli.graphs import load_graph, mermaid
+        from partsong.cli.graphs import load_graph
+        from partsong.cli.mermaid import mermaid
         from partsong.contracts.errors import NotFound
 
         found = load_graph(graph)
