@@ -91,7 +91,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 def test_a_run_from_a_file_to_its_replay(shell: Shell) -> None:
     assert "valid, 3 nodes" in shell("graph", "validate", "refund.yaml")
     run_id = str(shell.json("run", "start", "refund.yaml", "-i", "price=21")["run_id"])
-    follow = [PARTSONG, "run", "events", run_id, "--follow", "-o", "jsonl"]
+    follow: list[str | Path] = [PARTSONG, "run", "events", run_id, "--follow", "-o", "jsonl"]
     with subprocess.Popen(follow, cwd=shell.folder, stdout=subprocess.PIPE) as events:
         assert events.stdout is not None
         kinds = []
