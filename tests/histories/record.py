@@ -8,13 +8,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from partsong.runtime.nats_server import start_embedded
 from partsong.testing.nats import a_bus, fresh_subjects
 from tests.system import graphs
 from tests.system.platform import a_platform, decide
 
 HERE = Path(__file__).parent
-RUNS = {
+RUNS: dict[str, tuple[dict[str, JsonValue], bool | None]] = {
     "diamond": ({}, None),
     "loop": ({"until": 3}, None),
     "retrying": ({}, None),
@@ -30,7 +32,8 @@ async def record(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as data:
         async with (
             start_embedded(Path(data), fast=True) as server,
-            a_bus(server.url, fresh_subjects()) as bus,a_platform(bus) as platform
+            a_bus(server.url, fresh_subjects()) as bus,
+            a_platform(bus) as platform,
         ):
             for name, (input, approve) in RUNS.items():
                 run_id = await platform.client.start(
