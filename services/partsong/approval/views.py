@@ -33,7 +33,7 @@ class ApprovalView(_View):
     """An approval as people and programs see it."""
 
     id: str
-    """`<run_id>.<call_id>` with dots for slashes; it stands in URLs as it is."""
+    """`<run_id>.<call_id>` with commas for slashes; it stands in URLs as it is."""
     run_id: str
     call_id: str
     exec: str

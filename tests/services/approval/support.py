@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,16 @@ from partsong.runtime.clock import new_id
 PATIENCE = 30.0
 """Seconds until a test gives up waiting."""
 NOON = "2026-01-01T12:00:00.000Z"
+
+
+async def until(what: str, true: Callable[[], bool]) -> None:
+    """Look again and again until it is so."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not true():  # noqa: ASYNC110  # what is waited for is inside the server
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"it never happened that {what}") from None
 
 
 def asked(run: str, call: str, **fields: object) -> e.ApprovalRequested:

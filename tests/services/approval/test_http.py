@@ -163,7 +163,7 @@ async def test_an_id_stands_in_a_url_as_it_is(office: Office, scribe: Scribe, ca
     await office.shows(await scribe.ask(RUN, call))
     (item,) = (await office.http.get("/api/approvals")).json()["items"]
     assert set(item["id"]) <= set(
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:_-"
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:_-"
     )
     answer = await office.http.post(f"/api/approvals/{item['id']}/decision", json=YES)
     assert (answer.status_code, answer.json()["call_id"]) == (200, call)

@@ -1,8 +1,8 @@
 """An approval as a value, its place in the log, and its name in URLs.
 
-An approval's id is `<run_id>.<call_id>` with every `/` of the call id written as a dot: `r_01J….review:1.t2.c0.u1`.
-Run ids and call ids hold no dots, so it reads back without doubt: what stands before the first dot is the run. No
-character of it needs escaping in a URL or quoting in a shell.
+An approval's id is `<run_id>.<call_id>` with every `/` written as a comma: `r_01J….review:1,t2,c0,u1`. Run ids and call
+ids hold neither dots nor commas, so it reads back without doubt, and no character of it needs escaping in a URL or
+quoting in a shell.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Verdict = Literal["approve", "reject"]
 Outcome = Literal["approved", "rejected", "expired", "cancelled"]
 Status = Literal["pending", "approved", "rejected", "expired", "cancelled"]
 
-_POSITION = re.compile(r"(\d{1,18})\.(\d{1,9})")
+_POSITION = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,7 +104,7 @@ class Approval:
 
 def id_of(run_id: str, call_id: str) -> str:
     """The id of a call's approval."""
-    return f"{run_id}.{call_id.replace('/', '.')}"
+    return f"{run_id}.{call_id}".replace("/", ",")
 
 
 def parse_id(text: str) -> tuple[str, str]:
@@ -113,8 +113,7 @@ def parse_id(text: str) -> tuple[str, str]:
     Raises:
         NotFound: `approval.unknown`; no approval can have that id.
     """
-    run_id, _, call_id = text.partition(".")
-    call_id = call_id.replace(".", "/")
+    run_id, _, call_id = text.replace(",", "/").partition(".")
     try:
         return check_id("run_id", run_id), check_id("call_id", call_id)
     except InvalidInput as error:
@@ -122,5 +121,5 @@ def parse_id(text: str) -> tuple[str, str]:
             "approval.unknown",
             f"{text[:80]!r} is not the id of an approval: {error.problem.message}",
             where="id",
-            fix="take `id` from GET /api/approvals; it is <run_id>.<call_id> with dots for slashes",
+            fix="take `id` from GET /api/approvals; it is <run_id>.<call_id> with commas for slashes",
         ) from error
