@@ -84,9 +84,9 @@ WRONG = {
     "a field deep inside": ('{model: "scripted:x"}', "{model: none}", "graph.malformed", 9),
     "an unknown target": ("to: answer, on", "to: nobody, on", "graph.unknown_target", 13),
     "a target in a block": ("    to: answer\n", "    to: nobody\n", "graph.unknown_target", 15),
-    "a duplicate key": ("    timeout: 30s", '    function: "a:b"', "graph.unreadable", 6),
-    "a key that is not text": ("    timeout: 30s", "    7: 30s", "graph.unreadable", 6),
-    "broken syntax": ("{from: START, to: analyze}", "{from: START", "graph.unreadable", 13),
+    "a duplicate key": ("    timeout: 30s", '    function: "a:b"', "file.unreadable", 6),
+    "a key that is not text": ("    timeout: 30s", "    7: 30s", "file.unreadable", 6),
+    "broken syntax": ("{from: START, to: analyze}", "{from: START", "file.unreadable", 13),
 }
 
 
@@ -107,9 +107,9 @@ def test_an_error_in_json_names_the_line_too(tmp_path: Path) -> None:
     tabbed = file(tmp_path, json.dumps(spec, indent="\t"), "triage.json")
     assert refused(tabbed)[0] == "graph.unknown_target"
     twice = file(tmp_path, '{"name": "a", "name": "b"}', "triage.json")
-    assert refused(twice)[0] == "graph.unreadable"
+    assert refused(twice)[0] == "file.unreadable"
     broken = file(tmp_path, '{\n"name": }', "triage.json")
-    assert refused(broken) == ("graph.unreadable", ":2")
+    assert refused(broken) == ("file.unreadable", ":2")
 
 
 @pytest.mark.parametrize("text", ["", "just text", "- a\n- list\n"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from partsong.cli.output import Output, output_option, run_async
+from partsong.cli.output import Output, output_option
+
+if TYPE_CHECKING:
+    from partsong.contracts.graph import Graph
 
 __all__ = ["command"]
 
@@ -18,25 +21,15 @@ def command() -> None:
 
 @command.command()
 @click.argument("graph")
-def validate(graph: str) -> None:
+@output_option
+def validate(graph: str, out: Output) -> None:
     """Check GRAPH (a YAML or JSON file, or MODULE:ATTRIBUTE). Exit code 2 if it is not valid."""
-
-    async def work() -> None:
-        from partsong.cli.graphs import load_graph
-        from partsong.contracts.errors import NotFound
-
-        found = load_graph(graph)
-        if isinstance(found, str):
-            raise NotFound(
-                "graph.not_found",
-                f"{graph!r} is neither a .yaml, .yml or .json file nor MODULE:ATTRIBUTE",
-                where=graph,
-            )
-        click.echo(
-            f"{found.name}: valid, {len(found.nodes)} nodes, {len(found.edges)} edges, {found.hash}"
-        )
-
-    run_async(work())
+    found = _graph(graph)
+    if out.form == "table":
+        size = f"{len(found.nodes)} nodes, {len(found.edges)} edges"
+        click.echo(f"{found.name}: valid, {size}, {found.hash}")
+    else:
+        out.record({"name": found.name, "valid": True, "hash": found.hash})
 
 
 @command.command()
@@ -45,20 +38,39 @@ def validate(graph: str) -> None:
 @output_option
 def show(graph: str, *, as_mermaid: bool, out: Output) -> None:
     """Print GRAPH (a YAML or JSON file, or MODULE:ATTRIBUTE) as data or as a picture."""
+    from partsong.cli.mermaid import mermaid
 
-    async def work() -> None:
-        from partsong.cli.graphs import load_graph
-        from partsong.cli.mermaid import mermaid
-        from partsong.contracts.errors import NotFound
+    found = _graph(graph)
+    if as_mermaid:
+        click.echo(mermaid(found))
+    elif out.form == "table":
+        nodes = [{"node": name, **_node(found, name)} for name in found.nodes]
+        out.rows(nodes, ("node", "type", "leads_to", "what"))
+    else:
+        out.record({**found.spec(), "hash": found.hash})
 
-        found = load_graph(graph)
-        if isinstance(found, str):
-            raise NotFound(
-                "graph.not_found", f"{graph!r} is neither a file nor MODULE:ATTRIBUTE", where=graph
-            )
-        if as_mermaid:
-            click.echo(mermaid(found))
-        else:
-            out.record({**found.spec(), "hash": found.hash})
 
-    sys.exit(run_async(work()))
+def _node(graph: Graph, name: str) -> dict[str, object]:
+    node = graph.nodes[name].model_dump(exclude_defaults=True)
+    leads = [f"{e.to} on {e.on}" if e.on else e.to for e in graph.edges if e.source == name]
+    words = [str(v) for k in ("function", "tool", "title") if (v := node.get(k))]
+    words += [str(node["agent"]["model"])] if "agent" in node else []
+    return {
+        "type": graph.nodes[name].type,
+        "leads_to": ", ".join(leads) or "END",
+        "what": " ".join(words),
+    }
+
+
+def _graph(text: str) -> Graph:
+    from partsong.cli.graphs import load_graph
+    from partsong.contracts.errors import NotFound
+
+    found = load_graph(text)
+    if isinstance(found, str):
+        raise NotFound(
+            "graph.not_found",
+            f"{text!r} is neither a .yaml, .yml or .json file nor MODULE:ATTRIBUTE",
+            where=text,
+        )
+    return found

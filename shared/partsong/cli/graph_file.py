@@ -65,7 +65,7 @@ def read_graph(path: Path) -> Graph:
     """The graph in a file.
 
     Raises:
-        InvalidInput: `graph.unreadable`, or what is wrong with the graph; `where` begins with file and line.
+        InvalidInput: `file.unreadable`, or what is wrong with the graph; `where` begins with file and line.
     """
     text = read_text(path)
     spec = parse(path, text)
@@ -79,7 +79,7 @@ def read_text(path: Path) -> str:
     """What stands in a file.
 
     Raises:
-        InvalidInput: `graph.unreadable`.
+        InvalidInput: `file.unreadable`.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -91,7 +91,7 @@ def parse(path: Path, text: str) -> JsonValue:
     """The text as plain data: JSON by the file's name, else YAML.
 
     Raises:
-        InvalidInput: `graph.unreadable`, with the line.
+        InvalidInput: `file.unreadable`, with the line.
     """
     try:
         if path.suffix == ".json":
@@ -156,4 +156,4 @@ def _once(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
 
 
 def _unreadable(place: object, why: str, fix: str | None = None) -> InvalidInput:
-    return InvalidInput("graph.unreadable", why, where=str(place), fix=fix)
+    return InvalidInput("file.unreadable", why, where=str(place), fix=fix)

@@ -7,6 +7,8 @@ import sys
 
 import click
 
+from partsong.cli.output import EXIT, Output, output_option
+
 __all__ = ["main"]
 
 _COMMANDS = {
@@ -39,22 +41,30 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-def root() -> None:
-    """Durable multi-agent orchestration on NATS."""
+@output_option
+def root(out: Output) -> None:  # the subcommand's output falls back on it
+    """Durable multi-agent orchestration on NATS.
+
+    Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 the run did not complete, 5 timeout, 130 interrupted.
+    """
 
 
-def main() -> None:
-    """The entry point of the `partsong` script."""
+def main() -> int:
+    """The entry point of the `partsong` script; the exit code."""
+    out = Output()
     try:
-        root(prog_name="partsong")
+        root.main(prog_name="partsong", standalone_mode=False, obj=out)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT["interrupted"]
     except Exception as error:
-        from partsong.contracts.errors import PartsongError  # pydantic costs more than all of click
+        from partsong.cli.failures import report  # pydantic costs more than all of click
 
-        if not isinstance(error, PartsongError):
-            raise
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        return report(error, out)
+    return EXIT["ok"]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

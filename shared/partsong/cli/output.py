@@ -1,136 +1,166 @@
-"""What commands print: data on stdout in the form asked for, talk on stderr; and how they end.
-
-Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 the run did not complete, 5 timeout, 130 interrupted.
-"""
+"""What commands print: data on stdout in the form asked for, talk on stderr."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import click
 
-from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, RunFailed
-
-__all__ = ["EXIT", "Output", "output_option", "run_async"]
+__all__ = ["EXIT", "Form", "Output", "output_option", "run_async"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+Form = Literal["table", "json", "jsonl", "yaml"]
 
-EXIT = {"failure": 1, "usage": 2, "not_found": 3, "run_failed": 4, "timeout": 5}
+EXIT = {
+    "ok": 0, "failure": 1, "usage": 2, "not_found": 3, "run_failed": 4, "timeout": 5, "interrupted": 130,
+}  # fmt: skip
+"""How commands end."""
+
+_COLORS = {
+    "completed": "green", "running": "cyan", "waiting": "yellow", "queued": "yellow", "failed": "red",
+    "cancelled": "magenta", "limit_exceeded": "red", "approved": "green", "rejected": "red", "pending": "yellow",
+    "expired": "magenta", "ok": "green", "missing": "red",
+}  # fmt: skip
 
 
+@dataclass(slots=True)
 class Output:
     """Prints records as a table, as JSON, as JSON lines or as YAML."""
 
-    def __init__(self, form: str) -> None:
-        self.form = form
+    form: Form = "table"
+    quiet: bool = False
+    color: bool | None = None
+    """None: where a terminal shows it."""
 
     def rows(self, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
-        """Many records."""
+        """Many records; a table has only these columns."""
         found = list(rows)
         match self.form:
             case "json":
-                click.echo(json.dumps(found, indent=2, default=str))
+                self._echo(_json(found, indent=2))
             case "jsonl":
                 for row in found:
-                    click.echo(json.dumps(row, default=str))
+                    self._echo(_json(row))
             case "yaml":
-                click.echo(_yaml(found), nl=False)
-            case _:
-                _table(found, columns)
+                self._echo(_yaml(found))
+            case "table":
+                for line in _table(found, columns):
+                    self._echo(line)
 
     def record(self, record: Mapping[str, object]) -> None:
-        """One record."""
+        """One record; a table leaves out what is empty."""
         match self.form:
             case "json":
-                click.echo(json.dumps(record, indent=2, default=str))
+                self._echo(_json(record, indent=2))
             case "jsonl":
-                click.echo(json.dumps(record, default=str))
+                self._echo(_json(record))
             case "yaml":
-                click.echo(_yaml(record), nl=False)
-            case _:
-                width = max((len(key) for key in record), default=0)
-                for key, value in record.items():
-                    if value not in (None, "", (), [], {}):
-                        click.echo(f"{key:<{width}}  {_cell(value)}")
+                self._echo(_yaml(record))
+            case "table":
+                shown = {k: v for k, v in record.items() if v not in (None, "", (), [], {})}
+                width = max(map(len, shown), default=0)
+                for key, value in shown.items():
+                    self._echo(
+                        f"{click.style(key.ljust(width), dim=True)}  {_styled(_cell(value))}"
+                    )
 
     def line(self, record: Mapping[str, object], text: str) -> None:
-        """One record of a stream, as it comes."""
-        if self.form == "table":
-            click.echo(text)
-        else:
-            click.echo(json.dumps(record, default=str))
+        """One record of a stream, as it comes: a line of text, or of JSON, or a YAML document."""
+        match self.form:
+            case "table":
+                self._echo(text)
+            case "yaml":
+                self._echo(f"---\n{_yaml(record)}")
+            case "json" | "jsonl":
+                self._echo(_json(record))
+
+    def say(self, text: str = "", *, end: str = "\n") -> None:
+        """Talk to the person at the terminal; programs do not read it."""
+        if not self.quiet:
+            click.echo(text, err=True, nl=False, color=self.color)
+            click.echo(end, err=True, nl=False)
+
+    def _echo(self, text: str) -> None:
+        click.echo(text, color=self.color)
 
 
 def output_option(command: F) -> F:
-    """`-o table|json|jsonl|yaml`."""
-    option = click.option(
-        "-o",
-        "--output",
-        "out",
-        type=click.Choice(["table", "json", "jsonl", "yaml"]),
-        default="table",
-        show_default=True,
-        callback=lambda _ctx, _param, value: Output(value),
-        help="Form of the output.",
-    )
-    return option(command)
+    """`-o`, `--quiet` and `--no-color`, here or before the subcommand; the command gets `out`."""
+    form = click.option(
+        "-o", "--output", "out", type=click.Choice(["table", "json", "jsonl", "yaml"]), callback=_chosen,
+        help="Form of the output.  [default: table]",
+    )  # fmt: skip
+    quiet = click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_silenced, is_eager=True,
+        help="Data and errors only.",
+    )  # fmt: skip
+    color = click.option(
+        "--no-color", is_flag=True, expose_value=False, callback=_uncolored, is_eager=True,
+        envvar="NO_COLOR", help="No colors.  [env: NO_COLOR]",
+    )  # fmt: skip
+    return form(quiet(color(command)))
+
+
+def _output(ctx: click.Context) -> Output:
+    """The one output of this invocation."""
+    return ctx.find_root().ensure_object(Output)
+
+
+def _chosen(ctx: click.Context, _param: click.Parameter, value: Form | None) -> Output:
+    out = _output(ctx)
+    out.form = value or out.form
+    return out
+
+
+def _silenced(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click's signature
+    out = _output(ctx)
+    out.quiet = out.quiet or value
+
+
+def _uncolored(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    out = _output(ctx)
+    out.color = False if value else out.color
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work; what goes wrong is printed and becomes its exit code."""
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except TimeoutError as error:
-        click.echo(f"error: not finished in time: {error}", err=True)
-        sys.exit(EXIT["timeout"])
-    except PartsongError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(code_of(error))
+    """Run a command's work; what goes wrong is for `main` to print."""
+    return asyncio.run(work)
 
 
-def code_of(error: PartsongError) -> int:
-    """The exit code of an error."""
-    match error:
-        case NotFound():
-            return EXIT["not_found"]
-        case RunFailed():
-            return EXIT["run_failed"]
-        case InvalidInput() if error.problem.code in {"run.unknown", "graph.unknown"}:
-            return EXIT["not_found"]
-        case InvalidInput():
-            return EXIT["usage"]
-        case _:
-            return EXIT["failure"]
-
-
-def _cell(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-
-
-def _table(rows: list[Mapping[str, object]], columns: Sequence[str]) -> None:
-    cells = [[_cell(row.get(c)) if row.get(c) is not None else "" for c in columns] for row in rows]
-    widths = [max([len(c), *(len(line[i]) for line in cells)]) for i, c in enumerate(columns)]
-    click.echo("  ".join(c.upper().ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
-    for line in cells:
-        click.echo("  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip())
+def _json(value: object, indent: int | None = None) -> str:
+    return json.dumps(value, indent=indent, default=str, ensure_ascii=False)
 
 
 def _yaml(value: object) -> str:
     import yaml
 
-    return str(
-        yaml.safe_dump(
-            json.loads(json.dumps(value, default=str)), sort_keys=False, allow_unicode=True
-        )
-    )
+    plain = json.loads(json.dumps(value, default=str))
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)).rstrip("\n")
+
+
+def _cell(value: object) -> str:
+    text = value if isinstance(value, str) else "" if value is None else _json(value)
+    return " ".join(text.split()) if "\n" in text else text
+
+
+def _styled(text: str) -> str:
+    color = _COLORS.get(text.strip())
+    return click.style(text, fg=color) if color else text
+
+
+def _table(rows: list[Mapping[str, object]], columns: Sequence[str]) -> list[str]:
+    """Lines under a head; the last column is as long as it likes."""
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(c), *(len(line[i]) for line in cells), 0) for i, c in enumerate(columns)]
+    widths[-1] = 0
+    head = "  ".join(c.upper().ljust(w) for c, w in zip(columns, widths, strict=True))
+    lines = [
+        "  ".join(_styled(text.ljust(w)) for text, w in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+    return [click.style(head.rstrip(), bold=True), *lines]

@@ -3,64 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from collections.abc import Mapping
-from contextlib import aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from partsong.cli.options import Address, address_options, parse_inputs
 from partsong.cli.output import EXIT, Output, output_option, run_async
-from partsong.contracts.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
-
-    from partsong.client import Client
+    from partsong.contracts.results import RunResult
 
 __all__ = ["command"]
 
-nats_option = click.option("--nats", "nats_url", help="NATS server.  [env: PARTSONG_NATS_URL]")
+_STATUSES = (
+    "queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "limit_exceeded",
+)  # fmt: skip
 
 
 @click.group()
 def command() -> None:
     """Start runs, watch them, read them again."""
-
-
-def _client(url: str | None) -> Client:
-    from partsong.client import Client
-
-    return Client(url)
-
-
-def _inputs(pairs: tuple[str, ...]) -> dict[str, JsonValue]:
-    """`k=v` (JSON if it parses, else text) and `@file.json`, later ones win."""
-    found: dict[str, JsonValue] = {}
-    for pair in pairs:
-        if pair.startswith("@"):
-            try:
-                value = json.loads(Path(pair[1:]).read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise InvalidInput("input.unreadable", f"{pair}: {error}", where="-i") from error
-            if not isinstance(value, Mapping):
-                raise InvalidInput(
-                    "input.not_object",
-                    f"{pair} holds a {type(value).__name__}, not an object",
-                    where="-i",
-                )
-            found.update(value)
-            continue
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise InvalidInput("input.malformed", f"{pair!r} is neither k=v nor @file", where="-i")
-        try:
-            found[key] = json.loads(text)
-        except ValueError:
-            found[key] = text
-    return found
 
 
 @command.command()
@@ -69,66 +32,70 @@ def _inputs(pairs: tuple[str, ...]) -> dict[str, JsonValue]:
     "-i", "--input", "inputs", multiple=True, metavar="K=V|@FILE", help="Input; may be repeated."
 )
 @click.option("--run-id", help="Your own id: starting twice is then the same run.")
-@click.option("--follow", is_flag=True, help="Show live text, wait for the end, print the result.")
-@click.option("--timeout", type=float, help="Seconds to follow.")
-@nats_option
+@click.option("--wait", is_flag=True, help="Wait for the end, print the result.")
+@click.option("--follow", is_flag=True, help="Like --wait, and show live text meanwhile.")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer.")
+@address_options
 @output_option
 def start(
     graph: str,
     inputs: tuple[str, ...],
     run_id: str | None,
     *,
+    wait: bool,
     follow: bool,
     timeout: float | None,
-    nats_url: str | None,
+    address: Address,
     out: Output,
 ) -> None:
-    """Start a run of GRAPH: a YAML or JSON file, MODULE:ATTRIBUTE, or a name the bus knows."""
+    """Start a run of GRAPH: a YAML or JSON file, MODULE:ATTRIBUTE, or a name the bus knows.
+
+    With --wait or --follow the exit code is 4 if the run did not complete.
+    """
 
     async def work() -> int:
         from partsong.cli.graphs import load_graph
+        from partsong.cli.live import show_live
 
-        async with _client(nats_url) as client:
-            started = await client.start(load_graph(graph), _inputs(inputs), run_id=run_id)
-            if not follow:
+        found, given = load_graph(graph), parse_inputs(inputs)
+        async with address.client() as client:
+            started = await client.start(found, given, run_id=run_id)
+            if not (wait or follow):
                 out.record({"run_id": started})
-                return 0
-            click.echo(started, err=True)
+                return EXIT["ok"]
+            out.say(started)
             async with asyncio.timeout(timeout):
-                await _show_live(client, started)
+                if follow:
+                    await show_live(client, started, out)
                 result = await client.result(started)
-            error = result.error.model_dump(exclude_none=True) if result.error else None
-            out.record(
-                {"run_id": started, "status": result.status, "state": result.state, "error": error}
-            )
-            return 0 if result.status == "completed" else EXIT["run_failed"]
+        out.record(_summary(result))
+        return EXIT["ok" if result.status == "completed" else "run_failed"]
 
     sys.exit(run_async(work()))
 
 
-async def _show_live(client: Client, run_id: str) -> None:
-    async with aclosing(client.stream(run_id)) as chunks:
-        speaker = ""
-        async for chunk in chunks:
-            if chunk.kind == "text":
-                if chunk.call_id != speaker:
-                    click.echo(f"\n[{chunk.call_id}] ", err=True, nl=False)
-                    speaker = chunk.call_id
-                click.echo(chunk.text, err=True, nl=False)
-        click.echo(err=True)
+def _summary(result: RunResult) -> dict[str, object]:
+    error = result.error.model_dump(exclude_none=True) if result.error else None
+    return {
+        "run_id": result.run_id,
+        "status": result.status,
+        "state": result.state,
+        "error": error,
+    }
 
 
 @command.command("list")
-@click.option("--status", help="Only runs with this status.")
+@click.option("--status", type=click.Choice(_STATUSES), help="Only runs with this status.")
+@click.option("--graph", help="Only runs of this graph.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
-@nats_option
+@address_options
 @output_option
-def list_(status: str | None, limit: int, nats_url: str | None, out: Output) -> None:
+def list_(status: str | None, graph: str | None, limit: int, address: Address, out: Output) -> None:
     """Runs, the newest first."""
 
     async def work() -> None:
-        async with _client(nats_url) as client:
-            runs = await client.runs(status=status, limit=limit)
+        async with address.client() as client:
+            runs = await client.runs(status=status, graph=graph, limit=limit)
         columns = ("run_id", "status", "graph", "started", "error")
         out.rows([{c: getattr(run, c) for c in columns} for run in runs], columns)
 
@@ -137,15 +104,14 @@ def list_(status: str | None, limit: int, nats_url: str | None, out: Output) -> 
 
 @command.command()
 @click.argument("run_id")
-@nats_option
+@address_options
 @output_option
-def show(run_id: str, nats_url: str | None, out: Output) -> None:
+def show(run_id: str, address: Address, out: Output) -> None:
     """How a run stands, and what it waits for."""
 
     async def work() -> None:
-        async with _client(nats_url) as client:
+        async with address.client() as client:
             state = await client.state(run_id)
-        usage = state.usage.model_dump(exclude_defaults=True)
         error = state.error.model_dump(exclude_none=True) if state.error else None
         out.record(
             {
@@ -162,7 +128,7 @@ def show(run_id: str, nats_url: str | None, out: Output) -> None:
                     for c in state.calls.values()
                     if c.open
                 ],
-                "usage": usage,
+                "usage": state.usage.model_dump(exclude_defaults=True),
                 "error": error,
                 "state": state.values,
             }
@@ -173,69 +139,55 @@ def show(run_id: str, nats_url: str | None, out: Output) -> None:
 
 @command.command()
 @click.argument("run_id")
-@nats_option
-def watch(run_id: str, nats_url: str | None) -> None:
-    """Follow a run's events and live text until it ends."""
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer.")
+@address_options
+@output_option
+def watch(run_id: str, timeout: float | None, address: Address, out: Output) -> None:
+    """Follow a run's events and live text until it ends. Exit code 4 if it did not complete."""
 
-    async def work() -> None:
-        async with _client(nats_url) as client, asyncio.TaskGroup() as group:
+    async def work() -> int:
+        from partsong.cli.live import show_events, show_live
+
+        async with address.client() as client:
             await client.state(run_id)
-            group.create_task(_show_live(client, run_id))
-            async with aclosing(client.events(run_id, follow=True)) as placed:
-                async for found in placed:
-                    click.echo(_line(found.seq, found.event))
+            async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
+                group.create_task(show_live(client, run_id, out))
+                group.create_task(show_events(client, run_id, out, follow=True))
+            state = await client.state(run_id)
+        return EXIT["ok" if state.status == "completed" else "run_failed"]
 
-    run_async(work())
-
-
-def _line(seq: int, event: object) -> str:
-    subject = next(
-        (v for name in ("call_id", "exec", "timer_id") if (v := getattr(event, name, None))), ""
-    )
-    problem = getattr(event, "error", None)
-    tail = f"  {problem.code}: {problem.message}" if problem else ""
-    return (
-        f"{seq:>8}  {getattr(event, 'time', '')}  {getattr(event, 'type', ''):<24} {subject}{tail}"
-    )
+    sys.exit(run_async(work()))
 
 
 @command.command()
 @click.argument("run_id")
-@click.option(
-    "--from-seq", type=click.IntRange(0), default=0, help="Only events behind this sequence."
-)
+@click.option("--from-seq", type=click.IntRange(0), default=0, help="Only events behind this one.")
 @click.option("--follow", is_flag=True, help="Go on until the run ends.")
-@nats_option
+@address_options
 @output_option
-def events(run_id: str, from_seq: int, *, follow: bool, nats_url: str | None, out: Output) -> None:
+def events(run_id: str, from_seq: int, *, follow: bool, address: Address, out: Output) -> None:
     """A run's events, in log order."""
-    from partsong.contracts.events import write
 
     async def work() -> None:
-        async with _client(nats_url) as client:
+        from partsong.cli.live import show_events
+
+        async with address.client() as client:
             await client.state(run_id)
-            async with aclosing(client.events(run_id, after=from_seq, follow=follow)) as placed:
-                async for found in placed:
-                    out.line(
-                        {"seq": found.seq, "index": found.index, **write(found.event)},
-                        _line(found.seq, found.event),
-                    )
+            await show_events(client, run_id, out, after=from_seq, follow=follow)
 
     run_async(work())
 
 
 @command.command()
 @click.argument("run_id")
-@click.option(
-    "--at", type=click.IntRange(1), metavar="SEQ", help="The state as it was at this sequence."
-)
-@nats_option
+@click.option("--at", type=click.IntRange(1), metavar="SEQ", help="As it was at this sequence.")
+@address_options
 @output_option
-def state(run_id: str, at: int | None, nats_url: str | None, out: Output) -> None:
+def state(run_id: str, at: int | None, address: Address, out: Output) -> None:
     """A run's state: a fold of its log."""
 
     async def work() -> None:
-        async with _client(nats_url) as client:
+        async with address.client() as client:
             out.record((await client.state(run_id, at=at)).values)
 
     run_async(work())
@@ -243,15 +195,14 @@ def state(run_id: str, at: int | None, nats_url: str | None, out: Output) -> Non
 
 @command.command()
 @click.argument("run_id")
-@nats_option
+@address_options
 @output_option
-def replay(run_id: str, nats_url: str | None, out: Output) -> None:
+def replay(run_id: str, address: Address, out: Output) -> None:
     """Fold a run's log again and check every commit. Nobody is called. Exit code 1 if the log is damaged."""
 
     async def work() -> int:
-        async with _client(nats_url) as client:
+        async with address.client() as client:
             found = await client.replay(run_id)
-        findings = [finding.model_dump(exclude_none=True) for finding in found.findings]
         out.record(
             {
                 "run_id": run_id,
@@ -259,10 +210,11 @@ def replay(run_id: str, nats_url: str | None, out: Output) -> None:
                 "status": found.state.phase,
                 "records": found.records,
                 "events": found.events,
-                "findings": findings,
+                "verified": found.verified,
+                "findings": [finding.model_dump(exclude_none=True) for finding in found.findings],
             }
         )
-        return 0 if found.ok else EXIT["failure"]
+        return EXIT["ok" if found.ok else "failure"]
 
     sys.exit(run_async(work()))
 
@@ -270,13 +222,14 @@ def replay(run_id: str, nats_url: str | None, out: Output) -> None:
 @command.command()
 @click.argument("run_id")
 @click.option("--reason", required=True, help="Why; it is kept in the log.")
-@nats_option
-def cancel(run_id: str, reason: str, nats_url: str | None) -> None:
+@address_options
+@output_option
+def cancel(run_id: str, reason: str, address: Address, out: Output) -> None:
     """End a run; what runs for it is stopped."""
 
     async def work() -> None:
-        async with _client(nats_url) as client:
+        async with address.client() as client:
             await client.cancel(run_id, reason)
-        click.echo(f"{run_id} cancelled", err=True)
+        out.say(f"{run_id} cancelled")
 
     run_async(work())

@@ -229,12 +229,17 @@ class Client:
             raise NotFound("run.unknown", f"the log holds no run {run_id}", where="run_id")
         return replay(run_id, records)
 
-    async def runs(self, *, status: str | None = None, limit: int = 100) -> list[RunSummary]:
-        """Runs, the newest first, without reading what is in them."""
+    async def runs(
+        self, *, status: str | None = None, graph: str | None = None, limit: int = 100
+    ) -> list[RunSummary]:
+        """Runs, the newest first, without reading what is in them; `status` and `graph` narrow the list."""
         found: list[RunSummary] = []
         async for summary in summaries(self.nats, self._names.log, self._subjects.commits()):
             headers = summary.headers
-            if status is None or headers.get("Partsong-Status") == status:
+            if status in {None, headers.get("Partsong-Status")} and graph in {
+                None,
+                headers.get("Partsong-Graph"),
+            }:
                 found.append(
                     RunSummary(
                         self._subjects.parse_log(summary.subject).run_id,

@@ -1,0 +1,74 @@
+"""How a command says what went wrong, and the exit code that follows.
+
+0 ok, 1 failure, 2 usage, 3 not found, 4 the run did not complete, 5 timeout, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+
+import click
+
+from partsong.cli.output import EXIT, Output
+from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Problem, RunFailed
+
+__all__ = ["exit_code", "problem_of", "report"]
+
+_UNKNOWN = {"run.unknown", "graph.unknown", "approval.unknown"}
+_SILENT = {"request.no_answer", "nats.no_answer", "log.no_answer", "streams.no_answer"}
+
+
+def report(error: BaseException, out: Output) -> int:
+    """Print an error to stderr, as JSON if the output is JSON; the exit code."""
+    while isinstance(error, BaseExceptionGroup):  # tasks that ran side by side: the first to fail
+        error = error.exceptions[0]
+    problem = problem_of(error)
+    if out.form in {"json", "jsonl"}:
+        click.echo(problem.model_dump_json(exclude_none=True), err=True)
+    else:
+        click.echo(_text(problem), err=True, color=out.color)
+    if not isinstance(error, PartsongError | TimeoutError) and os.environ.get("PARTSONG_DEBUG"):
+        traceback.print_exception(error)
+    return exit_code(error)
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of an error."""
+    match error:
+        case NotFound():
+            return EXIT["not_found"]
+        case RunFailed():
+            return EXIT["run_failed"]
+        case TimeoutError():
+            return EXIT["timeout"]
+        case PartsongError(problem=problem) if problem.code in _SILENT:
+            return EXIT["timeout"]
+        case InvalidInput(problem=problem):
+            return EXIT["not_found" if problem.code in _UNKNOWN else "usage"]
+        case _:
+            return EXIT["failure"]
+
+
+def problem_of(error: BaseException) -> Problem:
+    """Any error as a problem."""
+    match error:
+        case PartsongError(problem=problem):
+            return problem
+        case TimeoutError():
+            said = str(error) or "it did not end in time"
+            return Problem(code="timeout", message=said, retryable=True)
+        case _:
+            return Problem(
+                code="internal",
+                message=f"{type(error).__name__}: {error}",
+                fix="set PARTSONG_DEBUG=1 to see where, and report it",
+                fault="platform",
+            )
+
+
+def _text(problem: Problem) -> str:
+    lines = [f"{click.style('error', fg='red', bold=True)}: {problem.code}: {problem.message}"]
+    lines += [f"  at   {problem.where}"] if problem.where else []
+    lines += [f"  fix  {problem.fix}"] if problem.fix else []
+    return "\n".join(lines)

@@ -1,0 +1,46 @@
+"""A run as it happens, for a terminal: its events, and what its agents say."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from partsong.cli.output import Output
+from partsong.client import Client
+from partsong.contracts.errors import Problem
+from partsong.contracts.events import Event, write
+
+__all__ = ["describe", "show_events", "show_live"]
+
+
+async def show_live(client: Client, run_id: str, out: Output) -> None:
+    """Print the text of all agents until the run ends; a new paragraph whenever another one speaks."""
+    speaker = ""
+    async with aclosing(client.stream(run_id)) as chunks:
+        async for chunk in chunks:
+            if chunk.kind != "text":
+                continue
+            if chunk.call_id != speaker:
+                out.say(f"\n[{chunk.call_id}] " if speaker else f"[{chunk.call_id}] ", end="")
+                speaker = chunk.call_id
+            out.say(chunk.text, end="")
+    if speaker:
+        out.say()
+
+
+async def show_events(
+    client: Client, run_id: str, out: Output, *, after: int = 0, follow: bool = False
+) -> None:
+    """Print a run's events, one a line."""
+    async with aclosing(client.events(run_id, after=after, follow=follow)) as placed:
+        async for found in placed:
+            record = {"seq": found.seq, "index": found.index, **write(found.event)}
+            out.line(record, f"{found.seq:>8}.{found.index:<2} {describe(found.event)}")
+
+
+def describe(event: Event) -> str:
+    """An event in one line: when, what, about what, and what went wrong."""
+    names = ("call_id", "exec", "timer_id", "owner")
+    about = next((str(getattr(event, name)) for name in names if hasattr(event, name)), "")
+    problem = getattr(event, "error", None)
+    said = f"  {problem.code}: {problem.message}" if isinstance(problem, Problem) else ""
+    return f"{event.time}  {event.type:<22} {about}{said}".rstrip()

@@ -1,0 +1,92 @@
+"""Options that many commands share."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from partsong.client import Client
+
+__all__ = ["Address", "address_options", "parse_inputs"]
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the bus is."""
+
+    url: str | None
+    prefix: str
+
+    def client(self) -> Client:
+        """A client that is not connected yet."""
+        from partsong.client import Client
+
+        return Client(self.url, prefix=self.prefix)
+
+
+def address_options(command: Callable[..., R]) -> Callable[..., R]:
+    """`--nats` and `--prefix`; the command gets `address`."""
+
+    @functools.wraps(command)
+    def addressed(*args: Any, nats_url: str | None, prefix: str, **named: Any) -> R:
+        return command(*args, address=Address(nats_url, prefix), **named)
+
+    url = click.option(
+        "--nats", "nats_url", metavar="URL", help="NATS server.  [env: PARTSONG_NATS_URL]"
+    )
+    first = click.option(
+        "--prefix", envvar="PARTSONG_PREFIX", default="partsong", show_default=True, show_envvar=True,
+        help="First token of every subject.",
+    )  # fmt: skip
+    return url(first(addressed))
+
+
+def parse_inputs(pairs: tuple[str, ...]) -> dict[str, JsonValue]:
+    """`k=v` (JSON if it is JSON, else text) and `@file` (a JSON or YAML object); later ones win.
+
+    Raises:
+        InvalidInput: naming the one that is neither.
+    """
+    from partsong.contracts.errors import InvalidInput
+
+    found: dict[str, JsonValue] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if pair.startswith("@"):
+            found.update(_from_file(Path(pair[1:])))
+        elif equals and key:
+            found[key] = _value(text)
+        else:
+            said = f"{pair!r} is neither k=v nor @file"
+            raise InvalidInput("input.malformed", said, where="-i")
+    return found
+
+
+def _value(text: str) -> JsonValue:
+    try:
+        value: JsonValue = json.loads(text)
+    except ValueError:
+        return text
+    return value
+
+
+def _from_file(path: Path) -> dict[str, JsonValue]:
+    from partsong.cli.graph_file import parse, read_text
+    from partsong.contracts.errors import InvalidInput
+
+    value = parse(path, read_text(path))
+    if not isinstance(value, dict):
+        said = f"{path} holds a {type(value).__name__}, not an object"
+        raise InvalidInput("input.malformed", said, where="-i")
+    return value
