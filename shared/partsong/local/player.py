@@ -14,7 +14,6 @@ from partsong.contracts.envelope import decode
 from partsong.contracts.errors import Conflict
 from partsong.contracts.graph import Graph
 from partsong.contracts.results import RunResult
-from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects, check_id
 from partsong.graph_engine.core import hear
 from partsong.local.engine import Approver, Item, LocalRun
@@ -86,12 +85,7 @@ class Player:
             )
         else:
             state = await run.go()
-        return await self._result(state)
-
-    async def _result(self, state: RunState) -> RunResult:
-        events: list[e.Event] = []
-        async for record in self._log.read(Subjects().run(state.run_id)):
-            events += decode(record.body).events
+        events = run.events if before.graph is None else await self._events(run_id)
         return RunResult(
             run_id=state.run_id,
             status=state.phase,
@@ -99,6 +93,13 @@ class Player:
             error=state.error,
             events=tuple(events),
         )
+
+    async def _events(self, run_id: str) -> list[e.Event]:
+        """All events of a run that another process began."""
+        events: list[e.Event] = []
+        async for record in self._log.read(Subjects().run(run_id)):
+            events += decode(record.body).events
+        return events
 
 
 @asynccontextmanager
