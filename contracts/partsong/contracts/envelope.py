@@ -20,6 +20,8 @@ from partsong.contracts.events import Event
 __all__ = ["START_HASH", "Commit", "Report", "chain", "decode", "encode_commit", "encode_report"]
 
 START_HASH = bytes(32)
+_OF_A_COMMIT = {"n", "seen", "prev_hash", "hash"}
+"""A body with any of them is a commit, and a damaged one if it lacks another: never a report."""
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
@@ -97,7 +99,7 @@ def decode(body: bytes) -> Commit | Report:
             "envelope.malformed", "expected an object with `run` and `events`", where="body"
         )
     found = tuple(events.read(event) for event in raw["events"])
-    if "n" not in raw:
+    if not _OF_A_COMMIT & raw.keys():
         return Report(raw["run"], found)
     try:
         return Commit(
