@@ -7,6 +7,7 @@ import secrets
 
 from pydantic import JsonValue
 
+from partsong.contracts.graph import ReducerName
 from partsong.workflow import Route, WorkflowGraph
 
 __all__ = ["ROUNDS", "append", "chain", "gather", "kilobyte", "loop", "repeat", "slow", "step"]
@@ -59,7 +60,9 @@ def chain(nodes: int, *, pause: bool = False) -> WorkflowGraph:
 
 def loop(*, growing: bool = False) -> WorkflowGraph:
     """One node that runs `input[ROUNDS]` times; it replaces 1 KB of state each time, or appends it."""
-    reducers = {"count": "add", "items": "append"} if growing else {"count": "add"}
+    reducers: dict[str, ReducerName] = {"count": "add"}
+    if growing:
+        reducers["items"] = "append"
     graph = WorkflowGraph("growing" if growing else "loop", reducers=reducers)
     graph.add_node("again", append if growing else repeat).add_node("end", gather)
     return graph.add_conditional_edge("again", {"more": "again", "done": "end"})
