@@ -188,7 +188,7 @@ def read(raw: JsonValue) -> Event:
         )
     raw = upcast(raw)
     kind, version = raw.get("type"), raw.get("v")
-    if kind not in EVENTS or version != 1:
+    if not isinstance(kind, str) or kind not in EVENTS or version != 1:
         raise InvalidInput(
             "event.unknown",
             f"no event type {kind!r} in version {version!r} is known here",
