@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from partsong.contracts.errors import Unavailable
-from partsong.runtime import clock
+from partsong.cli.child import Child
+from partsong.contracts.errors import Conflict, PartsongError, Unavailable
 from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from partsong.runtime.owner import Claim, claim_directory
 
 __all__ = ["ROLES", "Platform"]
 
@@ -27,27 +26,8 @@ ROLES = ("graph-engine", "agent-gateway", "tool-runner", "approval")
 """The services, in the order in which they are started."""
 
 _READY = 30.0
-_LONGEST = 10.0
-_HEALTHY = 10.0
 _POLL = 0.2
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    """In the child: SIGTERM when the parent is gone."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:
-        os._exit(1)
-
-
-@dataclass(slots=True, eq=False)
-class _Child:
-    role: str
-    process: asyncio.subprocess.Process | None = None
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    url: str = ""
-    restarts: int = 0
-    keeper: asyncio.Task[None] | None = None
+_NOTE = "up.json"
 
 
 class Platform:
@@ -63,17 +43,13 @@ class Platform:
         roles: Sequence[str] = ROLES,
         say: Callable[[str, str], None] = lambda _who, _what: None,
     ) -> None:
-        self._data, self._env, self._given, self._fast, self._say = (
-            data,
-            dict(env),
-            nats_url,
-            fast,
-            say,
-        )
+        self._data, self._env, self._given = data, dict(env), nats_url
+        self._fast, self._roles, self._say = fast, tuple(roles), say
+        self._claim: Claim | None = None
         self._nats: EmbeddedNats | None = None
-        self._nats_keeper: asyncio.Task[None] | None = None
-        self._children = [_Child(role) for role in roles]
-        self._stopping = False
+        self._children: list[Child] = []
+        self._keepers: list[asyncio.Task[None]] = []
+        self._noted: set[Path] = set()
 
     @property
     def nats_url(self) -> str:
@@ -88,136 +64,128 @@ class Platform:
     @property
     def pids(self) -> dict[str, int]:
         """Process ids of what runs now."""
-        found = {c.role: c.process.pid for c in self._children if c.process is not None}
+        found = {child.role: child.pid for child in self._children if child.pid is not None}
         return {**found, **({"nats": self._nats.pid} if self._nats is not None else {})}
 
     async def start(self) -> None:
-        """Start everything; returns once all services are ready.
+        """Start everything; returns once all services are ready. Whatever becomes of it, call `stop` afterwards.
 
         Raises:
-            Conflict: a platform already runs on the data directory.
+            Conflict: `up.already_running`, a platform already runs on the data directory.
             Unavailable: NATS or a service did not become ready.
         """
         self._data.mkdir(parents=True, exist_ok=True)
+        self._claim = await self._take()
         if self._given is None:
-            self._nats = start_embedded(self._data / "nats", fast=self._fast)
-            await self._nats.start()
-            self._say(
-                "nats",
-                f"ready at {self._nats.url}"
-                + (" (fast: the last 100 ms may be lost in a power cut)" if self._fast else ""),
-            )
-            self._nats_keeper = asyncio.get_running_loop().create_task(self._keep_nats(self._nats))
-        for child in self._children:
-            child.keeper = asyncio.get_running_loop().create_task(
-                self._keep(child), name=child.role
-            )
+            await self._start_nats()
+        self._claim.tell(pid=os.getpid(), url=self.nats_url)
+        self._children = [self._child(role) for role in self._roles]
+        loop = asyncio.get_running_loop()
+        self._keepers += [loop.create_task(c.keep(), name=c.role) for c in self._children]
         try:
             async with asyncio.timeout(_READY):
-                for child in self._children:
-                    await child.ready.wait()
+                await self._all_ready()
         except TimeoutError:
             missing = [child.role for child in self._children if not child.ready.is_set()]
             raise Unavailable(
                 "up.not_ready",
                 f"not ready within {_READY:g} s: {', '.join(missing)}",
-                fix=f"see {self._data / 'logs'}",
+                where=str(self._data / "logs"),
+                fix="the log files there say why",
             ) from None
 
     async def stop(self) -> None:
         """Drain all services, then stop NATS."""
-        self._stopping = True
-        if self._nats_keeper is not None:
-            self._nats_keeper.cancel()
-            await asyncio.gather(self._nats_keeper, return_exceptions=True)
-        await asyncio.gather(*(self._end(child) for child in self._children))
+        await asyncio.gather(*(child.end() for child in self._children))
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         if self._nats is not None:
             await self._nats.stop()
+        for file in self._noted:
+            file.unlink(missing_ok=True)
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
+
+    def kill(self) -> None:
+        """End all services at once, without draining; `stop` is still to be called."""
+        for child in self._children:
+            child.kill()
 
     def note(self, file: Path) -> None:
-        """Write down where everything is, for programs that wait for it."""
+        """Write down where everything is, for programs that wait for it; `stop` removes the file."""
         content = {
             "nats_url": self.nats_url,
             "http_url": self.http_url,
             "pid": os.getpid(),
             "services": self.pids,
         }
-        part = file.with_suffix(".part")
+        part = file.with_name(f"{file.name}.part")
         part.write_text(json.dumps(content), encoding="utf-8")
         part.replace(file)
+        self._noted.add(file)
 
-    async def _keep(self, child: _Child) -> None:
-        """Run one service, again and again, until the platform stops."""
-        wait = 0.1
-        while not self._stopping:
-            began = clock.monotonic()
-            code = await self._run(child)
-            if self._stopping:
-                return
-            child.restarts += 1
-            wait = 0.1 if clock.monotonic() - began > _HEALTHY else min(_LONGEST, wait * 2)
-            self._say(child.role, f"ended with {code}, starting again; see {self._log(child)}")
-            await asyncio.sleep(wait)
+    async def _take(self) -> Claim:
+        try:
+            return await claim_directory(self._data)
+        except Conflict as error:
+            raise Conflict(
+                "up.already_running",
+                error.problem.message,
+                where=str(self._data),
+                fix="use the one that runs, stop it, or give another --data directory",
+            ) from error
+
+    async def _start_nats(self) -> None:
+        nats = start_embedded(self._data / "nats", fast=self._fast)
+        await nats.start()
+        self._nats = nats
+        loss = " (fast: a power cut may lose the last 100 ms)" if self._fast else ""
+        self._say("nats", f"ready, pid {nats.pid}, {nats.url}{loss}")
+        keeper = asyncio.get_running_loop().create_task(self._keep_nats(nats), name="nats")
+        self._keepers.append(keeper)
 
     async def _keep_nats(self, nats: EmbeddedNats) -> None:
         """Start the server again if it dies; it keeps its port, and the services find it by themselves."""
         while True:
             await asyncio.sleep(_POLL)
-            if not nats.running:
-                self._say("nats", f"ended, starting again; see {nats.log_file}")
-                await nats.restart()
-                self._say("nats", f"ready, pid {nats.pid}")
-                self.note(self._data / "up.json")
-
-    async def _run(self, child: _Child) -> int:
-        """One life of a service; its exit code."""
-        log = self._log(child)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as sink:
-            child.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "partsong.cli.main",
-                "worker",
-                "start",
-                child.role,
-                env={
-                    **self._env,
-                    "PARTSONG_NATS_URL": self.nats_url,
-                    "PARTSONG_DATA": str(self._data),
-                },
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=sink,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            )
-            assert child.process.stdout is not None  # noqa: S101
-            async for line in child.process.stdout:
-                words = line.decode(errors="replace").split()
-                if words[:1] == ["ready"]:
-                    child.url = words[3] if len(words) > 3 and words[3] != "-" else child.url
-                    child.ready.set()
-                    self._say(
-                        child.role,
-                        f"ready, pid {child.process.pid}" + (f", {child.url}" if child.url else ""),
-                    )
-                    self.note(self._data / "up.json")
-            return await child.process.wait()
-
-    def _log(self, child: _Child) -> Path:
-        return self._data / "logs" / f"{child.role}.log"
-
-    async def _end(self, child: _Child) -> None:
-        if child.process is not None and child.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.process.terminate()
+            if nats.running:
+                continue
+            self._say("nats", f"ended, starting again; see {nats.log_file}")
             try:
-                async with asyncio.timeout(15):
-                    await child.process.wait()
-            except TimeoutError:
-                child.process.kill()
-                await child.process.wait()
-        if child.keeper is not None:
-            child.keeper.cancel()
-            await asyncio.gather(child.keeper, return_exceptions=True)
-        self._say(child.role, "stopped")
+                await nats.restart()
+            except PartsongError as error:
+                self._say("nats", f"does not start: {error.problem.message}")
+            else:
+                self._say("nats", f"ready, pid {nats.pid}")
+                self._changed()
+
+    def _child(self, role: str) -> Child:
+        env = {
+            **self._env,
+            "PARTSONG_NATS_URL": self.nats_url,
+            "PARTSONG_DATA": str(self._data),
+            "PARTSONG_WORKER": role,
+        }
+        command = (sys.executable, "-m", "partsong.cli.main", "worker", "start", role)
+        log = self._data / "logs" / f"{role}.log"
+        return Child(role, command, env, log, say=self._say, changed=self._changed)
+
+    def _changed(self) -> None:
+        self.note(self._data / _NOTE)
+
+    async def _all_ready(self) -> None:
+        """Wait for every service; the first that cannot start at all ends the wait."""
+        waiting = asyncio.gather(*(child.ready.wait() for child in self._children))
+        try:
+            pending: set[asyncio.Future[Any]] = {waiting, *self._keepers}
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for keeper in self._keepers:
+                if keeper.done():
+                    keeper.result()
+            await waiting
+        finally:
+            waiting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await waiting

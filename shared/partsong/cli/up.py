@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
+from partsong.cli.output import Output, output_option, run_async
 from partsong.cli.platform import Platform
-from partsong.contracts.errors import PartsongError
 
 __all__ = ["command"]
 
@@ -30,7 +32,7 @@ __all__ = ["command"]
     "loads",
     multiple=True,
     metavar="MODULE",
-    help="Module with functions for the tool-runner; may be repeated.",
+    help="Module with functions for the tool-runner; may be repeated.  [env: PARTSONG_LOAD]",
 )
 @click.option("--nats", "nats_url", help="Use this NATS server instead of the embedded one.")
 @click.option(
@@ -42,15 +44,19 @@ __all__ = ["command"]
     "--http-port",
     type=click.IntRange(0, 65535),
     default=8420,
+    envvar="PARTSONG_HTTP_PORT",
     show_default=True,
-    help="Port of the approval service; 0 takes a free one.",
+    help="Port of the approval service; 0 takes a free one, and so does the default if it is taken.",
 )
 @click.option(
     "--ready-file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write URLs and process ids here, as JSON, once all is ready.",
 )
+@output_option
+@click.pass_context
 def command(
+    ctx: click.Context,
     data: Path,
     loads: tuple[str, ...],
     nats_url: str | None,
@@ -58,36 +64,53 @@ def command(
     fast: bool,
     http_port: int,
     ready_file: Path | None,
+    out: Output,
 ) -> None:
-    """Run NATS and all services on this machine, until Ctrl-C."""
+    """Run NATS and all services on this machine, until Ctrl-C. A second Ctrl-C does not wait for them."""
+    default = ctx.get_parameter_source("http_port") is ParameterSource.DEFAULT
+    if default and _taken(http_port):
+        out.say(f"{'http':<14} port {http_port} is taken, using a free one")
+        http_port = 0
     env = {**os.environ, "PARTSONG_HTTP_PORT": str(http_port)}
     if loads:
         env["PARTSONG_LOAD"] = ",".join(loads)
-    platform = Platform(data.resolve(), env=env, nats_url=nats_url, fast=fast, say=_say)
-    try:
-        asyncio.run(_run(platform, ready_file))
-    except PartsongError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+
+    def say(who: str, what: str) -> None:
+        out.say(f"{who:<14} {what}")
+
+    platform = Platform(data.resolve(), env=env, nats_url=nats_url, fast=fast, say=say)
+    run_async(_run(platform, ready_file, out))
 
 
-def _say(who: str, what: str) -> None:
-    click.echo(f"{who:<14} {what}", err=True)
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
-async def _run(platform: Platform, ready_file: Path | None) -> None:
+async def _run(platform: Platform, ready_file: Path | None, out: Output) -> None:
     stop = asyncio.Event()
+
+    def told() -> None:
+        if stop.is_set():
+            platform.kill()
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told)
     try:
         await _until(stop, platform.start())
         if not stop.is_set():
             if ready_file is not None:
                 platform.note(ready_file)
-            click.echo(f"NATS  {platform.nats_url}")
-            click.echo(f"HTTP  {platform.http_url}")
-            click.echo("Ctrl-C stops everything.", err=True)
+            out.record({"nats": platform.nats_url, "http": platform.http_url})
+            sys.stdout.flush()
+            out.say("Ctrl-C stops everything.")
             await stop.wait()
     finally:
         await platform.stop()

@@ -5,12 +5,21 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
+from types import ModuleType
 
 import click
 
 from partsong.cli.platform import ROLES
 
 __all__ = ["command"]
+
+_EXTRA = {
+    "graph-engine": "engine",
+    "agent-gateway": "gateway",
+    "tool-runner": "tools",
+    "approval": "approval",
+}
 
 
 @click.group()
@@ -34,7 +43,6 @@ def start(role: str, nats_url: str | None, name: str | None, loads: tuple[str, .
 
     Exit codes: 0 drained, 1 failed, 2 told something wrong.
     """
-    from partsong.contracts.errors import InvalidInput, NotFound
     from partsong.runtime.serve import serve
     from partsong.runtime.settings import from_env
 
@@ -43,15 +51,31 @@ def start(role: str, nats_url: str | None, name: str | None, loads: tuple[str, .
         "PARTSONG_WORKER": name,
         "PARTSONG_LOAD": ",".join(loads),
     }
-    env = {**os.environ, **{key: value for key, value in given.items() if value}}
+    settings = from_env({**os.environ, **{key: value for key, value in given.items() if value}})
+    sys.path.insert(0, str(Path.cwd()))  # where the modules to load are
+    sys.exit(serve(_app(role).service(settings), settings))
+
+
+def _app(role: str) -> ModuleType:
+    """The module that wires a service.
+
+    Raises:
+        InvalidInput: `extra.missing`, naming what to install.
+    """
+    from partsong.contracts.errors import InvalidInput
+
     try:
-        settings = from_env(env)
-        app = importlib.import_module(f"partsong.{role.replace('-', '_')}.app")
-        service = app.service(settings)
-    except (InvalidInput, NotFound) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    sys.exit(serve(service, settings))
+        return importlib.import_module(f"partsong.{role.replace('-', '_')}.app")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "partsong":
+            raise
+        raise InvalidInput(
+            "extra.missing",
+            f"{role} needs {error.name}, which is not installed",
+            where=role,
+            fix=f"pip install 'partsong[{_EXTRA[role]}]'",
+            fault="platform",
+        ) from error
 
 
 @command.command()

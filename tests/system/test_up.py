@@ -1,0 +1,194 @@
+"""`partsong up` as a process: what it says, what it leaves behind, and what it does when something dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from partsong.client import Client
+from partsong.workflow import WorkflowGraph
+from tests.system import graphs, loud
+
+ROOT = Path(__file__).parents[2]
+WITHIN = 60.0
+SERVICES = {"graph-engine", "agent-gateway", "tool-runner", "approval", "nats"}
+
+
+@dataclass
+class Up:
+    """A running `partsong up`, and what it has said."""
+
+    process: asyncio.subprocess.Process
+    folder: Path
+    lines: list[str]
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "ready.json").read_text())
+        return found
+
+    async def until(self, what: str, true: Callable[[], bool]) -> None:
+        """Wait for something that gives no sign when it happens."""
+        async with asyncio.timeout(WITHIN):
+            while not true():
+                assert self.process.returncode is None, "\n".join(self.lines)
+                await asyncio.sleep(0.02)
+
+    def said(self, *words: str) -> int:
+        return sum(all(word in line for word in words) for line in self.lines)
+
+    def said_twice(self, *words: str) -> bool:
+        return self.said(*words) == 2
+
+
+def command(folder: Path, *words: str | Path) -> list[str]:
+    ready = folder / "ready.json"
+    fixed = ("--fast", "--http-port", "0", "--data", folder / "data", "--ready-file", ready)
+    return [sys.executable, "-m", "partsong.cli.main", "up", *map(str, (*fixed, *words))]
+
+
+@asynccontextmanager
+async def up(folder: Path, *words: str) -> AsyncIterator[Up]:
+    process = await asyncio.create_subprocess_exec(
+        *command(folder, *words),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    lines: list[str] = []
+
+    async def read() -> None:
+        assert process.stderr is not None
+        async for line in process.stderr:
+            lines.append(line.decode().rstrip())
+
+    reading = asyncio.create_task(read())
+    running = Up(process, folder, lines)
+    try:
+        await running.until("ready", (folder / "ready.json").exists)
+        yield running
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(WITHIN):
+            await process.wait()
+        reading.cancel()
+
+
+async def once(folder: Path, *words: str) -> tuple[int, str]:
+    """An `up` that is expected to end by itself."""
+    process = await asyncio.create_subprocess_exec(
+        *command(folder, *words),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(WITHIN):
+        _, said = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has reaped yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def gone(pids: list[int]) -> None:
+    async with asyncio.timeout(WITHIN):
+        while any(map(alive, pids)):  # noqa: ASYNC110  # other people's processes set no event
+            await asyncio.sleep(0.05)
+
+
+async def test_it_runs_a_graph_and_leaves_nothing_behind_when_it_is_told_to_stop(
+    tmp_path: Path,
+) -> None:
+    async with up(tmp_path, "--load", "tests.system.nodes") as running:
+        ready = running.ready
+        assert set(ready["services"]) == SERVICES
+        assert ready["pid"] == running.process.pid
+        assert ready["http_url"].startswith("http://127.0.0.1:")
+        assert json.loads((tmp_path / "data" / "up.json").read_text())["pid"] == ready["pid"]
+        for service in SERVICES:
+            assert running.said(service, "ready") == 1, running.lines
+        async with Client(ready["nats_url"]) as client:
+            run_id = await client.start(graphs.chain(), {"x": 1})
+            assert (await client.result(run_id, timeout=30))["path"] == "A"
+    assert running.process.returncode == 0
+    await gone(list(ready["services"].values()))
+    assert not (tmp_path / "ready.json").exists()
+    assert not (tmp_path / "data" / "up.json").exists()
+
+
+async def test_a_second_one_on_the_same_directory_names_the_first(tmp_path: Path) -> None:
+    async with up(tmp_path) as running:
+        code, said = await once(tmp_path)
+        assert code == 1
+        assert "up.already_running" in said
+        assert f"pid {running.process.pid}" in said
+        assert running.ready["nats_url"] in said
+        assert (tmp_path / "ready.json").exists(), "the first one's note must stay"
+
+
+async def test_what_is_killed_is_started_again_and_said(tmp_path: Path) -> None:
+    async with up(tmp_path, "--load", "tests.system.nodes") as running:
+        before = running.ready
+        for service in ("tool-runner", "nats"):
+            os.kill(before["services"][service], signal.SIGKILL)
+        for service in ("tool-runner", "nats"):
+            await running.until(service, partial(running.said_twice, service, "ready"))
+        assert running.said("tool-runner", "ended with SIGKILL") == 1
+        after = json.loads((tmp_path / "data" / "up.json").read_text())
+        assert after["nats_url"] == before["nats_url"]
+        async with Client(after["nats_url"]) as client:
+            run_id = await client.start(graphs.chain(), {"x": 1})
+            assert (await client.result(run_id, timeout=30)).status == "completed"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
+async def test_kill_9_leaves_no_orphan_and_the_next_one_starts(tmp_path: Path) -> None:
+    async with up(tmp_path) as running:
+        pids = list(running.ready["services"].values())
+        running.process.kill()
+        await running.process.wait()
+    await gone(pids)
+    (tmp_path / "ready.json").unlink()
+    async with up(tmp_path) as again:
+        assert again.ready["pid"] != running.process.pid
+
+
+async def test_a_module_that_cannot_be_loaded_ends_it_at_once_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    code, said = await once(tmp_path, "--load", "no_such_module")
+    assert code == 1
+    assert "up.refused" in said
+    assert "tool-runner cannot start" in said
+    assert "no_such_module" in said
+    assert not (tmp_path / "ready.json").exists()
+
+
+async def test_what_a_function_prints_is_in_the_log_of_its_service(tmp_path: Path) -> None:
+    graph = WorkflowGraph("loud").add_node("shout", loud.shout)
+    async with up(tmp_path, "--load", "tests.system.loud") as running:
+        async with Client(running.ready["nats_url"]) as client:
+            run_id = await client.start(graph)
+            assert (await client.result(run_id, timeout=30)).status == "completed"
+        log = tmp_path / "data" / "logs" / "tool-runner.log"
+        await running.until("the print", lambda: "a very long line " in log.read_text())
+        assert len(max(log.read_text().splitlines(), key=len)) >= loud.LENGTH
+        assert running.said("tool-runner", "ended") == 0
