@@ -3,14 +3,20 @@
 A partition's consumer delivers in log order. As long as its own count goes up by one and nothing is redelivered,
 nothing of the partition lies unseen before a delivery, and a run need not be read from the log to be folded on. At
 any gap the runs held here are distrusted once: they read on before their next decision.
+
+A pin is given with a delivery, and what a killed engine held unacknowledged is only delivered again after the
+consumer's ack wait. So engines look for partitions that nobody is pinned to and that are owed something.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 from collections.abc import Callable
 from functools import partial
 
+import nats.errors
 from nats.aio.client import Client
 
 from partsong.bus.pull import Delivery, PullLoop
@@ -27,6 +33,8 @@ _log = logging.getLogger("partsong.graph_engine")
 
 _CREDIT = 64
 """Deliveries asked for at a time, per partition."""
+_ANSWER = 2.0
+"""Seconds the server has to say how a consumer stands; otherwise it is asked again with the next look."""
 _AGAIN = 1.0
 """Seconds until a delivery comes again whose turn failed."""
 
@@ -44,8 +52,9 @@ class Partitions:
         pinned: Callable[[int], None] = lambda _partition: None,
         affinity: bool = True,
     ) -> None:
-        self._subjects, self._runs = subjects, runs
+        self._nc, self._stream, self._subjects, self._runs = nc, stream, subjects, runs
         self._last: dict[int, int] = {}
+        self._unseen = set(range(PARTITIONS))
         self._loops = [
             PullLoop(
                 nc,
@@ -70,8 +79,28 @@ class Partitions:
         for loop in self._loops:
             await loop.stop()
 
+    async def orphans(self) -> list[int]:
+        """Partitions that no engine is pinned to, though deliveries of theirs are open; at first also without."""
+        asked = (self._orphaned(partition) for partition in range(PARTITIONS))
+        return [p for p, orphaned in enumerate(await asyncio.gather(*asked)) if orphaned]
+
+    async def _orphaned(self, partition: int) -> bool:
+        subject = f"$JS.API.CONSUMER.INFO.{self._stream}.engine-{partition}"
+        try:
+            info = json.loads((await self._nc.request(subject, timeout=_ANSWER)).data)
+        except (nats.errors.Error, TimeoutError):
+            return False
+        if "error" in info or any(
+            g.get("pinned_client_id") for g in info.get("priority_groups") or ()
+        ):
+            return False
+        orphaned = partition in self._unseen or info["num_ack_pending"] > 0
+        self._unseen.discard(partition)
+        return orphaned
+
     def _pin(self, partition: int, pinned: Callable[[int], None]) -> None:
         self._last.pop(partition, None)
+        self._unseen.discard(partition)
         pinned(partition)
 
     def _unpin(self, partition: int) -> None:
@@ -83,7 +112,7 @@ class Partitions:
             self._last[partition] = delivery.consumer_seq
             first = delivery.num_delivered == 1
             if expected is None or delivery.consumer_seq != expected + 1 or not first:
-                self._runs.distrust()
+                self._runs.distrust(partition)
             self._report(delivery, next_=BLOB not in delivery.headers)
 
         return hear

@@ -20,7 +20,7 @@ from partsong.contracts.errors import PartsongError
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import RunState
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.subjects import Subjects, partition_of
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.draft import Closing
@@ -35,6 +35,7 @@ __all__ = ["Cancel", "Fired", "Message", "Reported", "Runs", "Start", "Started",
 
 _log = logging.getLogger("partsong.graph_engine")
 
+_LONGEST_PATIENCE = 60.0
 _TRIES = 50
 """Lost races per turn before it is left to the next wake-up: each loss means another engine made progress."""
 
@@ -104,6 +105,9 @@ class _Slot:
     task: asyncio.Task[None] | None = None
     loaded: bool = False
     touched: float = 0.0
+    """When its mailbox was last empty."""
+    patience: float = 0.0
+    """Seconds without a report after which it is looked after."""
 
 
 class Runs:
@@ -130,7 +134,9 @@ class Runs:
         """Put a message into a run's mailbox; it will be worked off soon."""
         slot = self._slots.get(run_id)
         if slot is None:
-            slot = self._slots[run_id] = _Slot(Ledger(self._log, self._subjects, run_id))
+            slot = self._slots[run_id] = _Slot(
+                Ledger(self._log, self._subjects, run_id), patience=self._patience
+            )
             self._forget()
         slot.inbox.append(message)
         if slot.task is None:
@@ -138,24 +144,31 @@ class Runs:
                 self._work_off(run_id, slot), name=f"run {run_id}"
             )
 
-    def distrust(self) -> None:
-        """Deliveries were missed: every run reads the log again before its next decision."""
-        for slot in self._slots.values():
-            slot.loaded = False
+    def distrust(self, partition: int) -> None:
+        """Deliveries of a partition were missed: its runs read the log again before their next decision."""
+        for run_id, slot in self._slots.items():
+            if partition_of(run_id) == partition:
+                slot.loaded = False
 
     def stale(self) -> list[str]:
-        """Runs that are open, idle here, and owed something by a worker for longer than a while."""
-        edge = clock.monotonic() - self._patience
-        return [
-            run_id
-            for run_id, slot in self._slots.items()
-            if slot.task is None
-            and slot.touched < edge
-            and any(
-                call.open and call.kind != "approval" for call in slot.ledger.state.calls.values()
-            )
-            and not slot.ledger.state.ended
-        ]
+        """Open runs that nobody has reported on for a while, or whose worker has fallen silent.
+
+        A run that was woken in vain is left alone for twice as long each time: when workers have much to do, looking
+        after all that waits for them would only slow them down.
+        """
+        now = clock.monotonic()
+        found: list[str] = []
+        for run_id, slot in self._slots.items():
+            state = slot.ledger.state
+            if slot.task is not None or state.ended:
+                continue
+            owed = [call for call in state.calls.values() if call.open and call.kind != "approval"]
+            if any(call.worker is not None and self._silent(call.worker) for call in owed):
+                found.append(run_id)
+            elif owed and now - slot.touched > slot.patience:
+                slot.patience = min(_LONGEST_PATIENCE, 2 * slot.patience)
+                found.append(run_id)
+        return found
 
     @property
     def busy(self) -> int:
@@ -255,6 +268,7 @@ class Runs:
             slot.loaded = True
             await slot.ledger.refresh()
             return fresh
+        slot.patience = self._patience
         for report in reports:
             slot.ledger.absorb(report.record)
         return False

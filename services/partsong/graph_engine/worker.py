@@ -88,8 +88,10 @@ class Engine:
                 await asyncio.sleep(_AGAIN)
 
     async def _watch(self) -> None:
-        """Every few seconds: send again what may be lost, notice workers that fell silent."""
+        """Every few seconds: take up what a dead engine left, send again what may be lost, notice silent workers."""
         while True:
+            for partition in await self._partitions.orphans():
+                self._took(partition)
             await asyncio.sleep(self._every)
             for run_id in self._runs.stale():
                 self._runs.hear(run_id, Wake())
