@@ -122,7 +122,7 @@ class Runs:
         *,
         silent: Callable[[str], bool] = lambda _worker: False,
         keep: int = 5_000,
-        patience: float = 2.0,
+        patience: float = 5.0,
         telemetry: Telemetry | None = None,
     ) -> None:
         self._log, self._subjects, self._outbox, self._owner = store, subjects, outbox, owner
