@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable
 
-import nats.errors
 from nats.aio.client import Client
 
+from partsong.bus.post import Post
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.subjects import Subjects
 
@@ -19,21 +17,17 @@ class ChunkPublisher:
     """Publishes the chunks of calls. A lost connection loses chunks: they are seen, not remembered."""
 
     def __init__(self, nc: Client, subjects: Subjects) -> None:
-        self._nc, self._subjects = nc, subjects
-        self._sending: set[asyncio.Task[None]] = set()
+        self._post, self._subjects = Post(nc), subjects
 
     def of(self, run_id: str, node: str, call_id: str) -> Callable[[Chunk], None]:
         """Where one call's chunks go."""
         subject = self._subjects.chunk(run_id, node, call_id)
 
         def show(chunk: Chunk) -> None:
-            body = chunk.model_dump_json(exclude_none=True).encode()
-            task = asyncio.get_running_loop().create_task(self._send(subject, body))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            self._post.send(subject, chunk.model_dump_json(exclude_none=True).encode())
 
         return show
 
-    async def _send(self, subject: str, body: bytes) -> None:
-        with contextlib.suppress(nats.errors.Error):
-            await self._nc.publish(subject, body)
+    async def flush(self) -> None:
+        """Return when all chunks have been handed to the connection."""
+        await self._post.flush()

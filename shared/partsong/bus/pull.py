@@ -1,8 +1,9 @@
 """A continuous pull from a durable consumer, with a priority group if asked for.
 
 nats-py and FastStream fetch in batches: a fetch is blind across a server's restart until it times out, and neither
-knows priority groups. This loop keeps one request with credit open, refills it at half, and asks anew when the
-server falls silent. Deliveries are handed on in the order they come; a delivery is a wake-up, the log is the truth.
+knows priority groups. This loop keeps requests with credit open, refills them at half, and asks anew when the
+connection comes back or the server falls silent. Deliveries are handed on in the order they come; a delivery is a
+wake-up, the log is the truth.
 
 A pinned consumer (ADR-42 of NATS) delivers to one instance at a time. The first delivery names the pin; it goes back
 with every request, and a 423 says that the pin has gone elsewhere.
@@ -14,7 +15,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import nats.errors
@@ -22,14 +23,22 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from partsong.bus.post import Post
+
 __all__ = ["Delivery", "PullLoop"]
 
 _log = logging.getLogger("partsong.bus")
 
 _EXPIRES = 30.0
 _HEARTBEAT = 5.0
+_LOOK = 0.5
+"""Seconds between two looks at the connection: what a restarted server costs at most."""
+_FLUSH = 2.0
 _SECOND = 1_000_000_000
+_ACK = "$JS.ACK."
 _PIN = "Nats-Pin-Id"
+_EXPECTED = frozenset({"404", "408", "423"})
+"""Ends of a request that mean nothing but: ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +51,33 @@ class Delivery:
     stream_seq: int
     consumer_seq: int
     num_delivered: int
-    _answer: Callable[[bytes], None]
+    _reply: str
+    _post: Post
 
     def ack(self) -> None:
         """It is done."""
-        self._answer(b"+ACK")
+        self._post.send(self._reply, b"+ACK")
 
     def nak(self, delay: float = 0.0) -> None:
         """Deliver it again, after `delay` seconds."""
-        self._answer(b'-NAK {"delay": %d}' % int(delay * _SECOND) if delay else b"-NAK")
+        word = b'-NAK {"delay": %d}' % int(delay * _SECOND) if delay else b"-NAK"
+        self._post.send(self._reply, word)
 
     def in_progress(self) -> None:
         """It is being worked on: the time until it is delivered again starts anew."""
-        self._answer(b"+WPI")
+        self._post.send(self._reply, b"+WPI")
 
     def term(self, reason: str) -> None:
         """Never deliver it again."""
-        self._answer(b"+TERM " + reason.encode())
+        self._post.send(self._reply, b"+TERM " + reason.encode())
 
 
 class PullLoop:
     """Pulls from `durable` on `stream` and hands each message to `handler`, which must not block.
 
-    At most `credit` messages are on their way or in the handlers' hands that have not called `done`: with
-    `auto_credit` a message gives its credit back as soon as the handler returns.
+    At most `credit` messages are on their way or in the hands of handlers that have not called `done`: with
+    `auto_credit` a message gives its credit back as soon as the handler returns. A message whose handler raises is
+    delivered again a second later.
     """
 
     def __init__(
@@ -82,50 +94,72 @@ class PullLoop:
         on_unpin: Callable[[], None] = lambda: None,
     ) -> None:
         self._nc, self._handler, self._credit, self._auto = nc, handler, credit, auto_credit
-        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self._name = f"{stream}.{durable}"
         self._group, self._pin = group, ""
         self._on_pin, self._on_unpin = on_pin, on_unpin
+        self._post = Post(nc)
+        self._inbox = ""
         self._asked = 0
         self._held = 0
         self._heard = 0.0
+        self._connection = 0
+        self._complaint = ""
+        self._stopping = False
         self._sub: Subscription | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._answers: set[asyncio.Task[None]] = set()
+        self._refill: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to pull."""
         self._inbox = self._nc.new_inbox()
         self._sub = await self._nc.subscribe(self._inbox, cb=self._receive)
-        self._heard = self._now()
-        await self._ask()
+        await self._ask_anew()
         self._watch = asyncio.get_running_loop().create_task(
             self._keep_asking(), name=f"pull {self._name}"
         )
 
     async def stop(self) -> None:
-        """Stop pulling. What is on its way comes to somebody else after the consumer's ack wait."""
+        """Stop pulling. What is on its way is given back at once, and a pin to whoever waits for it."""
+        self._stopping = True
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            async with asyncio.timeout(_FLUSH):
+                if self._sub is not None:
+                    await self._sub.drain()  # type: ignore[no-untyped-call]  # nats-py
+                if self._pin:
+                    body = json.dumps({"group": self._group}).encode()
+                    await self._nc.request(f"$JS.API.CONSUMER.UNPIN.{self._name}", body)
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        if self._sub is not None:
-            with contextlib.suppress(nats.errors.Error):
-                await self._sub.unsubscribe()
-        await asyncio.gather(*self._answers, return_exceptions=True)
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Return when every answer given so far has been handed to the connection."""
+        await self._post.flush()
 
     def done(self) -> None:
         """Give back the credit of one message; only without `auto_credit`."""
         self._held -= 1
-        if self._asked + self._held <= self._credit // 2:
-            self._spawn(self._ask())
+        if self._thirsty and self._refill is None:
+            self._refill = asyncio.get_running_loop().create_task(self._ask())
+            self._refill.add_done_callback(self._refilled)
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+    def _refilled(self, _task: asyncio.Task[None]) -> None:
+        self._refill = None
+
+    @property
+    def _thirsty(self) -> bool:
+        return self._asked + self._held <= self._credit // 2
+
+    async def _ask_anew(self) -> None:
+        """Forget what was asked: the server has."""
+        self._asked, self._heard = 0, asyncio.get_running_loop().time()
+        self._connection = self._nc.stats["reconnects"]
+        await self._ask()
 
     async def _ask(self) -> None:
         batch = self._credit - self._asked - self._held
-        if batch <= 0 or self._sub is None:
+        if batch <= 0 or self._stopping:
             return
         self._asked += batch
         request: dict[str, int | str] = {
@@ -137,80 +171,84 @@ class PullLoop:
             request["group"] = self._group
             if self._pin:
                 request["id"] = self._pin
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._name}"
         try:
-            await self._nc.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
+            await self._nc.publish(subject, json.dumps(request).encode(), reply=self._inbox)
         except nats.errors.Error:
             self._asked -= batch
 
     async def _keep_asking(self) -> None:
-        """Ask anew when neither messages nor heartbeats have come for a while: the server forgot us, or restarted."""
+        """Ask anew after a reconnect, after a refusal, and when not even heartbeats have come for a while."""
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(_HEARTBEAT / 4)
+            await asyncio.sleep(_LOOK)
             if not self._nc.is_connected:
-                self._asked, self._heard = 0, 0.0
-            elif self._now() - self._heard > 2 * _HEARTBEAT or (
-                self._asked == 0 and self._held < self._credit
+                continue
+            if (
+                self._connection != self._nc.stats["reconnects"]
+                or loop.time() - self._heard > 2 * _HEARTBEAT
+                or (self._asked == 0 and self._held < self._credit)
             ):
-                self._asked, self._heard = 0, self._now()
-                await self._ask()
+                await self._ask_anew()
 
     async def _receive(self, msg: Msg) -> None:
-        self._heard = self._now()
-        headers = msg.headers or {}
-        if "Status" in headers and not msg.reply.startswith("$JS.ACK"):
+        self._heard = asyncio.get_running_loop().time()
+        reply, headers = msg.reply, msg.headers or {}
+        if not reply.startswith(_ACK):
             await self._status(headers)
             return
         self._asked = max(0, self._asked - 1)
+        place = reply.split(".")
+        at = 4 if len(place) == 9 else 6  # since 2.15 with domain and account
+        delivery = Delivery(
+            msg.subject,
+            msg.data,
+            headers,
+            int(place[at + 1]),
+            int(place[at + 2]),
+            int(place[at]),
+            reply,
+            self._post,
+        )
+        if self._stopping or self._held >= self._credit:
+            delivery.nak()
+            return
         if (pin := headers.get(_PIN)) and pin != self._pin:
             self._pin = pin
             self._on_pin()
-        if not self._auto:
-            self._held += 1
-        place = msg.metadata
-        self._handler(
-            Delivery(
-                msg.subject,
-                msg.data,
-                headers,
-                place.sequence.stream,
-                place.sequence.consumer,
-                place.num_delivered,
-                self._answerer(msg.reply),
-            )
-        )
-        if self._asked + self._held <= self._credit // 2:
+        self._hand_on(delivery)
+        if self._thirsty:
             await self._ask()
 
+    def _hand_on(self, delivery: Delivery) -> None:
+        if not self._auto:
+            self._held += 1
+        try:
+            self._handler(delivery)
+        except Exception:
+            _log.exception("handler failed", extra={"consumer": self._name})
+            delivery.nak(1.0)
+            if not self._auto:
+                self._held -= 1
+
     async def _status(self, headers: Mapping[str, str]) -> None:
-        """100 is a heartbeat; 4xx ends a request, of which some messages may not have come."""
-        status = headers["Status"]
+        """100 is a heartbeat; the others end a request, of which some messages may not have come."""
+        status = headers.get("Status", "")
         if status == "100":
+            self._complaint = ""
             return
         pending = int(headers.get("Nats-Pending-Messages", self._asked))
         self._asked = max(0, self._asked - pending)
         if status == "423" and self._pin:
             self._pin = ""
             self._on_unpin()
-        elif status not in {"404", "408", "423"}:
-            # The server is going down, or the consumer is gone: asked anew by the watch, not in a tight loop.
-            _log.debug(
-                "pull ended", extra={"consumer": self._name, "why": headers.get("Description")}
-            )
+        if status in _EXPECTED:
+            self._complaint = ""
+            if self._thirsty:
+                await self._ask()
             return
-        if self._asked + self._held <= self._credit // 2:
-            await self._ask()
-
-    def _answerer(self, reply: str) -> Callable[[bytes], None]:
-        def answer(word: bytes) -> None:
-            self._spawn(self._send(reply, word))
-
-        return answer
-
-    async def _send(self, reply: str, word: bytes) -> None:
-        with contextlib.suppress(nats.errors.Error):
-            await self._nc.publish(reply, word)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._answers.add(task)
-        task.add_done_callback(self._answers.discard)
+        # The consumer is gone or has no leader: asked anew by the watch, not in a tight loop.
+        why = f"{status} {headers.get('Description', 'nobody answers')}"
+        if why != self._complaint:
+            self._complaint = why
+            _log.warning("pull refused", extra={"consumer": self._name, "why": why})
