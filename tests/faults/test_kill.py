@@ -31,7 +31,6 @@ ROLES = ("graph-engine", "agent-gateway", "tool-runner")
 RUNS = 50
 WITHIN = 60.0
 """Seconds for anything to happen. It never takes that long, unless it never happens."""
-CLOSING = {"call.completed", "call.failed", "agent.turn.completed", "agent.turn.failed"}
 
 
 @dataclass
@@ -95,24 +94,25 @@ async def test_fifty_runs_survive_a_kill(
 ) -> None:
     heard, file = Heard(), tmp_path / "effects"
     run_ids = [f"r_{victim}-{n}" for n in range(RUNS)]
-    async with a_platform(tmp_path / "data", heard) as platform:
-        async with Client(platform.nats_url, timeout=10) as client:
-            runs = [
-                asyncio.create_task(finish(client, run_id, {"file": str(file)}))
-                for run_id in run_ids
-            ]
-            third = RUNS * len(effects.NODES) // 3
-            await until("a third of the effects", lambda: effects.effects(file).total() >= third)
-            old = platform.pids[victim]
-            killed = clock.now_text()
-            os.kill(old, signal.SIGKILL)
-            before = set(effects.effects(file))
-            results = list(await asyncio.gather(*runs))
-            await until(f"{victim} is back", lambda: len(heard.ready(victim)) == 2)
-            assert platform.pids[victim] != old
-            assert len(before) < RUNS * len(effects.NODES), "killed when all was over"
-            for result in results:
-                await _is_whole(client, result)
+    async with (
+        a_platform(tmp_path / "data", heard) as platform,
+        Client(platform.nats_url, timeout=10) as client,
+    ):
+        runs = [
+            asyncio.create_task(finish(client, run_id, {"file": str(file)})) for run_id in run_ids
+        ]
+        third = RUNS * len(effects.NODES) // 3
+        await until("a third of the effects", lambda: effects.effects(file).total() >= third)
+        old = platform.pids[victim]
+        killed = clock.now_text()
+        os.kill(old, signal.SIGKILL)
+        before = set(effects.effects(file))
+        results = list(await asyncio.gather(*runs))
+        await until(f"{victim} is back", lambda: len(heard.ready(victim)) == 2)
+        assert platform.pids[victim] != old
+        assert len(before) < RUNS * len(effects.NODES), "killed when all was over"
+        for result in results:
+            await _is_whole(client, result)
     seen = effects.effects(file)
     _effects_are_whole(run_ids, seen)
     back = heard.ready(victim)[1]
