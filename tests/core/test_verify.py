@@ -56,7 +56,7 @@ def a_run() -> Records:
 
 
 def completed(i: int, value: JsonValue = None) -> e.CallCompleted:
-    update = {f"k{i}": i if value is None else value}
+    update: dict[str, JsonValue] = {f"k{i}": i if value is None else value}
     return e.CallCompleted(
         id=f"{RUN}.n{i}:1.1.done", time=NOW, call_id=f"n{i}:1", attempt=1, update=update
     )

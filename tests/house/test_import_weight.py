@@ -21,7 +21,6 @@ LIGHT = (
     "partsong.contracts",
     "partsong.client",
     "partsong.workflow",
-    "partsong.agents",
     "partsong.tools",
     "partsong.cli",
 )
