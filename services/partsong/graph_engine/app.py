@@ -53,7 +53,11 @@ class GraphEngine:
             telemetry=context.telemetry,
         )
         self._engine = Engine(
-            context.nc, context.subjects, self._runs, affinity=context.settings.affinity
+            context.nc,
+            context.log,
+            context.subjects,
+            self._runs,
+            affinity=context.settings.affinity,
         )
         self._door = Door(self._runs, Graphs(context.nc, context.names.graphs).resolve)
         self._broker = command_broker(context.settings.nats_url, name=f"{context.worker} door")

@@ -50,7 +50,6 @@ class Partitions:
         runs: Runs,
         *,
         pinned: Callable[[int], None] = lambda _partition: None,
-        affinity: bool = True,
     ) -> None:
         self._nc, self._stream, self._subjects, self._runs = nc, stream, subjects, runs
         self._last: dict[int, int] = {}
@@ -62,7 +61,7 @@ class Partitions:
                 f"engine-{p}",
                 self._ear(p),
                 credit=_CREDIT,
-                group=ENGINE_GROUP if affinity else None,
+                group=ENGINE_GROUP,
                 on_pin=partial(self._pin, p, pinned),
                 on_unpin=partial(self._unpin, p),
             )

@@ -14,8 +14,10 @@ from nats.aio.client import Client
 from partsong.bus.pull import Delivery, PullLoop
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.subjects import Subjects
+from partsong.graph_engine.overhear import Overhearing
 from partsong.graph_engine.partitions import Partitions
 from partsong.graph_engine.runs import Fired, Runs, Wake
+from partsong.log.port import Log
 from partsong.log.summaries import summaries
 from partsong.runtime.streams import Names
 
@@ -33,6 +35,7 @@ class Engine:
     def __init__(
         self,
         nc: Client,
+        store: Log,
         subjects: Subjects,
         runs: Runs,
         *,
@@ -43,8 +46,10 @@ class Engine:
         self._names = Names.of(subjects)
         self._every = watch_every
         self._tasks: set[asyncio.Task[None]] = set()
-        self._partitions = Partitions(
-            nc, self._names.log, subjects, runs, pinned=self._took, affinity=affinity
+        self._partitions: Partitions | Overhearing = (
+            Partitions(nc, self._names.log, subjects, runs, pinned=self._took)
+            if affinity
+            else Overhearing(store, subjects, runs, adopt=self._took)
         )
         self._timers = PullLoop(nc, self._names.timers, "engine", self._fired, credit=256)
 
