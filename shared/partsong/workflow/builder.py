@@ -29,10 +29,9 @@ from partsong.contracts.validate import check_graph, problem_of
 from partsong.workflow.reference import portable, reference
 
 if TYPE_CHECKING:
-    from partsong.contracts.results import RunResult
-
     from partsong.contracts.chunks import Chunk
     from partsong.contracts.events import Event
+    from partsong.contracts.results import RunResult
     from partsong.local.engine import Approver
 
 __all__ = ["WorkflowGraph"]
