@@ -1,0 +1,102 @@
+"""kill -9 of the approval service while fifty people decide, and of `partsong up` itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from partsong.cli.platform import ROLES, Platform
+from partsong.client import Client
+from partsong.workflow import WorkflowGraph
+from tests.faults.test_kill import WITHIN, Heard, until
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+
+RUNS = 50
+
+
+def graph() -> WorkflowGraph:
+    graph = WorkflowGraph("deciding").add_approval("ok", title="Pay {{amount}}?")
+    graph.add_tool("paid", "calculator", args={"expression": "{{amount}} * 2"})
+    return graph.add_conditional_edge("ok", {"approved": "paid", "rejected": "END"})
+
+
+async def decide(platform: Platform, run_id: str) -> int:
+    """Approve as a patient person does: again, until there is an answer."""
+    end = asyncio.get_running_loop().time() + WITHIN
+    body = {"decision": "approve", "by": "ann"}
+    while asyncio.get_running_loop().time() < end:
+        try:
+            async with httpx2.AsyncClient(base_url=platform.http_url, timeout=5) as http:
+                answer = await http.post(f"/api/approvals/{run_id}.ok:1/decision", json=body)
+        except httpx2.HTTPError:
+            await asyncio.sleep(0.05)
+            continue
+        if answer.status_code < 300 or answer.status_code == 409:
+            return answer.status_code
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"no answer for {run_id}")
+
+
+async def test_fifty_decisions_survive_a_kill_of_the_approval_service(tmp_path: Path) -> None:
+    heard = Heard()
+    env = {**os.environ, "PARTSONG_HTTP_PORT": "0"}
+    platform = Platform(tmp_path / "data", env=env, fast=True, say=heard, roles=ROLES)
+    await platform.start()
+    try:
+        async with Client(platform.nats_url) as client:
+            run_ids = [f"r_{n}" for n in range(RUNS)]
+            for run_id in run_ids:
+                await client.start(graph(), {"amount": 21}, run_id=run_id)
+            deciding = [asyncio.create_task(decide(platform, run_id)) for run_id in run_ids]
+            await asyncio.wait(deciding, return_when=asyncio.FIRST_COMPLETED)
+            os.kill(platform.pids["approval"], signal.SIGKILL)
+            answers = await asyncio.gather(*deciding)
+            assert set(answers) <= {200, 202, 409}
+            for run_id in run_ids:
+                result = await client.result(run_id, timeout=WITHIN)
+                assert result.status == "completed"
+                assert result["paid"] in (42, "42")
+                assert sum(event.type == "approval.decided" for event in result.events) == 1
+                assert (await client.replay(run_id)).ok
+            await until("approval is back", lambda: len(heard.ready("approval")) == 2)
+    finally:
+        await platform.stop()
+
+
+def test_a_killed_up_leaves_no_process_behind(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "partsong.cli.main",
+        "up",
+        "--fast",
+        "--http-port",
+        "0",
+    ]
+    command += ["--data", tmp_path / "data", "--ready-file", ready]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as up:
+        asyncio.run(until("up", lambda: ready.exists() or up.poll() is not None))
+        children = json.loads(ready.read_text())["services"]
+        up.kill()
+    assert len(children) == len(ROLES) + 1
+    asyncio.run(
+        until("all children are gone", lambda: not any(alive(pid) for pid in children.values()))
+    )
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
