@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from partsong.contracts.events import TurnUsage
 
 __all__ = ["cost_of"]
@@ -14,10 +16,15 @@ _PRICED = {
 }
 
 
-def cost_of(provider: str, model: str, usage: TurnUsage) -> float | None:
+async def cost_of(provider: str, model: str, usage: TurnUsage) -> float | None:
     """US dollars; None if the price is not known, which is not the same as free."""
     if provider not in _PRICED:
         return None
+    # In a thread, because importing the list takes most of a second.
+    return await asyncio.to_thread(_listed, _PRICED[provider], model, usage)
+
+
+def _listed(provider: str, model: str, usage: TurnUsage) -> float | None:
     from genai_prices import Usage, calc_price
 
     tokens = Usage(
@@ -27,6 +34,8 @@ def cost_of(provider: str, model: str, usage: TurnUsage) -> float | None:
         cache_write_tokens=usage.cache_write,
     )
     try:
-        return float(calc_price(tokens, model_ref=model, provider_id=_PRICED[provider]).total_price)
+        return float(calc_price(tokens, model_ref=model, provider_id=provider).total_price)
     except LookupError:
+        return None
+    except ValueError:  # numbers that cannot be, as some compatible servers report them
         return None

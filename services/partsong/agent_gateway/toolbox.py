@@ -38,9 +38,13 @@ class Toolbox:
         """
         if not names:
             return ()
-        stale = clock.monotonic() - self._asked > self._fresh
-        if stale or any(name not in self._known for name in names):
-            await self._ask()
+        known = self._known.keys() >= set(names)
+        if not known or clock.monotonic() - self._asked > self._fresh:
+            try:
+                await self._ask()
+            except Unavailable:
+                if not known:  # else what was known a while ago still holds
+                    raise
         for name in names:
             if name not in self._known:
                 raise NotFound(

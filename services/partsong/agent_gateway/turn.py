@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
+from typing import TypedDict
 
 from partsong.agent_gateway.core.assemble import Broken, Turn, assemble
 from partsong.agent_gateway.core.coalesce import Coalescer
@@ -12,18 +13,21 @@ from partsong.agent_gateway.core.failure import failed
 from partsong.agent_gateway.port import TurnRequest
 from partsong.agent_gateway.pricing import cost_of
 from partsong.agent_gateway.registry import Providers, split_model
-from partsong.contracts.chunks import TERMINAL, Chunk
-from partsong.contracts.errors import PartsongError
+from partsong.contracts.chunks import TERMINAL, Chunk, Failed
+from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed
 from partsong.contracts.messages import ToolSpec
 from partsong.contracts.work import TurnWork
 from partsong.runtime import clock
 
-__all__ = ["take_turn"]
+__all__ = ["refuse_turn", "take_turn"]
+
+_TIMEOUT = 600.0
+"""Seconds a turn may take that has no limit of its own."""
 
 
 class _Stage:
-    """Numbers the chunks of one attempt, joins small ones, and hands them on."""
+    """Numbers the chunks of one attempt, joins small ones, and hands them on; nothing after a terminal one."""
 
     def __init__(self, work: TurnWork, show: Callable[[Chunk], None]) -> None:
         self._stamp = {"call_id": work.call_id, "attempt": work.attempt}
@@ -31,20 +35,20 @@ class _Stage:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self.seen: list[Chunk] = []
+        self.ended = False
 
     def take(self, chunk: Chunk) -> None:
         """One chunk from the provider."""
+        if self.ended:
+            return
+        self.ended = isinstance(chunk, TERMINAL)
         self.seen.append(chunk)
         self._out(self._joiner.push(chunk, self._loop.time()))
         deadline = self._joiner.deadline
         if deadline is not None and self._timer is None:
             self._timer = self._loop.call_at(deadline, self._due)
-
-    def close(self) -> None:
-        """Nothing more comes: show what is held back."""
-        if self._timer is not None:
+        if self.ended and self._timer is not None:
             self._timer.cancel()
-        self._out(self._joiner.flush(self._loop.time()))
 
     def _due(self) -> None:
         self._timer = None
@@ -76,18 +80,26 @@ async def take_turn(
     except asyncio.CancelledError:
         stage.take(failed("cancelled", "nobody needs the answer any more"))
         raise
+    except PartsongError as error:
+        if not stage.ended:
+            stage.take(_refusal(error.problem))
+            return _failed(work, Broken(error.problem, assemble(stage.seen).usage), worker)
     except Exception as error:
-        message = (
-            str(error) if isinstance(error, PartsongError) else f"{type(error).__name__}: {error}"
-        )
-        stage.take(
-            failed("invalid_request" if isinstance(error, PartsongError) else "server", message)
-        )
-    finally:
-        if not stage.seen or not isinstance(stage.seen[-1], TERMINAL):
-            stage.take(failed("truncated", "the provider's stream stopped without an end"))
-        stage.close()
-    return _event(work, assemble(stage.seen), worker)
+        stage.take(failed("server", f"{type(error).__name__}: {error}"))
+    stage.take(failed("truncated", "the provider's stream stopped without an end"))
+    outcome = assemble(stage.seen)
+    if isinstance(outcome, Broken):
+        return _failed(work, outcome, worker)
+    return await _completed(work, outcome, worker)
+
+
+def refuse_turn(
+    work: TurnWork, problem: Problem, show: Callable[[Chunk], None], *, worker: str = ""
+) -> AgentTurnFailed:
+    """The end of a turn that cannot even begin; its one chunk is shown."""
+    stage = _Stage(work, show)
+    stage.take(_refusal(problem))
+    return _failed(work, Broken(problem, assemble(stage.seen).usage), worker)
 
 
 async def _chunks(
@@ -103,42 +115,57 @@ async def _chunks(
         max_tokens=work.agent.max_tokens,
         temperature=work.agent.temperature,
         output_schema=work.agent.output_schema,
-        timeout=work.timeout or 600.0,
+        timeout=work.timeout or _TIMEOUT,
     )
     async with aclosing(provider.stream(request)) as chunks:
         async for chunk in chunks:
             yield chunk
 
 
-def _event(
-    work: TurnWork, outcome: Turn | Broken, worker: str
-) -> AgentTurnCompleted | AgentTurnFailed:
+def _refusal(problem: Problem) -> Failed:
+    said = failed("invalid_request" if problem.fault == "caller" else "server", problem.message)
+    return said.model_copy(update={"retryable": problem.retryable})
+
+
+class _Head(TypedDict):
+    """What both ends of a turn say."""
+
+    id: str
+    time: str
+    cause: str
+    call_id: str
+    attempt: int
+    worker: str
+
+
+def _head(work: TurnWork, worker: str) -> _Head:
     stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
-    now, cause = clock.now_text(), f"{stem}.requested"
-    if isinstance(outcome, Broken):
-        return AgentTurnFailed(
-            id=f"{stem}.closed",
-            time=now,
-            cause=cause,
-            call_id=work.call_id,
-            attempt=work.attempt,
-            worker=worker,
-            error=outcome.problem,
-            retry_after=outcome.retry_after,
-            usage=outcome.usage,
-        )
-    return AgentTurnCompleted(
+    return _Head(
         id=f"{stem}.closed",
-        time=now,
-        cause=cause,
+        time=clock.now_text(),
+        cause=f"{stem}.requested",
         call_id=work.call_id,
         attempt=work.attempt,
         worker=worker,
-        message=outcome.message,
-        stop=outcome.stop,
-        provider=outcome.provider,
-        model=outcome.model,
-        usage=outcome.usage.model_copy(
-            update={"cost": cost_of(outcome.provider, outcome.model, outcome.usage)}
-        ),
+    )
+
+
+def _failed(work: TurnWork, outcome: Broken, worker: str) -> AgentTurnFailed:
+    return AgentTurnFailed(
+        error=outcome.problem,
+        retry_after=outcome.retry_after,
+        usage=outcome.usage,
+        **_head(work, worker),
+    )
+
+
+async def _completed(work: TurnWork, turn: Turn, worker: str) -> AgentTurnCompleted:
+    cost = await cost_of(turn.provider, turn.model, turn.usage)
+    return AgentTurnCompleted(
+        message=turn.message,
+        stop=turn.stop,
+        provider=turn.provider,
+        model=turn.model,
+        usage=turn.usage.model_copy(update={"cost": cost}),
+        **_head(work, worker),
     )

@@ -9,7 +9,7 @@ from nats.aio.client import Client
 
 from partsong.agent_gateway.registry import Providers
 from partsong.agent_gateway.toolbox import Toolbox
-from partsong.agent_gateway.turn import take_turn
+from partsong.agent_gateway.turn import refuse_turn, take_turn
 from partsong.bus.chunks import ChunkPublisher
 from partsong.bus.claims import Claim, claim
 from partsong.bus.jobs import Busy
@@ -68,20 +68,11 @@ class TurnWorker:
             _log.info("result superseded", extra={"call": work.call_id})
 
     async def _turn(self, work: TurnWork) -> AgentTurnCompleted | AgentTurnFailed:
+        show = self._chunks.of(work.run_id, work.node, work.call_id)
         try:
             tools = await self._toolbox.specs(work.agent.tools)
         except PartsongError as error:
-            stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
-            return AgentTurnFailed(
-                id=f"{stem}.closed",
-                time=clock.now_text(),
-                cause=f"{stem}.requested",
-                call_id=work.call_id,
-                attempt=work.attempt,
-                worker=self._worker,
-                error=error.problem,
-            )
-        show = self._chunks.of(work.run_id, work.node, work.call_id)
+            return refuse_turn(work, error.problem, show, worker=self._worker)
         provider, _, model = work.agent.model.partition(":")
         what = spans.chat(
             model,

@@ -10,9 +10,8 @@ import logging
 from nats.aio.client import Client
 
 from partsong.bus.chunks import ChunkPublisher
-from partsong.bus.claims import claim
+from partsong.bus.claims import claim, report
 from partsong.bus.jobs import Busy
-from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CallClaimed, CallCompleted, CallFailed
 from partsong.contracts.subjects import Subjects
@@ -61,10 +60,7 @@ class CallWorker:
         if isinstance(work, ToolWork) and self._executor.guarded(work.tool):
             await self._guarded(work)
             return
-        result = await self._call(work)
-        await self._log.append(
-            self._subjects.fact(work.run_id), encode_report(work.run_id, result), id=result.id
-        )
+        await report(self._log, self._subjects, work.run_id, await self._call(work))
 
     async def _guarded(self, work: ToolWork) -> None:
         stem = f"{work.run_id}.{work.call_id}.{work.attempt}"

@@ -27,7 +27,3 @@ class ChunkPublisher:
             self._post.send(subject, chunk.model_dump_json(exclude_none=True).encode())
 
         return show
-
-    async def flush(self) -> None:
-        """Return when all chunks have been handed to the connection."""
-        await self._post.flush()

@@ -1,63 +1,86 @@
-"""Guarded calls: looked up, claimed before they are made, closed only by who claimed them.
+"""Calls' results on their way into the log; guarded calls are claimed before they are made.
 
-The call's subject is the whole truth about it. A claim expects the subject's last record, the result expects the
+A guarded call's subject is the whole truth about it. A claim expects the subject's last record, the result expects the
 claim; so of two workers one is refused before it acts, and a worker that was given up is refused afterwards.
+
+What has been done must not be done again only because the log did not answer: a result is appended however long that
+takes. So a claim of our own that stands open is one whose append was never confirmed, and it is ours to act on.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode, encode_report
+from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import Subjects
-from partsong.log.port import Log, WrongSequence
+from partsong.log.port import Appended, Log, Record, WrongSequence
 
-__all__ = ["Claim", "claim"]
+__all__ = ["Claim", "claim", "report"]
+
+_log = logging.getLogger("partsong.bus")
 
 _Claimed = e.CallClaimed | e.AgentTurnClaimed
 _Closing = e.CallCompleted | e.CallFailed | e.AgentTurnCompleted | e.AgentTurnFailed
+
+_FIRST, _LONGEST = 0.5, 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A call that is ours to make."""
 
-    _log: Log
+    _store: Log
     _subject: str
     _run_id: str
     _seq: int
 
     async def close(self, event: _Closing) -> bool:
         """Append the result; False if the call was taken from us meanwhile, and the result does not count."""
+        body = encode_report(self._run_id, event)
         try:
-            await self._log.append(
-                self._subject, encode_report(self._run_id, event), id=event.id, expect=self._seq
+            await _insist(
+                lambda: self._store.append(self._subject, body, id=event.id, expect=self._seq)
             )
         except WrongSequence:
             return False
         return True
 
 
+async def report(store: Log, subjects: Subjects, run_id: str, event: _Closing) -> None:
+    """Append the result of a call that needs no claim. Of several the first one counts."""
+    subject, body = subjects.fact(run_id), encode_report(run_id, event)
+    await _insist(lambda: store.append(subject, body, id=event.id))
+
+
 async def claim(
-    log: Log, subjects: Subjects, run_id: str, event: _Claimed
+    store: Log, subjects: Subjects, run_id: str, event: _Claimed
 ) -> Claim | Literal["busy", "closed"]:
     """Claim an attempt of a call.
 
     `busy`: another worker has claimed this attempt; if it is dead, the engine will say so and ask for another one.
     `closed`: the attempt has its result, or nobody needs it any more.
+
+    Raises:
+        Unavailable: the log did not answer; try again.
     """
     subject = subjects.call(run_id, event.call_id)
-    last = await log.last(subject)
+    last = await store.last(subject)
     if last is not None:
-        match _standing(last.body, event.attempt):
+        match _standing(last, event):
             case "open":
                 pass
+            case "ours":
+                return Claim(store, subject, run_id, last.seq)
             case "busy" | "closed" as standing:
                 return standing
     try:
-        done = await log.append(
+        done = await store.append(
             subject,
             encode_report(run_id, event),
             id=event.id,
@@ -65,18 +88,34 @@ async def claim(
         )
     except WrongSequence:
         return "busy"
-    return Claim(log, subject, run_id, done.seq)
+    return Claim(store, subject, run_id, done.seq)
 
 
-def _standing(body: bytes, attempt: int) -> Literal["open", "busy", "closed"]:
+def _standing(last: Record, mine: _Claimed) -> Literal["open", "ours", "busy", "closed"]:
     """What the newest record of a call's subject means for an attempt at it."""
-    event = decode(body).events[-1]
+    event = decode(last.body).events[-1]
     match event:
         case e.CallClaimed() | e.AgentTurnClaimed():
-            return "closed" if event.attempt > attempt else "busy"
-        case e.CallCompleted() | e.AgentTurnCompleted() | e.CallCancelled():
-            return "closed"
+            if event.id == mine.id:
+                return "ours"
+            return "closed" if event.attempt > mine.attempt else "busy"
         case e.CallFailed() | e.AgentTurnFailed() | e.CallLapsed():
-            return "open" if event.attempt < attempt else "closed"
+            return "open" if event.attempt < mine.attempt else "closed"
         case _:
             return "closed"
+
+
+async def _insist(append: Callable[[], Awaitable[Appended]]) -> None:
+    wait = _FIRST
+    while True:
+        try:
+            await append()
+        except Unavailable as error:
+            _log.warning(
+                "result not in the log yet",
+                extra={"problem": error.problem.code, "why": str(error), "again_in": wait},
+            )
+        else:
+            return
+        await asyncio.sleep(wait)
+        wait = min(_LONGEST, wait * 2)

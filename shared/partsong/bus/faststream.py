@@ -27,8 +27,8 @@ __all__ = ["Command", "Discipline", "command_broker", "on_command", "on_query"]
 
 _log = logging.getLogger("partsong.bus")
 
-_BEAT = 3.0
-"""Seconds between two in-progress signals; consumers of commands wait at least ten."""
+_BEAT = 1.0
+"""Seconds between two in-progress signals; consumers of commands wait three."""
 _FIRST, _LONGEST = 0.5, 30.0
 
 

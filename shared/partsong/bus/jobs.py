@@ -1,17 +1,20 @@
 """Jobs: hints from the work queue, each worked off by a task, never more at once than there are slots.
 
-The queue redelivers what is not acknowledged within two seconds, so running jobs say that they are in progress. What
-cannot be read becomes a dead letter; what fails for a reason of the platform's is delivered again later, and becomes
-a dead letter after `MOST` tries. Nothing is dropped without a trace.
+The queue redelivers what is not acknowledged within two seconds, so running jobs say that they are in progress; a hint
+that comes again while its job runs here starts no second one. What cannot be read becomes a dead letter; what fails
+for a reason of the platform's is delivered again later, and becomes a dead letter after `MOST` tries. Nothing is
+dropped without a trace.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -19,14 +22,14 @@ from pydantic import ValidationError
 
 from partsong.bus.dead import dead_letter
 from partsong.bus.pull import Delivery, PullLoop
-from partsong.contracts.errors import PartsongError, Problem
+from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import problem_of
 from partsong.contracts.work import WORK, Work
 from partsong.log.blobs import Blobs
 from partsong.log.stored import BLOB
 from partsong.runtime import clock
-from partsong.runtime.logs import current_run
+from partsong.runtime.logs import current_run, current_trace
 from partsong.runtime.streams import Names
 
 __all__ = ["MOST", "Busy", "Jobs"]
@@ -36,7 +39,7 @@ _log = logging.getLogger("partsong.bus")
 MOST = 20
 """Deliveries of one hint before it becomes a dead letter."""
 _TICK = 0.5
-_LONGEST = 30.0
+_FIRST, _LONGEST = 0.4, 30.0
 
 
 class Busy(Exception):
@@ -46,13 +49,18 @@ class Busy(Exception):
 @dataclass(slots=True, eq=False)
 class _Job:
     delivery: Delivery
-    run_id: str
     since: float
+    run_id: str = ""
+    hint: str = ""
     task: asyncio.Task[None] | None = None
 
 
 class Jobs:
-    """Pulls hints for one service and works them off."""
+    """Pulls hints for one service and works them off.
+
+    `work` raises `Busy` if the hint is to come again soon, `InvalidInput` if no worker could ever do it, and anything
+    else if it may work another time.
+    """
 
     def __init__(
         self,
@@ -63,10 +71,12 @@ class Jobs:
         blobs: Blobs,
         *,
         slots: int = 64,
+        most: int = MOST,
     ) -> None:
         self._nc, self._subjects, self._service, self._work = nc, subjects, service, work
-        self._blobs = blobs
-        self._jobs: set[_Job] = set()
+        self._blobs, self._most = blobs, most
+        self._jobs: dict[int, _Job] = {}
+        self._hints: set[str] = set()
         self._loop = PullLoop(
             nc, Names.of(subjects).work, service, self._begin, credit=slots, auto_credit=False
         )
@@ -87,62 +97,82 @@ class Jobs:
     async def drain(self, within: float) -> None:
         """Pull no more; let running jobs finish, and give the rest back to the queue."""
         await self._loop.stop()
-        if self._stops is not None:
-            await self._stops.unsubscribe()
-        running = {job.task for job in self._jobs if job.task is not None}
-        if running:
+        if running := self._tasks():
             await asyncio.wait(running, timeout=within)
-        for job in list(self._jobs):
-            if job.task is not None and not job.task.done():
+        for job in self._jobs.values():
+            if job.task is not None:
                 job.task.cancel()
                 job.delivery.nak()
-        await asyncio.gather(
-            *(job.task for job in list(self._jobs) if job.task), return_exceptions=True
-        )
+        await asyncio.gather(*self._tasks(), return_exceptions=True)
+        if self._stops is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._stops.unsubscribe()
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
+        await self._loop.flush()
+
+    def _tasks(self) -> set[asyncio.Task[None]]:
+        return {job.task for job in self._jobs.values() if job.task is not None}
 
     def _begin(self, delivery: Delivery) -> None:
-        job = _Job(delivery, "", clock.monotonic())
-        self._jobs.add(job)
+        if job := self._jobs.get(delivery.stream_seq):
+            job.delivery = delivery  # we were too late to say that we are at it
+            delivery.in_progress()
+            self._loop.done()
+            return
+        job = self._jobs[delivery.stream_seq] = _Job(delivery, clock.monotonic())
         job.task = asyncio.get_running_loop().create_task(self._do(job))
 
     async def _do(self, job: _Job) -> None:
         try:
             await self._answer(job)
         finally:
-            self._jobs.discard(job)
+            self._hints.discard(job.hint)
+            del self._jobs[job.delivery.stream_seq]
             self._loop.done()
 
     async def _answer(self, job: _Job) -> None:
-        """Work one hint off, and answer its delivery in every case."""
-        delivery, call = job.delivery, ""
+        """Work one hint off, and answer its delivery in every case but cancellation: who cancels answers."""
         try:
-            blob = delivery.headers.get(BLOB)
-            body = delivery.data if blob is None else await self._blobs.get(blob)
-            work = WORK.validate_json(body)
-            job.run_id, call = work.run_id, work.call_id
+            work = await self._read(job.delivery)
+            if work.id in self._hints:
+                job.delivery.ack()  # a second copy: the first one is not acknowledged before it is done
+                return
+            job.run_id, job.hint = work.run_id, work.id
+            self._hints.add(work.id)
             current_run.set(work.run_id)
+            current_trace.set(job.delivery.headers.get("traceparent", "")[3:35])
             await self._work(work)
         except ValidationError as error:
-            await self._bury(delivery, problem_of(error, "work.malformed"))
+            await self._bury(job.delivery, problem_of(error, "work.malformed"))
         except Busy:
-            delivery.nak(1.0)
+            job.delivery.nak(1.0)
+        except InvalidInput as error:
+            await self._bury(job.delivery, error.problem)
         except asyncio.CancelledError:
-            _log.info("job cancelled", extra={"call": call})
+            _log.info("job cancelled", extra={"hint": job.hint})
             raise
         except Exception as error:
-            problem = error.problem if isinstance(error, PartsongError) else _fault(error)
-            _log.warning("job failed", extra={"call": call, "problem": problem.code}, exc_info=True)
-            if delivery.num_delivered >= MOST:
-                await self._bury(delivery, problem)
-            else:
-                delivery.nak(min(_LONGEST, 0.2 * 2**delivery.num_delivered))
+            await self._failed(job, error)
         else:
-            delivery.ack()
+            job.delivery.ack()
+
+    async def _read(self, delivery: Delivery) -> Work:
+        blob = delivery.headers.get(BLOB)
+        return WORK.validate_json(delivery.data if blob is None else await self._blobs.get(blob))
+
+    async def _failed(self, job: _Job, error: Exception) -> None:
+        problem = error.problem if isinstance(error, PartsongError) else _fault(error)
+        _log.warning("job failed", extra={"hint": job.hint, "problem": problem.code}, exc_info=True)
+        tries = job.delivery.num_delivered
+        if tries >= self._most:
+            await self._bury(job.delivery, problem)
+        else:
+            job.delivery.nak(min(_LONGEST, _FIRST * 2 ** (tries - 1)))
 
     async def _bury(self, delivery: Delivery, problem: Problem) -> None:
+        _log.error("hint buried", extra={"seq": delivery.stream_seq, "problem": problem.code})
         try:
             await dead_letter(
                 self._nc,
@@ -162,7 +192,7 @@ class Jobs:
     async def _stop_run(self, msg: Msg) -> None:
         """A run has ended: whoever works for it stops."""
         run_id = msg.subject.rpartition(".")[2]
-        for job in list(self._jobs):
+        for job in self._jobs.values():
             if job.run_id == run_id and job.task is not None:
                 job.task.cancel()
                 job.delivery.ack()
@@ -171,7 +201,7 @@ class Jobs:
         while True:
             await asyncio.sleep(_TICK)
             old = clock.monotonic() - _TICK
-            for job in self._jobs:
+            for job in self._jobs.values():
                 if job.since < old:
                     job.delivery.in_progress()
 

@@ -1,0 +1,351 @@
+"""Jobs on a real work queue: slots, repeats, stops, failures, dead letters, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from nats.aio.msg import Msg
+from pydantic import JsonValue
+
+from partsong.bus.jobs import Busy, Jobs
+from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.contracts.work import WORK, FunctionWork, Work
+from partsong.runtime import logs
+from partsong.testing.nats import Bus
+
+PATIENCE = 30.0
+SERVICE = "tool-runner"
+
+
+def hint(call: str = "f:1", run: str = "r_1", attempt: int = 1) -> FunctionWork:
+    return FunctionWork(
+        run_id=run, call_id=call, node="f", attempt=attempt, function="m:f", state={}
+    )
+
+
+async def publish(bus: Bus, *works: Work) -> None:
+    """Without ids, so that the same hint can be in the queue twice."""
+    for work in works:
+        subject = bus.subjects.work(SERVICE)
+        await bus.nc.jetstream().publish(subject, WORK.dump_json(work))
+
+
+async def left(bus: Bus) -> int:
+    return (await bus.nc.jetstream().stream_info(bus.names.work)).state.messages
+
+
+async def until(what: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not await what():  # noqa: ASYNC110 — the server has no event for it
+            await asyncio.sleep(0.01)
+
+
+async def worked_off(bus: Bus) -> None:
+    async def empty() -> bool:
+        return await left(bus) == 0
+
+    await until(empty)
+
+
+async def dead_letters(bus: Bus, count: int) -> list[dict[str, JsonValue]]:
+    sub = await bus.nc.jetstream().subscribe(bus.subjects.dead(SERVICE), ordered_consumer=True)
+    found = [json.loads((await sub.next_msg(timeout=PATIENCE)).data) for _ in range(count)]
+    await sub.unsubscribe()
+    return found
+
+
+@asynccontextmanager
+async def working(
+    bus: Bus,
+    work: Callable[[Work], Awaitable[None]],
+    *,
+    slots: int = 8,
+    most: int = 20,
+    drain: float = 10.0,
+) -> AsyncIterator[Jobs]:
+    store = bus.log()
+    jobs = Jobs(bus.nc, bus.subjects, SERVICE, work, store.blobs, slots=slots, most=most)
+    await jobs.start()
+    try:
+        yield jobs
+    finally:
+        await jobs.drain(drain)
+        await store.close()
+
+
+class Worker:
+    """Notes what it is given; works until it is let go, if it is told to wait."""
+
+    def __init__(self, *, wait: bool = False) -> None:
+        self.begun: list[str] = []
+        self.done: list[str] = []
+        self.cancelled: list[str] = []
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self.go = asyncio.Event()
+        if not wait:
+            self.go.set()
+
+    async def __call__(self, work: Work) -> None:
+        self.begun.append(work.id)
+        self._queue.put_nowait(work.id)
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(work.id)
+            raise
+        self.done.append(work.id)
+
+    async def next(self) -> str:
+        async with asyncio.timeout(PATIENCE):
+            return await self._queue.get()
+
+
+async def test_hints_are_worked_off_and_leave_the_queue(bus: Bus) -> None:
+    worker = Worker()
+    async with working(bus, worker):
+        await publish(bus, hint("a"), hint("b"))
+        await worked_off(bus)
+    assert worker.done == [hint("a").id, hint("b").id]
+
+
+async def test_no_more_run_at_once_than_there_are_slots(bus: Bus) -> None:
+    running = most = 0
+
+    async def work(_: Work) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+
+    async with working(bus, work, slots=3):
+        await publish(bus, *(hint(f"f:{i}") for i in range(20)))
+        await worked_off(bus)
+    assert most == 3
+
+
+async def test_a_job_may_take_longer_than_the_queue_waits(bus: Bus) -> None:
+    worker = Worker(wait=True)
+    said: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def answered(msg: Msg) -> None:
+        if f".{bus.names.work}." in msg.subject:
+            said.put_nowait(msg.data)
+
+    await bus.nc.subscribe("$JS.ACK.>", cb=answered)
+    async with working(bus, worker) as jobs:
+        await publish(bus, hint())
+        await worker.next()
+        async with asyncio.timeout(PATIENCE):
+            beats = [await said.get() for _ in range(5)]  # half a second apart; the queue waits two
+        assert set(beats) == {b"+WPI"}
+        assert jobs.in_flight == 1
+        worker.go.set()
+        await worked_off(bus)
+    assert worker.begun == [hint().id]
+
+
+async def test_a_hint_that_comes_again_while_its_job_runs_starts_no_second_one(bus: Bus) -> None:
+    worker = Worker(wait=True)
+    consumer = await bus.nc.jetstream().consumer_info(bus.names.work, SERVICE)
+    assert consumer.config.ack_wait == 2
+    async with working(bus, worker) as jobs:
+        assert jobs._ticker is not None
+        jobs._ticker.cancel()  # as if the loop had been blocked for longer than the ack wait
+        await publish(bus, hint())
+        await worker.next()
+
+        async def redelivered() -> bool:
+            return any(job.delivery.num_delivered > 1 for job in jobs._jobs.values())
+
+        await until(redelivered)
+        worker.go.set()
+        await worked_off(bus)
+    assert worker.begun == [hint().id]
+
+
+async def test_a_second_copy_of_a_running_hint_is_dropped(bus: Bus) -> None:
+    worker = Worker(wait=True)
+    async with working(bus, worker):
+        await publish(bus, hint(), hint(), hint("other"))
+        assert {await worker.next(), await worker.next()} == {hint().id, hint("other").id}
+
+        async def two_left() -> bool:
+            return await left(bus) == 2
+
+        await until(two_left)
+        worker.go.set()
+        await worked_off(bus)
+    assert worker.begun.count(hint().id) == 1
+
+
+async def test_the_next_attempt_is_not_a_copy(bus: Bus) -> None:
+    worker = Worker(wait=True)
+    async with working(bus, worker):
+        await publish(bus, hint(), hint(attempt=2))
+        assert [await worker.next(), await worker.next()] == [hint().id, hint(attempt=2).id]
+        worker.go.set()
+        await worked_off(bus)
+
+
+async def test_a_stop_cancels_the_jobs_of_its_run_only(bus: Bus) -> None:
+    worker = Worker(wait=True)
+    async with working(bus, worker):
+        await publish(bus, hint(run="r_1"), hint(run="r_2"))
+        await worker.next()
+        await worker.next()
+        await bus.nc.publish(bus.subjects.stop("r_1"), b"{}")
+
+        async def one_left() -> bool:
+            return await left(bus) == 1
+
+        await until(one_left)
+        worker.go.set()
+        await worked_off(bus)
+    assert worker.cancelled == [hint(run="r_1").id]
+    assert worker.done == [hint(run="r_2").id]
+
+
+async def test_what_fails_is_delivered_again_until_it_works(bus: Bus) -> None:
+    tries = 0
+
+    async def work(_: Work) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise Unavailable("x.down", "not now", retryable=True)
+        if tries == 2:
+            raise Busy
+
+    async with working(bus, work):
+        await publish(bus, hint())
+        await worked_off(bus)
+    assert tries == 3
+
+
+async def test_what_fails_too_often_becomes_a_dead_letter_with_the_reason(bus: Bus) -> None:
+    tries = 0
+
+    async def work(_: Work) -> None:
+        nonlocal tries
+        tries += 1
+        raise ZeroDivisionError("by nought")
+
+    async with working(bus, work, most=2):
+        await publish(bus, hint())
+        await worked_off(bus)
+        (letter,) = await dead_letters(bus, 1)
+    assert tries == 2
+    assert letter["deliveries"] == 2
+    assert letter["subject"] == bus.subjects.work(SERVICE)
+    assert letter["seq"] == 1
+    assert letter["body"] == WORK.dump_json(hint()).decode()
+    assert isinstance(letter["reason"], dict)
+    assert letter["reason"]["code"] == "worker.fault"
+    assert letter["reason"]["message"] == "ZeroDivisionError: by nought"
+
+
+@pytest.mark.parametrize("body", [b"\xff\x00", b"{}", b"[]", b'{"kind":"function","run_id":"r"}'])
+async def test_what_cannot_be_read_becomes_a_dead_letter_at_once(bus: Bus, body: bytes) -> None:
+    worker = Worker()
+    async with working(bus, worker):
+        await bus.nc.jetstream().publish(bus.subjects.work(SERVICE), body)
+        (letter,) = await dead_letters(bus, 1)
+        await worked_off(bus)
+    assert isinstance(letter["reason"], dict)
+    assert letter["reason"]["code"] == "work.malformed"
+    assert letter["body"] == body.decode(errors="replace")
+    assert letter["deliveries"] == 1
+    assert worker.begun == []
+
+
+async def test_what_no_worker_can_do_becomes_a_dead_letter_at_once(bus: Bus) -> None:
+    async def work(_: Work) -> None:
+        raise InvalidInput("work.wrong_service", "not here")
+
+    async with working(bus, work):
+        await publish(bus, hint())
+        (letter,) = await dead_letters(bus, 1)
+        await worked_off(bus)
+    assert isinstance(letter["reason"], dict)
+    assert letter["reason"]["code"] == "work.wrong_service"
+
+
+async def test_nothing_is_acknowledged_before_its_dead_letter_is_kept(bus: Bus) -> None:
+    js = bus.nc.jetstream()
+    config = (await js.stream_info(bus.names.dead)).config
+    await js.delete_stream(bus.names.dead)
+    worker = Worker()
+    async with working(bus, worker):
+        await js.publish(bus.subjects.work(SERVICE), b"?")
+        consumer = bus.names.work, SERVICE
+
+        async def refused() -> bool:
+            return bool((await js.consumer_info(*consumer)).num_redelivered)
+
+        await until(refused)
+        assert await left(bus) == 1
+        await js.add_stream(config)
+        await dead_letters(bus, 1)
+        await worked_off(bus)
+
+
+async def test_drain_lets_running_jobs_finish_and_takes_no_new_ones(bus: Bus) -> None:
+    worker = Worker(wait=True)
+    async with working(bus, worker) as jobs:
+        await publish(bus, hint("running"))
+        await worker.next()
+        draining = asyncio.create_task(jobs.drain(PATIENCE))
+        await asyncio.sleep(0)
+        await publish(bus, hint("late"))
+        worker.go.set()
+        await draining
+    assert worker.done == [hint("running").id]
+    assert await left(bus) == 1
+
+
+async def test_what_is_cut_short_by_a_drain_goes_to_another_worker_at_once(bus: Bus) -> None:
+    first, second = Worker(wait=True), Worker()
+    async with working(bus, first) as jobs:
+        await publish(bus, hint())
+        await first.next()
+        await jobs.drain(0.01)
+    assert first.cancelled == [hint().id]
+    async with working(bus, second):
+        await worked_off(bus)
+    assert second.done == [hint().id]
+
+
+async def test_the_hints_of_a_worker_that_vanishes_go_to_another_one(bus: Bus) -> None:
+    first, second = Worker(wait=True), Worker()
+    async with working(bus, first, drain=0.0) as jobs:
+        await publish(bus, hint())
+        await first.next()
+        # What a kill -9 leaves behind: a delivery that nobody answers.
+        assert jobs._ticker is not None
+        jobs._ticker.cancel()
+        await jobs._loop.stop()
+        async with working(bus, second):
+            await second.next()
+            await worked_off(bus)
+    assert second.done == [hint().id]
+
+
+async def test_a_job_logs_under_its_run_and_trace(bus: Bus) -> None:
+    seen: list[tuple[str, str]] = []
+
+    async def work(_: Work) -> None:
+        seen.append((logs.current_run.get(), logs.current_trace.get()))
+
+    async with working(bus, work):
+        await bus.nc.jetstream().publish(
+            bus.subjects.work(SERVICE),
+            WORK.dump_json(hint()),
+            headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"},
+        )
+        await worked_off(bus)
+    assert seen == [("r_1", "a" * 32)]
