@@ -213,8 +213,8 @@ def _consumers(subjects: Subjects, names: Names) -> tuple[ConsumerSpec, ...]:
     engine = (_engine(subjects, names, partition) for partition in range(PARTITIONS))
     return (
         *engine,
-        _durable(names.requests, "engine", [subjects.requests()], ack_wait=10 * _SECOND),
-        _durable(names.timers, "engine", [subjects.fireds()], ack_wait=10 * _SECOND),
+        _durable(names.requests, "engine", [subjects.requests()], ack_wait=3 * _SECOND),
+        _durable(names.timers, "engine", [subjects.fireds()], ack_wait=3 * _SECOND),
         *(
             _durable(names.work, service, [subjects.works(service)], ack_wait=2 * _SECOND)
             for service in ("agent-gateway", "tool-runner")
