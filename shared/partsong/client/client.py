@@ -7,32 +7,41 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 from nats.aio.client import Client as Nats
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from partsong.client.live import chunks_of
 from partsong.client.requests import ask
 from partsong.client.where import find_nats
 from partsong.contracts.chunks import Chunk
-from partsong.contracts.envelope import Commit, decode
-from partsong.contracts.errors import NotFound
-from partsong.contracts.events import Event, RunOptions
-from partsong.contracts.fold import fold_message
+from partsong.contracts.envelope import decode
+from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Unavailable
+from partsong.contracts.events import Event, RunOptions, RunStarted
+from partsong.contracts.fold import fold, fold_message
 from partsong.contracts.graph import Graph
 from partsong.contracts.requests import Accepted, CancelRequest, RunRequest
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import ENDED, RunState
 from partsong.contracts.subjects import Subjects, check_id
+from partsong.contracts.validate import problem_of
 from partsong.contracts.verify import Replay, replay
 from partsong.log.jetstream import JetStreamLog
+from partsong.log.port import Record
 from partsong.log.summaries import summaries
 from partsong.runtime import clock
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.streams import Names
 
 __all__ = ["Client", "Placed", "Portable", "RunSummary"]
+
+_STATUS = "Partsong-Status"
+_AGAIN = "starting again with this run_id finds the run if it was started after all"
+_LOST = 3.0
+"""Seconds to look for a run whose start was not answered."""
+_STALE = 0.25
+"""Seconds for which a replica of the log may not have what its leader has."""
 
 
 class Portable(Protocol):
@@ -118,8 +127,8 @@ class Client:
 
     async def start(
         self,
-        graph: str | Graph | Portable | Mapping[str, JsonValue],
-        input: Mapping[str, JsonValue] | None = None,
+        graph: str | Graph | Portable | Mapping[str, object],
+        input: Mapping[str, object] | None = None,
         *,
         run_id: str | None = None,
         thread: str | None = None,
@@ -135,17 +144,32 @@ class Client:
             InvalidInput: the request was refused; the problem names the field.
             Unavailable: no engine answered in time.
         """
-        options = RunOptions(
-            thread=thread, labels=dict(labels or {}), max_steps=max_steps, deadline=deadline
-        )
-        request = RunRequest(
-            id=f"q_{clock.new_id()}",
-            run_id=run_id or clock.new_run_id(),
-            graph=_spec(graph),
-            input=dict(input or {}),
-            options=options,
-        )
-        return (await self._ask("run", request)).run_id
+        try:
+            request = RunRequest(
+                id=f"q_{clock.new_id()}",
+                run_id=run_id or clock.new_run_id(),
+                graph=_spec(graph),
+                input=cast("dict[str, JsonValue]", dict(input or {})),
+                options=RunOptions(
+                    thread=thread, labels=dict(labels or {}), max_steps=max_steps, deadline=deadline
+                ),
+            )
+        except ValidationError as error:
+            raise InvalidInput.of(problem_of(error, "request.malformed")) from error
+        try:
+            return (await self._ask("run", request)).run_id
+        except Unavailable as error:
+            unheard = error.problem.code == "request.no_answer"
+            if unheard and await self._began(str(request.run_id), request.id):
+                return str(request.run_id)  # only the answer was lost
+            raise Unavailable.of(
+                error.problem.model_copy(
+                    update={
+                        "where": f"run_id={request.run_id}",
+                        "fix": f"{error.problem.fix}; {_AGAIN}",
+                    }
+                )
+            ) from error
 
     async def cancel(self, run_id: str, reason: str | None = None) -> None:
         """End a run; does nothing if it has ended.
@@ -163,21 +187,22 @@ class Client:
         """The events of a run in log order, from behind sequence `after`.
 
         With `follow` it goes on as they come, and ends when the run ends.
+
+        Raises:
+            NotFound: the log holds nothing of such a run.
         """
-        filter = self._subjects.run(check_id("run_id", run_id))
-        records = (
-            self.log.tail(filter, after=after) if follow else self.log.read(filter, after=after)
-        )
+        newest = await self._newest(run_id)
+        over = newest.headers.get(_STATUS) in ENDED
+        filter = self._subjects.run(run_id)
+        if follow and not over:
+            records = self.log.tail(filter, after=after)
+        else:
+            records = self.log.read(filter, after=after)
         async with aclosing(records):
             async for record in records:
-                message = decode(record.body)
-                for index, event in enumerate(message.events):
+                for index, event in enumerate(decode(record.body).events):
                     yield Placed(record.seq, index, event)
-                if (
-                    follow
-                    and isinstance(message, Commit)
-                    and record.headers.get("Partsong-Status") in ENDED
-                ):
+                if follow and not over and record.headers.get(_STATUS) in ENDED:
                     return
 
     async def state(self, run_id: str, *, at: int | None = None) -> RunState:
@@ -192,7 +217,7 @@ class Client:
                 break
             state = fold_message(state, decode(record.body), record.seq)
         if state.graph is None:
-            raise NotFound("run.unknown", f"the log holds no run {run_id}", where="run_id")
+            raise _unknown(run_id, "" if at is None else f" at {at}")
         return state
 
     async def result(self, run_id: str, *, timeout: float | None = None) -> RunResult:  # noqa: ASYNC109  # the usual word
@@ -202,20 +227,37 @@ class Client:
             NotFound: the log holds nothing of such a run.
             TimeoutError: it has not ended within `timeout` seconds.
         """
-        if await self.log.last(self._subjects.engine(check_id("run_id", run_id))) is None:
-            raise NotFound("run.unknown", f"the log holds no run {run_id}", where="run_id")
-        async with asyncio.timeout(timeout), aclosing(self.events(run_id, follow=True)) as placed:
-            events = [found.event async for found in placed]
-        state = await self.state(run_id)
+        state, events = RunState(run_id), list[Event]()
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                aclosing(self.events(run_id, follow=True)) as placed,
+            ):
+                async for found in placed:
+                    state = fold(state, found.event, found.seq)
+                    events.append(found.event)
+        except TimeoutError as error:
+            where = f", it waits for {state.waits_on}" if state.waits_on else ""
+            said = f"run {run_id} is {state.phase}{where}; it has not ended within {timeout:g} s"
+            raise TimeoutError(said) from error
         return RunResult(run_id, state.phase, state.values, state.error, tuple(events))
 
     async def stream(self, run_id: str) -> AsyncGenerator[Chunk, None]:
-        """The run's chunks as they come, those of the last minutes first; ends when the run ends."""
-        async with self._until_end(run_id) as ended:
-            chunks = chunks_of(self.nats, self._subjects, self._names.chunks, run_id, ended)
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    yield chunk
+        """The run's chunks as they come, those of the last minutes first; ends when the run ends.
+
+        Raises:
+            NotFound: the log holds nothing of such a run.
+        """
+        await self._newest(run_id)
+        kept = JetStreamLog(self.nats, stream=self._names.chunks, attempt=2.0, deadline=5.0)
+        try:
+            async with self._until_end(run_id) as ended:
+                chunks = chunks_of(self.nats, kept, self._subjects.chunks(run_id), ended)
+                async with aclosing(chunks):
+                    async for chunk in chunks:
+                        yield chunk
+        finally:
+            await kept.close()
 
     async def replay(self, run_id: str) -> Replay:
         """Fold the run's log again and check every commit in it. No model, tool or hook is called.
@@ -226,7 +268,7 @@ class Client:
         filter = self._subjects.run(check_id("run_id", run_id))
         records = [(record.seq, record.body) async for record in self.log.read(filter)]
         if not records:
-            raise NotFound("run.unknown", f"the log holds no run {run_id}", where="run_id")
+            raise _unknown(run_id)
         return replay(run_id, records)
 
     async def runs(
@@ -236,14 +278,14 @@ class Client:
         found: list[RunSummary] = []
         async for summary in summaries(self.nats, self._names.log, self._subjects.commits()):
             headers = summary.headers
-            if status in {None, headers.get("Partsong-Status")} and graph in {
+            if status in {None, headers.get(_STATUS)} and graph in {
                 None,
                 headers.get("Partsong-Graph"),
             }:
                 found.append(
                     RunSummary(
                         self._subjects.parse_log(summary.subject).run_id,
-                        headers.get("Partsong-Status", ""),
+                        headers.get(_STATUS, ""),
                         headers.get("Partsong-Graph", ""),
                         headers.get("Partsong-Started", ""),
                         headers.get("Partsong-Error"),
@@ -251,6 +293,25 @@ class Client:
                     )
                 )
         return sorted(found, key=lambda run: run.started, reverse=True)[:limit]
+
+    async def _newest(self, run_id: str) -> Record:
+        """The run's newest commit; its headers say how the run stands."""
+        subject = self._subjects.engine(check_id("run_id", run_id))
+        deadline = clock.monotonic() + _STALE
+        while (newest := await self.log.last(subject)) is None:
+            if clock.monotonic() > deadline:
+                raise _unknown(run_id)
+            await asyncio.sleep(_STALE / 5)
+        return newest
+
+    async def _began(self, run_id: str, request_id: str) -> bool:
+        """Whether this very request began the run."""
+        try:
+            async with asyncio.timeout(_LOST), aclosing(self.events(run_id)) as placed:
+                first = await anext(placed)
+        except (PartsongError, TimeoutError):
+            return False
+        return isinstance(first.event, RunStarted) and first.event.request_id == request_id
 
     async def _ask(self, verb: str, request: RunRequest | CancelRequest) -> Accepted:
         return await ask(self.nats, self._subjects, verb, request.id, request, within=self._timeout)
@@ -261,26 +322,34 @@ class Client:
         ended = asyncio.Event()
 
         async def watch() -> None:
-            async with aclosing(self.events(run_id, follow=True)) as placed:
-                async for _ in placed:
-                    pass
-            ended.set()
+            try:
+                async with aclosing(self.events(run_id, follow=True)) as placed:
+                    async for _ in placed:
+                        pass
+            finally:
+                ended.set()
 
         watching = asyncio.get_running_loop().create_task(watch())
         try:
             yield ended
+            if ended.is_set():
+                await watching  # what went wrong with it, went wrong with us
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
 
-def _spec(graph: str | Graph | Portable | Mapping[str, JsonValue]) -> str | dict[str, JsonValue]:
+def _unknown(run_id: str, when: str = "") -> NotFound:
+    return NotFound("run.unknown", f"the log holds no run {run_id}{when}", where="run_id")
+
+
+def _spec(graph: str | Graph | Portable | Mapping[str, object]) -> str | dict[str, JsonValue]:
     match graph:
         case str():
             return graph
         case Graph():
             return graph.spec()
         case Mapping():
-            return dict(graph)
+            return cast("dict[str, JsonValue]", dict(graph))
         case _:
             return graph.spec().spec()

@@ -1,96 +1,126 @@
-"""Chunks as they come, with what was said before one came to listen."""
+"""Chunks as they come, with what was said before one came to listen.
+
+Two sources say the same: the live subject, at once but at most once, and the memory stream, a moment later but without
+gaps. Chunks of an attempt are numbered, so each is given once, and what the live subject missed (a reconnect, a full
+buffer) is fetched from the stream as soon as the next number shows the gap.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import APIError
 from pydantic import ValidationError
 
-from partsong.contracts.chunks import CHUNK, Chunk
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.chunks import CHUNK, TERMINAL, Chunk
+from partsong.contracts.errors import Unavailable
+from partsong.log.port import Log
 
 __all__ = ["chunks_of"]
 
-_LATE = 0.2
-"""Seconds for which chunks may still be on their way when the run has ended: they are not in its log."""
+_LATE = 1.0
+"""Seconds for which a terminal chunk may still be on its way when the run has ended; a killed worker never sends it."""
 
 
 async def chunks_of(
-    nc: Nats, subjects: Subjects, stream: str, run_id: str, ended: asyncio.Event
+    nc: Nats, kept: Log, filter: str, ended: asyncio.Event
 ) -> AsyncGenerator[Chunk, None]:
-    """The chunks of a run, in order per call and attempt, each once, until `ended` is set.
+    """The chunks under `filter`, in order per call and attempt, each once, until `ended` is set and all is said.
 
-    First it listens, then it asks for what the memory stream still has, so nothing falls in between. Leaving early
-    does nothing to the run.
+    `kept` reads the memory stream. Leaving early does nothing to the run.
     """
-    arrived: asyncio.Queue[Chunk | None] = asyncio.Queue()
-    seen: dict[tuple[str, int], int] = {}
-
-    def take(data: bytes) -> None:
-        try:
-            chunk = CHUNK.validate_json(data)
-        except ValidationError:
-            return
-        key = (chunk.call_id, chunk.attempt)
-        if chunk.seq > seen.get(key, -1):
-            seen[key] = chunk.seq
-            arrived.put_nowait(chunk)
-
-    waiting: list[bytes] = []
-    live = False
+    heard: asyncio.Queue[Msg | None] = asyncio.Queue()
+    seen = _Seen()
 
     async def hear(msg: Msg) -> None:
-        if live:
-            take(msg.data)
-        else:
-            waiting.append(msg.data)
+        heard.put_nowait(msg)
 
-    async def finish() -> None:
+    async def stop() -> None:
         await ended.wait()
-        await asyncio.sleep(_LATE)
-        arrived.put_nowait(None)
+        heard.put_nowait(None)
 
-    sub = await nc.subscribe(subjects.chunks(run_id), cb=hear)
-    finishing = asyncio.get_running_loop().create_task(finish())
+    sub = await nc.subscribe(filter, cb=hear, pending_msgs_limit=0, pending_bytes_limit=0)
+    stopping = asyncio.get_running_loop().create_task(stop())
     try:
-        for data in await _history(nc, stream, subjects.chunks(run_id)):
-            take(data)
-        live = True
-        for data in waiting:
-            take(data)
-        while (chunk := await arrived.get()) is not None:
+        async for chunk in _history(kept, filter, seen):
             yield chunk
+        while (msg := await heard.get()) is not None:
+            async for chunk in _fresh(kept, msg, seen):
+                yield chunk
+        async for chunk in _history(kept, filter, seen):
+            yield chunk
+        deadline = asyncio.get_running_loop().time() + _LATE
+        while seen.open and (msg := await _next(heard, deadline)) is not None:
+            async for chunk in _fresh(kept, msg, seen):
+                yield chunk
     finally:
-        finishing.cancel()
-        await sub.unsubscribe()
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
+        if not nc.is_closed:
+            await sub.unsubscribe()
 
 
-async def _history(nc: Nats, stream: str, filter: str) -> list[bytes]:
-    """What the stream holds now; nothing if it is gone, as after a restart of the server."""
-    js = nc.jetstream()
-    config = ConsumerConfig(
-        deliver_policy=DeliverPolicy.ALL,
-        ack_policy=AckPolicy.NONE,
-        mem_storage=True,
-        inactive_threshold=10.0,
-    )
+class _Seen:
+    """What has been given already."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, int], int] = {}
+        self.open: set[tuple[str, int]] = set()
+        """Attempts that have begun and whose terminal chunk has not come."""
+
+    def gap(self, chunk: Chunk) -> bool:
+        """Whether others should have come before it."""
+        return chunk.seq > self._last.get((chunk.call_id, chunk.attempt), -1) + 1
+
+    def first_time(self, chunk: Chunk) -> bool:
+        """Whether it has not been given yet; from now on it has."""
+        attempt = (chunk.call_id, chunk.attempt)
+        if chunk.seq <= self._last.get(attempt, -1):
+            return False
+        self._last[attempt] = chunk.seq
+        if isinstance(chunk, TERMINAL):
+            self.open.discard(attempt)
+        else:
+            self.open.add(attempt)
+        return True
+
+
+async def _fresh(kept: Log, msg: Msg, seen: _Seen) -> AsyncIterator[Chunk]:
+    """The chunk of a live message, after those that should have come before it."""
+    chunk = _chunk(msg.data)
+    if chunk is None:
+        return
+    if seen.gap(chunk):
+        async for missed in _history(kept, msg.subject, seen):
+            yield missed
+    if seen.first_time(chunk):
+        yield chunk
+
+
+async def _history(kept: Log, filter: str, seen: _Seen) -> AsyncIterator[Chunk]:
+    """What the memory stream holds and has not been given; nothing if it is gone, as after a restart of the server."""
     try:
-        sub = await js.subscribe(filter, stream=stream, config=config)
-    except APIError:
-        return []
-    found: list[bytes] = []
+        async for record in kept.read(filter):
+            chunk = _chunk(record.body)
+            if chunk is not None and seen.first_time(chunk):
+                yield chunk
+    except Unavailable:
+        return
+
+
+async def _next(heard: asyncio.Queue[Msg | None], deadline: float) -> Msg | None:
     try:
-        info = await sub.consumer_info()
-        left = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
-        while len(found) < left:
-            found.append((await sub.next_msg(timeout=5)).data)
-        return found
+        async with asyncio.timeout_at(deadline):
+            return await heard.get()
     except TimeoutError:
-        return found
-    finally:
-        await sub.unsubscribe()
+        return None
+
+
+def _chunk(data: bytes) -> Chunk | None:
+    """The chunk; None if a newer Partsong sent something this one does not know."""
+    try:
+        return CHUNK.validate_json(data)
+    except ValidationError:
+        return None

@@ -37,5 +37,5 @@ def _noted(key: str) -> str:
         note = json.loads(Path(".partsong/up.json").read_text(encoding="utf-8"))
         os.kill(int(note["pid"]), 0)
         return str(note.get(key, ""))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return ""

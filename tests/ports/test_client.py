@@ -1,0 +1,335 @@
+"""The client over a real NATS, with the test in the engine's place: answers that get lost, chunks that do, runs that end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from nats.aio.msg import Msg
+
+from partsong.client import Client
+from partsong.client.live import chunks_of
+from partsong.client.where import find_http, find_nats
+from partsong.contracts import events as e
+from partsong.contracts.chunks import Chunk, End, Text
+from partsong.contracts.errors import InvalidInput, NotFound, Problem, Unavailable
+from partsong.contracts.fold import fold_all
+from partsong.contracts.requests import Accepted, Rejected, RunRequest, parse_request
+from partsong.contracts.validate import parse_graph
+from partsong.graph_engine.core import hear
+from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.ledger import Ledger
+from partsong.log.memory import MemoryLog
+from partsong.testing.nats import Bus, fresh_subjects
+
+NOW = "2026-01-01T00:00:00.000Z"
+GRAPH = {"name": "one", "nodes": {"a": {"type": "function", "function": "m:a"}}}
+WITHIN = 20.0
+
+
+@pytest.fixture
+async def client(bus: Bus) -> AsyncIterator[Client]:
+    async with Client(bus.url, prefix=bus.subjects.prefix, timeout=1.0) as connected:
+        yield connected
+
+
+class Engine:
+    """Commits what a test says to a run's log."""
+
+    def __init__(self, bus: Bus, client: Client, run_id: str) -> None:
+        self.run_id, self.client = run_id, client
+        self.ledger = Ledger(client.log, bus.subjects, run_id)
+
+    async def commit(self, *events: e.Event) -> int:
+        state = fold_all(self.ledger.state, events)
+        decision = decide(state, NOW)
+        headers = {
+            "Partsong-Status": decision.state.phase,
+            "Partsong-Graph": "one",
+            "Partsong-Started": NOW,
+        }
+        everything = (*events, *decision.events)
+        seq = await self.ledger.commit(everything, decision.state, headers)
+        self.ledger.settle()
+        return seq
+
+    async def start(self, request_id: str = "q") -> int:
+        graph = parse_graph(GRAPH)
+        return await self.commit(
+            *hear.start(self.run_id, graph, {"x": 1}, e.RunOptions(), request_id, NOW)
+        )
+
+    async def finish(self) -> int:
+        done = e.CallCompleted(
+            id=f"{self.run_id}.a:1.1.done", time=NOW, call_id="a:1", attempt=1, update={"y": 2}
+        )
+        return await self.commit(done)
+
+
+@asynccontextmanager
+async def at_the_door(
+    bus: Bus, answer: Callable[[RunRequest], Awaitable[object]]
+) -> AsyncIterator[None]:
+    """Hear requests as an engine does, and answer them with what `answer` returns, if it returns anything."""
+
+    async def take(msg: Msg) -> None:
+        request = parse_request(msg.subject.rpartition(".")[2], msg.data)
+        assert isinstance(request, RunRequest)
+        reply = await answer(request)
+        if isinstance(reply, Accepted | Rejected):
+            await bus.nc.publish(bus.subjects.reply(request.id), reply.model_dump_json().encode())
+
+    sub = await bus.nc.subscribe(bus.subjects.requests(), cb=take)
+    await bus.nc.jetstream().account_info()  # a round trip: flush() overtakes what waits to be sent
+    try:
+        yield
+    finally:
+        await sub.unsubscribe()
+
+
+async def test_a_run_that_is_accepted_has_the_id_of_the_answer(bus: Bus, client: Client) -> None:
+    async def accept(request: RunRequest) -> Accepted:
+        return Accepted(id=request.id, run_id=str(request.run_id), seq=1)
+
+    async with at_the_door(bus, accept):
+        assert await client.start(GRAPH, run_id="r_mine") == "r_mine"
+        assert (await client.start(GRAPH)).startswith("r_")
+
+
+async def test_a_refused_request_raises_the_engines_own_problem(bus: Bus, client: Client) -> None:
+    problem = Problem(code="graph.unknown_target", message="no node b", where="edges[0].to")
+
+    async def refuse(request: RunRequest) -> Rejected:
+        return Rejected(id=request.id, error=problem)
+
+    async with at_the_door(bus, refuse):
+        with pytest.raises(InvalidInput) as refused:
+            await client.start(GRAPH)
+    assert refused.value.problem == problem
+
+
+async def test_without_an_engine_the_error_names_the_run_so_that_it_can_be_asked_for_again(
+    client: Client,
+) -> None:
+    with pytest.raises(Unavailable) as silent:
+        await client.start(GRAPH)
+    problem = silent.value.problem
+    assert problem.code == "request.no_answer"
+    assert problem.retryable
+    assert (problem.where or "").startswith("run_id=r_")
+
+
+async def test_a_lost_answer_to_a_request_that_was_carried_out_is_no_error(
+    bus: Bus, client: Client
+) -> None:
+    async def carry_out(request: RunRequest) -> None:
+        await Engine(bus, client, str(request.run_id)).start(request.id)
+
+    async with at_the_door(bus, carry_out):
+        run_id = await client.start(GRAPH)
+    assert (await client.state(run_id)).status == "running"
+
+
+async def test_a_lost_answer_is_an_error_if_another_request_began_the_run(
+    bus: Bus, client: Client
+) -> None:
+    await Engine(bus, client, "r_mine").start("another request")
+    with pytest.raises(Unavailable, match="no engine answered"):
+        await client.start(GRAPH, run_id="r_mine")
+
+
+async def test_input_that_is_not_json_is_refused_before_it_is_sent(client: Client) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await client.start(GRAPH, {"when": object()})
+    assert refused.value.problem.code == "request.malformed"
+    assert (refused.value.problem.where or "").startswith("input.when")
+
+
+async def test_a_bus_without_streams_is_said(bus: Bus) -> None:
+    async with Client(bus.url, prefix=fresh_subjects().prefix) as stranger:
+        with pytest.raises(Unavailable) as missing:
+            await stranger.start(GRAPH)
+    assert missing.value.problem.code == "request.not_stored"
+
+
+async def test_an_unknown_run_is_not_found_whatever_is_asked(client: Client) -> None:
+    with pytest.raises(NotFound):
+        await client.result("r_nobody", timeout=WITHIN)
+    with pytest.raises(NotFound):
+        await client.state("r_nobody")
+    with pytest.raises(NotFound):
+        await client.replay("r_nobody")
+    with pytest.raises(NotFound):
+        await anext(client.events("r_nobody", follow=True))
+    with pytest.raises(NotFound):
+        await anext(client.stream("r_nobody"))
+
+
+async def test_following_a_run_ends_when_it_ends_also_from_behind_its_end(
+    bus: Bus, client: Client
+) -> None:
+    engine = Engine(bus, client, "r_1")
+    await engine.start()
+
+    async def follow(after: int = 0) -> list[str]:
+        async with asyncio.timeout(WITHIN):
+            return [p.event.type async for p in client.events("r_1", after=after, follow=True)]
+
+    following = asyncio.create_task(follow())
+    end = await engine.finish()
+    kinds = await following
+    assert kinds[0] == "run.started"
+    assert kinds[-1] == "run.completed"
+    assert await follow() == kinds
+    assert await follow(after=end) == []
+
+
+async def test_a_result_that_does_not_come_in_time_says_how_the_run_stands(
+    bus: Bus, client: Client
+) -> None:
+    await Engine(bus, client, "r_1").start()
+    with pytest.raises(TimeoutError, match=r"run r_1 is running; it has not ended within 0\.2 s"):
+        await client.result("r_1", timeout=0.2)
+
+
+async def test_a_result_has_the_state_the_events_and_the_status(bus: Bus, client: Client) -> None:
+    engine = Engine(bus, client, "r_1")
+    await engine.start()
+    await engine.finish()
+    result = await client.result("r_1", timeout=WITHIN)
+    assert dict(result.raise_for_status()) == {"x": 1, "y": 2}
+    assert result.events[0].type == "run.started"
+    assert (await client.replay("r_1")).state.values == result.state
+
+
+async def test_the_state_before_the_beginning_is_not_found(bus: Bus, client: Client) -> None:
+    first = await Engine(bus, client, "r_1").start()
+    assert (await client.state("r_1", at=first)).status == "running"
+    with pytest.raises(NotFound, match=f"r_1 at {first - 1}"):
+        await client.state("r_1", at=first - 1)
+
+
+async def test_runs_are_found_by_status_and_graph(bus: Bus, client: Client) -> None:
+    for run_id in ("r_1", "r_2"):
+        await Engine(bus, client, run_id).start()
+    done = Engine(bus, client, "r_3")
+    await done.start()
+    await done.finish()
+    assert {run.run_id for run in await client.runs()} == {"r_1", "r_2", "r_3"}
+    assert [run.run_id for run in await client.runs(status="completed")] == ["r_3"]
+    assert await client.runs(graph="other") == []
+    assert len(await client.runs(graph="one", limit=2)) == 2
+
+
+def text(seq: int, call_id: str = "a:1") -> Text:
+    return Text(call_id=call_id, seq=seq, text=str(seq))
+
+
+async def send(bus: Bus, *chunks: Chunk) -> None:
+    for chunk in chunks:
+        await bus.nc.publish(
+            bus.subjects.chunk("r_1", "a", chunk.call_id), chunk.model_dump_json().encode()
+        )
+    await bus.nc.flush()
+
+
+async def test_chunks_said_before_and_after_one_listens_come_once_and_in_order(
+    bus: Bus, client: Client
+) -> None:
+    engine = Engine(bus, client, "r_1")
+    await engine.start()
+    await send(bus, *(text(n) for n in range(50)))
+    seen: list[int] = []
+    async with asyncio.timeout(WITHIN):
+        async for chunk in client.stream("r_1"):
+            seen.append(chunk.seq)
+            if chunk.seq == 20:
+                await send(
+                    bus, *(text(n) for n in range(50, 99)), End(call_id="a:1", seq=99, stop="stop")
+                )
+            if chunk.seq == 99:
+                await engine.finish()
+    assert seen == list(range(100))
+
+
+async def test_what_the_live_subject_missed_is_fetched_from_the_stream(bus: Bus) -> None:
+    kept, ended = MemoryLog(), asyncio.Event()
+    subject, filter = bus.subjects.chunk("r_1", "a", "a:1"), bus.subjects.chunks("r_1")
+    await kept.append(subject, text(0).model_dump_json().encode(), id="0")
+    seen: list[int] = []
+    async with asyncio.timeout(WITHIN):
+        async for chunk in chunks_of(bus.nc, kept, filter, ended):
+            seen.append(chunk.seq)
+            if chunk.seq == 0:
+                for n in range(1, 5):
+                    await kept.append(subject, text(n).model_dump_json().encode(), id=str(n))
+                await send(bus, text(4))
+            if chunk.seq == 4:
+                last = End(call_id="a:1", seq=5, stop="stop")
+                await kept.append(subject, last.model_dump_json().encode(), id="5")
+                ended.set()
+    assert seen == [0, 1, 2, 3, 4, 5]
+
+
+async def test_a_stream_ends_also_when_a_killed_worker_never_said_its_last_word(bus: Bus) -> None:
+    ended = asyncio.Event()
+    seen: list[int] = []
+    async with asyncio.timeout(WITHIN):
+        chunks = chunks_of(bus.nc, MemoryLog(), bus.subjects.chunks("r_1"), ended)
+        reading = asyncio.ensure_future(anext(chunks))
+        while not reading.done():
+            await send(bus, text(0))
+            await asyncio.wait({reading}, timeout=0.05)
+        seen.append((await reading).seq)
+        ended.set()
+        seen += [chunk.seq async for chunk in chunks]
+    assert seen == [0]
+
+
+async def test_what_is_no_chunk_is_passed_over(bus: Bus) -> None:
+    kept, ended = MemoryLog(), asyncio.Event()
+    subject = bus.subjects.chunk("r_1", "a", "a:1")
+    for n, body in enumerate(
+        (b"not json", b'{"kind": "spell"}', text(0).model_dump_json().encode())
+    ):
+        await kept.append(subject, body, id=str(n))
+    ended.set()
+    found = [
+        chunk.seq async for chunk in chunks_of(bus.nc, kept, bus.subjects.chunks("r_1"), ended)
+    ]
+    assert found == [0]
+
+
+async def test_the_bus_is_found_by_argument_then_environment_then_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("PARTSONG_NATS_URL", "PARTSONG_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Unavailable, match="PARTSONG_NATS_URL is not set"):
+        find_nats()
+    note = {"nats_url": "nats://noted", "http_url": "http://noted", "pid": os.getpid()}
+    (tmp_path / ".partsong").mkdir()
+    (tmp_path / ".partsong" / "up.json").write_text(json.dumps(note))
+    assert (find_nats(), find_http()) == ("nats://noted", "http://noted")
+    monkeypatch.setenv("PARTSONG_NATS_URL", "nats://env")
+    monkeypatch.setenv("PARTSONG_URL", "http://env")
+    assert (find_nats(), find_http()) == ("nats://env", "http://env")
+    assert (find_nats("nats://arg"), find_http("http://arg")) == ("nats://arg", "http://arg")
+
+
+@pytest.mark.parametrize("note", ['{"pid": 999999999, "nats_url": "x"}', "not json", "{}", "[]"])
+async def test_a_note_of_a_dead_platform_counts_for_nothing(
+    note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PARTSONG_NATS_URL", raising=False)
+    (tmp_path / ".partsong").mkdir()
+    (tmp_path / ".partsong" / "up.json").write_text(note)
+    with pytest.raises(Unavailable):
+        find_nats()
