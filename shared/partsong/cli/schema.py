@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from pydantic import JsonValue
 
-from partsong.cli.output import EXIT, run_async
-from partsong.contracts.errors import NotFound
+from partsong.cli.output import EXIT, Output, output_option
+
+if TYPE_CHECKING:
+    from partsong.contracts.schemas import Schema
 
 __all__ = ["command"]
 
@@ -26,8 +28,47 @@ def command() -> None:
     """The schemas of everything that travels."""
 
 
+@command.command("list")
+@output_option
+def list_(out: Output) -> None:
+    """All schemas of this version."""
+    from partsong.contracts.schemas import published
+
+    columns = ("kind", "version", "family", "about")
+    rows = [
+        dict(zip(columns, (s.kind, s.version, s.family, s.schema.get("description")), strict=True))
+        for s in published()
+    ]
+    out.rows(rows, columns)
+
+
+@command.command()
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; exit code 1 if a committed file is not up to date.",
+)
+@output_option
+def export(*, check: bool, out: Output) -> None:
+    """Write contracts/schemas/ and contracts/asyncapi.yaml. Older versions of a schema stay as they are."""
+    made = dict(_files())
+    stale = [path for path, text in made.items() if _text(path) != text]
+    stray = list(_stray(made))
+    if check:
+        for path in (*stale, *stray):
+            said = "is not up to date" if path in made else "is a schema of nothing"
+            click.echo(f"{path} {said}: run `partsong schema export`", err=True)
+        sys.exit(EXIT["failure" if stale or stray else "ok"])
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(made[path], encoding="utf-8")
+    for path in stray:
+        path.unlink()
+    out.say(f"{len(stale)} of {len(made)} files written, {len(stray)} removed")
+
+
 def _files() -> Iterator[tuple[Path, str]]:
-    """Path and text of all that is generated."""
+    """Path and text of all that is made."""
     from partsong.cli.asyncapi import as_yaml, asyncapi
     from partsong.contracts.schemas import published
 
@@ -37,69 +78,76 @@ def _files() -> Iterator[tuple[Path, str]]:
     yield _ASYNCAPI, as_yaml(asyncapi(version("partsong"), schemas))
 
 
-@command.command()
-@click.option(
-    "--check",
-    is_flag=True,
-    help="Write nothing; exit code 1 if a committed file is not up to date.",
-)
-def export(*, check: bool) -> None:
-    """Write contracts/schemas/ and contracts/asyncapi.yaml; versions that are no longer written stay."""
-    stale = [
-        path
-        for path, text in _files()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
-    if check:
-        for path in stale:
-            click.echo(f"{path} is not up to date: run `partsong schema export`", err=True)
-        sys.exit(EXIT["failure"] if stale else 0)
-    for path, text in _files():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    click.echo(f"{len(stale)} files written", err=True)
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def _stray(made: dict[Path, str]) -> Iterator[Path]:
+    """Files below the folder that are neither made nor an older version of what is made."""
+    newest = {path.parent: path.name for path in made}
+    for path in sorted(_FOLDER.rglob("*.json")):
+        name = newest.get(path.parent)
+        if name is None or _number(path.name) > _number(name):
+            yield path
+
+
+def _number(name: str) -> int:
+    digits = name.removeprefix("v").removesuffix(".json")
+    return int(digits) if digits.isdigit() else sys.maxsize
 
 
 @command.command()
 @click.option(
     "--against", required=True, metavar="REF", help="A directory of schemas, or a git revision."
 )
-def check(against: str) -> None:
-    """Whether the schemas may follow those of REF. Exit code 1 if old readers or writers would break."""
+@output_option
+def check(against: str, out: Output) -> None:
+    """Whether the schemas may follow those of REF. Exit code 1 if what was written could not be read any more."""
+    from partsong.contracts.compat import incompatible
+    from partsong.contracts.schemas import published
+    from partsong.contracts.upcast import UPCASTERS
 
-    async def work() -> int:
-        from partsong.contracts.compat import incompatible
-        from partsong.contracts.schemas import published
-        from partsong.contracts.upcast import UPCASTERS
-
-        new = {schema.path: schema.schema for schema in published()}
-        problems = list(incompatible(dict(_old(against)), new, UPCASTERS.keys()))
-        for problem in problems:
-            click.echo(f"{problem.where}: {problem.message}\n  fix: {problem.fix}", err=True)
-        click.echo(f"{len(problems)} incompatible changes since {against}", err=True)
-        return EXIT["failure"] if problems else 0
-
-    sys.exit(run_async(work()))
+    old = dict(_old(against))
+    new = {schema.path: schema.schema for schema in published()}
+    problems = list(incompatible(old, new, UPCASTERS.keys()))
+    rows = [problem.model_dump(include={"code", "where", "message", "fix"}) for problem in problems]
+    if rows or out.form != "table":
+        out.rows(rows, ("where", "message", "fix"))
+    out.say(f"{len(old)} schemas of {against}: {len(problems) or 'no'} incompatible changes")
+    sys.exit(EXIT["failure" if problems else "ok"])
 
 
-def _old(ref: str) -> Iterator[tuple[str, dict[str, JsonValue]]]:
-    """The schemas of a directory or a git revision, by path."""
+def _old(ref: str) -> Iterator[tuple[str, Schema]]:
+    """The schemas of a directory or a git revision, by path.
+
+    Raises:
+        NotFound: there is no such thing, or no schema in it.
+    """
+    from partsong.contracts.errors import NotFound
+
     if Path(ref).is_dir():
-        for path in sorted(Path(ref).rglob("*.json")):
-            yield path.relative_to(ref).as_posix(), json.loads(path.read_text(encoding="utf-8"))
-        return
-    listed = _git("ls-tree", "-r", "--name-only", ref, "--", f"{_FOLDER}/")
-    for name in listed.splitlines():
-        yield Path(name).relative_to(_FOLDER).as_posix(), json.loads(_git("show", f"{ref}:{name}"))
+        texts = {p.relative_to(ref).as_posix(): p.read_text("utf-8") for p in Path(ref).rglob("v*.json")}  # fmt: skip
+    else:
+        names = _git("ls-tree", "-r", "--name-only", ref, "--", f"{_FOLDER}/").splitlines()
+        texts = {
+            Path(name).relative_to(_FOLDER).as_posix(): _git("show", f"{ref}:{name}")
+            for name in names
+        }
+    if not texts:
+        raise NotFound("schema.none", f"{ref} holds no schemas", where="--against")
+    for path, text in sorted(texts.items()):
+        yield path, json.loads(text)
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)  # noqa: S603, S607
-    if done.returncode:
-        raise NotFound(
-            "schema.no_ref",
-            done.stderr.strip(),
-            where="--against",
-            fix="give a directory or a git revision",
-        )
+    from partsong.contracts.errors import NotFound
+
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)  # noqa: S603, S607
+        said = done.stderr.strip()
+    except FileNotFoundError:
+        done, said = None, "git is not installed"
+    if done is None or done.returncode:
+        fix = "give a directory of schemas, or a git revision and run it in the repository's root"
+        raise NotFound("schema.no_ref", said, where="--against", fix=fix)
     return done.stdout
