@@ -1,14 +1,17 @@
 """Heartbeats: who works here, and who has fallen silent.
 
-A worker's id is `<name>~<incarnation>`. The name is stable over restarts, so when a newer incarnation of a name
-beats, the older ones are known to be dead at once; otherwise silence tells after `SILENCE` seconds.
+A worker's id is `<name>~<incarnation>`. The name is stable over restarts, so when a newer incarnation of a name beats
+and the older one does not any more, the older one is known to be dead at once; otherwise silence tells after `SILENCE`
+seconds. A worker that stops as it should says so, and is not waited for either.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import os
+import re
+import socket
 from collections.abc import Callable
 
 import nats.errors
@@ -20,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from partsong.contracts.subjects import Subjects
 from partsong.runtime import clock
 
-__all__ = ["SILENCE", "Beat", "Heart", "Watch", "worker_id"]
+__all__ = ["SILENCE", "Beat", "Heart", "Watch", "default_name", "worker_id"]
 
 _PERIOD = 1.0
 SILENCE = 5.0
@@ -41,11 +44,19 @@ class Beat(BaseModel):
     in_flight: int = 0
     url: str | None = None
     """Where the service answers HTTP, if it does."""
+    stopped: bool = False
+    """The last one: nothing comes from this worker any more."""
 
     @property
     def worker(self) -> str:
         """The id that claims carry."""
         return f"{self.name}~{self.incarnation}"
+
+
+def default_name(service: str) -> str:
+    """A name for a worker that was given none: stable over restarts in a container, unique among processes of a host."""
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())
+    return f"{service}-{host}-{os.getpid()}"
 
 
 def worker_id(name: str) -> tuple[str, str]:
@@ -55,7 +66,7 @@ def worker_id(name: str) -> tuple[str, str]:
 
 
 class Heart:
-    """Beats once a second until it is stopped."""
+    """Beats once a second until it is stopped, and answers `partsong.query.<service>.ping` with a beat."""
 
     def __init__(
         self,
@@ -68,28 +79,42 @@ class Heart:
         in_flight: Callable[[], int],
     ) -> None:
         self._nc, self._subject, self._in_flight = nc, subjects.alive(service, name), in_flight
+        self._ping = subjects.query(service, "ping")
         self._beat = Beat(
             service=service, name=name, incarnation=incarnation, started=clock.now_text()
         )
         self.url: str | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to beat."""
+        await self._nc.subscribe(self._ping, cb=self._pong)
+        await self._say(self._now())
         self._task = asyncio.get_running_loop().create_task(self._go(), name="heart")
 
     async def stop(self) -> None:
-        """Fall silent."""
+        """Beat for the last time."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            await self._say(self._now().model_copy(update={"stopped": True}))
+
+    def _now(self) -> Beat:
+        return self._beat.model_copy(update={"in_flight": self._in_flight(), "url": self.url})
 
     async def _go(self) -> None:
         while True:
-            beat = self._beat.model_copy(update={"in_flight": self._in_flight(), "url": self.url})
-            with contextlib.suppress(nats.errors.Error):
-                await self._nc.publish(self._subject, json.dumps(beat.model_dump()).encode())
             await asyncio.sleep(_PERIOD)
+            await self._say(self._now())
+
+    async def _say(self, beat: Beat) -> None:
+        if self._nc.is_connected:  # what would be held back until then is news no more
+            with contextlib.suppress(nats.errors.Error):
+                await self._nc.publish(self._subject, beat.model_dump_json().encode())
+
+    async def _pong(self, msg: Msg) -> None:
+        if msg.reply:
+            await msg.respond(self._now().model_dump_json().encode())
 
 
 class Watch:
@@ -99,7 +124,8 @@ class Watch:
         self._nc, self._filter, self._silence = nc, subjects.alives(), silence
         self._since = self._any = clock.monotonic()
         self._last: dict[str, float] = {}
-        self._newest: dict[str, str] = {}
+        self._asked: dict[str, float] = {}
+        self._newest: dict[str, tuple[str, float]] = {}
         self.beats: dict[str, Beat] = {}
         """The last heartbeat of each worker."""
         self._news = asyncio.Event()
@@ -123,19 +149,21 @@ class Watch:
                 while True:
                     self._news.clear()
                     for beat in self.beats.values():
-                        if name in {"", beat.name}:
+                        if name in {"", beat.name} and not beat.stopped:
                             return beat.worker
                     await self._news.wait()
         return None
 
     def silent(self, worker: str) -> bool:
-        """Whether a worker is to be taken for dead; one never heard, only after a while of listening."""
-        name, _, incarnation = worker.partition("~")
-        if self._newest.get(name, "") > incarnation:
-            return True
-        heard = max(self._since, self._last.get(worker, 0.0))
+        """Whether a worker is to be taken for dead; one never heard, only a while after the first question."""
         now = clock.monotonic()
-        return now - heard > self._silence and now - self._any < _DEAF
+        last = self._last.get(worker)
+        name, _, incarnation = worker.partition("~")
+        newest, begun = self._newest.get(name, ("", 0.0))
+        if newest > incarnation and (begun > last if last is not None else now - begun > _DEAF):
+            return True
+        heard = last if last is not None else self._asked.setdefault(worker, now)
+        return now - max(self._since, heard) > self._silence and now - self._any < _DEAF
 
     async def _hear(self, msg: Msg) -> None:
         try:
@@ -145,7 +173,12 @@ class Watch:
         now = clock.monotonic()
         if now - self._any > _DEAF:
             self._since = now  # we were cut off: their silence was ours
-        self._any = self._last[beat.worker] = now
-        self._newest[beat.name] = max(beat.incarnation, self._newest.get(beat.name, ""))
+        self._any = now
+        self._last[beat.worker] = float("-inf") if beat.stopped else now
+        self._asked.pop(beat.worker, None)
+        newest, begun = self._newest.get(beat.name, ("", now))
+        if beat.incarnation > newest:
+            newest, begun = beat.incarnation, now
+        self._newest[beat.name] = newest, begun
         self.beats[beat.worker] = beat
         self._news.set()

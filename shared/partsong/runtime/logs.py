@@ -31,17 +31,25 @@ class _Formatter(logging.Formatter):
         for key, var in (("run", current_run), ("trace", current_trace)):
             if (value := var.get()) and key not in fields:
                 fields[key] = value
-        if record.exc_info:
-            fields["error"] = self.formatException(record.exc_info)
+        error = self.formatException(record.exc_info) if record.exc_info else ""
         head = {
             "time": clock.now_text(),
             "level": record.levelname.lower(),
             "service": self._service,
         }
         if self._json:
+            fields |= {"error": error} if error else {}
             return json.dumps({**head, "event": record.getMessage(), **fields}, default=str)
-        pairs = " ".join(f"{key}={value}" for key, value in fields.items())
-        return f"{head['time']} {head['level']:<7} {self._service} {record.getMessage()} {pairs}".rstrip()
+        pairs = "".join(f" {key}={_word(value)}" for key, value in fields.items())
+        line = f"{head['time']} {head['level']:<7} {self._service} {record.getMessage()}{pairs}"
+        return f"{line}\n{error}" if error else line
+
+
+def _word(value: object) -> str:
+    """A value as it stands after its key: in quotes if it would not be one word."""
+    text = str(value)
+    plain = text and not any(c.isspace() or c in '="' for c in text)
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def set_up(service: str, *, level: str = "INFO", form: str = "text") -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from partsong.log.blobs import Blobs
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Log
 from partsong.runtime import logs
-from partsong.runtime.alive import Heart, Watch, worker_id
+from partsong.runtime.alive import Heart, Watch, default_name, worker_id
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, provision
@@ -74,26 +75,41 @@ class Service(Protocol):
 class Running:
     """A started service and all it stands on."""
 
-    def __init__(self, service: Service, context: Context, jetstream: JetStreamLog) -> None:
-        self.service, self.context, self._jetstream = service, context, jetstream
+    def __init__(self, service: Service, context: Context, stands_on: AsyncExitStack) -> None:
+        self.service, self.context, self._stands_on = service, context, stands_on
 
     async def stop(self) -> None:
         """Drain, within the time the settings give, then let go."""
-        try:
-            async with asyncio.timeout(self.context.settings.drain):
-                await self.service.drain()
-        except TimeoutError:
-            _log.warning("drain cut short", extra={"after": self.context.settings.drain})
-        await self.context.watch.stop()
-        await self.context.heart.stop()
-        await asyncio.to_thread(self.context.telemetry.shutdown)
-        await self._jetstream.close()
-        await disconnect(self.context.nc)
+        limit = self.context.settings.drain
+        async with self._stands_on:
+            try:
+                async with asyncio.timeout(limit):
+                    await self.service.drain()
+            except TimeoutError:
+                _log.warning("drain cut short", extra={"after": limit})
 
 
 async def open_context(settings: Settings, service: Service) -> Running:
-    """Connect, provision what is missing, start the service."""
-    name = settings.worker or service.name
+    """Connect, provision what is missing, start the service.
+
+    Raises:
+        InvalidInput: a setting does not fit.
+        Unavailable: NATS did not answer.
+        Conflict: a stream is not as it must be.
+    """
+    async with AsyncExitStack() as stack:
+        context = await _context(settings, service, stack)
+        running = Running(service, context, stack.pop_all())
+    try:
+        await service.start(context)
+    except BaseException:
+        await running.stop()
+        raise
+    return running
+
+
+async def _context(settings: Settings, service: Service, stack: AsyncExitStack) -> Context:
+    name = settings.worker or default_name(service.name)
     incarnation, worker = worker_id(name)
     subjects, names = settings.subjects, Names.of(settings.subjects)
 
@@ -102,25 +118,23 @@ async def open_context(settings: Settings, service: Service) -> Running:
         await provision(nc, subjects)
 
     nc = await connect(settings.nats_url, name=worker, on_reconnect=again)
+    stack.push_async_callback(disconnect, nc)
     await provision(nc, subjects)
-    jetstream = JetStreamLog(nc, stream=names.log, blobs=names.blobs)
+    store = JetStreamLog(nc, stream=names.log, blobs=names.blobs)
+    stack.push_async_callback(store.close)
+    telemetry = Telemetry.setup(service.name, settings.otlp_endpoint or None, instance=worker)
+    stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
     watch = Watch(nc, subjects)
+    await watch.start()
+    stack.push_async_callback(watch.stop)
     heart = Heart(
         nc, subjects, service.name, name, incarnation, in_flight=lambda: service.in_flight
     )
-    telemetry = Telemetry.setup(service.name, settings.otlp_endpoint or None, instance=worker)
-    context = Context(
-        settings, nc, subjects, names, jetstream, jetstream.blobs, worker, watch, heart, telemetry
+    await heart.start()  # before the first claim, or the claim's worker would be unknown
+    stack.push_async_callback(heart.stop)
+    return Context(
+        settings, nc, subjects, names, store, store.blobs, worker, watch, heart, telemetry
     )
-    await watch.start()
-    running = Running(service, context, jetstream)
-    try:
-        await service.start(context)
-    except BaseException:
-        await running.stop()
-        raise
-    heart.start()
-    return running
 
 
 async def _serve(service: Service, settings: Settings) -> None:
@@ -128,12 +142,19 @@ async def _serve(service: Service, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    running = await open_context(settings, service)
+    starting = loop.create_task(open_context(settings, service))
+    stopping = loop.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return
+    running = starting.result()
     print(
         f"ready {service.name} {running.context.worker} {running.context.heart.url or '-'}",
         flush=True,
     )
-    await stop.wait()
+    await stopping
     _log.info("draining")
     await running.stop()
 

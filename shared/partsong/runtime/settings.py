@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ class Settings:
     data_dir: Path = Path(".partsong")
     """PARTSONG_DATA: where projections keep their files."""
     worker: str = ""
-    """PARTSONG_WORKER: a name that is stable over restarts; default: the role."""
+    """PARTSONG_WORKER: a name of this process's own that is stable over restarts; default: role, host, process."""
     loads: tuple[str, ...] = ()
     """PARTSONG_LOAD: modules with functions, separated by commas."""
     tools: tuple[str, ...] = ()
@@ -63,16 +64,18 @@ def from_env(env: Mapping[str, str]) -> Settings:
     prefix = env.get("PARTSONG_PREFIX", default.prefix)
     for token in prefix.split("."):
         check_id("PARTSONG_PREFIX", token)
+    if worker := env.get("PARTSONG_WORKER", ""):
+        check_id("PARTSONG_WORKER", worker.replace("~", "*"))  # ~ ends the name in a worker's id
     return Settings(
         nats_url=env.get("PARTSONG_NATS_URL", default.nats_url),
         prefix=prefix,
         data_dir=Path(env.get("PARTSONG_DATA", str(default.data_dir))),
-        worker=env.get("PARTSONG_WORKER", ""),
+        worker=worker,
         loads=_list(env.get("PARTSONG_LOAD", "")),
         tools=_list(env.get("PARTSONG_TOOLS", "")),
-        concurrency=int(_number(env, "PARTSONG_CONCURRENCY", default.concurrency, least=1)),
+        concurrency=_whole(env, "PARTSONG_CONCURRENCY", default.concurrency, least=1),
         http_host=env.get("PARTSONG_HTTP_HOST", default.http_host),
-        http_port=int(_number(env, "PARTSONG_HTTP_PORT", default.http_port, least=0, most=65535)),
+        http_port=_whole(env, "PARTSONG_HTTP_PORT", default.http_port, least=0, most=65535),
         database_url=env.get("PARTSONG_DATABASE_URL", ""),
         otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         affinity=_choice(env, "PARTSONG_AFFINITY", "on", ("on", "off")) == "on",
@@ -86,33 +89,42 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _whole(
+    env: Mapping[str, str], name: str, default: int, *, least: int, most: float = math.inf
+) -> int:
+    value = _number(env, name, default, least=least, most=most)
+    if not value.is_integer():
+        raise _invalid(env, name, "a whole number")
+    return int(value)
+
+
 def _number(
-    env: Mapping[str, str], name: str, default: float, *, least: float, most: float = float("inf")
+    env: Mapping[str, str], name: str, default: float, *, least: float, most: float = math.inf
 ) -> float:
     text = env.get(name, "")
     if not text:
-        return default
+        return float(default)
     try:
         value = float(text)
     except ValueError:
-        value = float("nan")
-    if not least <= value <= most:
-        limit = f"a number of at least {least:g}" + (
-            f" and at most {most:g}" if most != float("inf") else ""
-        )
-        raise InvalidInput(
-            "settings.invalid",
-            f"{name} is {text!r}, not {limit}",
-            where=name,
-            fix=f"unset {name} or correct it",
-        )
+        value = math.nan
+    if not least <= value <= most or math.isinf(value):
+        limit = f" and at most {most:g}" if most != math.inf else ""
+        raise _invalid(env, name, f"a number of at least {least:g}{limit}")
     return value
 
 
 def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
     value = env.get(name, default)
     if value not in allowed:
-        raise InvalidInput(
-            "settings.invalid", f"{name} is {value!r}, not one of {', '.join(allowed)}", where=name
-        )
+        raise _invalid(env, name, f"one of {', '.join(allowed)}")
     return value
+
+
+def _invalid(env: Mapping[str, str], name: str, wanted: str) -> InvalidInput:
+    return InvalidInput(
+        "settings.invalid",
+        f"{name} is {env[name]!r}, not {wanted}",
+        where=name,
+        fix=f"unset {name} or correct it",
+    )

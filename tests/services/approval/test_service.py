@@ -157,6 +157,7 @@ async def test_a_process_with_a_viewer_ends_when_it_is_told_to(
         "PARTSONG_PREFIX": settings.prefix,
         "PARTSONG_DATA": str(settings.data_dir),
         "PARTSONG_HTTP_PORT": "0",
+        "PARTSONG_WORKER": "approval",
     }
     with (tmp_path / "log").open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(

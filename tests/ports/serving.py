@@ -1,0 +1,38 @@
+"""A service that does what it is told by its arguments, in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from partsong.runtime.serve import Context, serve
+from partsong.runtime.settings import from_env
+
+
+class Told:
+    """Fails at start, hangs or fails in its drain, or behaves."""
+
+    name = "told"
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    @property
+    def in_flight(self) -> int:
+        return 0
+
+    async def start(self, context: Context) -> None:
+        if self._what == "fail-at-start":
+            raise OSError("no luck")
+        context.heart.url = "http://127.0.0.1:1"
+
+    async def drain(self) -> None:
+        if self._what == "hang":
+            await asyncio.Event().wait()
+        if self._what == "fail-in-drain":
+            raise OSError("no luck")
+
+
+if __name__ == "__main__":
+    sys.exit(serve(Told(sys.argv[1]), from_env(os.environ)))

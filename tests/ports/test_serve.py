@@ -1,0 +1,153 @@
+"""`serve`: ready, drained, and the exit codes, in a real process with real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from partsong.runtime.alive import Watch
+from partsong.runtime.serve import Context, open_context
+from partsong.runtime.settings import Settings
+from partsong.testing.nats import Bus
+from tests.ports.serving import Told
+
+PATIENCE = 60.0
+ROOT = Path(__file__).parents[2]
+
+Start = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+async def start(bus: Bus) -> AsyncIterator[Start]:
+    """Starts the service as a process."""
+    processes: list[Process] = []
+
+    async def begin(what: str = "", **env: str) -> Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.ports.serving",
+            what,
+            env={
+                **os.environ,
+                "PARTSONG_NATS_URL": bus.url,
+                "PARTSONG_PREFIX": bus.subjects.prefix,
+                "PARTSONG_WORKER": "told-1",
+                **env,
+            },
+            cwd=ROOT,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def line(process: Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        return (await process.stdout.readline()).decode().strip()
+
+
+async def end(process: Process) -> tuple[int | None, str]:
+    async with asyncio.timeout(PATIENCE):
+        _, said = await process.communicate()
+    return process.returncode, said.decode()
+
+
+async def test_it_says_ready_beats_and_ends_with_0_when_drained(bus: Bus, start: Start) -> None:
+    watch = Watch(bus.nc, bus.subjects)
+    await watch.start()
+    process = await start()
+    ready, role, worker, url = (await line(process)).split()
+    assert (ready, role, worker.partition("~")[0]) == ("ready", "told", "told-1")
+    assert url == "http://127.0.0.1:1"
+    assert await watch.heard("told-1", within=PATIENCE) == worker
+    process.send_signal(signal.SIGTERM)
+    code, said = await end(process)
+    assert (code, "draining" in said) == (0, True)
+    async with asyncio.timeout(PATIENCE):
+        while not watch.beats[worker].stopped:
+            watch._news.clear()
+            await watch._news.wait()
+    await watch.stop()
+
+
+async def test_a_drain_that_hangs_is_cut_short(start: Start) -> None:
+    process = await start("hang", PARTSONG_DRAIN="0.1")
+    await line(process)
+    process.send_signal(signal.SIGINT)
+    code, said = await end(process)
+    assert (code, "drain cut short" in said) == (0, True)
+
+
+@pytest.mark.parametrize("what", ["fail-at-start", "fail-in-drain"])
+async def test_a_service_that_fails_ends_with_1_and_says_why(start: Start, what: str) -> None:
+    process = await start(what)
+    if what == "fail-in-drain":
+        await line(process)
+        process.send_signal(signal.SIGTERM)
+    code, said = await end(process)
+    assert (code, "no luck" in said) == (1, True)
+
+
+async def test_a_bus_that_differs_ends_it_with_1(bus: Bus, start: Start) -> None:
+    js = bus.nc.jetstream()
+    config = (await js.stream_info(bus.names.dead)).config
+    config.max_msgs = 7
+    await js.update_stream(config)
+    code, said = await end(await start())
+    assert (code, "max_msgs" in said) == (1, True)
+
+
+async def test_a_wrong_setting_ends_it_with_2(start: Start) -> None:
+    code, said = await end(await start(PARTSONG_NATS_URL="http://x"))
+    assert (code, "nats.bad_url" in said) == (2, True)
+
+
+async def test_without_a_name_it_takes_one_of_its_own(start: Start) -> None:
+    first, second = await start(PARTSONG_WORKER=""), await start(PARTSONG_WORKER="")
+    names = {(await line(process)).split()[2].partition("~")[0] for process in (first, second)}
+    assert len(names) == 2
+    assert all(name.startswith("told-") for name in names)
+
+
+async def test_it_can_be_stopped_while_it_waits_for_nats(start: Start) -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        process = await start(PARTSONG_NATS_URL=f"nats://127.0.0.1:{mute.getsockname()[1]}")
+        # It has asked, so its signal handlers are in place.
+        peer, _ = await asyncio.to_thread(mute.accept)
+        process.send_signal(signal.SIGTERM)
+        code, _ = await end(process)
+        peer.close()
+    assert code == 0
+
+
+async def test_a_failed_start_leaves_nothing_open(bus: Bus) -> None:
+    contexts: list[Context] = []
+
+    class Failing(Told):
+        async def start(self, context: Context) -> None:
+            contexts.append(context)
+            raise OSError("no luck")
+
+    settings = Settings(nats_url=bus.url, prefix=bus.subjects.prefix)
+    with pytest.raises(OSError, match="no luck"):
+        await open_context(settings, Failing(""))
+    assert contexts[0].nc.is_closed
