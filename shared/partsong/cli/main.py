@@ -12,7 +12,7 @@ from partsong.cli.output import EXIT, Output, output_option
 __all__ = ["main"]
 
 _COMMANDS = {
-    "up": ("up", "Run the whole platform on this machine."),
+    "up": ("up", "Run NATS and all services on this machine."),
     "run": ("run", "Start runs, watch them, read them again."),
     "approval": ("approval", "See what waits for a person, and decide."),
     "graph": ("graph", "Check a graph, look at it."),
@@ -20,7 +20,7 @@ _COMMANDS = {
     "worker": ("worker", "Run one service in this process."),
     "schema": ("schema", "The schemas of everything that travels."),
     "doctor": ("doctor", "Check this machine and the bus."),
-    "version": ("version", "Print the version."),
+    "version": ("version", "Print the versions of Partsong and Python."),
 }
 
 

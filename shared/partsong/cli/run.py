@@ -87,7 +87,9 @@ def _summary(result: RunResult) -> dict[str, object]:
 @command.command("list")
 @click.option("--status", type=click.Choice(_STATUSES), help="Only runs with this status.")
 @click.option("--graph", help="Only runs of this graph.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="No more than these."
+)
 @address_options
 @output_option
 def list_(status: str | None, graph: str | None, limit: int, address: Address, out: Output) -> None:

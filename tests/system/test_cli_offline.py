@@ -1,0 +1,253 @@
+"""The command line without a platform: help, forms of output, errors, and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from partsong.cli.main import root
+from partsong.cli.mermaid import mermaid
+from partsong.contracts.validate import parse_graph
+
+PARTSONG = Path(sys.executable).with_name("partsong")
+NOWHERE = "nats://127.0.0.1:1"
+GRAPH = """
+name: two
+nodes:
+  end: {type: function, function: "m:f"}
+  ask: {type: approval, title: "Really?"}
+edges:
+  - {from: end, to: ask, on: 'say "yes" | no'}
+  - {from: ask, to: END, on: approved}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "two.yaml").write_text(GRAPH)
+    return tmp_path
+
+
+def partsong(
+    folder: Path, *words: str, code: int = 0, **env: str
+) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PARTSONG_")}
+    done = subprocess.run(
+        [PARTSONG, *words], cwd=folder, capture_output=True, text=True, timeout=60, check=False, env={**clean, **env}
+    )  # fmt: skip
+    assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def commands(group: click.Command = root, path: Sequence[str] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command's words, groups included."""
+    yield tuple(path)
+    if isinstance(group, click.Group):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            found = group.get_command(context, name)
+            assert found is not None
+            yield from commands(found, (*path, name))
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
+    command: click.Command = root
+    for word in words:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), word)
+        assert found is not None
+        command = found
+    with click.Context(command) as context:
+        text = command.get_help(context)
+    assert command.help, "a command says what it does"
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{parameter.opts[0]} says what it is for"
+    assert "Usage:" in text
+
+
+def test_the_list_of_commands_says_what_each_command_says_of_itself(folder: Path) -> None:
+    listed = partsong(folder, "--help").stdout.partition("Commands:")[2].strip().splitlines()
+    assert len(listed) == len(root.list_commands(click.Context(root)))
+    for line in listed:
+        name, text = line.split(maxsplit=1)
+        command = root.get_command(click.Context(root), name)
+        assert command is not None
+        assert (command.help or "").startswith(text.rstrip("."))
+
+
+def test_what_is_typed_wrong_is_a_usage_error(folder: Path) -> None:
+    for words in (
+        ["nonsense"],
+        ["run", "nonsense"],
+        ["run", "start"],
+        ["run", "list", "--limit", "0"],
+        ["run", "list", "--status", "odd"],
+        ["version", "-o", "xml"],
+    ):
+        done = partsong(folder, *words, code=2)
+        assert "Usage:" in done.stderr
+        assert done.stdout == ""
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_data_comes_in_the_form_asked_for_wherever_it_is_asked(folder: Path, where: str) -> None:
+    def out(form: str) -> str:
+        words = ["-o", form, "version"] if where == "before" else ["version", "-o", form]
+        return partsong(folder, *words).stdout
+
+    version = json.loads(out("json"))
+    assert version.keys() == {"partsong", "python"}
+    assert json.loads(out("jsonl")) == version
+    assert out("jsonl").count("\n") == 1
+    assert yaml.safe_load(out("yaml")) == version
+    assert version["partsong"] in out("table")
+
+
+def test_rows_come_as_a_list_as_lines_and_as_a_table(folder: Path) -> None:
+    rows = json.loads(partsong(folder, "schema", "list", "-o", "json").stdout)
+    lines = partsong(folder, "schema", "list", "-o", "jsonl").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == rows
+    table = partsong(folder, "schema", "list").stdout.splitlines()
+    assert table[0].split() == ["KIND", "VERSION", "FAMILY", "ABOUT"]
+    assert len(table) == len(rows) + 1
+
+
+def test_no_bus_is_an_error_with_what_to_do_about_it(folder: Path) -> None:
+    said = partsong(folder, "run", "list", code=1).stderr
+    assert "nats.unknown" in said
+    assert "fix  run `partsong up` here, or set PARTSONG_NATS_URL" in said
+
+
+def test_an_error_is_json_where_the_output_is(folder: Path) -> None:
+    done = partsong(folder, "graph", "validate", "no.yaml", "-o", "json", code=2)
+    assert done.stdout == ""
+    problem = json.loads(done.stderr)
+    assert problem["code"] == "file.unreadable"
+    assert problem["where"] == "no.yaml"
+
+
+def test_no_color_reaches_a_pipe_and_quiet_keeps_only_the_data(folder: Path) -> None:
+    assert "\x1b" not in partsong(folder, "graph", "show", "two.yaml").stdout
+    loud = partsong(folder, "schema", "check", "--against", "nothing", code=3)
+    assert "schema.no_ref" in loud.stderr
+    (folder / "s").mkdir()
+    partsong(folder, "schema", "export")
+    said = partsong(folder, "schema", "check", "--against", "contracts/schemas").stderr
+    assert "no incompatible changes" in said
+    quiet = partsong(folder, "-q", "schema", "check", "--against", "contracts/schemas")
+    assert quiet.stderr == quiet.stdout == ""
+
+
+def test_what_is_not_found_has_its_own_exit_code(folder: Path) -> None:
+    assert "graph.not_found" in partsong(folder, "graph", "show", "nowhere", code=3).stderr
+
+
+def test_a_graph_that_is_not_valid_names_file_line_and_fix(folder: Path) -> None:
+    (folder / "two.yaml").write_text(GRAPH.replace("to: ask", "to: asc"))
+    said = partsong(folder, "graph", "validate", "two.yaml", code=2).stderr
+    assert "graph.unknown_target" in said
+    assert "two.yaml:7 (edges[0].to)" in said
+    assert "did you mean ask?" in said
+
+
+def test_a_graph_is_shown_as_a_table_as_data_and_as_a_picture(folder: Path) -> None:
+    table = partsong(folder, "graph", "show", "two.yaml").stdout
+    assert "END on approved" in table
+    data = json.loads(partsong(folder, "graph", "show", "two.yaml", "-o", "json").stdout)
+    assert parse_graph({k: v for k, v in data.items() if k != "hash"}).hash == data["hash"]
+    picture = partsong(folder, "graph", "show", "--mermaid", "two.yaml").stdout
+    assert '  n0["end"]' in picture, "a node may be called what Mermaid reserves"
+    assert '  n1{{"ask"}}' in picture
+    assert '  n0 -->|"say #quot;yes#quot; #124; no"| n1' in picture
+    assert '  n1 -->|"approved"| stop' in picture
+
+
+def test_every_type_of_node_has_its_shape() -> None:
+    spec = {
+        "name": "all",
+        "nodes": {
+            "f": {"type": "function", "function": "m:f"},
+            "a": {"type": "agent", "agent": {"model": "scripted:echo"}},
+            "t": {"type": "tool", "tool": "calculator"},
+        },
+        "edges": [{"from": "f", "to": "a"}, {"from": "a", "to": "t"}],
+    }
+    assert mermaid(parse_graph(spec)).splitlines() == [
+        "flowchart TD",
+        "  start((start))",
+        '  n0["f"]',
+        '  n1(["a"])',
+        '  n2[["t"]]',
+        "  start --> n0",
+        "  n0 --> n1",
+        "  n1 --> n2",
+    ]
+
+
+def test_a_graph_of_the_current_directory_can_be_named_by_its_module(folder: Path) -> None:
+    (folder / "mine.py").write_text(
+        "from partsong.workflow import WorkflowGraph\n"
+        "def f(state): return {}\n"
+        "def graph(): return WorkflowGraph('mine').add_node('f', f)\n"
+    )
+    assert "mine: valid, 1 nodes" in partsong(folder, "graph", "validate", "mine:graph").stdout
+
+
+def test_an_input_that_is_neither_a_pair_nor_a_file_is_refused_before_anything_is_sent(
+    folder: Path,
+) -> None:
+    (folder / "list.json").write_text("[1]")
+    for given in ("nonsense", "=1", "@list.json", "@nowhere.json"):
+        done = partsong(folder, "run", "start", "two.yaml", "-i", given, "--nats", NOWHERE, code=2)
+        assert "input.malformed" in done.stderr or "file.unreadable" in done.stderr
+
+
+def test_a_service_that_is_told_something_wrong_says_so_and_ends_with_2(folder: Path) -> None:
+    done = partsong(
+        folder, "worker", "start", "tool-runner", "--load", "no_such_module", "--nats", NOWHERE, code=2,
+    )  # fmt: skip
+    assert "no_such_module" in done.stderr
+    wrong = partsong(folder, "worker", "start", "graph-engine", code=2, PARTSONG_CONCURRENCY="many")
+    assert "settings.invalid" in wrong.stderr
+    assert "PARTSONG_CONCURRENCY" in wrong.stderr
+    assert "Invalid value" in partsong(folder, "worker", "start", "conductor", code=2).stderr
+
+
+def test_doctor_says_what_is_missing_and_what_to_do(folder: Path) -> None:
+    done = partsong(folder, "doctor", "-o", "json", code=1)
+    checks = {row["check"]: row for row in json.loads(done.stdout)}
+    assert checks["python"]["ok"] is True
+    assert checks["nats-server"]["ok"] is True
+    assert checks["bus"]["ok"] is False
+    assert "partsong up" in checks["bus"]["says"]
+
+
+def test_an_interrupt_ends_with_130(folder: Path) -> None:
+    listener = "import socket,sys; s=socket.create_server(('127.0.0.1',0)); print(s.getsockname()[1],flush=True); s.accept(); print('in',flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", listener], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as silent:
+        assert silent.stdout is not None
+        port = silent.stdout.readline().strip()
+        waiting = subprocess.Popen(
+            [PARTSONG, "run", "list", "--nats", f"nats://127.0.0.1:{port}"],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert silent.stdout.readline() == "in\n", "the command is connected, and waits"
+        waiting.send_signal(signal.SIGINT)
+        _, said = waiting.communicate(timeout=30)
+        assert waiting.returncode == 130
+        assert "Traceback" not in said
+        assert silent.stdin is not None
+        silent.stdin.close()
