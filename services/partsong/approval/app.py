@@ -64,7 +64,7 @@ class ApprovalService:
         projector.start()
         self._server = Server(app, self._host, self._port)
         context.heart.url = url = await self._server.start()
-        self._broker = command_broker(context.settings.nats_url, name=f"{context.worker} queries")
+        self._broker = command_broker(context.nc, context.subjects, self.name)
         on_query(self._broker, subjects, self.name, "list", Questions(desk).list)
         await self._broker.start()
         if not await projector.catch_up(_FIRST_READ):

@@ -60,7 +60,7 @@ class GraphEngine:
             affinity=context.settings.affinity,
         )
         self._door = Door(self._runs, Graphs(context.nc, context.names.graphs).resolve)
-        self._broker = command_broker(context.settings.nats_url, name=f"{context.worker} door")
+        self._broker = command_broker(context.nc, context.subjects, self.name)
         on_command(
             self._broker,
             context.names.requests,

@@ -50,7 +50,7 @@ class ToolRunner:
             context.telemetry,
         )
         self._drain = context.settings.drain
-        self._broker = command_broker(context.settings.nats_url, name=f"{context.worker} queries")
+        self._broker = command_broker(context.nc, context.subjects, self.name)
         on_query(self._broker, context.subjects, self.name, "tools", self._describe)
         await self._broker.start()
         self._jobs = Jobs(
