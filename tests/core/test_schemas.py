@@ -50,6 +50,8 @@ def built() -> dict[str, str]:
         "stop": subjects.stop("r_1"),
         "tools": subjects.query("tool-runner", "tools"),
         "tools_answer": "_INBOX.x",
+        "ping": subjects.query("tool-runner", "ping"),
+        "pong": "_INBOX.x",
     }
 
 
@@ -202,7 +204,7 @@ def test_every_message_is_used_and_every_operation_has_its_channel() -> None:
     }
     assert OWN.keys() | HEADERS.keys() <= used
     for channel in CHANNELS:
-        slug = "client" if ANYBODY in channel.senders else channel.senders[0]
+        slug = "client" if channel.senders[0] == ANYBODY else channel.senders[0]
         assert f"{slug}.send.{channel.name}" in DOCUMENT["operations"]
 
 

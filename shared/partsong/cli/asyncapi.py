@@ -132,9 +132,8 @@ def _operations() -> Iterator[tuple[str, Schema]]:
                 }
                 if channel.group is not None and action == "receive":
                     made["bindings"] = {"nats": {"queue": channel.group, "bindingVersion": "0.1.0"}}
-                answer = {"request": "reply", "tools": "tools_answer"}.get(channel.name)
-                if answer is not None:
-                    made["reply"] = {"channel": {"$ref": f"#/channels/{answer}"}}
+                if channel.answer is not None:
+                    made["reply"] = {"channel": {"$ref": f"#/channels/{channel.answer}"}}
                 yield f"{slug}.{action}.{channel.name}", made
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from partsong.cli.options import Address, address_options
 from partsong.cli.output import Output, output_option, run_async
 
 if TYPE_CHECKING:
     from partsong.client import Client
+    from partsong.runtime.alive import Beat
 
 __all__ = ["command"]
 
@@ -25,77 +27,104 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--nats", "nats_url", help="NATS server.  [env: PARTSONG_NATS_URL]")
+@address_options
 @output_option
-def status(nats_url: str | None, out: Output) -> None:
+def status(address: Address, out: Output) -> None:
     """Streams, what waits in their queues, and who is alive."""
 
     async def work() -> None:
-        from partsong.client import Client
-
-        async with Client(nats_url) as client:
-            queues = await _queues(client)
-            workers = await _workers(client)
+        async with address.client() as client:
+            queues, beats = await asyncio.gather(_queues(client), hear(client))
+        workers = [_worker(beat) for beat in beats]
         if out.form == "table":
-            out.rows(
-                [vars(queue) for queue in queues],
-                ("stream", "messages", "bytes", "consumer", "waiting", "unanswered"),
-            )
+            columns = ("stream", "messages", "bytes", "consumer", "waiting", "unanswered")
+            out.rows([asdict(queue) for queue in queues], columns)
             click.echo()
             out.rows(workers, ("worker", "service", "in_flight", "started", "url"))
         else:
-            out.record({"streams": [vars(queue) for queue in queues], "workers": workers})
+            out.record({"streams": [asdict(queue) for queue in queues], "workers": workers})
+        for said in _idle(queues, {beat.service for beat in beats}):
+            out.say(said)
 
     run_async(work())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Queue:
     stream: str
     messages: int
     bytes: int
     consumer: str
     waiting: int
+    """Not delivered yet."""
     unanswered: int
+    """Delivered, not acknowledged."""
 
 
 async def _queues(client: Client) -> list[_Queue]:
-    """One line per stream and durable; the engine's consumers, one per partition, are added up."""
+    """One line per stream and durable; the engine's consumers, one per partition, are added up.
+
+    Raises:
+        Unavailable: a stream or consumer is not there, or JetStream does not answer.
+    """
+    import nats.errors
+    from nats.js.errors import APIError
+
+    from partsong.contracts.errors import Unavailable
     from partsong.runtime.streams import table
 
-    js = client.nats.jetstream()
     wanted = table(client.subjects)
-    found: list[_Queue] = []
-    for stream in wanted.streams:
-        state = (await js.stream_info(stream.name)).state
-        waiting: dict[str, list[int]] = {}
-        for spec in (spec for spec in wanted.consumers if spec.stream == stream.name):
-            info = await js.consumer_info(stream.name, spec.name)
-            name = "engine-*" if spec.name.startswith("engine-") else spec.name
-            total = waiting.setdefault(name, [0, 0])
-            total[0] += info.num_pending or 0
-            total[1] += info.num_ack_pending or 0
-        for name, (pending, unanswered) in (waiting or {"": [0, 0]}).items():
-            found.append(
-                _Queue(stream.name, state.messages, state.bytes, name, pending, unanswered)
-            )
-    return found
+    js = client.nats.jetstream()
+    try:
+        streams = await asyncio.gather(*(js.stream_info(spec.name) for spec in wanted.streams))
+        consumers = await asyncio.gather(
+            *(js.consumer_info(spec.stream, spec.name) for spec in wanted.consumers)
+        )
+    except (nats.errors.Error, APIError, TimeoutError) as error:
+        raise Unavailable(
+            "bus.incomplete",
+            f"the streams of prefix {client.subjects.prefix} are not as they should be: {error}",
+            fix="start the platform, or check the prefix; `partsong doctor` says more",
+        ) from error
+    lags: dict[tuple[str, str], list[int]] = {}
+    for found in consumers:
+        name = "engine-*" if found.name.startswith("engine-") else found.name
+        lag = lags.setdefault((found.stream_name, name), [0, 0])
+        lag[0] += found.num_pending or 0
+        lag[1] += found.num_ack_pending or 0
+    return [
+        _Queue(stream, info.state.messages, info.state.bytes, consumer, *lag)
+        for info in streams
+        for stream in [info.config.name or ""]
+        for consumer, lag in [(c, v) for (s, c), v in lags.items() if s == stream] or [("", [0, 0])]
+    ]
 
 
-async def _workers(client: Client) -> list[dict[str, object]]:
+async def hear(client: Client) -> list[Beat]:
+    """The workers that beat within a second and a half."""
     from partsong.runtime.alive import Watch
 
     watch = Watch(client.nats, client.subjects)
     await watch.start()
-    await asyncio.sleep(_LISTEN)
-    await watch.stop()
+    try:
+        await asyncio.sleep(_LISTEN)
+    finally:
+        await watch.stop()
+    alive = (beat for beat in watch.beats.values() if not beat.stopped)
+    return sorted(alive, key=lambda beat: (beat.service, beat.name))
+
+
+def _worker(beat: Beat) -> dict[str, object]:
+    fields = ("service", "in_flight", "started", "url")
+    return {"worker": beat.worker, **{name: getattr(beat, name) for name in fields}}
+
+
+def _idle(queues: list[_Queue], services: set[str]) -> list[str]:
+    """Queues in which something waits while nobody who could take it is alive."""
+    takers = {"engine": "graph-engine", "engine-*": "graph-engine"}
+    waiting = [(queue, takers.get(queue.consumer, queue.consumer)) for queue in queues]
     return [
-        {
-            "worker": beat.worker,
-            "service": beat.service,
-            "in_flight": beat.in_flight,
-            "started": beat.started,
-            "url": beat.url,
-        }
-        for beat in sorted(watch.beats.values(), key=lambda b: (b.service, b.name))
+        f"{queue.stream}: {queue.waiting} messages wait for {service}, and none is alive"
+        for queue, service in waiting
+        if queue.waiting and service not in services
     ]

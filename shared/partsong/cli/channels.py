@@ -42,6 +42,8 @@ class Channel:
     """Field of `Names`; None if nothing keeps the messages."""
     group: str | None = None
     """Queue group of the hearers: one of them gets each message."""
+    answer: str | None = None
+    """Channel of the answer."""
 
 
 ANYBODY = "any program"
@@ -51,7 +53,7 @@ _SERVICES = ("graph-engine", *_WORKERS, "approval")
 CHANNELS = (
     Channel(
         "request", "partsong.request.{verb}", "The door. Set `Nats-Msg-Id` to the request's id.",
-        ("request*",), (ANYBODY,), ("graph-engine",), "requests",
+        ("request*",), (ANYBODY,), ("graph-engine",), "requests", answer="reply",
     ),
     Channel(
         "reply", "partsong.reply.{request_id}",
@@ -109,11 +111,19 @@ CHANNELS = (
     ),
     Channel(
         "tools", "partsong.query.tool-runner.tools", "A question, answered at once on its reply subject: which tools there are.",
-        ("tools_question",), ("agent-gateway",), ("tool-runner",), group="tool-runner-tools",
+        ("tools_question",), ("agent-gateway",), ("tool-runner",), group="tool-runner-tools", answer="tools_answer",
     ),
     Channel(
         "tools_answer", "{inbox}", "The answer: all tools of one tool-runner.",
         ("tools_answer",), ("tool-runner",), ("agent-gateway",),
+    ),
+    Channel(
+        "ping", "partsong.query.{service}.ping", "A question to every worker of a service, answered at once: are you there?",
+        ("ping",), (*_SERVICES, ANYBODY), _SERVICES, answer="pong",
+    ),
+    Channel(
+        "pong", "{inbox}", "The answer: a heartbeat of each worker.",
+        ("heartbeat",), _SERVICES, (*_SERVICES, ANYBODY),
     ),
 )  # fmt: skip
 
@@ -122,6 +132,7 @@ OWN: dict[str, Schema] = {
     "timer": {**_TEXT, "description": "The timer's id."},
     "stop": {"type": "object", "properties": {"reason": _TEXT}},
     "tools_question": {"type": "object"},
+    "ping": {"description": "Whatever it is; nobody reads it."},
     "tools_answer": {"type": "array", "items": {"$ref": "./schemas/tool/v1.json"}},
     "dead_letter": {
         "type": "object",

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from partsong.cli.options import Address, address_options
 from partsong.cli.output import EXIT, Output, output_option, run_async
 from partsong.contracts.errors import NotFound, PartsongError, Unavailable
+
+if TYPE_CHECKING:
+    from partsong.client import Client
 
 __all__ = ["command"]
 
@@ -19,33 +26,58 @@ _EXTRAS = {
     "approval": ("litestar", "sqlmodel"),
     "otel": ("opentelemetry.sdk",),
 }
+_ROOM = 1024**3
+_SKEW = 2.0
+"""Seconds by which two clocks may differ: durable timers are set by one and fired by the other."""
 
 
 @click.command()
-@click.option("--nats", "nats_url", help="NATS server.  [env: PARTSONG_NATS_URL]")
+@address_options
 @output_option
-def command(nats_url: str | None, out: Output) -> None:
+def command(address: Address, out: Output) -> None:
     """Check this machine and the bus. Exit code 1 if something that is needed is missing."""
 
     async def work() -> int:
-        checks: tuple[tuple[str, Callable[[], Awaitable[str]]], ...] = (
-            ("python", _python),
-            ("nats-server", _server),
-            ("extras", _extras),
-            ("providers", _providers),
-            ("bus", lambda: _bus(nats_url)),
-        )
-        found: list[dict[str, object]] = []
-        for name, check in checks:
-            try:
-                found.append({"check": name, "ok": True, "says": await check()})
-            except PartsongError as error:
-                fix = f"; {error.problem.fix}" if error.problem.fix else ""
-                found.append({"check": name, "ok": False, "says": f"{error.problem.message}{fix}"})
-        out.rows(found, ("check", "ok", "says"))
-        return 0 if all(row["ok"] for row in found) else EXIT["failure"]
+        rows = [
+            await _row("python", _python()),
+            await _row("nats-server", _server()),
+            await _row("extras", _extras()),
+            await _row("providers", _providers()),
+            await _row("disk", _disk()),
+        ]
+        rows += await _bus_rows(address)
+        out.rows(rows, ("check", "ok", "says"))
+        return EXIT["ok" if all(row["ok"] for row in rows) else "failure"]
 
     sys.exit(run_async(work()))
+
+
+async def _bus_rows(address: Address) -> list[dict[str, object]]:
+    """What can only be checked where there is a bus."""
+    checks: tuple[tuple[str, Callable[[Client], Awaitable[str]]], ...] = (
+        ("streams", _streams),
+        ("clock", _clock),
+        ("workers", _workers),
+    )
+    try:
+        async with address.client() as client:
+            rows = [{"check": "bus", "ok": True, "says": _where(client)}]
+            return rows + [await _row(name, check(client)) for name, check in checks]
+    except PartsongError as error:
+        return [_failed("bus", error)]
+
+
+async def _row(name: str, check: Awaitable[str]) -> dict[str, object]:
+    try:
+        return {"check": name, "ok": True, "says": await check}
+    except PartsongError as error:
+        return _failed(name, error)
+
+
+def _failed(name: str, error: PartsongError) -> dict[str, object]:
+    problem = error.problem
+    fix = f"; {problem.fix}" if problem.fix else ""
+    return {"check": name, "ok": False, "says": f"{problem.message}{fix}"}
 
 
 async def _python() -> str:
@@ -55,7 +87,7 @@ async def _python() -> str:
 async def _server() -> str:
     from partsong.runtime.nats_binary import find_nats_server
 
-    return str(find_nats_server().name) + " found"
+    return str(find_nats_server())
 
 
 async def _extras() -> str:
@@ -88,23 +120,71 @@ async def _providers() -> str:
         for name, stem in keys.items()
         if os.environ.get(f"{stem}_API_KEY") or os.environ.get(f"{stem}_BASE_URL")
     ]
+    if found:
+        return f"keys or addresses for {', '.join(found)}"
+    return "no keys: agents can use scripted:… models"
+
+
+async def _disk() -> str:
+    here = Path.cwd()
+    free = shutil.disk_usage(here).free
+    said = f"{free / _ROOM:.1f} GiB free in {here}"
+    if free < _ROOM:
+        raise Unavailable("disk.full", said, fix="the log is kept for ever: make room")
+    return said
+
+
+def _where(client: Client) -> str:
+    url = client.nats.connected_url
     return (
-        f"keys or addresses for {', '.join(found)}"
-        if found
-        else "no keys: agents can use scripted:… models"
+        f"nats-server {client.nats.connected_server_version} at {url.hostname}:{url.port}"
+        if url
+        else ""
     )
 
 
-async def _bus(nats_url: str | None) -> str:
-    from partsong.client import Client
+async def _streams(client: Client) -> str:
     from partsong.runtime.streams import check
 
-    async with Client(nats_url) as client:
-        await check(client.nats, client.subjects)
-        store = await client.nats.jetstream().account_info()
-        head = await client.log.head()
-    if store.limits.max_storage >= 0 and store.storage > 0.9 * store.limits.max_storage:
-        raise Unavailable(
-            "bus.full", f"JetStream holds {store.storage} of {store.limits.max_storage} bytes"
-        )
-    return f"streams are as they should be, the log's head is at {head}"
+    await check(client.nats, client.subjects)
+    store = await client.nats.jetstream().account_info()
+    most = store.limits.max_storage
+    if most >= 0 and store.storage > 0.9 * most:
+        raise Unavailable("bus.full", f"JetStream holds {store.storage} of {most} bytes")
+    return f"as they should be; the log's head is at {await client.log.head()}"
+
+
+async def _clock(client: Client) -> str:
+    """The server's clock against ours, halfway between question and answer."""
+    import json
+    from datetime import datetime
+
+    import nats.errors
+
+    from partsong.runtime import clock
+    from partsong.runtime.streams import Names
+
+    asked, name = clock.now(), Names.of(client.subjects).log
+    try:
+        reply = await client.nats.request(f"$JS.API.STREAM.INFO.{name}", b"", timeout=5)
+        second, _, rest = str(json.loads(reply.data)["ts"]).rstrip("Z").partition(".")
+    except (nats.errors.Error, TimeoutError, KeyError) as error:
+        raise Unavailable("clock.unknown", f"the server did not say its time: {error!r}") from error
+    answered = clock.now()
+    told = datetime.fromisoformat(f"{second}.{rest[:6]:0<6}+00:00")
+    skew = (told - asked - (answered - asked) / 2).total_seconds()
+    said = f"the server's is {abs(skew):.3f} s {'ahead of' if skew > 0 else 'behind'} ours"
+    if abs(skew) > _SKEW:
+        raise Unavailable("clock.skew", said, fix="run NTP on both machines")
+    return said
+
+
+async def _workers(client: Client) -> str:
+    from partsong.cli.bus import hear
+    from partsong.cli.platform import ROLES
+
+    alive = {beat.service for beat in await hear(client)}
+    if missing := [role for role in ROLES if role not in alive]:
+        fix = f"start them: `partsong worker start {missing[0]}`, or `partsong up`"
+        raise NotFound("workers.missing", f"no heartbeat of {', '.join(missing)}", fix=fix)
+    return "all services are alive"
