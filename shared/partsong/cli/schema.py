@@ -34,12 +34,16 @@ def list_(out: Output) -> None:
     """All schemas of this version."""
     from partsong.contracts.schemas import published
 
-    columns = ("kind", "version", "family", "about")
     rows = [
-        dict(zip(columns, (s.kind, s.version, s.family, s.schema.get("description")), strict=True))
-        for s in published()
+        {
+            "kind": schema.kind,
+            "version": schema.version,
+            "family": schema.family,
+            "about": schema.schema.get("description"),
+        }
+        for schema in published()
     ]
-    out.rows(rows, columns)
+    out.rows(rows, ("kind", "version", "family", "about"))
 
 
 @command.command()
