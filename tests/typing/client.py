@@ -1,0 +1,47 @@
+"""What type checkers see of the client's public names; read by mypy and pyright, not run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from pydantic import JsonValue
+
+from partsong.client import Client, Replay, RunResult, RunSummary
+from partsong.contracts.chunks import Text
+from partsong.contracts.events import NodeCompleted
+from partsong.contracts.graph import Graph
+from partsong.contracts.state import RunState
+from partsong.workflow import WorkflowGraph
+
+
+async def a_run_from_start_to_replay(client: Client) -> None:
+    run_id = await client.start("triage", {"amount": 21, "notes": ["a"]}, labels={"who": "ann"})
+    assert_type(run_id, str)
+    result = await client.result(run_id, timeout=5)
+    assert_type(result, RunResult)
+    assert_type(result["answer"], JsonValue)
+    assert_type(result.raise_for_status(), RunResult)
+    assert_type(await client.state(run_id, at=7), RunState)
+    assert_type(await client.replay(run_id), Replay)
+    assert_type(await client.runs(status="failed"), list[RunSummary])
+
+
+async def a_graph_may_be_anything_that_is_one(client: Client, graph: Graph) -> None:
+    await client.start(graph)
+    await client.start(WorkflowGraph("mine"))
+    await client.start({"name": "one", "nodes": {"a": {"type": "tool", "tool": "calculator"}}})
+
+
+async def chunks_and_events_are_told_apart_by_their_type(client: Client, run_id: str) -> None:
+    async for chunk in client.stream(run_id):
+        if chunk.kind == "text":
+            assert_type(chunk, Text)
+    async for placed in client.events(run_id, follow=True):
+        if placed.event.type == "node.completed":
+            assert_type(placed.event, NodeCompleted)
+
+
+async def wrong_calls_are_refused(client: Client) -> None:
+    await client.start(7)  # type: ignore[arg-type]
+    await client.cancel(run_id=None)  # type: ignore[arg-type]
+    client.result("r_1")["answer"]  # type: ignore[index]
