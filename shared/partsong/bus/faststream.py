@@ -31,14 +31,14 @@ __all__ = ["Command", "Discipline", "command_broker", "on_command", "on_query"]
 
 _log = logging.getLogger("partsong.bus")
 
-MOST = 20
+_MOST = 20
 """Deliveries of one command before it becomes a dead letter."""
 _BEAT = 1.0
 """Seconds between two in-progress signals; consumers of commands wait three."""
 _FIRST, _LONGEST = 0.5, 30.0
 _GRACE = 5.0
 
-Bury = Callable[[Msg, Problem], Awaitable[None]]
+_Bury = Callable[[Msg, Problem], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Discipline(BaseMiddleware[Any, Any]):
     terminated with the reason.
     """
 
-    def __init__(self, msg: Any, /, *, context: Any, bury: Bury, most: int) -> None:
+    def __init__(self, msg: Any, /, *, context: Any, bury: _Bury, most: int) -> None:
         super().__init__(msg, context=context)
         self._bury, self._most = bury, most
 
@@ -128,7 +128,7 @@ class _Broker(NatsBroker):
         await super().stop(exc_type, exc_val, exc_tb)
 
 
-def command_broker(nc: Client, subjects: Subjects, service: str, *, most: int = MOST) -> NatsBroker:
+def command_broker(nc: Client, subjects: Subjects, service: str, *, most: int = _MOST) -> NatsBroker:
     """A broker on an existing connection, which it leaves open; acknowledging is left to `Discipline`."""
 
     async def bury(raw: Msg, problem: Problem) -> None:
