@@ -333,3 +333,17 @@ async def test_a_note_of_a_dead_platform_counts_for_nothing(
     (tmp_path / ".partsong" / "up.json").write_text(note)
     with pytest.raises(Unavailable):
         find_nats()
+
+
+async def test_a_note_is_looked_for_in_the_data_directory_and_the_prefix_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PARTSONG_NATS_URL", raising=False)
+    (tmp_path / "up.json").write_text(json.dumps({"nats_url": "nats://there", "pid": os.getpid()}))
+    monkeypatch.setenv("PARTSONG_DATA", str(tmp_path))
+    assert find_nats() == "nats://there"
+    monkeypatch.setenv("PARTSONG_PREFIX", "acme")
+    assert Client().subjects.prefix == "acme"
+    assert Client(prefix="other").subjects.prefix == "other"
+    monkeypatch.delenv("PARTSONG_PREFIX")
+    assert Client().subjects.prefix == "partsong"

@@ -26,7 +26,7 @@ class Address:
     """Where the bus is."""
 
     url: str | None
-    prefix: str
+    prefix: str | None
 
     def client(self) -> Client:
         """A client that is not connected yet."""
@@ -39,16 +39,15 @@ def address_options(command: Callable[..., R]) -> Callable[..., R]:
     """`--nats` and `--prefix`; the command gets `address`."""
 
     @functools.wraps(command)
-    def addressed(*args: Any, nats_url: str | None, prefix: str, **named: Any) -> R:
+    def addressed(*args: Any, nats_url: str | None, prefix: str | None, **named: Any) -> R:
         return command(*args, address=Address(nats_url, prefix), **named)
 
     url = click.option(
         "--nats", "nats_url", metavar="URL", help="NATS server.  [env: PARTSONG_NATS_URL]"
     )
     first = click.option(
-        "--prefix", envvar="PARTSONG_PREFIX", default="partsong", show_default=True, show_envvar=True,
-        help="First token of every subject.",
-    )  # fmt: skip
+        "--prefix", help="First token of every subject.  [env: PARTSONG_PREFIX; default: partsong]"
+    )
     return url(first(addressed))
 
 

@@ -24,7 +24,9 @@ __all__ = ["command"]
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".partsong"),
+    envvar="PARTSONG_DATA",
     show_default=True,
+    show_envvar=True,
     help="Where everything is kept.",
 )
 @click.option(
@@ -46,6 +48,7 @@ __all__ = ["command"]
     default=8420,
     envvar="PARTSONG_HTTP_PORT",
     show_default=True,
+    show_envvar=True,
     help="Port of the approval service; 0 takes a free one, and so does the default if it is taken.",
 )
 @click.option(

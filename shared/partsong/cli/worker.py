@@ -10,6 +10,8 @@ from types import ModuleType
 
 import click
 
+from partsong.cli.options import Address, address_options
+from partsong.cli.output import EXIT, run_async
 from partsong.cli.platform import ROLES
 
 __all__ = ["command"]
@@ -79,19 +81,16 @@ def _app(role: str) -> ModuleType:
 
 
 @command.command()
-@click.option("--nats", "nats_url", help="NATS server.  [env: PARTSONG_NATS_URL]")
+@address_options
 @click.option("--name", help="Name of the worker.  [env: PARTSONG_WORKER; default: any]")
-def health(nats_url: str | None, name: str | None) -> None:
+def health(name: str | None, address: Address) -> None:
     """Whether a worker is alive: exit code 0 if it beats within three seconds. For container health checks."""
-    from partsong.cli.output import run_async
-
     wanted = name or os.environ.get("PARTSONG_WORKER", "")
 
     async def work() -> str | None:
-        from partsong.client import Client
         from partsong.runtime.alive import Watch
 
-        async with Client(nats_url) as client:
+        async with address.client() as client:
             watch = Watch(client.nats, client.subjects)
             await watch.start()
             try:
@@ -103,4 +102,4 @@ def health(nats_url: str | None, name: str | None) -> None:
     click.echo(
         f"{worker} is alive" if worker else f"no heartbeat of {wanted or 'any worker'}", err=True
     )
-    sys.exit(0 if worker else 1)
+    sys.exit(EXIT["ok" if worker else "failure"])

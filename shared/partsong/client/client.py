@@ -14,7 +14,7 @@ from pydantic import JsonValue, ValidationError
 
 from partsong.client.live import chunks_of
 from partsong.client.requests import ask
-from partsong.client.where import find_nats
+from partsong.client.where import find_nats, find_prefix
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.envelope import decode
 from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Unavailable
@@ -77,11 +77,14 @@ class Client:
     """A connection to the bus; an async context manager. All methods may be used side by side."""
 
     def __init__(
-        self, url: str | None = None, *, prefix: str = "partsong", timeout: float = 30.0
+        self, url: str | None = None, *, prefix: str | None = None, timeout: float = 30.0
     ) -> None:
-        """`url` may be left out where `partsong up` runs, or PARTSONG_NATS_URL is set. `timeout` bounds requests."""
+        """`url` may be left out where `partsong up` runs, or PARTSONG_NATS_URL is set. `timeout` bounds requests.
+
+        `prefix` is PARTSONG_PREFIX if that is set, else `partsong`.
+        """
         self._url, self._timeout = url, timeout
-        self._subjects = Subjects(prefix)
+        self._subjects = Subjects(find_prefix(prefix))
         self._names = Names.of(self._subjects)
         self._nc: Nats | None = None
         self._log: JetStreamLog | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from partsong.contracts.errors import Unavailable
 
-__all__ = ["find_http", "find_nats"]
+__all__ = ["find_http", "find_nats", "find_prefix"]
 
 
 def find_nats(given: str | None = None) -> str:
@@ -31,10 +31,16 @@ def find_http(given: str | None = None) -> str:
     return given or os.environ.get("PARTSONG_URL") or _noted("http_url") or "http://127.0.0.1:8420"
 
 
+def find_prefix(given: str | None = None) -> str:
+    """The first token of every subject."""
+    return given or os.environ.get("PARTSONG_PREFIX") or "partsong"
+
+
 def _noted(key: str) -> str:
-    """What a `partsong up` with the default data directory noted; a note whose process is gone counts for nothing."""
+    """What a `partsong up` noted in PARTSONG_DATA, or in ./.partsong; a note whose process is gone counts for nothing."""
     try:
-        note = json.loads(Path(".partsong/up.json").read_text(encoding="utf-8"))
+        data = Path(os.environ.get("PARTSONG_DATA") or ".partsong")
+        note = json.loads((data / "up.json").read_text(encoding="utf-8"))
         os.kill(int(note["pid"]), 0)
         return str(note.get(key, ""))
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
