@@ -128,7 +128,9 @@ class _Broker(NatsBroker):
         await super().stop(exc_type, exc_val, exc_tb)
 
 
-def command_broker(nc: Client, subjects: Subjects, service: str, *, most: int = _MOST) -> NatsBroker:
+def command_broker(
+    nc: Client, subjects: Subjects, service: str, *, most: int = _MOST
+) -> NatsBroker:
     """A broker on an existing connection, which it leaves open; acknowledging is left to `Discipline`."""
 
     async def bury(raw: Msg, problem: Problem) -> None:
