@@ -102,6 +102,7 @@ async def open_context(settings: Settings, service: Service) -> Running:
         running = Running(service, context, stack.pop_all())
     try:
         await service.start(context)
+        await context.nc.flush()  # what it subscribed to, it now hears
     except BaseException:
         await running.stop()
         raise
