@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -34,3 +35,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
             f"a module skips itself, but CI has everything that tests need: {report.longrepr}"
         )
     return report
+
+
+# A background job of a shell that has no job control ignores SIGINT, and so would every process that a test starts
+# and interrupts: a handler here gives them the usual disposition back.
+signal.signal(signal.SIGINT, signal.default_int_handler)
