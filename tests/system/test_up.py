@@ -38,7 +38,7 @@ class Up:
         found: dict[str, Any] = json.loads((self.folder / "ready.json").read_text())
         return found
 
-    async def until(self, what: str, true: Callable[[], bool]) -> None:
+    async def until(self, what: str, true: Callable[[], object]) -> None:
         """Wait for something that gives no sign when it happens."""
         async with asyncio.timeout(WITHIN):
             while not true():
@@ -123,7 +123,8 @@ async def test_it_runs_a_graph_and_leaves_nothing_behind_when_it_is_told_to_stop
         assert ready["pid"] == running.process.pid
         assert ready["http_url"].startswith("http://127.0.0.1:")
         assert json.loads((tmp_path / "data" / "up.json").read_text())["pid"] == ready["pid"]
-        for service in SERVICES:
+        for service in SERVICES:  # the pipe may lag behind the file that says "ready"
+            await running.until(service, partial(running.said, service, "ready"))
             assert running.said(service, "ready") == 1, running.lines
         async with Client(ready["nats_url"]) as client:
             run_id = await client.start(graphs.chain(), {"x": 1})
