@@ -161,7 +161,7 @@ def test_an_approval_asks_with_what_it_was_told_to_show_and_waits() -> None:
     assert isinstance(asked, e.ApprovalRequested)
     assert (asked.title, asked.context) == ("Pay 5?", {"amount": 5})
     assert run.state.phase == "waiting"
-    assert "approval ok:1" in (run.state.waits_on or "")
+    assert "approval ok:1" in str(run.state.waits_on)
 
 
 def test_approved_goes_on_and_the_decision_is_in_the_state() -> None:

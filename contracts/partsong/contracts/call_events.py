@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from partsong.contracts.errors import Problem
 from partsong.contracts.messages import AssistantMessage
@@ -21,6 +21,7 @@ __all__ = [
     "CallCompleted",
     "CallFailed",
     "CallLapsed",
+    "ChildEnded",
     "TurnUsage",
 ]
 
@@ -45,8 +46,14 @@ class CallCompleted(EventBase):
     worker: str = ""
     update: dict[str, JsonValue] | None = None
     """A function's update of the state."""
+    more: tuple[dict[str, JsonValue], ...] = ()
+    """Further updates of a function that returned several, in order."""
     label: str | None = None
     """A function's outcome label."""
+    goto: tuple[str, ...] = ()
+    """Nodes a function goes on with, beside its other edges."""
+    private: dict[str, JsonValue] | None = None
+    """What only the next nodes see; it never enters the state."""
     content: JsonValue = None
     """A tool's result."""
 
@@ -76,6 +83,18 @@ class CallCancelled(EventBase):
     type: Literal["call.cancelled"] = "call.cancelled"
     call_id: str
     reason: str | None = None
+
+
+class ChildEnded(EventBase):
+    """A detached run has ended; its parent waits for this."""
+
+    type: Literal["child.ended"] = "child.ended"
+    call_id: str
+    attempt: int = 1
+    child: str
+    status: str
+    state: dict[str, JsonValue] = Field(default_factory=dict)
+    error: Problem | None = None
 
 
 class AgentTurnClaimed(EventBase):

@@ -25,6 +25,7 @@ from partsong.contracts.call_events import (
     CallCompleted,
     CallFailed,
     CallLapsed,
+    ChildEnded,
     TurnUsage,
 )
 from partsong.contracts.errors import InvalidInput
@@ -34,19 +35,31 @@ from partsong.contracts.run_events import (
     CallKind,
     CallRequested,
     EventBase,
+    NodeCancelled,
+    NodeCompensated,
     NodeCompleted,
     NodeFailed,
     NodeScheduled,
     Outcome,
     OwnerChanged,
+    Parent,
+    RunAdmitted,
     RunCancelled,
     RunCompleted,
     RunFailedEvent,
+    RunForked,
     RunLimitExceeded,
     RunOptions,
+    RunPaused,
+    RunResumed,
+    RunRetried,
     RunStarted,
     RunStopping,
+    ScopeClosed,
+    ScopeOpened,
+    SignalReceived,
     TimerFired,
+    TimerPurpose,
     TimerSet,
 )
 from partsong.contracts.upcast import upcast
@@ -68,21 +81,34 @@ __all__ = [
     "CallKind",
     "CallLapsed",
     "CallRequested",
+    "ChildEnded",
     "Event",
     "EventBase",
+    "NodeCancelled",
+    "NodeCompensated",
     "NodeCompleted",
     "NodeFailed",
     "NodeScheduled",
     "Outcome",
     "OwnerChanged",
+    "Parent",
+    "RunAdmitted",
     "RunCancelled",
     "RunCompleted",
     "RunFailedEvent",
+    "RunForked",
     "RunLimitExceeded",
     "RunOptions",
+    "RunPaused",
+    "RunResumed",
+    "RunRetried",
     "RunStarted",
     "RunStopping",
+    "ScopeClosed",
+    "ScopeOpened",
+    "SignalReceived",
     "TimerFired",
+    "TimerPurpose",
     "TimerSet",
     "TurnUsage",
     "Writer",
@@ -117,7 +143,18 @@ Event: TypeAlias = Annotated[
     | AgentTurnCompleted
     | AgentTurnFailed
     | ApprovalDecided
-    | ApprovalExpired,
+    | ApprovalExpired
+    | ChildEnded
+    | NodeCancelled
+    | NodeCompensated
+    | RunAdmitted
+    | RunForked
+    | RunPaused
+    | RunResumed
+    | RunRetried
+    | ScopeClosed
+    | ScopeOpened
+    | SignalReceived,
     Field(discriminator="type"),
 ]
 
@@ -140,6 +177,17 @@ WRITERS: dict[type[EventBase], Writer] = {
     CallLapsed: "graph-engine",
     CallCancelled: "graph-engine",
     ApprovalExpired: "graph-engine",
+    ChildEnded: "graph-engine",
+    NodeCancelled: "graph-engine",
+    NodeCompensated: "graph-engine",
+    RunAdmitted: "graph-engine",
+    RunForked: "graph-engine",
+    RunPaused: "graph-engine",
+    RunResumed: "graph-engine",
+    RunRetried: "graph-engine",
+    ScopeClosed: "graph-engine",
+    ScopeOpened: "graph-engine",
+    SignalReceived: "graph-engine",
     CallClaimed: "tool-runner",
     CallCompleted: "tool-runner",
     CallFailed: "tool-runner",
@@ -164,7 +212,7 @@ def write(event: Event) -> dict[str, JsonValue]:
     data = event.model_dump(mode="json", exclude_defaults=True)
     for key in _META:
         data.pop(key, None)
-    if isinstance(event, RunStarted):
+    if isinstance(event, RunStarted | RunRetried) and event.graph is not None:
         data["graph"] = event.graph.spec()
     return {
         "id": event.id,

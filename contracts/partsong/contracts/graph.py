@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
+
+from partsong.contracts.nodes import (
+    AgentNode,
+    AgentSpec,
+    ApprovalNode,
+    AtLeast,
+    FunctionNode,
+    Join,
+    NodeBase,
+    NodeName,
+    Retry,
+    Seconds,
+    SpecBase,
+    ToolNode,
+    TransformNode,
+    WaitNode,
+    parse_duration,
+)
 
 __all__ = [
     "END",
@@ -16,16 +33,21 @@ __all__ = [
     "AgentNode",
     "AgentSpec",
     "ApprovalNode",
+    "AtLeast",
     "Edge",
     "FunctionNode",
     "Graph",
     "Join",
+    "MapNode",
     "Node",
     "NodeName",
     "ReducerName",
     "Retry",
     "Seconds",
+    "SubgraphNode",
     "ToolNode",
+    "TransformNode",
+    "WaitNode",
     "parse_duration",
 ]
 
@@ -34,122 +56,82 @@ START = "START"
 END = "END"
 """Target of an edge that leads nowhere: the path ends here."""
 
-ReducerName = Literal["replace", "append", "merge", "add", "min", "max", "union"]
-Join = Literal["all"]
-NodeName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_\-]*$", max_length=64)]
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+ReducerName = Literal["replace", "append", "merge", "add", "min", "max", "union", "messages"]
 
 
-def parse_duration(value: object) -> object:
-    """Seconds from a number or from text like `30s`, `1.5h`, `2d`; anything else is left for pydantic to refuse."""
-    if isinstance(value, str) and (found := _DURATION.fullmatch(value.strip())):
-        return float(found[1]) * _UNIT[found[2]]
-    return value
+class SubgraphNode(NodeBase):
+    """A whole graph as one node, with a namespace of its own in the log.
+
+    Without `inputs` it begins with all that the node sees; without `outputs` everything it wrote goes through this
+    graph's reducers. With them, only what they name crosses the border.
+    """
+
+    type: Literal["subgraph"] = "subgraph"
+    graph: Graph
+    inputs: dict[str, JsonValue] | None = None
+    """Key of the inner state: value, which may hold `{{path}}` of the outer state."""
+    outputs: dict[str, str] | None = None
+    """Key of the outer state: key of the inner state."""
+    detached: bool = False
+    """Run it as a run of its own, with its own log; the node ends when that run does."""
 
 
-Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+class MapNode(NodeBase):
+    """One inner run per item of a list, at most `max_concurrency` at a time; results come in the items' order.
+
+    Each begins with what the node sees, and with `item` and `index`.
+    """
+
+    type: Literal["map"] = "map"
+    graph: Graph
+    over: str
+    """Path of the list in the state."""
+    into: str
+    """Key that gets the list of results."""
+    collect: str | None = None
+    """Key of the inner state that is an item's result; without it, the result is all that the item wrote."""
+    inputs: dict[str, JsonValue] | None = None
+    """With it, an item sees only this, `item` and `index`."""
+    max_concurrency: int | None = Field(default=None, ge=1)
+    on_item_error: Literal["fail_fast", "continue", "collect"] = "fail_fast"
+    """`fail_fast`: the node fails at once. `continue`: the others finish, then it fails. `collect`: the item's result is
+    `{"error": …}`."""
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+Node = Annotated[
+    FunctionNode
+    | AgentNode
+    | ToolNode
+    | ApprovalNode
+    | SubgraphNode
+    | MapNode
+    | WaitNode
+    | TransformNode,
+    Field(discriminator="type"),
+]
 
 
-class Retry(_Spec):
-    """When and how often a failed call is made again."""
-
-    attempts: int = Field(default=3, ge=1, le=1000)
-    """How often in all, the first one included."""
-    initial: float = Field(default=1.0, ge=0)
-    """Seconds before the second attempt."""
-    factor: float = Field(default=2.0, ge=1)
-    max: float = Field(default=60.0, ge=0)
-    """No wait is longer than this many seconds, unless a provider asks for more."""
-    jitter: float = Field(default=0.1, ge=0, le=1)
-    """Share of the wait that varies, derived from the call's id: recorded, so a replay waits the same."""
-    retry_on: tuple[str, ...] = ()
-    """Prefixes of error codes worth another attempt; empty: whatever says it is retryable."""
-
-
-class _Node(_Spec):
-    retry: Retry | None = None
-    timeout: Seconds | None = None
-    """Seconds from start to close of one attempt."""
-    max_visits: int | None = Field(default=None, ge=1)
-    """How often a run may enter the node; one more ends the run with `limit_exceeded`."""
-    join: Join = "all"
-
-
-class FunctionNode(_Node):
-    """A user's Python function, called in a tool-runner process that has loaded its module."""
-
-    type: Literal["function"] = "function"
-    function: str
-    """`package.module:qualname`."""
-
-
-class AgentSpec(_Spec):
-    """An agent as data."""
-
-    model: str = Field(pattern=r"^[a-z][a-z0-9_-]*:.+$")
-    """`provider:model`, for example `anthropic:claude-sonnet-5-5`, `openai:gpt-5.4`, `scripted:summary`."""
-    instructions: str = ""
-    tools: tuple[str, ...] = ()
-    max_turns: int = Field(default=20, ge=1)
-    max_tokens: int = Field(default=4096, ge=1)
-    temperature: float | None = None
-    output_schema: dict[str, JsonValue] | None = None
-    """JSON Schema of the answer; the node then writes the parsed value instead of text."""
-
-
-class AgentNode(_Node):
-    """A model with instructions and tools; its loop is driven by the engine, one event per turn and tool call."""
-
-    type: Literal["agent"] = "agent"
-    agent: AgentSpec
-    prompt: str = "{{input}}"
-    """What the agent is asked; `{{path.to.key}}` is taken from the state."""
-    output: str | None = None
-    """State key of the answer; default: the node's name."""
-
-
-class ToolNode(_Node):
-    """One tool call with arguments from the state."""
-
-    type: Literal["tool"] = "tool"
-    tool: str
-    args: dict[str, JsonValue] = Field(default_factory=dict)
-    """Values may hold `{{path}}`; a value that is only `{{path}}` keeps its type."""
-    output: str | None = None
-
-
-class ApprovalNode(_Node):
-    """A human decision. Outcomes: `approved`, `rejected`."""
-
-    type: Literal["approval"] = "approval"
-    title: str
-    detail: str = ""
-    show: tuple[str, ...] = ()
-    """State keys the approver sees."""
-    deadline: Seconds | None = None
-    """Seconds until `otherwise` is taken."""
-    otherwise: Literal["approve", "reject"] = "reject"
-
-
-Node = Annotated[FunctionNode | AgentNode | ToolNode | ApprovalNode, Field(discriminator="type")]
-
-
-class Edge(_Spec):
-    """From one node to another, always or for one outcome label."""
+class Edge(SpecBase):
+    """From one node to another: always, for one outcome label, under a condition, or when the node names its target."""
 
     source: str = Field(validation_alias="from", serialization_alias="from")
     to: str
     on: str | None = None
     """Outcome label that takes this edge. `success` is a plain return, `failure` an error that no retry cured."""
+    when: str | None = None
+    """CEL over `state`. A node's conditions are asked in order; the first true one is taken."""
+    otherwise: bool = Field(default=False, validation_alias="else", serialization_alias="else")
+    """Taken if none of the node's conditions is true."""
+    goto: bool = False
+    """Taken only if the node returns `Goto(target)`."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is taken whenever the node ends well."""
+        return self.on is None and self.when is None and not self.otherwise and not self.goto
 
 
-class Graph(_Spec):
+class Graph(SpecBase):
     """The whole workflow. Two graphs with equal content have equal hashes."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_\-]*$", max_length=100)
@@ -158,6 +140,9 @@ class Graph(_Spec):
     edges: tuple[Edge, ...] = ()
     reducers: dict[str, ReducerName] = Field(default_factory=dict)
     state_schema: dict[str, JsonValue] | None = None
+    """JSON Schema of the state. A key is checked whenever it is written."""
+    on_failure: Literal["fail_fast", "continue"] = "fail_fast"
+    """What the failure of a node without a failure edge does to the others: ends them, or lets them finish first."""
 
     @cached_property
     def hash(self) -> str:
@@ -168,8 +153,18 @@ class Graph(_Spec):
     def spec(self) -> dict[str, JsonValue]:
         """The graph as plain JSON, without what is default."""
         data: dict[str, JsonValue] = self.model_dump(
-            mode="json", by_alias=True, exclude_defaults=True
+            mode="json", by_alias=True, exclude_defaults=True, exclude={"nodes"}
         )
-        for name, node in self.nodes.items():
-            data["nodes"][name]["type"] = node.type  # type: ignore[index,call-overload]  # exclude_defaults drops the discriminator
+        data["nodes"] = {name: _node_spec(node) for name, node in self.nodes.items()}
         return data
+
+
+def _node_spec(node: Node) -> dict[str, JsonValue]:
+    inner = isinstance(node, SubgraphNode | MapNode)
+    data: dict[str, JsonValue] = node.model_dump(
+        mode="json", by_alias=True, exclude_defaults=True, exclude={"graph"} if inner else None
+    )
+    data["type"] = node.type  # a discriminator is a default, and defaults are left out
+    if isinstance(node, SubgraphNode | MapNode):
+        data["graph"] = node.graph.spec()
+    return data

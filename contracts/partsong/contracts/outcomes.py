@@ -1,41 +1,169 @@
-"""What a finished call means for its execution: an update of the state, or the next lines of a conversation."""
+"""What a finished call or scope means for its execution: an update of the state, or the next lines of a conversation."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import assert_never
 
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.graph import AgentNode, ApprovalNode, FunctionNode, ToolNode
+from partsong.contracts.graph import (
+    AgentNode,
+    ApprovalNode,
+    FunctionNode,
+    MapNode,
+    SubgraphNode,
+    ToolNode,
+    TransformNode,
+    WaitNode,
+)
 from partsong.contracts.messages import AssistantMessage, Message, ToolMessage, UserMessage
-from partsong.contracts.state import Call, Execution, RunState
-from partsong.contracts.values import render
+from partsong.contracts.scope import Execution, Scope
+from partsong.contracts.state import Call, RunState
+from partsong.contracts.values import look_up, render, render_value
 
-__all__ = ["since_last_turn", "update_of"]
+__all__ = [
+    "ask_id",
+    "begins_with",
+    "items_of",
+    "result_of",
+    "since_last_turn",
+    "updates_of",
+]
 
 
-def update_of(state: RunState, execution: Execution) -> dict[str, JsonValue]:
-    """What a finished execution adds to the state."""
-    node = state.graph.nodes[execution.node] if state.graph else None
-    call = state.calls.get(
-        execution.id if not isinstance(node, AgentNode) else f"{execution.id}/t{execution.turn}"
-    )
-    outcome = call.outcome if call else None
-    match node, outcome:
-        case FunctionNode(), e.CallCompleted(update=update):
-            return dict(update or {})
-        case ToolNode(), e.CallCompleted(content=content):
-            return {node.output or execution.node: content}
-        case AgentNode(), e.AgentTurnCompleted(message=message):
-            return {node.output or execution.node: _answer(node, message)}
-        case ApprovalNode(), e.ApprovalDecided(decision=decision, by=by, reason=reason):
-            return {execution.node: {"decision": decision, "by": by, "reason": reason}}
-        case ApprovalNode(), e.ApprovalExpired():
-            return {execution.node: {"decision": node.otherwise, "by": "deadline", "reason": None}}
+def ask_id(execution: Execution) -> str:
+    """The id of an approval node's question; asked again after a retry or a fork, it is another one."""
+    return f"{execution.id}/a{execution.round}" if execution.round else execution.id
+
+
+def updates_of(  # noqa: PLR0911  # one case per kind of node
+    state: RunState,
+    execution: Execution,
+    computed: Mapping[str, JsonValue] | None = None,
+    signal: str | None = None,
+) -> tuple[Mapping[str, JsonValue], ...]:
+    """What a finished execution adds to the state; `computed` and `signal` are what its last event says."""
+    node = state.node(execution)
+    match node:
+        case FunctionNode():
+            outcome = _outcome(state, execution.id)
+            if not isinstance(outcome, e.CallCompleted):
+                return ()
+            return (outcome.update or {}, *outcome.more)
+        case ToolNode():
+            outcome = _outcome(state, execution.id)
+            if not isinstance(outcome, e.CallCompleted):
+                return ()
+            return ({node.output or execution.node: outcome.content},)
+        case AgentNode():
+            outcome = _outcome(state, f"{execution.id}/t{execution.turn}")
+            if not isinstance(outcome, e.AgentTurnCompleted):
+                return ()
+            return ({node.output or execution.node: _answer(node, outcome.message)},)
+        case ApprovalNode():
+            return _decision(node, execution, _outcome(state, ask_id(execution)))
+        case SubgraphNode():
+            return _inner(state, execution, node)
+        case MapNode():
+            count = len(execution.results)
+            return ({node.into: [execution.results.get(i) for i in range(count)]},)
+        case WaitNode():
+            taken = next(
+                (s for s in state.signals.get(node.signal or "", ()) if s.id == signal), None
+            )
+            return ({node.output or execution.node: taken.payload},) if taken else ()
+        case TransformNode():
+            return (computed,) if computed else ()
         case _:
-            return {}
+            assert_never(node)
+
+
+def _outcome(state: RunState, call_id: str) -> object:
+    call = state.calls.get(call_id)
+    return call.outcome if call is not None else None
+
+
+def _decision(
+    node: ApprovalNode, execution: Execution, outcome: object
+) -> tuple[Mapping[str, JsonValue], ...]:
+    match outcome:
+        case e.ApprovalDecided(decision=decision, by=by, reason=reason):
+            return ({execution.node: {"decision": decision, "by": by, "reason": reason}},)
+        case e.ApprovalExpired():
+            expired: JsonValue = {"decision": node.otherwise, "by": "deadline", "reason": None}
+            return ({execution.node: expired},)
+        case _:
+            return ()
+
+
+def _inner(
+    state: RunState, execution: Execution, node: SubgraphNode
+) -> tuple[Mapping[str, JsonValue], ...]:
+    outcome = _outcome(state, execution.id)
+    if isinstance(outcome, e.ChildEnded):
+        result: JsonValue = _crossing(node.outputs, outcome.state)
+    else:
+        result = execution.results.get(0)
+    return (result,) if isinstance(result, dict) else ()
+
+
+def _crossing(
+    outputs: Mapping[str, str] | None, values: Mapping[str, JsonValue]
+) -> dict[str, JsonValue]:
+    if outputs is None:
+        return dict(values)
+    return {outer: values[inner] for outer, inner in outputs.items() if inner in values}
+
+
+def result_of(node: object, scope: Scope) -> JsonValue:
+    """What an ended scope gives to the execution that it belongs to."""
+    match node:
+        case SubgraphNode(outputs=None):
+            return dict(scope.added)
+        case SubgraphNode(outputs=outputs):
+            return _crossing(outputs, scope.values)
+        case MapNode(collect=str(key)):
+            return scope.values.get(key)
+        case _:
+            return dict(scope.added)
+
+
+def begins_with(state: RunState, execution: Execution, index: int) -> dict[str, JsonValue]:
+    """What an inner scope begins with.
+
+    Raises:
+        InvalidInput: `template.unknown_key`, `map.not_a_list`.
+    """
+    node, view = state.node(execution), state.view(execution)
+    assert isinstance(node, SubgraphNode | MapNode)  # noqa: S101
+    values = view if node.inputs is None else {}
+    for key, value in (node.inputs or {}).items():
+        values[key] = render_value(value, view)
+    if isinstance(node, MapNode):
+        values["item"] = items_of(node, view)[index]
+        values["index"] = index
+    return values
+
+
+def items_of(node: MapNode, view: Mapping[str, JsonValue]) -> list[JsonValue]:
+    """The list a map goes over.
+
+    Raises:
+        InvalidInput: `template.unknown_key`, `map.not_a_list`.
+    """
+    found = look_up(node.over, view)
+    if not isinstance(found, list):
+        raise InvalidInput(
+            "map.not_a_list",
+            f"{node.over} is {json.dumps(found)[:60]}, a map goes over a list",
+            where=node.over,
+            fix="write a list there in a node before",
+        )
+    return found
 
 
 def _answer(node: AgentNode, message: AssistantMessage) -> JsonValue:
@@ -50,12 +178,12 @@ def _answer(node: AgentNode, message: AssistantMessage) -> JsonValue:
 
 def since_last_turn(state: RunState, execution: Execution) -> tuple[Message, ...]:
     """What the conversation gains before a turn is asked for: the prompt, or the last answer and its tools' results."""
-    node = state.graph.nodes[execution.node] if state.graph else None
+    node = state.node(execution)
     if execution.turn == 0:
         if not isinstance(node, AgentNode):
             return ()
         try:
-            return (UserMessage(text=render(node.prompt, state.seen_by(execution.seen))),)
+            return (UserMessage(text=render(node.prompt, state.view(execution))),)
         except InvalidInput:
             return (UserMessage(text=node.prompt),)
     last = f"{execution.id}/t{execution.turn}"

@@ -28,10 +28,20 @@ class Plan:
     """R(u) as a bit set over positions."""
     labels: dict[str, frozenset[str]]
     """Outcome labels a node has edges for."""
+    conditions: dict[str, tuple[int, ...]]
+    """Indices of a node's edges with a condition, in order, its `else` edge last."""
+    early: frozenset[str]
+    """Nodes that fire before all that could reach them has: joins `any`, `first`, `{n: k}`."""
 
     def reaches(self, source: str, target: str) -> bool:
         """Whether target can be reached from source over one or more edges."""
         return bool(self.reach[source] >> self.position[target] & 1)
+
+    def reach_without(self, closed: frozenset[str]) -> dict[str, int]:
+        """R(u) if no path leads to or through the `closed` nodes."""
+        return (
+            _reach_without(_Holder(self.graph), self.graph.hash, closed) if closed else self.reach
+        )
 
 
 @lru_cache(maxsize=512)
@@ -40,22 +50,43 @@ def _plan(_hash: str, holder: _Holder) -> Plan:
     position = {name: i for i, name in enumerate(graph.nodes)}
     outgoing: dict[str, list[int]] = {name: [] for name in graph.nodes}
     labels: dict[str, set[str]] = {name: set() for name in graph.nodes}
-    targets: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    targets = _targets(graph, frozenset())
+    conditions: dict[str, list[int]] = {name: [] for name in graph.nodes}
     for i, edge in enumerate(graph.edges):
         if edge.source not in position:
             continue
         outgoing[edge.source].append(i)
         if edge.on is not None:
             labels[edge.source].add(edge.on)
-        if edge.to in position:
-            targets[edge.source].append(edge.to)
+        if edge.when is not None or edge.otherwise:
+            conditions[edge.source].append(i)
+    for choices in conditions.values():
+        choices.sort(key=lambda i: graph.edges[i].otherwise)
     return Plan(
         graph,
         position,
         {name: tuple(edges) for name, edges in outgoing.items()},
         _reach(position, targets),
         {name: frozenset(found) for name, found in labels.items()},
+        {name: tuple(found) for name, found in conditions.items()},
+        frozenset(name for name, node in graph.nodes.items() if node.join != "all"),
     )
+
+
+def _targets(graph: Graph, closed: frozenset[str]) -> dict[str, list[str]]:
+    """Where each node's edges lead, `closed` nodes left out."""
+    targets: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for edge in graph.edges:
+        if edge.source in targets and edge.to in targets and edge.to not in closed:
+            targets[edge.source].append(edge.to)
+    return targets
+
+
+@lru_cache(maxsize=2048)
+def _reach_without(holder: _Holder, _hash: str, closed: frozenset[str]) -> dict[str, int]:
+    graph = holder.graph
+    position = {name: i for i, name in enumerate(graph.nodes)}
+    return _reach(position, _targets(graph, closed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,24 +15,37 @@ __all__ = [
     "CallKind",
     "CallRequested",
     "EventBase",
+    "NodeCancelled",
+    "NodeCompensated",
     "NodeCompleted",
     "NodeFailed",
     "NodeScheduled",
     "Outcome",
     "OwnerChanged",
+    "Parent",
+    "RunAdmitted",
     "RunCancelled",
     "RunCompleted",
     "RunFailedEvent",
+    "RunForked",
     "RunLimitExceeded",
     "RunOptions",
+    "RunPaused",
+    "RunResumed",
+    "RunRetried",
     "RunStarted",
     "RunStopping",
+    "ScopeClosed",
+    "ScopeOpened",
+    "SignalReceived",
     "TimerFired",
+    "TimerPurpose",
     "TimerSet",
 ]
 
 Outcome = Literal["failed", "cancelled", "limit_exceeded"]
-CallKind = Literal["function", "tool"]
+CallKind = Literal["function", "tool", "run"]
+TimerPurpose = Literal["retry", "approval_deadline", "run_deadline", "wait", "signal_deadline"]
 
 
 class EventBase(BaseModel):
@@ -46,6 +59,16 @@ class EventBase(BaseModel):
     cause: str = ""
 
 
+class Parent(BaseModel):
+    """The call in another run that a detached subgraph answers."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    run_id: str
+    call_id: str
+    attempt: int = 1
+
+
 class RunOptions(BaseModel):
     """What a run request may ask for beside its graph and input."""
 
@@ -56,8 +79,16 @@ class RunOptions(BaseModel):
     labels: dict[str, str] = Field(default_factory=dict)
     max_steps: int = Field(default=10_000, ge=1)
     """Node executions before the run ends with `limit_exceeded`."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """US dollars for models before the run ends with `limit_exceeded`."""
     deadline: str | None = None
     """RFC 3339; a run that is not done by then ends with `limit_exceeded`."""
+    on_busy: Literal["allow", "reject", "enqueue", "cancel_previous"] = "enqueue"
+    """What happens if another run of the thread is open: go on beside it, refuse this one, wait, or cancel the other."""
+    webhook: str | None = None
+    """URL that is told when the run has ended."""
+    parent: Parent | None = None
+    """The run and call that wait for this one."""
 
 
 class RunStarted(EventBase):
@@ -69,6 +100,95 @@ class RunStarted(EventBase):
     input: dict[str, JsonValue]
     options: RunOptions = RunOptions()
     request_id: str = ""
+    queued: bool = False
+    """It waits until its thread is free."""
+
+
+class RunAdmitted(EventBase):
+    """The run's thread is free: it begins."""
+
+    type: Literal["run.admitted"] = "run.admitted"
+
+
+class RunForked(EventBase):
+    """A run begins where another one was at some moment of its log.
+
+    `state` is that moment as data; what was in flight then is done again, and what was decided by people is asked again.
+    """
+
+    type: Literal["run.forked"] = "run.forked"
+    origin: str
+    """The run it comes from."""
+    origin_seq: int
+    """The last sequence of the log that it shares with its origin."""
+    state: dict[str, JsonValue]
+    edited: tuple[str, ...] = ()
+    """State keys and executions whose values the caller has changed."""
+    request_id: str = ""
+
+
+class RunRetried(EventBase):
+    """An ended run goes on: what is unfinished is done again, perhaps with a mended graph or larger limits."""
+
+    type: Literal["run.retried"] = "run.retried"
+    graph: Graph | None = None
+    graph_hash: str | None = None
+    options: RunOptions | None = None
+    reason: str | None = None
+
+
+class RunPaused(EventBase):
+    """Nothing new begins until the run is resumed; what is in flight reports as usual."""
+
+    type: Literal["run.paused"] = "run.paused"
+    reason: str | None = None
+
+
+class RunResumed(EventBase):
+    """A paused run goes on."""
+
+    type: Literal["run.resumed"] = "run.resumed"
+
+
+class SignalReceived(EventBase):
+    """Somebody sent the run a named signal; it is kept until a node takes it."""
+
+    type: Literal["signal.received"] = "signal.received"
+    name: str
+    payload: JsonValue = None
+
+
+class ScopeOpened(EventBase):
+    """A subgraph, or one item of a map, begins. What it begins with follows from the state."""
+
+    type: Literal["scope.opened"] = "scope.opened"
+    scope: str
+    exec: str
+    index: int = 0
+
+
+class ScopeClosed(EventBase):
+    """A subgraph, or one item of a map, has ended, perhaps badly. Its result follows from the state."""
+
+    type: Literal["scope.closed"] = "scope.closed"
+    scope: str
+    error: Problem | None = None
+
+
+class NodeCancelled(EventBase):
+    """An execution is given up: nobody needs it any more. Nothing it did counts, and nothing follows from it."""
+
+    type: Literal["node.cancelled"] = "node.cancelled"
+    exec: str
+    reason: str | None = None
+
+
+class NodeCompensated(EventBase):
+    """What a completed execution did was undone; with `error`, it could not be."""
+
+    type: Literal["node.compensated"] = "node.compensated"
+    exec: str
+    error: Problem | None = None
 
 
 class OwnerChanged(EventBase):
@@ -130,8 +250,10 @@ class TimerSet(EventBase):
     type: Literal["timer.set"] = "timer.set"
     timer_id: str
     at: str
-    purpose: Literal["retry", "approval_deadline", "run_deadline"]
+    purpose: TimerPurpose
     call_id: str | None = None
+    exec: str | None = None
+    """Wait nodes have no call; this is the execution that waits."""
     reason: str | None = None
     """The error code a retry answers to."""
 
@@ -150,6 +272,10 @@ class NodeCompleted(EventBase):
     exec: str
     label: str | None = None
     edges: tuple[int, ...] = ()
+    update: dict[str, JsonValue] | None = None
+    """What a transform computed; other updates follow from what was reported."""
+    signal: str | None = None
+    """Id of the signal that a wait node takes."""
 
 
 class NodeFailed(EventBase):

@@ -1,12 +1,8 @@
-"""What a run's events amount to: the only state there is, and all of it.
-
-Only what a later decision can need is kept: open executions, waiting tokens, open calls, set timers, and the writes
-that some open execution has not seen yet. The rest has settled into `settled`; its history is in the log.
-"""
+"""What a run's events amount to: the only state there is, and all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,57 +14,48 @@ from partsong.contracts.events import (
     ApprovalDecided,
     ApprovalExpired,
     CallCompleted,
+    ChildEnded,
     Outcome,
     RunOptions,
+    TimerPurpose,
     TurnUsage,
 )
-from partsong.contracts.graph import Graph
-from partsong.contracts.messages import Message
-from partsong.contracts.plan import Plan, plan_of
-from partsong.contracts.values import Write, reduced
+from partsong.contracts.graph import Graph, Node, WaitNode
+from partsong.contracts.scope import Execution, Scope, Token, scope_of
 
-__all__ = ["ENDED", "Call", "Execution", "RunState", "Status", "Stopping", "Timer", "Token"]
+__all__ = [
+    "ENDED",
+    "MISSING",
+    "Call",
+    "Execution",
+    "Origin",
+    "RunState",
+    "Scope",
+    "Signal",
+    "Status",
+    "Stopping",
+    "Timer",
+    "Token",
+    "Undo",
+    "Waiting",
+]
 
 Status = Literal[
     "queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "limit_exceeded"
 ]
 ENDED: frozenset[Status] = frozenset({"completed", "failed", "cancelled", "limit_exceeded"})
 
-
-@dataclass(frozen=True)
-class Token:
-    """A finished execution's mark at the next node."""
-
-    source: str
-    depth: int
-    seen: frozenset[str]
-    """Unsettled executions whose writes come along, the source's own among them."""
-
-
-@dataclass(frozen=True)
-class Execution:
-    """One visit of one node, from scheduled to completed."""
-
-    id: str
-    node: str
-    visit: int
-    depth: int
-    seen: frozenset[str]
-    since: str = ""
-    """When it was scheduled."""
-    turn: int = 0
-    """Agent nodes: turns requested so far."""
-    messages: tuple[Message, ...] = ()
-    """Agent nodes: the conversation up to the turn that is open."""
+MISSING = frozenset({"function.not_found", "tool.unknown"})
+"""Codes of errors that mean: no worker has it, perhaps one will."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A function, tool, agent turn or approval that an execution waits for."""
+    """A function, tool, agent turn, approval or detached run that an execution waits for."""
 
     id: str
     exec: str
-    kind: Literal["function", "tool", "agent.turn", "approval"]
+    kind: Literal["function", "tool", "agent.turn", "approval", "run"]
     name: str
     attempt: int = 1
     worker: str | None = None
@@ -79,7 +66,9 @@ class Call:
     lapsed: bool = False
     expired: bool = False
     """An approval's deadline has passed."""
-    outcome: CallCompleted | AgentTurnCompleted | ApprovalDecided | ApprovalExpired | None = None
+    outcome: (
+        CallCompleted | AgentTurnCompleted | ApprovalDecided | ApprovalExpired | ChildEnded | None
+    ) = None
     problem: Problem | None = None
     retry_after: float | None = None
     closed_by: str | None = None
@@ -88,6 +77,10 @@ class Call:
     """Id of the timer before the next attempt."""
     rested: bool = False
     """That timer has fired."""
+    parked: int = 0
+    """How many attempts found no worker that has the function or tool."""
+    again: bool = False
+    """The run was retried: this attempt does not count any more, and the next one is not asked whether it may."""
 
     @property
     def open(self) -> bool:
@@ -97,7 +90,7 @@ class Call:
     @property
     def guarded(self) -> bool:
         """Whether it is closed on its own subject, under a guard."""
-        return self.kind != "function"
+        return self.kind not in {"function", "run"}
 
 
 @dataclass(frozen=True)
@@ -106,8 +99,9 @@ class Timer:
 
     id: str
     at: str
-    purpose: Literal["retry", "approval_deadline", "run_deadline"]
+    purpose: TimerPurpose
     call_id: str | None = None
+    exec: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,28 +114,76 @@ class Stopping:
 
 
 @dataclass(frozen=True)
+class Signal:
+    """A signal that nobody has taken yet."""
+
+    id: str
+    payload: JsonValue
+
+
+@dataclass(frozen=True)
+class Undo:
+    """A completed execution that can be undone, and what it saw, its own update included."""
+
+    exec: str
+    function: str
+    view: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a forked run comes from."""
+
+    run_id: str
+    seq: int
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a waiting run waits for."""
+
+    on: Literal["approval", "signal", "timer", "worker", "retry", "rate_limit", "run"]
+    what: str
+    """The call or execution."""
+    since: str
+    until: str | None = None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """One sentence for people."""
+        until = f" until {self.until}" if self.until else ""
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{self.on} {self.what} since {self.since}{until}{reason}"
+
+
+@dataclass(frozen=True)
 class RunState:
     """A run after some prefix of its log. `RunState(run_id)` is the run before its first event."""
 
     run_id: str
     status: Status = "queued"
-    graph: Graph | None = None
     options: RunOptions = RunOptions()
     started: str = ""
     updated: str = ""
     commits: int = 0
     steps: int = 0
     owner: str | None = None
-    settled: Mapping[str, JsonValue] = field(default_factory=dict)
-    writes: Mapping[str, tuple[Write, ...]] = field(default_factory=dict)
-    """Per key, in reduction order: what has not settled."""
-    executions: Mapping[str, Execution] = field(default_factory=dict)
-    visits: Mapping[str, int] = field(default_factory=dict)
-    tokens: Mapping[str, tuple[Token, ...]] = field(default_factory=dict)
+    paused: bool = False
+    round: int = 0
+    """How often it was retried."""
+    origin: Origin | None = None
+    scopes: Mapping[str, Scope] = field(default_factory=dict)
+    """By path; the run's own graph is at the empty path."""
     calls: Mapping[str, Call] = field(default_factory=dict)
     due: tuple[str, ...] = ()
     """Executions that the next decision must look at."""
     timers: Mapping[str, Timer] = field(default_factory=dict)
+    signals: Mapping[str, tuple[Signal, ...]] = field(default_factory=dict)
+    """By name, in order of arrival."""
+    signalled: frozenset[str] = frozenset()
+    """Ids of all signals so far: one that comes twice counts once."""
+    undo: tuple[Undo, ...] = ()
+    """In order of completion."""
     stopping: Stopping | None = None
     error: Problem | None = None
     superseded: tuple[str, ...] = ()
@@ -149,57 +191,102 @@ class RunState:
     usage: TurnUsage = TurnUsage()
 
     @property
-    def plan(self) -> Plan:
-        """The graph, ready to run; only a started run has one."""
-        assert self.graph is not None, f"{self.run_id} has not started"  # noqa: S101
-        return plan_of(self.graph)
+    def root(self) -> Scope:
+        """The scope of the run's own graph; only a started run has one."""
+        assert "" in self.scopes, f"{self.run_id} has not started"  # noqa: S101
+        return self.scopes[""]
+
+    @property
+    def graph(self) -> Graph | None:
+        """The run's graph; None before it has started."""
+        scope = self.scopes.get("")
+        return scope.graph if scope is not None else None
 
     @property
     def ended(self) -> bool:
-        """Whether no event can change it any more, late results aside."""
+        """Whether nothing but a retry can change it any more, late results aside."""
         return self.status in ENDED
-
-    def seen_by(self, seen: frozenset[str]) -> dict[str, JsonValue]:
-        """The state as an execution sees it whose unsettled ancestors are `seen`."""
-        values = dict(self.settled)
-        for key, writes in self.writes.items():
-            visible = [w for w in writes if w.exec in seen]
-            if visible:
-                values[key] = reduced(self.reducer(key), key, self.settled, visible)
-        return values
 
     @property
     def values(self) -> dict[str, JsonValue]:
         """The state with all writes so far."""
-        values = dict(self.settled)
-        for key, writes in self.writes.items():
-            values[key] = reduced(self.reducer(key), key, self.settled, writes)
-        return values
+        return self.scopes[""].values if self.scopes else {}
 
-    def reducer(
-        self, key: str
-    ) -> Literal["replace", "append", "merge", "add", "min", "max", "union"]:
-        """The reducer of a key."""
-        return self.graph.reducers.get(key, "replace") if self.graph else "replace"
+    @property
+    def executions(self) -> dict[str, Execution]:
+        """All open executions, in all scopes."""
+        return {id_: x for scope in self.scopes.values() for id_, x in scope.active.items()}
+
+    def execution(self, exec_id: str) -> Execution | None:
+        """An open execution."""
+        scope = self.scopes.get(scope_of(exec_id))
+        return scope.active.get(exec_id) if scope is not None else None
+
+    def scope(self, execution: Execution) -> Scope:
+        """The scope of an open execution."""
+        return self.scopes[execution.scope]
+
+    def node(self, execution: Execution) -> Node:
+        """What an open execution visits."""
+        return self.scopes[execution.scope].graph.nodes[execution.node]
+
+    def view(self, execution: Execution) -> dict[str, JsonValue]:
+        """The state as an open execution sees it."""
+        return self.scopes[execution.scope].view(execution)
+
+    def undone(self, exec_id: str) -> Undo | None:
+        """What is known of a completed execution that can be undone."""
+        return next((undo for undo in self.undo if undo.exec == exec_id), None)
 
     @property
     def phase(self) -> Status:
         """The status, and `waiting` for a running run in which nobody works: all that is open waits."""
-        if self.status != "running" or self.due or self.stopping:
+        if self.status != "running" or self.stopping:
             return self.status
-        calls = self.calls.values()
-        working = any(call.open and call.kind != "approval" for call in calls)
-        return "waiting" if calls and not working else "running"
+        if self.paused:
+            return "paused"
+        if self.due:
+            return self.status
+        if any(call.open and call.kind not in {"approval", "run"} for call in self.calls.values()):
+            return "running"
+        return "waiting" if next(self._waitings(), None) is not None else "running"
 
     @property
-    def waits_on(self) -> str | None:
-        """What a waiting run waits for, in one sentence; None if it does not wait."""
+    def waits_on(self) -> Waiting | None:
+        """What a waiting run waits for, people first; None if it does not wait."""
         if self.phase != "waiting":
             return None
+        order = ("approval", "signal", "worker", "rate_limit", "retry", "timer", "run")
+        return min(self._waitings(), key=lambda found: order.index(found.on))
+
+    def _waitings(self) -> Iterator[Waiting]:
         for call in self.calls.values():
-            if call.kind == "approval" and call.open:
-                return f"approval {call.id} since {call.since}"
-        for call in self.calls.values():
-            if call.waits is not None and (timer := self.timers.get(call.waits)):
-                return f"retry of {call.id} at {timer.at}"
-        return None
+            timer = self.timers.get(call.waits or "")
+            if call.open and call.kind == "approval":
+                until = self.timers.get(f"{call.id}/deadline")
+                yield Waiting("approval", call.id, call.since, until.at if until else None)
+            elif call.open and call.kind == "run":
+                yield Waiting("run", call.id, call.since)
+            elif timer is not None and call.problem is not None:
+                yield _retry(call, call.problem, timer)
+        for scope in self.scopes.values():
+            for execution in scope.active.values():
+                node = scope.graph.nodes[execution.node]
+                if isinstance(node, WaitNode) and execution.live:
+                    timer = next((t for t in self.timers.values() if t.exec == execution.id), None)
+                    yield Waiting(
+                        "signal" if node.signal else "timer",
+                        node.signal or execution.id,
+                        execution.since,
+                        timer.at if timer else None,
+                    )
+
+
+def _retry(call: Call, problem: Problem, timer: Timer) -> Waiting:
+    if problem.code in MISSING:
+        reason = f"waiting for {call.kind} {call.name}, no worker has it"
+        return Waiting("worker", call.id, call.since, None, reason)
+    limited = problem.code.endswith("rate_limit") or problem.code.endswith("rate_limited")
+    return Waiting(
+        "rate_limit" if limited else "retry", call.id, call.since, timer.at, problem.code
+    )

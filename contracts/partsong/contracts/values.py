@@ -20,7 +20,21 @@ from pydantic import JsonValue
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import ReducerName
 
-__all__ = ["Write", "reduce", "reduced", "render", "render_value"]
+__all__ = [
+    "OVERWRITE",
+    "Write",
+    "contribute",
+    "look_up",
+    "overwritten",
+    "reduce",
+    "reduced",
+    "render",
+    "render_value",
+]
+
+OVERWRITE = "__overwrite__"
+"""`{"__overwrite__": value}` as a written value takes the place of what was there, whatever the reducer."""
+REMOVE_ALL = "__all__"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,7 +53,7 @@ class Write:
         return (self.depth, self.position, self.item, self.exec)
 
 
-def reduce(name: ReducerName, key: str, present: bool, old: JsonValue, new: JsonValue) -> JsonValue:  # noqa: C901, FBT001
+def reduce(name: ReducerName, key: str, present: bool, old: JsonValue, new: JsonValue) -> JsonValue:  # noqa: C901, FBT001, PLR0912  # one case per reducer
     """The value of a key after one more write; `present` is whether there was one before.
 
     append   a list grows by a list's elements, or by one value
@@ -47,10 +61,14 @@ def reduce(name: ReducerName, key: str, present: bool, old: JsonValue, new: Json
     add      numbers are added
     min, max the smaller, the larger
     union    a list grows by what it does not hold yet
+    messages a list grows by messages; one with an id that is there takes its place, `{"id": …, "remove": true}` removes
+             it, and the id `__all__` removes all
 
     Raises:
         InvalidInput: `state.reducer` if the values do not fit the reducer.
     """
+    if (fresh := overwritten(new)) is not None:
+        return fresh[0]
     match name:
         case "replace":
             return new
@@ -73,6 +91,11 @@ def reduce(name: ReducerName, key: str, present: bool, old: JsonValue, new: Json
             if not isinstance(base, dict) or not isinstance(new, dict):
                 raise _unfit(name, key, "two objects", new if isinstance(base, dict) else base)
             return {**base, **new}
+        case "messages":
+            base = old if present else []
+            if not isinstance(base, list):
+                raise _unfit(name, key, "a list before it", base)
+            return _messages(key, base, new if isinstance(new, list) else [new])
         case "add" | "min" | "max":
             if not _number(new) or (present and not _number(old)):
                 raise _unfit(name, key, "two numbers", old if _number(new) else new)
@@ -80,6 +103,54 @@ def reduce(name: ReducerName, key: str, present: bool, old: JsonValue, new: Json
                 return new
             assert isinstance(old, int | float) and isinstance(new, int | float)  # noqa: S101, PT018
             return old + new if name == "add" else min(old, new) if name == "min" else max(old, new)
+
+
+def overwritten(value: JsonValue) -> tuple[JsonValue] | None:
+    """The value inside an `Overwrite`, as a tuple of one; None if it is none."""
+    if isinstance(value, dict) and len(value) == 1 and OVERWRITE in value:
+        return (value[OVERWRITE],)
+    return None
+
+
+def contribute(
+    name: ReducerName, key: str, so_far: tuple[JsonValue] | None, new: JsonValue
+) -> JsonValue:
+    """What several writes add, taken together: reducing it gives what reducing them one by one gives."""
+    if overwritten(new) is not None or so_far is None:
+        return new
+    before = overwritten(so_far[0])
+    if before is not None:
+        return {OVERWRITE: reduce(name, key, True, before[0], new)}  # noqa: FBT003
+    if name in {"append", "union", "messages"} and not isinstance(so_far[0], list):
+        return reduce(name, key, True, [so_far[0]], new)  # noqa: FBT003
+    return reduce(name, key, True, so_far[0], new)  # noqa: FBT003
+
+
+def _messages(key: str, base: list[JsonValue], new: list[JsonValue]) -> list[JsonValue]:
+    grown = list(base)
+    for message in new:
+        if not isinstance(message, dict):
+            raise _unfit("messages", key, "objects", message)
+        if message.get("remove") is True:
+            if message.get("id") == REMOVE_ALL:
+                grown = []
+                continue
+            left = [m for m in grown if not isinstance(m, dict) or m.get("id") != message.get("id")]
+            if len(left) == len(grown):
+                raise _unfit("messages", key, "the id of a message that is there", message)
+            grown = left
+            continue
+        same = (
+            i
+            for i, m in enumerate(grown)
+            if isinstance(m, dict) and m.get("id") == message.get("id")
+        )
+        place = next(same, None) if message.get("id") is not None else None
+        if place is None:
+            grown.append(message)
+        else:
+            grown[place] = message
+    return grown
 
 
 def _number(value: JsonValue) -> bool:
@@ -114,14 +185,14 @@ def render(template: str, state: Mapping[str, JsonValue]) -> str:
     Raises:
         InvalidInput: `template.unknown_key` if the state has no such key.
     """
-    return _HOLE.sub(lambda hole: _text(_lookup(hole[1], state)), template)
+    return _HOLE.sub(lambda hole: _text(look_up(hole[1], state)), template)
 
 
 def render_value(value: JsonValue, state: Mapping[str, JsonValue]) -> JsonValue:
     """`render` for all text in a JSON value; text that is only one `{{path}}` becomes the value itself."""
     if isinstance(value, str):
         whole = _HOLE.fullmatch(value.strip())
-        return _lookup(whole[1], state) if whole else render(value, state)
+        return look_up(whole[1], state) if whole else render(value, state)
     if isinstance(value, list):
         return [render_value(element, state) for element in value]
     if isinstance(value, dict):
@@ -129,7 +200,12 @@ def render_value(value: JsonValue, state: Mapping[str, JsonValue]) -> JsonValue:
     return value
 
 
-def _lookup(path: str, state: Mapping[str, JsonValue]) -> JsonValue:
+def look_up(path: str, state: Mapping[str, JsonValue]) -> JsonValue:
+    """The value at `path.to.key`.
+
+    Raises:
+        InvalidInput: `template.unknown_key`.
+    """
     value: object = state
     for part in path.split("."):
         if isinstance(value, Mapping) and part in value:

@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from partsong.contracts.graph import AgentSpec
 from partsong.contracts.messages import Message
+from partsong.contracts.run_events import RunOptions
 
-__all__ = ["WORK", "FunctionWork", "ToolWork", "TurnWork", "Work"]
+__all__ = ["WORK", "ChildWork", "FunctionWork", "ToolWork", "TurnWork", "Work"]
 
 
 class _Work(BaseModel):
@@ -21,6 +22,8 @@ class _Work(BaseModel):
     attempt: int = 1
     timeout: float | None = None
     """Seconds from start to close."""
+    idle_timeout: float | None = None
+    """Seconds the attempt may be silent."""
 
     @property
     def idempotency_key(self) -> str:
@@ -57,5 +60,20 @@ class TurnWork(_Work):
     messages: tuple[Message, ...]
 
 
-Work = Annotated[FunctionWork | ToolWork | TurnWork, Field(discriminator="kind")]
+class ChildWork(_Work):
+    """Run a detached subgraph as a run of its own."""
+
+    kind: Literal["run"] = "run"
+    graph: dict[str, JsonValue]
+    input: dict[str, JsonValue]
+    options: RunOptions
+
+    @property
+    def child(self) -> str:
+        """The id of that run: the same however often it is asked for."""
+        name = self.call_id.replace("/", "-").replace(":", "-")
+        return f"{self.run_id}--{name}" + (f"-a{self.attempt}" if self.attempt > 1 else "")
+
+
+Work = Annotated[FunctionWork | ToolWork | TurnWork | ChildWork, Field(discriminator="kind")]
 WORK: TypeAdapter[Work] = TypeAdapter(Work)

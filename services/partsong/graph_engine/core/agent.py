@@ -59,7 +59,7 @@ def progress(draft: Draft, execution: Execution, node: AgentNode) -> None:
 def _first_turn(draft: Draft, execution: Execution, node: AgentNode) -> None:
     cause = draft.id(execution.id, "scheduled")
     try:
-        render(node.prompt, draft.state.seen_by(execution.seen))
+        render(node.prompt, draft.state.view(execution))
     except InvalidInput as error:
         flow.fail(draft, execution, error.problem, cause)
         return
@@ -158,14 +158,15 @@ def _tools_done(
 
 def unknown_outcome(draft: Draft, execution: Execution, call: Call) -> None:
     """A tool with side effects may or may not have run: it is never silently run again, a person is asked."""
-    question = draft.state.calls.get(f"{call.id}/u{call.attempt}")
+    asked = f"{call.id}/u{call.attempt}" + (f"r{execution.round}" if execution.round else "")
+    question = draft.state.calls.get(asked)
     if question is None:
         draft.add(
             e.ApprovalRequested(
-                id=draft.id(call.id, call.attempt, "outcome_unknown"),
+                id=draft.id(asked, "outcome_unknown"),
                 time=draft.now,
                 cause=call.closed_by or "",
-                call_id=f"{call.id}/u{call.attempt}",
+                call_id=asked,
                 exec=execution.id,
                 title=f"Outcome unknown: call the tool {call.name} again?",
                 detail=f"Worker {call.worker} fell silent during attempt {call.attempt} of {call.id}. "

@@ -9,7 +9,7 @@ from typing import Literal
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Retry
-from partsong.contracts.state import Call, Execution
+from partsong.contracts.state import MISSING, Call, Execution
 from partsong.graph_engine.core.draft import Draft
 
 __all__ = ["AGENT_RETRY", "NO_RETRY", "later", "request_call", "request_turn", "retried"]
@@ -19,6 +19,8 @@ NO_RETRY = Retry(attempts=1)
 AGENT_RETRY = Retry(attempts=5, initial=1.0, factor=2.0, max=60.0, jitter=0.2)
 """Agent turns: providers fail often and briefly."""
 
+_PARKED = Retry(attempts=1, initial=2.0, factor=2.0, max=60.0, jitter=0.1)
+"""How often a call is offered again that no worker could make, for lack of the function or tool."""
 _LONGEST_WAIT = 24 * 3600.0
 """No provider's hint keeps a run waiting for longer than this many seconds."""
 
@@ -67,12 +69,19 @@ def request_turn(
 def retried(draft: Draft, call: Call, policy: Retry) -> Literal["now", "later", "never"]:
     """What becomes of a failed call; `later` has set a durable timer."""
     problem = call.problem
-    if call.rested:
+    if call.rested or call.again:
         return "now"
-    if problem is None or call.attempt >= policy.attempts or not _worth(problem, policy):
+    if problem is None:
         return "never"
+    if problem.code in MISSING and draft.park:
+        policy, attempt = _PARKED, call.parked + 1
+    else:
+        attempt = call.attempt - call.parked
+        if attempt >= policy.attempts or not _worth(problem, policy):
+            return "never"
     wait = max(
-        _backoff(draft.state.run_id, call, policy), min(call.retry_after or 0.0, _LONGEST_WAIT)
+        _backoff(draft.state.run_id, call, policy, attempt),
+        min(call.retry_after or 0.0, _LONGEST_WAIT),
     )
     if wait <= 0:
         return "now"
@@ -98,9 +107,9 @@ def _worth(problem: Problem, policy: Retry) -> bool:
     return problem.retryable
 
 
-def _backoff(run_id: str, call: Call, policy: Retry) -> float:
+def _backoff(run_id: str, call: Call, policy: Retry, attempt: int) -> float:
     """Exponential, with jitter drawn from the call's id: every decider draws the same."""
-    base = min(policy.max, policy.initial * policy.factor ** (call.attempt - 1))
+    base = min(policy.max, policy.initial * policy.factor ** min(attempt - 1, 64))
     share = zlib.crc32(f"{run_id}.{call.id}.{call.attempt}".encode()) / 0xFFFFFFFF
     return base * (1 + policy.jitter * (2 * share - 1))
 

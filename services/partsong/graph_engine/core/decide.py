@@ -1,7 +1,7 @@
 """`decide(state, now)`: what happens next in a run. Pure; the same state and time give the same decision.
 
-It works through the executions that something happened to (`state.due`), then fires what can fire, and goes on until
-nothing more follows. All of it is one commit.
+It works through the executions that something happened to (`state.due`), then fires what can fire in every scope, and
+goes on until nothing more follows. All of it is one commit.
 """
 
 from __future__ import annotations
@@ -10,49 +10,131 @@ from typing import assert_never
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.graph import AgentNode, ApprovalNode, FunctionNode, ToolNode
-from partsong.contracts.state import Call, Execution, RunState
-from partsong.contracts.values import render, render_value
-from partsong.graph_engine.core import agent, flow
-from partsong.graph_engine.core.calls import NO_RETRY, later, request_call, retried
+from partsong.contracts.graph import (
+    AgentNode,
+    ApprovalNode,
+    FunctionNode,
+    MapNode,
+    SubgraphNode,
+    ToolNode,
+    TransformNode,
+    WaitNode,
+)
+from partsong.contracts.scope import Execution, Scope, scope_of
+from partsong.contracts.state import Call, RunState
+from partsong.contracts.values import render_value
+from partsong.graph_engine.core import agent, flow, inner, joins, waits
+from partsong.graph_engine.core.approvals import approval
+from partsong.graph_engine.core.calls import NO_RETRY, request_call, retried
 from partsong.graph_engine.core.draft import Decision, Draft
+from partsong.graph_engine.core.ending import end
 
 __all__ = ["decide"]
 
 
-def decide(state: RunState, now: str) -> Decision:
-    """All that follows from `state` at `now` (RFC 3339)."""
-    draft = Draft(state, now)
+def decide(state: RunState, now: str, *, park: bool = True) -> Decision:
+    """All that follows from `state` at `now` (RFC 3339).
+
+    With `park`, a call that no worker can make is offered again later; without, it has failed.
+    """
+    draft = Draft(state, now, park=park)
     if state.graph is not None and not state.ended:
-        _advance(draft)
+        if state.status == "running" and not state.paused:
+            _advance(draft)
         if draft.state.stopping is not None and not draft.closings:
-            _stop(draft)
+            end(draft)
     return Decision(tuple(draft.events), tuple(draft.closings), draft.state)
 
 
 def _advance(draft: Draft) -> None:
+    _within_budget(draft)
     idle: set[str] = set()
-    while draft.state.stopping is None:
+    while draft.state.stopping is None and not draft.closings:
         exec_id = next((x for x in draft.state.due if x not in idle), None)
         if exec_id is not None:
             before = len(draft.events)
-            _progress(draft, draft.state.executions[exec_id])
+            _progress(draft, exec_id)
             if len(draft.events) == before:
                 idle.add(exec_id)
-        elif not flow.fire(draft):
+        elif not _fire(draft) and not _close(draft):
             break
-    if draft.state.stopping is None and not draft.state.executions and not draft.state.tokens:
-        draft.add(e.RunCompleted(id=draft.id("completed"), time=draft.now, cause=_last_id(draft)))
+
+
+def _within_budget(draft: Draft) -> None:
+    most, cost = draft.state.options.max_cost, draft.state.usage.cost
+    if most is None or cost is None or cost < most or draft.state.stopping is not None:
+        return
+    problem = Problem(
+        code="run.max_cost",
+        message=f"models have cost {cost:.4f} $, max_cost is {most:.4f} $",
+        where="options.max_cost",
+        fix="retry the run with a larger max_cost",
+    )
+    draft.stop("limit_exceeded", error=problem)
+
+
+def _fire(draft: Draft) -> bool:
+    """Fire what may in any scope; whether anything did."""
+    fired = False
+    for path, before in draft.state.scopes.items():
+        if before.tokens and _sound(draft.state, path) and joins.fire(draft, path):
+            fired = True
+        if draft.state.stopping is not None or draft.closings:
+            break
+    return fired
+
+
+def _sound(state: RunState, path: str) -> bool:
+    """Whether neither a scope nor any around it has failed."""
+    while path:
+        scope = state.scopes.get(path)
+        owner = state.execution(scope.exec) if scope is not None else None
+        if scope is None or scope.problem is not None or owner is None or not owner.live:
+            return False
+        path = scope_of(scope.exec)
+    return True
+
+
+def _close(draft: Draft) -> bool:
+    """End a scope in which nothing can happen any more; whether there was one."""
+    for path, scope in draft.state.scopes.items():
+        if scope.problem is not None or not scope.quiet or not _sound(draft.state, path):
+            continue
+        failed = _first_failed(scope)
+        cause = _last_id(draft)
+        if path:
+            flow.close_scope(draft, scope, failed, cause)
+        elif failed is not None:
+            draft.stop("failed", error=failed, cause=cause)
+        else:
+            id_ = draft.id("completed")
+            draft.add(e.RunCompleted(id=id_, time=draft.now, cause=cause))
+            return False
+        return not draft.closings
+    return False
+
+
+def _first_failed(scope: Scope) -> Problem | None:
+    """The first failure in graph order; executions that failed are all a quiet scope still has."""
+    failed = sorted(scope.active.values(), key=lambda x: (scope.plan.position[x.node], x.visit))
+    return failed[0].problem if failed else None
 
 
 def _last_id(draft: Draft) -> str:
     return draft.events[-1].id if draft.events else draft.id("started")
 
 
-def _progress(draft: Draft, execution: Execution) -> None:
+def _progress(draft: Draft, exec_id: str) -> None:
     """Take one execution a step further, if something is to be done for it now."""
-    assert draft.state.graph is not None  # noqa: S101
-    node = draft.state.graph.nodes[execution.node]
+    execution = draft.state.execution(exec_id)
+    if execution is None or not execution.live or not _sound(draft.state, execution.scope):
+        return
+    scope = draft.state.scope(execution)
+    node = scope.node(execution)
+    problem = joins.unmet(scope, execution.node, execution.arrived)
+    if problem is not None:
+        flow.fail(draft, execution, problem, draft.id(execution.id, "scheduled"))
+        return
     match node:
         case FunctionNode():
             _called(draft, execution, node, "function", node.function)
@@ -61,7 +143,15 @@ def _progress(draft: Draft, execution: Execution) -> None:
         case AgentNode():
             agent.progress(draft, execution, node)
         case ApprovalNode():
-            _approval(draft, execution, node)
+            approval(draft, execution, node)
+        case SubgraphNode():
+            inner.subgraph(draft, execution, node)
+        case MapNode():
+            inner.each(draft, execution, node)
+        case WaitNode():
+            waits.wait(draft, execution, node)
+        case TransformNode():
+            waits.transform(draft, execution, node)
         case _:
             assert_never(node)
 
@@ -79,15 +169,15 @@ def _called(
     elif call.open:
         return
     elif isinstance(call.outcome, e.CallCompleted):
-        flow.complete(draft, execution, call.outcome.label, call.closed_by or "")
+        done = call.outcome
+        flow.complete(draft, execution, done.label, call.closed_by or "", goto=done.goto)
     elif call.lapsed:
         agent.unknown_outcome(draft, execution, call)
     else:
         match retried(draft, call, node.retry or NO_RETRY):
             case "now":
-                request_call(
-                    draft, execution, call.id, kind, name, call.attempt + 1, call.closed_by or ""
-                )
+                attempt, cause = call.attempt + 1, call.closed_by or ""
+                request_call(draft, execution, call.id, kind, name, attempt, cause)
             case "never":
                 flow.fail(draft, execution, call.problem or _no_outcome(call), call.closed_by or "")
             case "later":
@@ -102,105 +192,7 @@ def _no_outcome(call: Call) -> Problem:
 
 def _unrenderable(state: RunState, execution: Execution, node: ToolNode) -> Problem | None:
     try:
-        render_value(dict(node.args), state.seen_by(execution.seen))
+        render_value(dict(node.args), state.view(execution))
     except InvalidInput as error:
         return error.problem
     return None
-
-
-def _approval(draft: Draft, execution: Execution, node: ApprovalNode) -> None:
-    call = draft.state.calls.get(execution.id)
-    if call is None:
-        _ask(draft, execution, node)
-    elif call.open:
-        if call.expired:
-            expired = e.ApprovalExpired(
-                id=draft.id(call.id, "expired"), time=draft.now, call_id=call.id
-            )
-            draft.close(call.id, expired)
-    elif isinstance(call.outcome, e.ApprovalDecided | e.ApprovalExpired):
-        decision = (
-            call.outcome.decision if isinstance(call.outcome, e.ApprovalDecided) else node.otherwise
-        )
-        flow.complete(
-            draft,
-            execution,
-            "approved" if decision == "approve" else "rejected",
-            call.closed_by or "",
-        )
-    else:
-        flow.fail(draft, execution, call.problem or _no_outcome(call), call.closed_by or "")
-
-
-def _ask(draft: Draft, execution: Execution, node: ApprovalNode) -> None:
-    view = draft.state.seen_by(execution.seen)
-    cause = draft.id(execution.id, "scheduled")
-    try:
-        title, detail = render(node.title, view), render(node.detail, view)
-    except InvalidInput as error:
-        flow.fail(draft, execution, error.problem, cause)
-        return
-    deadline = later(draft.now, node.deadline) if node.deadline else None
-    draft.add(
-        e.ApprovalRequested(
-            id=draft.id(execution.id, "requested"),
-            time=draft.now,
-            cause=cause,
-            call_id=execution.id,
-            exec=execution.id,
-            title=title,
-            detail=detail,
-            context={key: view[key] for key in node.show if key in view},
-            deadline=deadline,
-            otherwise=node.otherwise,
-        )
-    )
-    if deadline:
-        timer_id = f"{execution.id}/deadline"
-        draft.add(
-            e.TimerSet(
-                id=draft.id(timer_id, "set"),
-                time=draft.now,
-                cause=cause,
-                timer_id=timer_id,
-                at=deadline,
-                purpose="approval_deadline",
-                call_id=execution.id,
-            )
-        )
-
-
-def _stop(draft: Draft) -> None:
-    """End the run, once its guarded calls are closed."""
-    stopping = draft.state.stopping
-    assert stopping is not None  # noqa: S101
-    reason = stopping.reason or (stopping.error.message if stopping.error else None)
-    for call in draft.state.calls.values():
-        if call.open and call.guarded:
-            id_ = draft.id(call.id, call.attempt, "cancelled")
-            draft.close(
-                call.id, e.CallCancelled(id=id_, time=draft.now, call_id=call.id, reason=reason)
-            )
-    if draft.closings:
-        return
-    error = stopping.error or Problem(
-        code=f"run.{stopping.outcome}", message=reason or "no reason given"
-    )
-    now, cause = draft.now, draft.id("stopping")
-    match stopping.outcome:
-        case "failed":
-            draft.add(e.RunFailedEvent(id=draft.id("failed"), error=error, time=now, cause=cause))
-        case "cancelled":
-            draft.add(
-                e.RunCancelled(
-                    id=draft.id("cancelled"), reason=stopping.reason, time=now, cause=cause
-                )
-            )
-        case "limit_exceeded":
-            draft.add(
-                e.RunLimitExceeded(
-                    id=draft.id("limit_exceeded"), error=error, time=now, cause=cause
-                )
-            )
-        case _:
-            assert_never(stopping.outcome)

@@ -42,12 +42,18 @@ class Draft:
 
     state: RunState
     now: str
+    park: bool = True
+    """Whether a function or tool that nobody has may still turn up."""
     events: list[e.Event] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)
 
     def id(self, *parts: object) -> str:
         """An event id, derived from what the event is about."""
         return ".".join([self.state.run_id, *map(str, parts)])
+
+    def rounds(self, *parts: object) -> tuple[object, ...]:
+        """`parts`, told apart from what was said before the run was retried."""
+        return (*parts, f"r{self.state.round}") if self.state.round else parts
 
     def add(self, event: e.Event) -> None:
         """Decide `event`."""
@@ -69,7 +75,7 @@ class Draft:
         """Decide that the run will end."""
         self.add(
             e.RunStopping(
-                id=self.id("stopping"),
+                id=self.id(*self.rounds("stopping")),
                 time=self.now,
                 cause=cause,
                 outcome=outcome,

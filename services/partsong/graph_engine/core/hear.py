@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.errors import Problem
-from partsong.contracts.graph import Graph
+from partsong.contracts.conform import check_value
+from partsong.contracts.errors import Conflict, InvalidInput, Problem
+from partsong.contracts.graph import Graph, MapNode, SubgraphNode, WaitNode
+from partsong.contracts.portable import dump_state
+from partsong.contracts.revive import missing_nodes
 from partsong.contracts.state import RunState
 from partsong.graph_engine.core.draft import Closing
 
-__all__ = ["cancel", "fired", "lapsed", "start", "takeover"]
+__all__ = [
+    "admit",
+    "cancel",
+    "fired",
+    "fork",
+    "lapsed",
+    "pause",
+    "resume",
+    "retry",
+    "signal",
+    "start",
+    "takeover",
+]
 
 
 def start(
@@ -22,8 +37,10 @@ def start(
     options: e.RunOptions,
     request_id: str,
     now: str,
+    *,
+    queued: bool = False,
 ) -> tuple[e.Event, ...]:
-    """A run begins."""
+    """A run begins, or waits for its thread."""
     started = e.RunStarted(
         id=f"{run_id}.started",
         time=now,
@@ -33,18 +50,146 @@ def start(
         input=input,
         options=options,
         request_id=request_id,
+        queued=queued,
     )
+    return (started, *_deadline(options, started.id, now))
+
+
+def _deadline(options: e.RunOptions, cause: str, now: str) -> tuple[e.TimerSet, ...]:
     if options.deadline is None:
-        return (started,)
+        return ()
     timer = e.TimerSet(
-        id=f"{run_id}.deadline.set",
+        id=f"{cause}.deadline.set",
         time=now,
-        cause=started.id,
+        cause=cause,
         timer_id="deadline",
         at=options.deadline,
         purpose="run_deadline",
     )
-    return (started, timer)
+    return (timer,)
+
+
+def admit(state: RunState, now: str) -> tuple[e.Event, ...]:
+    """A queued run's thread is free."""
+    if state.status != "queued" or state.graph is None or state.stopping is not None:
+        return ()
+    started = f"{state.run_id}.started"
+    return (e.RunAdmitted(id=f"{state.run_id}.admitted", time=now, cause=started),)
+
+
+def fork(
+    source: RunState, seq: int, run_id: str, edited: tuple[str, ...], request_id: str, now: str
+) -> tuple[e.Event, ...]:
+    """A run begins where `source` stands."""
+    forked = e.RunForked(
+        id=f"{run_id}.forked",
+        time=now,
+        cause=request_id,
+        origin=source.run_id,
+        origin_seq=seq,
+        state=dump_state(source),
+        edited=edited,
+        request_id=request_id,
+    )
+    return (forked,)
+
+
+def retry(
+    state: RunState,
+    graph: Graph | None,
+    options: e.RunOptions | None,
+    reason: str | None,
+    request_id: str,
+    now: str,
+) -> tuple[e.Event, ...]:
+    """An ended run goes on.
+
+    Raises:
+        Conflict: `run.not_ended`, `run.completed`, `graph.node_missing`.
+    """
+    if not state.ended or state.status == "completed":
+        code = "run.completed" if state.ended else "run.not_ended"
+        raise Conflict(
+            code,
+            f"run {state.run_id} is {state.phase}; only one that failed, was cancelled or met a limit can be retried",
+            where="run_id",
+            fix="fork it to run it differently"
+            if state.ended
+            else "wait for its end, or cancel it",
+        )
+    if graph is not None and (missing := missing_nodes(state, graph)):
+        raise Conflict(
+            "graph.node_missing",
+            f"run {state.run_id} stands at {', '.join(missing)}, and the new graph has no such node",
+            where="graph.nodes",
+            fix="keep the names and kinds of nodes that runs are at",
+        )
+    retried = e.RunRetried(
+        id=f"{state.run_id}.retried.{request_id}",
+        time=now,
+        cause=request_id,
+        graph=graph,
+        graph_hash=graph.hash if graph is not None else None,
+        options=options,
+        reason=reason,
+    )
+    return (retried, *_deadline(options or e.RunOptions(), retried.id, now))
+
+
+def pause(state: RunState, reason: str | None, request_id: str, now: str) -> tuple[e.Event, ...]:
+    """Nothing new begins; nothing happens if the run is paused or has ended."""
+    if state.ended or state.paused:
+        return ()
+    id_ = f"{state.run_id}.paused.{request_id}"
+    return (e.RunPaused(id=id_, time=now, cause=request_id, reason=reason),)
+
+
+def resume(state: RunState, request_id: str, now: str) -> tuple[e.Event, ...]:
+    """A paused run goes on."""
+    if state.ended or not state.paused:
+        return ()
+    id_ = f"{state.run_id}.resumed.{request_id}"
+    return (e.RunResumed(id=id_, time=now, cause=request_id),)
+
+
+def signal(
+    state: RunState, name: str, payload: JsonValue, request_id: str, now: str
+) -> tuple[e.Event, ...]:
+    """A signal for whoever waits for it, now or later.
+
+    Raises:
+        Conflict: `run.ended`.
+        InvalidInput: `signal.unknown`, `signal.invalid`.
+    """
+    id_ = f"{state.run_id}.signal.{request_id}"
+    if id_ in state.signalled:
+        return ()
+    if state.ended:
+        raise Conflict(
+            "run.ended", f"run {state.run_id} is {state.status}: nobody waits", where="run_id"
+        )
+    waits = list(_waits(state.root.graph))
+    fitting = [node for node in waits if node.signal == name]
+    if not fitting:
+        known = ", ".join(sorted({node.signal for node in waits if node.signal})) or "none"
+        raise InvalidInput(
+            "signal.unknown",
+            f"no node of {state.root.graph.name} waits for {name!r} (signals: {known})",
+            where="name",
+        )
+    for node in fitting:
+        if node.signal_schema is not None:
+            check_value(node.signal_schema, payload, "payload", "signal.invalid")
+    received = e.SignalReceived(id=id_, time=now, cause=request_id, name=name, payload=payload)
+    return (received,)
+
+
+def _waits(graph: Graph) -> Iterator[WaitNode]:
+    for node in graph.nodes.values():
+        if isinstance(node, WaitNode):
+            yield node
+        elif isinstance(node, SubgraphNode | MapNode):
+            yield from _waits(node.graph)
 
 
 def cancel(state: RunState, reason: str | None, request_id: str, now: str) -> tuple[e.Event, ...]:
@@ -53,13 +198,17 @@ def cancel(state: RunState, reason: str | None, request_id: str, now: str) -> tu
         return ()
     return (
         e.RunStopping(
-            id=f"{state.run_id}.stopping",
+            id=_stopping(state),
             time=now,
             cause=request_id,
             outcome="cancelled",
             reason=reason,
         ),
     )
+
+
+def _stopping(state: RunState) -> str:
+    return f"{state.run_id}.stopping" + (f".r{state.round}" if state.round else "")
 
 
 def fired(state: RunState, timer_id: str, now: str) -> tuple[e.Event, ...]:
@@ -82,7 +231,7 @@ def fired(state: RunState, timer_id: str, now: str) -> tuple[e.Event, ...]:
         fix="give the run a later deadline",
     )
     stopping = e.RunStopping(
-        id=f"{state.run_id}.stopping",
+        id=_stopping(state),
         time=now,
         cause=rang.id,
         outcome="limit_exceeded",

@@ -4,62 +4,116 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from pydantic import JsonValue
+
 from partsong.contracts import events as e
-from partsong.contracts.graph import AgentNode, ToolNode
+from partsong.contracts.graph import AgentNode, SubgraphNode, ToolNode
 from partsong.contracts.messages import ToolCallPart
+from partsong.contracts.outcomes import begins_with
+from partsong.contracts.run_events import Parent, RunOptions
+from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.values import render_value
-from partsong.contracts.work import FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
 
 __all__ = ["work_of"]
 
 
 def work_of(state: RunState, call: Call) -> Work | None:
     """The hint for a call; None for what no worker does: approvals, closed calls."""
-    execution = state.executions.get(call.exec)
-    if execution is None or not call.open or state.graph is None:
+    if not call.open or state.graph is None:
         return None
-    node = state.graph.nodes[execution.node]
+    execution = state.execution(call.exec)
+    if execution is None:
+        return _undo(state, call)
     match call.kind:
         case "function":
+            node = state.node(execution)
             return FunctionWork(
                 run_id=state.run_id,
                 call_id=call.id,
                 node=execution.node,
                 attempt=call.attempt,
                 timeout=node.timeout,
+                idle_timeout=node.idle_timeout,
                 function=call.name,
-                state=state.seen_by(execution.seen),
+                state=state.view(execution),
             )
         case "tool":
-            if isinstance(node, ToolNode):
-                args = render_value(dict(node.args), state.seen_by(execution.seen))
-            else:
-                args = dict(_wanted(state, call).args)
-            return ToolWork(
-                run_id=state.run_id,
-                call_id=call.id,
-                node=execution.node,
-                attempt=call.attempt,
-                timeout=node.timeout if isinstance(node, ToolNode) else None,
-                tool=call.name,
-                args=args,
-            )
+            return _tool(state, execution, call)
         case "agent.turn":
-            assert isinstance(node, AgentNode)  # noqa: S101
-            return TurnWork(
-                run_id=state.run_id,
-                call_id=call.id,
-                node=execution.node,
-                attempt=call.attempt,
-                timeout=node.timeout,
-                agent=node.agent,
-                messages=execution.messages,
-            )
+            return _turn(state, execution, call)
+        case "run":
+            return _child(state, execution, call)
         case "approval":
             return None
         case _:
             assert_never(call.kind)
+
+
+def _undo(state: RunState, call: Call) -> Work | None:
+    undo = state.undone(call.exec)
+    if undo is None:
+        return None
+    view = dict(undo.view)
+    if state.stopping is not None and state.stopping.error is not None:
+        view["error"] = state.stopping.error.model_dump(mode="json", exclude_none=True)
+    return FunctionWork(
+        run_id=state.run_id,
+        call_id=call.id,
+        node=undo.exec.rpartition("/")[2].rpartition(":")[0],
+        attempt=call.attempt,
+        function=call.name,
+        state=view,
+    )
+
+
+def _tool(state: RunState, execution: Execution, call: Call) -> ToolWork:
+    node = state.node(execution)
+    args: JsonValue
+    if isinstance(node, ToolNode):
+        args = render_value(dict(node.args), state.view(execution))
+    else:
+        args = dict(_wanted(state, call).args)
+    return ToolWork(
+        run_id=state.run_id,
+        call_id=call.id,
+        node=execution.node,
+        attempt=call.attempt,
+        timeout=node.timeout if isinstance(node, ToolNode) else None,
+        tool=call.name,
+        args=args,
+    )
+
+
+def _turn(state: RunState, execution: Execution, call: Call) -> TurnWork:
+    node = state.node(execution)
+    assert isinstance(node, AgentNode)  # noqa: S101
+    return TurnWork(
+        run_id=state.run_id,
+        call_id=call.id,
+        node=execution.node,
+        attempt=call.attempt,
+        timeout=node.timeout,
+        idle_timeout=node.idle_timeout,
+        agent=node.agent,
+        messages=execution.messages,
+    )
+
+
+def _child(state: RunState, execution: Execution, call: Call) -> ChildWork:
+    node = state.node(execution)
+    assert isinstance(node, SubgraphNode)  # noqa: S101
+    parent = Parent(run_id=state.run_id, call_id=call.id, attempt=call.attempt)
+    return ChildWork(
+        run_id=state.run_id,
+        call_id=call.id,
+        node=execution.node,
+        attempt=call.attempt,
+        graph=node.graph.spec(),
+        input=begins_with(state, execution, 0),
+        options=RunOptions(parent=parent, labels=state.options.labels),
+    )
 
 
 def _wanted(state: RunState, call: Call) -> ToolCallPart:

@@ -1,0 +1,97 @@
+"""CEL expressions over a run's state: conditions of edges, and transforms.
+
+CEL has no loops, no clock and no I/O, so the engine can evaluate what users write (https://cel.dev). Numbers follow
+CEL: an integer and a double do not mix in arithmetic, `double(state.n) * 1.5` says what is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import cast
+
+from pydantic import JsonValue
+
+from partsong.contracts.errors import InvalidInput
+
+__all__ = ["check_expression", "compute", "holds"]
+
+Program = Callable[[Mapping[str, object]], object]
+
+
+def check_expression(expression: str, where: str) -> None:
+    """Refuse what is not CEL; without the engine's packages nothing is checked here, the engine will.
+
+    Raises:
+        InvalidInput: `cel.syntax`.
+    """
+    try:
+        _program(expression)
+    except ImportError:
+        return
+    except InvalidInput as error:
+        raise InvalidInput.of(error.problem.model_copy(update={"where": where})) from None
+
+
+def holds(expression: str, state: Mapping[str, JsonValue]) -> bool:
+    """Whether a condition is true.
+
+    Raises:
+        InvalidInput: `cel.failed`, or `cel.not_bool` for a value that is neither true nor false.
+    """
+    value = compute(expression, state)
+    if not isinstance(value, bool):
+        raise InvalidInput(
+            "cel.not_bool",
+            f"{expression!r} gives {value!r:.60}, a condition gives true or false",
+            fix="compare it with something",
+        )
+    return value
+
+
+def compute(expression: str, state: Mapping[str, JsonValue]) -> JsonValue:
+    """The value of an expression; times become RFC 3339 text, durations seconds.
+
+    Raises:
+        InvalidInput: `cel.failed`, saying what the state has.
+    """
+    program = _program(expression)
+    try:
+        return _plain(program({"state": state}))
+    except Exception as error:
+        said = f"no key {error}" if isinstance(error, KeyError) else str(error)
+        keys = ", ".join(sorted(state)) or "none"
+        raise InvalidInput(
+            "cel.failed",
+            f"{expression!r}: {said[:200]} (keys of the state: {keys[:200]})",
+            fix="has(state.key) asks whether a key is there; double(x) makes an integer a double",
+        ) from None
+
+
+@lru_cache(maxsize=1024)
+def _program(expression: str) -> Program:
+    import cel
+
+    try:
+        return cast("Program", cel.compile(expression).execute)
+    except ValueError as error:
+        raise InvalidInput(
+            "cel.syntax", f"{expression!r} is not CEL: {' '.join(str(error).split())[:200]}"
+        ) from None
+
+
+def _plain(value: object) -> JsonValue:
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case list():
+            return [_plain(element) for element in value]
+        case dict():
+            return {str(key): _plain(element) for key, element in value.items()}
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case timedelta():
+            return value.total_seconds()
+        case _:
+            raise TypeError(f"a {type(value).__name__} is no JSON value")

@@ -1,0 +1,179 @@
+"""What events of calls and timers mean for a run's state."""
+
+from __future__ import annotations
+
+from partsong.contracts import events as e
+from partsong.contracts.errors import Problem
+from partsong.contracts.frozen import replace
+from partsong.contracts.outcomes import since_last_turn
+from partsong.contracts.scope import Execution
+from partsong.contracts.state import MISSING, Call, RunState, Timer
+
+__all__ = [
+    "call_claimed",
+    "call_closed",
+    "call_requested",
+    "drop",
+    "timer_changed",
+    "with_due",
+    "with_execution",
+]
+
+
+def call_requested(
+    state: RunState, event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested
+) -> RunState:
+    """A call is open."""
+    execution = state.execution(event.exec)
+    if execution is None and state.undone(event.exec) is None:
+        return state
+    before = state.calls.get(event.call_id)
+    call = _call(event)
+    if before is not None and before.attempt >= call.attempt:
+        return state
+    call = replace(call, since=event.time)
+    if before is not None:
+        absent = before.problem is not None and before.problem.code in MISSING
+        call = replace(call, claim=before.claim, parked=before.parked + absent)
+    calls = state.calls
+    state = replace(state, due=drop(state.due, event.exec), updated=event.time)
+    if isinstance(event, e.AgentTurnRequested) and before is None and execution is not None:
+        messages = (*execution.messages, *since_last_turn(state, execution))
+        state = with_execution(
+            state, replace(execution, turn=execution.turn + 1, messages=messages)
+        )
+        calls = {id_: c for id_, c in calls.items() if c.exec != event.exec}
+    return replace(state, calls={**calls, event.call_id: call})
+
+
+def _call(event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested) -> Call:
+    match event:
+        case e.ApprovalRequested():
+            return Call(event.call_id, event.exec, "approval", event.title)
+        case e.AgentTurnRequested():
+            return Call(event.call_id, event.exec, "agent.turn", event.model, event.attempt)
+        case e.CallRequested():
+            return Call(event.call_id, event.exec, event.kind, event.name, event.attempt)
+
+
+def call_claimed(state: RunState, event: e.CallClaimed | e.AgentTurnClaimed, seq: int) -> RunState:
+    """A worker is about to make a guarded call."""
+    call = state.calls.get(event.call_id)
+    if call is None:
+        return state
+    call = replace(call, claim=max(seq, call.claim))
+    if call.open and call.attempt == event.attempt:
+        call = replace(call, worker=event.worker)
+    return replace(state, calls={**state.calls, call.id: call})
+
+
+_Closing = (
+    e.CallCompleted | e.CallFailed | e.CallLapsed | e.CallCancelled | e.ChildEnded
+    | e.AgentTurnCompleted | e.AgentTurnFailed | e.ApprovalDecided | e.ApprovalExpired
+)  # fmt: skip
+
+
+def call_closed(
+    state: RunState,
+    event: _Closing,
+    seq: int,
+    *,
+    outcome: e.CallCompleted
+    | e.AgentTurnCompleted
+    | e.ApprovalDecided
+    | e.ApprovalExpired
+    | e.ChildEnded
+    | None = None,
+    problem: Problem | None = None,
+    lapsed: bool = False,
+) -> RunState:
+    """The first closing event of an attempt counts; a second is recorded and changes nothing."""
+    call = state.calls.get(event.call_id)
+    if call is None or call.closed_by == event.id:
+        return state
+    attempt = getattr(event, "attempt", call.attempt)
+    guarded = replace(call, claim=max(seq, call.claim)) if call.guarded else call
+    if not call.open or attempt != call.attempt:
+        known = state.superseded if event.id in state.superseded else (*state.superseded, event.id)
+        return replace(state, calls={**state.calls, call.id: guarded}, superseded=known)
+    closed = replace(
+        guarded,
+        outcome=outcome,
+        problem=problem,
+        lapsed=lapsed,
+        closed_by=event.id,
+        retry_after=event.retry_after if isinstance(event, e.AgentTurnFailed) else None,
+    )
+    if isinstance(event, e.AgentTurnCompleted | e.AgentTurnFailed):
+        state = replace(state, usage=_add(state.usage, event.usage))
+    state = replace(state, calls={**state.calls, call.id: closed}, updated=event.time)
+    return with_due(state, call.exec)
+
+
+def _add(total: e.TurnUsage, more: e.TurnUsage) -> e.TurnUsage:
+    """Totals; a cost that is unknown once stays unknown."""
+    untouched = total == e.TurnUsage()
+    return e.TurnUsage(
+        input_total=total.input_total + more.input_total,
+        output_total=total.output_total + more.output_total,
+        cache_read=total.cache_read + more.cache_read,
+        cache_write=total.cache_write + more.cache_write,
+        reasoning=total.reasoning + more.reasoning,
+        cost=more.cost
+        if untouched
+        else None
+        if total.cost is None or more.cost is None
+        else total.cost + more.cost,
+        estimated=total.estimated or more.estimated,
+    )
+
+
+def timer_changed(state: RunState, event: e.TimerSet | e.TimerFired) -> RunState:
+    """A timer waits, or its moment has come."""
+    if isinstance(event, e.TimerSet):
+        timer = Timer(event.timer_id, event.at, event.purpose, event.call_id, event.exec)
+        state = replace(state, timers={**state.timers, event.timer_id: timer})
+        if event.exec is not None:
+            execution = state.execution(event.exec)
+            if execution is not None:
+                state = with_execution(state, replace(execution, timer=event.timer_id))
+            return replace(state, due=drop(state.due, event.exec))
+        call = state.calls.get(event.call_id or "")
+        if event.purpose != "retry" or call is None:
+            return state
+        waiting = replace(call, waits=event.timer_id)
+        calls = {**state.calls, call.id: waiting}
+        return replace(state, calls=calls, due=drop(state.due, call.exec))
+    fired = state.timers.get(event.timer_id)
+    if fired is None:
+        return state
+    state = replace(
+        state, timers={id_: other for id_, other in state.timers.items() if id_ != fired.id}
+    )
+    if fired.exec is not None:
+        return with_due(state, fired.exec)
+    call = state.calls.get(fired.call_id or "")
+    if call is None:
+        return state
+    if fired.purpose == "approval_deadline":
+        call = replace(call, expired=True)
+    elif call.waits == fired.id:
+        call = replace(call, waits=None, rested=True)
+    return with_due(replace(state, calls={**state.calls, call.id: call}), call.exec)
+
+
+def with_execution(state: RunState, execution: Execution) -> RunState:
+    """The state with an open execution changed."""
+    scope = state.scopes[execution.scope]
+    scope = replace(scope, active={**scope.active, execution.id: execution})
+    return replace(state, scopes={**state.scopes, scope.path: scope})
+
+
+def with_due(state: RunState, exec_id: str) -> RunState:
+    """The next decision looks at an execution."""
+    return state if exec_id in state.due else replace(state, due=(*state.due, exec_id))
+
+
+def drop(due: tuple[str, ...], exec_id: str) -> tuple[str, ...]:
+    """`due` without an execution."""
+    return tuple(id_ for id_ in due if id_ != exec_id) if exec_id in due else due

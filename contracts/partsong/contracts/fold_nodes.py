@@ -1,0 +1,337 @@
+"""What events of nodes and scopes mean for a run's state."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import JsonValue
+
+from partsong.contracts import events as e
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.fold_calls import drop, with_due, with_execution
+from partsong.contracts.frozen import replace
+from partsong.contracts.graph import END, MapNode, SubgraphNode
+from partsong.contracts.outcomes import begins_with, result_of, updates_of
+from partsong.contracts.scope import Execution, Scope, Token, scope_of
+from partsong.contracts.state import RunState, Undo
+from partsong.contracts.values import Write, contribute, reduced
+
+__all__ = [
+    "node_cancelled",
+    "node_compensated",
+    "node_ended",
+    "node_scheduled",
+    "scope_closed",
+    "scope_opened",
+]
+
+V = TypeVar("V")
+
+
+def node_scheduled(state: RunState, event: e.NodeScheduled) -> RunState:
+    """A node takes its tokens and begins."""
+    scope = state.scopes.get(scope_of(event.exec))
+    if (
+        scope is None
+        or event.node not in scope.graph.nodes
+        or event.visit <= scope.visits.get(event.node, 0)
+    ):
+        return state
+    waiting = scope.tokens.get(event.node, ())
+    taken = [token for token in waiting if token.source in event.sources]
+    left = tuple(token for token in waiting if token.source not in event.sources)
+    tokens = {node: line for node, line in scope.tokens.items() if node != event.node}
+    if left:
+        tokens[event.node] = left
+    private: dict[str, JsonValue] = {}
+    for token in taken:
+        private.update(token.private)
+    execution = Execution(
+        event.exec,
+        event.node,
+        event.visit,
+        event.depth,
+        frozenset[str]().union(*(token.seen for token in taken)),
+        event.time,
+        after=_after(scope, event, taken),
+        private=private,
+        arrived=len(taken),
+    )
+    scope = replace(
+        scope,
+        active={**scope.active, event.exec: execution},
+        visits={**scope.visits, event.node: event.visit},
+        tokens=tokens,
+    )
+    return replace(
+        state,
+        scopes={**state.scopes, scope.path: scope},
+        due=(*state.due, event.exec),
+        steps=state.steps + 1,
+        updated=event.time,
+    )
+
+
+def _after(scope: Scope, event: e.NodeScheduled, taken: list[Token]) -> frozenset[str]:
+    early = scope.plan.early
+    if not early:
+        return frozenset()
+    after = frozenset[str]().union(*(token.after for token in taken))
+    if event.node in early:
+        older = {scope.name(event.node, visit) for visit in range(1, event.visit)}
+        after = (after - older) | {event.exec}
+    return after
+
+
+def node_ended(state: RunState, event: e.NodeCompleted | e.NodeFailed) -> RunState:
+    """An execution's update counts and its tokens go on; one that failed with nowhere to go stays as it is."""
+    execution = state.execution(event.exec)
+    if execution is None:
+        return state
+    if isinstance(event, e.NodeFailed) and not event.edges:
+        failed = replace(execution, problem=event.error)
+        state = replace(state, due=drop(state.due, execution.id), updated=event.time)
+        return with_execution(state, failed)
+    scope = state.scope(execution)
+    writes: Mapping[str, tuple[Write, ...]] = scope.writes
+    mark = execution.seen
+    private: Mapping[str, JsonValue]
+    if isinstance(event, e.NodeFailed):
+        error = {"node": execution.node, **event.error.model_dump(mode="json", exclude_none=True)}
+        private = {"error": error}
+    else:
+        updates = updates_of(state, execution, event.update, event.signal)
+        private = _private(state, execution)
+        if any(updates):
+            mark |= {execution.id}
+            writes = _written(scope, execution, updates)
+    tokens = dict(scope.tokens)
+    for index in event.edges:
+        target = scope.graph.edges[index].to if index < len(scope.graph.edges) else END
+        if target != END and not scope.late(target, execution.after):
+            token = Token(execution.id, execution.depth, mark, execution.after, private)
+            tokens[target] = (*tokens.get(target, ()), token)
+    active = {id_: x for id_, x in scope.active.items() if id_ != execution.id}
+    after = replace(scope, writes=writes, tokens=tokens, active=active)
+    if isinstance(event, e.NodeCompleted):
+        state = _remembered(state, scope, after, execution, mark, event.signal)
+    state = _without(replace(state, updated=event.time), execution.id)
+    return replace(state, scopes={**state.scopes, scope.path: _settle(after)})
+
+
+def _private(state: RunState, execution: Execution) -> Mapping[str, JsonValue]:
+    call = state.calls.get(execution.id)
+    outcome = call.outcome if call else None
+    return (outcome.private if isinstance(outcome, e.CallCompleted) else None) or {}
+
+
+def _written(
+    scope: Scope, execution: Execution, updates: tuple[Mapping[str, JsonValue], ...]
+) -> dict[str, tuple[Write, ...]]:
+    writes = dict(scope.writes)
+    position = scope.plan.position[execution.node]
+    for item, update in enumerate(updates):
+        for key, value in update.items():
+            line = list(writes.get(key, ()))
+            write = Write(execution.depth, position, item, execution.id, value)
+            insort(line, write, key=lambda w: w.key)
+            writes[key] = tuple(line)
+    return writes
+
+
+def _remembered(
+    state: RunState,
+    scope: Scope,
+    after: Scope,
+    execution: Execution,
+    mark: frozenset[str],
+    signal: str | None,
+) -> RunState:
+    """What outlives a completed execution beside its writes: how to undo it, and that it took a signal."""
+    function = scope.graph.nodes[execution.node].compensate
+    if function is not None:
+        state = replace(
+            state, undo=(*state.undo, Undo(execution.id, function, after.seen_by(mark)))
+        )
+    if signal is not None:
+        signals = {
+            name: left
+            for name, line in state.signals.items()
+            if (left := tuple(one for one in line if one.id != signal))
+        }
+        state = replace(state, signals=signals)
+    return state
+
+
+def _without(state: RunState, exec_id: str) -> RunState:
+    """The state without an execution's calls, timers and inner scopes; the execution itself is the caller's."""
+    inner = f"{exec_id}/"
+
+    def gone(owner: str | None) -> bool:
+        return owner is not None and (owner == exec_id or owner.startswith(inner))
+
+    dropped = {id_ for id_, call in state.calls.items() if gone(call.exec)}
+    return replace(
+        state,
+        calls=_kept(state.calls, dropped),
+        timers={
+            id_: timer
+            for id_, timer in state.timers.items()
+            if timer.call_id not in dropped and not gone(timer.exec)
+        }
+        if state.timers
+        else state.timers,
+        scopes={path: scope for path, scope in state.scopes.items() if not gone(scope.exec)}
+        if len(state.scopes) > 1
+        else state.scopes,
+        due=tuple(id_ for id_ in state.due if not gone(id_)),
+    )
+
+
+def _kept(mapping: Mapping[str, V], dropped: set[str]) -> Mapping[str, V]:
+    return (
+        {key: value for key, value in mapping.items() if key not in dropped} if dropped else mapping
+    )
+
+
+def node_cancelled(state: RunState, event: e.NodeCancelled) -> RunState:
+    """An execution, or a visit that only has its tokens yet, is given up."""
+    scope = state.scopes.get(scope_of(event.exec))
+    if scope is None:
+        return state
+    if event.exec in scope.active:
+        active = {id_: x for id_, x in scope.active.items() if id_ != event.exec}
+        scope = replace(scope, active=active)
+    else:
+        node, _, visit = event.exec.rpartition("/")[2].rpartition(":")
+        if int(visit) != scope.visits.get(node, 0) + 1 or node not in scope.tokens:
+            return state
+        tokens = {name: line for name, line in scope.tokens.items() if name != node}
+        scope = replace(scope, tokens=tokens, visits={**scope.visits, node: int(visit)})
+    state = _without(replace(state, updated=event.time), event.exec)
+    return replace(state, scopes={**state.scopes, scope.path: _settle(scope)})
+
+
+def node_compensated(state: RunState, event: e.NodeCompensated) -> RunState:
+    """What an execution did is undone, as far as it could be."""
+    left = tuple(undo for undo in state.undo if undo.exec != event.exec)
+    calls = {id_: call for id_, call in state.calls.items() if id_ != f"{event.exec}/undo"}
+    return replace(state, undo=left, calls=calls, updated=event.time)
+
+
+def scope_opened(state: RunState, event: e.ScopeOpened) -> RunState:
+    """A subgraph, or one item of a map, begins."""
+    execution = state.execution(event.exec)
+    if execution is None or event.scope in state.scopes or not execution.live:
+        return state
+    node = state.node(execution)
+    if not isinstance(node, SubgraphNode | MapNode):
+        return state
+    try:
+        values = begins_with(state, execution, event.index)
+    except InvalidInput:
+        return state
+    scope = Scope(
+        event.scope,
+        node.graph,
+        exec=execution.id,
+        index=event.index,
+        settled=values,
+        tokens={node.graph.entry: (Token("START", 0, frozenset()),)},
+    )
+    state = with_execution(state, replace(execution, opened=execution.opened + 1))
+    state = replace(state, scopes={**state.scopes, event.scope: scope}, updated=event.time)
+    return replace(state, due=drop(state.due, execution.id))
+
+
+def scope_closed(state: RunState, event: e.ScopeClosed) -> RunState:
+    """A subgraph, or one item of a map, has ended; the execution that it belongs to has its result, or its error."""
+    scope = state.scopes.get(event.scope)
+    execution = state.execution(scope.exec) if scope is not None else None
+    if scope is None or execution is None or scope.problem is not None:
+        return state
+    node = state.node(execution)
+    if event.error is None:
+        results = {**execution.results, scope.index: result_of(node, scope)}
+        execution = replace(execution, results=results)
+        state = _closed(state, scope)
+    elif isinstance(node, MapNode) and node.on_item_error == "collect":
+        error: JsonValue = {"error": event.error.model_dump(mode="json", exclude_none=True)}
+        execution = replace(execution, results={**execution.results, scope.index: error})
+        state = _closed(state, scope)
+    else:
+        execution = replace(execution, broken={**execution.broken, scope.index: event.error})
+        failed = replace(scope, problem=event.error)
+        state = replace(state, scopes={**state.scopes, scope.path: failed})
+    return with_due(replace(with_execution(state, execution), updated=event.time), execution.id)
+
+
+def _closed(state: RunState, scope: Scope) -> RunState:
+    for exec_id in scope.active:
+        state = _without(state, exec_id)
+    return replace(
+        state, scopes={path: other for path, other in state.scopes.items() if path != scope.path}
+    )
+
+
+def _settle(scope: Scope) -> Scope:
+    """Move writes that every open path has seen into `settled`: a change of form, not of meaning.
+
+    A write moves when all open executions and tokens descend from its author and every write of its key that comes
+    before it moves too. Later executions then sort after it, so the reduction order is kept.
+    """
+    if not scope.writes:
+        return scope
+    common: frozenset[str] | None = None
+    for holder in _holders(scope):
+        common = holder if common is None else common & holder
+        if not common:
+            return scope
+    settled, writes, added = dict(scope.settled), dict(scope.writes), dict(scope.added)
+    kept: set[str] = set()
+    for key, line in scope.writes.items():
+        count = (
+            len(line)
+            if common is None
+            else next((i for i, w in enumerate(line) if w.exec not in common), len(line))
+        )
+        if count:
+            settled[key] = reduced(scope.reducer(key), key, settled, line[:count])
+            if scope.path:
+                _contribute(scope, key, line[:count], added)
+        if count < len(line):
+            writes[key] = line[count:]
+            kept.update(w.exec for w in line[count:])
+        else:
+            del writes[key]
+    return _forget(replace(scope, settled=settled, writes=writes, added=added), kept)
+
+
+def _holders(scope: Scope) -> list[frozenset[str]]:
+    marks = [execution.seen for execution in scope.active.values()]
+    return marks + [token.seen for waiting in scope.tokens.values() for token in waiting]
+
+
+def _contribute(
+    scope: Scope, key: str, writes: tuple[Write, ...], added: dict[str, JsonValue]
+) -> None:
+    for write in writes:
+        before = (added[key],) if key in added else None
+        added[key] = contribute(scope.reducer(key), key, before, write.value)
+
+
+def _forget(scope: Scope, kept: set[str]) -> Scope:
+    """Drop from every `seen` the executions that have nothing left to settle."""
+    return replace(
+        scope,
+        active={
+            id_: x if x.seen <= kept else replace(x, seen=x.seen & kept)
+            for id_, x in scope.active.items()
+        },
+        tokens={
+            node: tuple(t if t.seen <= kept else replace(t, seen=t.seen & kept) for t in waiting)
+            for node, waiting in scope.tokens.items()
+        },
+    )

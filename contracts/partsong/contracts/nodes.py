@@ -1,0 +1,179 @@
+"""The kinds of nodes that hold no other graph, and what all nodes share."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+
+__all__ = [
+    "AgentNode",
+    "AgentSpec",
+    "ApprovalNode",
+    "AtLeast",
+    "FunctionNode",
+    "Join",
+    "NodeBase",
+    "NodeName",
+    "Retry",
+    "Seconds",
+    "SpecBase",
+    "ToolNode",
+    "TransformNode",
+    "WaitNode",
+    "parse_duration",
+]
+
+NodeName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_\-]*$", max_length=64)]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: object) -> object:
+    """Seconds from a number or from text like `30s`, `1.5h`, `2d`; anything else is left for pydantic to refuse."""
+    if isinstance(value, str) and (found := _DURATION.fullmatch(value.strip())):
+        return float(found[1]) * _UNIT[found[2]]
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+
+
+class SpecBase(BaseModel):
+    """What every part of a graph is: frozen, and nothing in it is unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class AtLeast(SpecBase):
+    """A join that fires as soon as `n` branches have arrived; later ones are ignored."""
+
+    n: int = Field(ge=1)
+
+
+Join = Literal["all", "any", "first"] | AtLeast
+"""When a node with several inbound edges fires: `all` when nothing more can arrive, `any` with the first branch to
+arrive, `first` likewise and the others are cancelled, `{n: k}` with the k-th."""
+
+
+class Retry(SpecBase):
+    """When and how often a failed call is made again."""
+
+    attempts: int = Field(default=3, ge=1, le=1000)
+    """How often in all, the first one included."""
+    initial: float = Field(default=1.0, ge=0)
+    """Seconds before the second attempt."""
+    factor: float = Field(default=2.0, ge=1)
+    max: float = Field(default=60.0, ge=0)
+    """No wait is longer than this many seconds, unless a provider asks for more."""
+    jitter: float = Field(default=0.1, ge=0, le=1)
+    """Share of the wait that varies, derived from the call's id: recorded, so a replay waits the same."""
+    retry_on: tuple[str, ...] = ()
+    """Prefixes of error codes worth another attempt; empty: whatever says it is retryable."""
+
+
+class NodeBase(SpecBase):
+    """What every node may say."""
+
+    retry: Retry | None = None
+    timeout: Seconds | None = None
+    """Seconds from start to close of one attempt."""
+    idle_timeout: Seconds | None = None
+    """Seconds an attempt may be silent: no chunk, no `emit`."""
+    max_visits: int | None = Field(default=None, ge=1)
+    """How often a run may enter the node; one more ends the run with `limit_exceeded`."""
+    join: Join = "all"
+    compensate: str | None = None
+    """`package.module:qualname` of a function that undoes the node when the run fails or is cancelled."""
+
+
+class FunctionNode(NodeBase):
+    """A user's Python function, called in a tool-runner process that has loaded its module."""
+
+    type: Literal["function"] = "function"
+    function: str
+    """`package.module:qualname`."""
+
+
+class AgentSpec(SpecBase):
+    """An agent as data."""
+
+    model: str = Field(pattern=r"^[a-z][a-z0-9_-]*:.+$")
+    """`provider:model`, for example `anthropic:claude-sonnet-5-5`, `openai:gpt-5.4`, `scripted:summary`."""
+    instructions: str = ""
+    tools: tuple[str, ...] = ()
+    max_turns: int = Field(default=20, ge=1)
+    max_tokens: int = Field(default=4096, ge=1)
+    temperature: float | None = None
+    output_schema: dict[str, JsonValue] | None = None
+    """JSON Schema of the answer; the node then writes the parsed value instead of text."""
+
+
+class AgentNode(NodeBase):
+    """A model with instructions and tools; its loop is driven by the engine, one event per turn and tool call."""
+
+    type: Literal["agent"] = "agent"
+    agent: AgentSpec
+    prompt: str = "{{input}}"
+    """What the agent is asked; `{{path.to.key}}` is taken from the state."""
+    output: str | None = None
+    """State key of the answer; default: the node's name."""
+
+
+class ToolNode(NodeBase):
+    """One tool call with arguments from the state."""
+
+    type: Literal["tool"] = "tool"
+    tool: str
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+    """Values may hold `{{path}}`; a value that is only `{{path}}` keeps its type."""
+    output: str | None = None
+
+
+class ApprovalNode(NodeBase):
+    """A human decision. Outcomes: `approved`, `rejected`."""
+
+    type: Literal["approval"] = "approval"
+    title: str
+    detail: str = ""
+    show: tuple[str, ...] = ()
+    """State keys the approver sees."""
+    deadline: Seconds | None = None
+    """Seconds until `otherwise` is taken."""
+    otherwise: Literal["approve", "reject"] = "reject"
+
+
+class WaitNode(NodeBase):
+    """Waits for a time or for a signal. Outcomes: `success`, and `timeout` when a signal's deadline passes."""
+
+    type: Literal["wait"] = "wait"
+    seconds: Seconds | None = None
+    until: str | None = None
+    """RFC 3339; may hold `{{path}}`."""
+    signal: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_\-]{1,64}$")
+    """Name of the signal to wait for. One that came before is taken at once; each is taken once."""
+    signal_schema: dict[str, JsonValue] | None = None
+    """JSON Schema of the signal's payload; what does not fit is refused at the door."""
+    deadline: Seconds | None = None
+    """Seconds to wait for the signal."""
+    output: str | None = None
+    """State key of the signal's payload; default: the node's name."""
+
+    @model_validator(mode="after")
+    def _one_of(self) -> WaitNode:
+        given = [name for name in ("seconds", "until", "signal") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a wait is for one of seconds, until, signal; got {given or 'none'}")
+        if self.signal is None and (self.deadline or self.signal_schema):
+            raise ValueError("deadline and signal_schema belong to a signal")
+        return self
+
+
+class TransformNode(NodeBase):
+    """Computes keys of the state with CEL over `state`, in the engine itself."""
+
+    type: Literal["transform"] = "transform"
+    set: dict[str, str] = Field(min_length=1)
+    """Key: CEL expression."""

@@ -1,0 +1,165 @@
+"""One running graph inside a run: its state, its waiting tokens, its open executions.
+
+A run has one scope with an empty path, and one for every open subgraph and map item. Only what a later decision can
+need is kept: writes that every open path has seen settle into `settled`; their history is in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from partsong.contracts.errors import Problem
+from partsong.contracts.graph import Graph, Node, ReducerName
+from partsong.contracts.messages import Message
+from partsong.contracts.plan import Plan, plan_of
+from partsong.contracts.values import Write, reduced
+
+__all__ = ["Execution", "Scope", "Token", "scope_of"]
+
+
+def scope_of(exec_id: str) -> str:
+    """The path of the scope an execution belongs to: its id up to the last slash."""
+    return exec_id.rpartition("/")[0]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A finished execution's mark at the next node."""
+
+    source: str
+    depth: int
+    seen: frozenset[str]
+    """Unsettled executions whose writes come along, the source's own among them."""
+    after: frozenset[str] = frozenset()
+    """The newest visits of early joins that it comes from: a token that lacks one of them is late there."""
+    private: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What only the next node sees."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One visit of one node, from scheduled to completed; one that failed stays until the run is retried or ends."""
+
+    id: str
+    node: str
+    visit: int
+    depth: int
+    seen: frozenset[str]
+    since: str = ""
+    """When it was scheduled."""
+    after: frozenset[str] = frozenset()
+    private: Mapping[str, JsonValue] = field(default_factory=dict)
+    arrived: int = 1
+    """How many tokens it took."""
+    turn: int = 0
+    """Agent nodes: turns requested so far."""
+    messages: tuple[Message, ...] = ()
+    """Agent nodes: the conversation up to the turn that is open."""
+    opened: int = 0
+    """Subgraphs and maps: scopes opened so far."""
+    results: Mapping[int, JsonValue] = field(default_factory=dict)
+    """Subgraphs and maps: what ended scopes gave, by index."""
+    broken: Mapping[int, Problem] = field(default_factory=dict)
+    """Subgraphs and maps: scopes that failed."""
+    timer: str | None = None
+    """Wait nodes: the timer that was set for it."""
+    problem: Problem | None = None
+    """Why it failed."""
+    round: int = 0
+    """How often its run was retried or forked since it was scheduled."""
+
+    @property
+    def scope(self) -> str:
+        """The path of its scope."""
+        return scope_of(self.id)
+
+    @property
+    def live(self) -> bool:
+        """Whether something can still come of it without a retry."""
+        return self.problem is None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A graph under way."""
+
+    path: str
+    graph: Graph
+    exec: str = ""
+    """The execution that it belongs to; the run's own scope has none."""
+    index: int = 0
+    """Which item of a map it is."""
+    settled: Mapping[str, JsonValue] = field(default_factory=dict)
+    writes: Mapping[str, tuple[Write, ...]] = field(default_factory=dict)
+    """Per key, in reduction order: what has not settled."""
+    added: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Inner scopes: all settled writes per key, reduced on nothing: what goes to the outer graph's reducers."""
+    tokens: Mapping[str, tuple[Token, ...]] = field(default_factory=dict)
+    visits: Mapping[str, int] = field(default_factory=dict)
+    active: Mapping[str, Execution] = field(default_factory=dict)
+    problem: Problem | None = None
+    """Why it failed."""
+
+    @property
+    def plan(self) -> Plan:
+        """The graph, ready to run."""
+        return plan_of(self.graph)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing runs in it and nothing can begin."""
+        return not self.tokens and not any(execution.live for execution in self.active.values())
+
+    def name(self, node: str, visit: int) -> str:
+        """The id of a visit."""
+        return f"{self.path}/{node}:{visit}" if self.path else f"{node}:{visit}"
+
+    def node(self, execution: Execution) -> Node:
+        """What an execution visits."""
+        return self.graph.nodes[execution.node]
+
+    def reducer(self, key: str) -> ReducerName:
+        """The reducer of a key."""
+        return self.graph.reducers.get(key, "replace")
+
+    def seen_by(self, seen: frozenset[str]) -> dict[str, JsonValue]:
+        """The state for somebody whose unsettled ancestors are `seen`."""
+        values = dict(self.settled)
+        for key, writes in self.writes.items():
+            visible = [w for w in writes if w.exec in seen]
+            if visible:
+                values[key] = reduced(self.reducer(key), key, self.settled, visible)
+        return values
+
+    def view(self, execution: Execution) -> dict[str, JsonValue]:
+        """The state as an execution sees it, its private values included."""
+        values = self.seen_by(execution.seen)
+        values.update(execution.private)
+        return values
+
+    @property
+    def values(self) -> dict[str, JsonValue]:
+        """The state with all writes so far."""
+        values = dict(self.settled)
+        for key, writes in self.writes.items():
+            values[key] = reduced(self.reducer(key), key, self.settled, writes)
+        return values
+
+    def late(self, node: str, after: frozenset[str]) -> bool:
+        """Whether an early join has fired without whoever comes from `after` only."""
+        return (
+            node in self.plan.early
+            and (visit := self.visits.get(node, 0)) > 0
+            and self.name(node, visit) not in after
+        )
+
+    def reach(self, node: str, after: frozenset[str]) -> int:
+        """What can be reached from a node over one or more edges, past early joins that have fired already."""
+        plan = self.plan
+        if not plan.early:
+            return plan.reach[node]
+        closed = frozenset(join for join in plan.early if join != node and self.late(join, after))
+        return plan.reach_without(closed)[node]

@@ -1,0 +1,99 @@
+"""Approval nodes: a question to people, and what follows from the answer."""
+
+from __future__ import annotations
+
+from partsong.contracts import events as e
+from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.graph import ApprovalNode
+from partsong.contracts.outcomes import ask_id
+from partsong.contracts.scope import Execution
+from partsong.contracts.state import Call
+from partsong.contracts.values import render
+from partsong.graph_engine.core import flow
+from partsong.graph_engine.core.calls import later
+from partsong.graph_engine.core.draft import Draft
+
+__all__ = ["approval"]
+
+
+def approval(draft: Draft, execution: Execution, node: ApprovalNode) -> None:
+    """Ask, let the question expire, or go on with the answer."""
+    call = draft.state.calls.get(ask_id(execution))
+    if call is None:
+        _ask(draft, execution, node)
+    elif call.open:
+        if call.expired:
+            id_ = draft.id(call.id, "expired")
+            draft.close(call.id, e.ApprovalExpired(id=id_, time=draft.now, call_id=call.id))
+    elif isinstance(call.outcome, e.ApprovalDecided | e.ApprovalExpired):
+        _answered(draft, execution, node, call, call.outcome)
+    else:
+        problem = call.problem or Problem(
+            code="approval.no_answer", message=f"{call.id} was closed without an answer"
+        )
+        flow.fail(draft, execution, problem, call.closed_by or "")
+
+
+def _answered(
+    draft: Draft,
+    execution: Execution,
+    node: ApprovalNode,
+    call: Call,
+    answer: e.ApprovalDecided | e.ApprovalExpired,
+) -> None:
+    cause = call.closed_by or ""
+    if isinstance(answer, e.ApprovalDecided):
+        decision, by, reason = answer.decision, answer.by, answer.reason
+    else:
+        decision, by, reason = node.otherwise, "deadline", None
+    if decision == "approve":
+        flow.complete(draft, execution, "approved", cause)
+    elif "rejected" in draft.state.scope(execution).plan.labels[execution.node]:
+        flow.complete(draft, execution, "rejected", cause)
+    else:
+        problem = Problem(
+            code="approval.rejected",
+            message=f"{execution.id} was rejected by {by}: {reason or 'no reason given'}",
+            where=f"nodes.{execution.node}",
+            fix="add an edge for the outcome rejected if the run should go on",
+        )
+        flow.fail(draft, execution, problem, cause, handled=False)
+
+
+def _ask(draft: Draft, execution: Execution, node: ApprovalNode) -> None:
+    view = draft.state.view(execution)
+    cause = draft.id(execution.id, "scheduled")
+    call_id = ask_id(execution)
+    try:
+        title, detail = render(node.title, view), render(node.detail, view)
+    except InvalidInput as error:
+        flow.fail(draft, execution, error.problem, cause)
+        return
+    deadline = later(draft.now, node.deadline) if node.deadline else None
+    draft.add(
+        e.ApprovalRequested(
+            id=draft.id(call_id, "requested"),
+            time=draft.now,
+            cause=cause,
+            call_id=call_id,
+            exec=execution.id,
+            title=title,
+            detail=detail,
+            context={key: view[key] for key in node.show if key in view},
+            deadline=deadline,
+            otherwise=node.otherwise,
+        )
+    )
+    if deadline:
+        timer_id = f"{call_id}/deadline"
+        draft.add(
+            e.TimerSet(
+                id=draft.id(timer_id, "set"),
+                time=draft.now,
+                cause=cause,
+                timer_id=timer_id,
+                at=deadline,
+                purpose="approval_deadline",
+                call_id=call_id,
+            )
+        )

@@ -1,0 +1,101 @@
+"""Wait and transform nodes: what the engine does itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from partsong.contracts import events as e
+from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.expressions import compute
+from partsong.contracts.graph import TransformNode, WaitNode
+from partsong.contracts.scope import Execution
+from partsong.contracts.values import render
+from partsong.graph_engine.core import flow
+from partsong.graph_engine.core.calls import later
+from partsong.graph_engine.core.draft import Draft
+
+__all__ = ["transform", "wait"]
+
+
+def transform(draft: Draft, execution: Execution, node: TransformNode) -> None:
+    """Compute the keys, all from the state before."""
+    view = draft.state.view(execution)
+    cause = draft.id(execution.id, "scheduled")
+    try:
+        computed = {key: compute(expression, view) for key, expression in node.set.items()}
+    except InvalidInput as error:
+        flow.fail(draft, execution, error.problem, cause)
+        return
+    flow.complete(draft, execution, None, cause, computed=computed)
+
+
+def wait(draft: Draft, execution: Execution, node: WaitNode) -> None:
+    """Set the timer, take the signal, or end because the time has come."""
+    timer_id = _timer_id(execution)
+    if node.signal is not None:
+        line = draft.state.signals.get(node.signal, ())
+        if line:
+            flow.complete(draft, execution, None, line[0].id, signal=line[0].id)
+            return
+        if node.deadline is None:
+            return
+    if timer_id in draft.state.timers:
+        return
+    if execution.timer == timer_id:
+        _time_has_come(draft, execution, node)
+        return
+    try:
+        at = _until(draft, execution, node)
+    except InvalidInput as error:
+        flow.fail(draft, execution, error.problem, draft.id(execution.id, "scheduled"))
+        return
+    draft.add(
+        e.TimerSet(
+            id=draft.id(timer_id, "set"),
+            time=draft.now,
+            cause=draft.id(execution.id, "scheduled"),
+            timer_id=timer_id,
+            at=at,
+            purpose="wait" if node.signal is None else "signal_deadline",
+            exec=execution.id,
+        )
+    )
+
+
+def _timer_id(execution: Execution) -> str:
+    return f"{execution.id}/w{execution.round}"
+
+
+def _until(draft: Draft, execution: Execution, node: WaitNode) -> str:
+    seconds = node.seconds if node.signal is None else node.deadline
+    if seconds is not None:
+        return later(draft.now, seconds)
+    text = render(node.until or "", draft.state.view(execution)).strip()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidInput(
+            "wait.not_a_time",
+            f"until gives {text!r:.60}, which is no time with an offset",
+            where=f"nodes.{execution.node}.until",
+            fix="give RFC 3339, for example 2026-07-01T09:00:00Z",
+        )
+    return later(text, 0)
+
+
+def _time_has_come(draft: Draft, execution: Execution, node: WaitNode) -> None:
+    cause = draft.id(_timer_id(execution), "fired")
+    if node.signal is None:
+        flow.complete(draft, execution, None, cause)
+    elif "timeout" in draft.state.scope(execution).plan.labels[execution.node]:
+        flow.complete(draft, execution, "timeout", cause)
+    else:
+        problem = Problem(
+            code="wait.timeout",
+            message=f"no signal {node.signal!r} came within {node.deadline:g} s",
+            where=f"nodes.{execution.node}.deadline",
+            fix="add an edge for the outcome timeout, or a longer deadline",
+        )
+        flow.fail(draft, execution, problem, cause)
