@@ -123,13 +123,16 @@ def _unknown(schema: JsonValue) -> set[str]:
 
 def _one_of(old: Schema, targets: list[Schema], place: _Place) -> Iterator[Problem]:
     """Nothing, if one of the targets admits all of `old`; else what is wrong with the one most like it."""
-    attempts = [(target, list(_leaf(old, target, place))) for target in targets]
-    if not all(found for _, found in attempts):
-        return
-    for target, found in attempts:
-        if _same_tag(old, target):
-            yield from found
+    likely = sorted(targets, key=lambda target: not _same_tag(old, target))
+    first: list[Problem] | None = None
+    for target in likely:
+        found = list(_leaf(old, target, place))
+        if not found:
             return
+        first = found if first is None and _same_tag(old, target) else first
+    if first is not None:
+        yield from first
+        return
     name = old.get("title") or old.get("type") or old.get("const") or old.get("enum")
     yield place.refuse("narrowed", f"{name} is not admitted any more")
 

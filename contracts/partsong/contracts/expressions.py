@@ -17,7 +17,7 @@ from partsong.contracts.errors import InvalidInput
 
 __all__ = ["check_expression", "compute", "holds"]
 
-Program = Callable[[Mapping[str, object]], object]
+_Program = Callable[[Mapping[str, object]], object]
 
 
 def check_expression(expression: str, where: str) -> None:
@@ -70,11 +70,11 @@ def compute(expression: str, state: Mapping[str, JsonValue]) -> JsonValue:
 
 
 @lru_cache(maxsize=1024)
-def _program(expression: str) -> Program:
+def _program(expression: str) -> _Program:
     import cel
 
     try:
-        return cast("Program", cel.compile(expression).execute)
+        return cast("_Program", cel.compile(expression).execute)
     except ValueError as error:
         raise InvalidInput(
             "cel.syntax", f"{expression!r} is not CEL: {' '.join(str(error).split())[:200]}"

@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import RunOptions
+from partsong.contracts.graph import Seconds
 from partsong.contracts.subjects import check_id
 from partsong.contracts.validate import problem_of
 
@@ -16,10 +25,17 @@ __all__ = [
     "REPLY",
     "Accepted",
     "CancelRequest",
+    "ForkRequest",
+    "PauseRequest",
     "Rejected",
     "Reply",
     "Request",
+    "ResumeRequest",
+    "RetryRequest",
     "RunRequest",
+    "ScheduleRequest",
+    "SignalRequest",
+    "UnscheduleRequest",
     "parse_request",
 ]
 
@@ -50,10 +66,97 @@ class CancelRequest(_Request):
     reason: str | None = None
 
 
-Request = RunRequest | CancelRequest
-_VERBS: dict[str, type[RunRequest | CancelRequest]] = {
+class PauseRequest(_Request):
+    """Begin nothing new in a run; what is in flight reports as usual."""
+
+    run_id: str
+    reason: str | None = None
+
+
+class ResumeRequest(_Request):
+    """Go on with a paused run."""
+
+    run_id: str
+
+
+class SignalRequest(_Request):
+    """Send a run a named signal; sent twice with the same request id, it counts once."""
+
+    run_id: str
+    name: str = Field(min_length=1)
+    payload: JsonValue = None
+
+
+class RetryRequest(_Request):
+    """Go on with a run that failed, was cancelled or met a limit; only what is unfinished runs."""
+
+    run_id: str
+    graph: str | dict[str, JsonValue] | None = None
+    """The graph mended: a name, a hash or a whole spec; without it, the run's own."""
+    options: RunOptions | None = None
+    """New limits; without them, the old ones."""
+    reason: str | None = None
+
+
+class ForkRequest(_Request):
+    """Begin a new run where another one was. Sent twice with the same `new_run_id`, it begins one run."""
+
+    run_id: str
+    seq: int | None = Field(default=None, ge=1)
+    """Sequence of the log; without it, the run's end."""
+    new_run_id: str | None = None
+    values: dict[str, JsonValue] = Field(default_factory=dict)
+    """State keys to set."""
+    outputs: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+    """By execution (`a:1`): what its function is taken to have returned."""
+
+
+class ScheduleRequest(_Request):
+    """Start runs again and again. A schedule of the same name takes the place of the one before."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_\-]*$", max_length=100)
+    every: Seconds | None = None
+    """Seconds between starts."""
+    cron: str | None = None
+    """Six fields, seconds first: `0 30 9 * * mon-fri`."""
+    timezone: str | None = None
+    """IANA name for `cron`; UTC without it."""
+    graph: str | dict[str, JsonValue]
+    input: dict[str, JsonValue] = Field(default_factory=dict)
+    options: RunOptions = RunOptions()
+    overlap: Literal["allow", "skip", "enqueue", "cancel_previous"] = "skip"
+    """What happens when the run before is still open."""
+
+    @model_validator(mode="after")
+    def _one_of(self) -> ScheduleRequest:
+        if (self.every is None) == (self.cron is None):
+            raise ValueError("a schedule has either `every` or `cron`")
+        return self
+
+
+class UnscheduleRequest(_Request):
+    """Start no more runs for a schedule; those that run go on."""
+
+    name: str
+
+
+Request = (
+    RunRequest
+    | CancelRequest
+    | PauseRequest
+    | ResumeRequest
+    | SignalRequest
+    | RetryRequest
+    | ForkRequest
+)
+_VERBS: dict[str, type[Request]] = {
     "run": RunRequest,
     "cancel": CancelRequest,
+    "pause": PauseRequest,
+    "resume": ResumeRequest,
+    "signal": SignalRequest,
+    "retry": RetryRequest,
+    "fork": ForkRequest,
 }
 
 
@@ -112,6 +215,7 @@ def parse_request(verb: str, body: bytes) -> Request:
     except ValidationError as error:
         raise InvalidInput.of(problem_of(error, "request.malformed")) from None
     check_id("id", request.id)
-    if request.run_id is not None:
-        check_id("run_id", request.run_id)
+    for name in ("run_id", "new_run_id"):
+        if (given := getattr(request, name, None)) is not None:
+            check_id(name, given)
     return request

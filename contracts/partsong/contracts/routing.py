@@ -1,4 +1,4 @@
-"""What a user's function meets: `Route`, which it may return, and `NodeContext`, which it may ask for."""
+"""What a user's function meets: what it may return beside a dict, and `NodeContext`, which it may ask for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-__all__ = ["Emit", "NodeContext", "Route"]
+__all__ = ["Emit", "Goto", "NodeContext", "Overwrite", "Route"]
 
 Emit = Callable[[str | Mapping[str, JsonValue]], None]
 """Shows text or an object to whoever watches the run; safe in any thread, and never part of the state."""
@@ -19,6 +19,35 @@ class Route:
 
     label: str
     update: Mapping[str, object] | None = None
+    private: Mapping[str, object] | None = None
+    """What the next nodes see beside the state, and nobody after them."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Goto:
+    """Nodes to go on with, beside the plain edges: `Goto("fix", update={"tries": 2})`; they have to be declared."""
+
+    targets: tuple[str, ...]
+    update: Mapping[str, object] | None
+    private: Mapping[str, object] | None
+
+    def __init__(
+        self,
+        *targets: str,
+        update: Mapping[str, object] | None = None,
+        private: Mapping[str, object] | None = None,
+    ) -> None:
+        """Go to all `targets`."""
+        object.__setattr__(self, "targets", targets)
+        object.__setattr__(self, "update", update)
+        object.__setattr__(self, "private", private)
+
+
+@dataclass(frozen=True, slots=True)
+class Overwrite:
+    """A value that takes the place of a key's old one, whatever the key's reducer: `{"log": Overwrite([])}`."""
+
+    value: object
 
 
 @dataclass(frozen=True, slots=True)

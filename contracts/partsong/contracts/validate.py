@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from pydantic import ValidationError
 
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.graph import END, START, ApprovalNode, Graph
+from partsong.contracts.expressions import check_expression
+from partsong.contracts.graph import END, START, Edge, FunctionNode, Graph, MapNode, SubgraphNode
 from partsong.contracts.plan import Plan, plan_of
+from partsong.contracts.validate_nodes import node_findings
 
-__all__ = ["check_graph", "findings", "parse_graph", "problem_of"]
+__all__ = ["check_graph", "findings", "functions_of", "parse_graph", "problem_of"]
 
 
 def parse_graph(spec: object, *, where: str = "graph") -> Graph:
@@ -66,7 +68,12 @@ def findings(graph: Graph) -> Iterator[Problem]:
     plan = plan_of(graph)
     yield from _unreachable(graph, plan)
     yield from _endless(graph)
-    yield from _nodes(graph, plan)
+    yield from node_findings(graph, plan)
+    for name, node in graph.nodes.items():
+        if isinstance(node, SubgraphNode | MapNode):
+            for problem in findings(node.graph):
+                where = f"nodes.{name}.graph.{problem.where}"
+                yield problem.model_copy(update={"where": where})
 
 
 def _with_entry(spec: dict[str, object]) -> dict[str, object]:
@@ -105,7 +112,7 @@ def _entry_and_names(graph: Graph) -> Iterator[Problem]:
 
 
 def _edges(graph: Graph) -> Iterator[Problem]:
-    seen: set[tuple[str, str, str | None]] = set()
+    seen: set[tuple[object, ...]] = set()
     for i, edge in enumerate(graph.edges):
         arrow = f"edge {edge.source} → {edge.to}"
         if edge.source not in graph.nodes:
@@ -118,11 +125,28 @@ def _edges(graph: Graph) -> Iterator[Problem]:
                 code="graph.unknown_target", message=f"{arrow}: no node {edge.to}", where=f"edges[{i}].to",
                 fix=_guess(edge.to, graph),
             )  # fmt: skip
-        if (key := (edge.source, edge.to, edge.on)) in seen:
+        yield from _choices(edge, arrow, i)
+        key = (edge.source, edge.to, edge.on, edge.when, edge.otherwise, edge.goto)
+        if key in seen:
             yield Problem(
                 code="graph.duplicate_edge", message=f"{arrow} is there twice", where=f"edges[{i}]"
             )
         seen.add(key)
+
+
+def _choices(edge: Edge, arrow: str, i: int) -> Iterator[Problem]:
+    chosen = {"on": edge.on, "when": edge.when, "else": edge.otherwise, "goto": edge.goto}
+    ways = [name for name, value in chosen.items() if value]
+    if len(ways) > 1:
+        yield Problem(
+            code="graph.two_choices", message=f"{arrow} is chosen by {' and '.join(ways)}", where=f"edges[{i}]",
+            fix="an edge is taken for one reason: make it two edges",
+        )  # fmt: skip
+    if edge.when is not None:
+        try:
+            check_expression(edge.when, f"edges[{i}].when")
+        except InvalidInput as error:
+            yield error.problem
 
 
 def _unreachable(graph: Graph, plan: Plan) -> Iterator[Problem]:
@@ -141,7 +165,7 @@ def _endless(graph: Graph) -> Iterator[Problem]:
     """A cycle of edges that are always taken, with no bound on visits, can only end at the step limit."""
     always: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for edge in graph.edges:
-        if edge.on is None and edge.to != END:
+        if edge.plain and edge.to != END:
             always[edge.source].append(edge.to)
     state: dict[str, int] = {}
     for root in graph.nodes:
@@ -172,29 +196,12 @@ def _endless(graph: Graph) -> Iterator[Problem]:
             stack.extend((target, False) for target in always[name])
 
 
-def _nodes(graph: Graph, plan: Plan) -> Iterator[Problem]:
-    for name, node in graph.nodes.items():
-        labels = plan.labels[name]
-        if isinstance(node, ApprovalNode):
-            for label in sorted(labels - {"approved", "rejected", "failure"}):
-                yield Problem(
-                    code="graph.unknown_label",
-                    message=f"approval {name} has an edge for {label!r}; its outcomes are approved and rejected",
-                    where=f"nodes.{name}",
-                )
-            continue
-        if node.type in {"agent", "tool"}:
-            for label in sorted(labels - {"success", "failure"}):
-                yield Problem(
-                    code="graph.unknown_label",
-                    message=f"{node.type} node {name} has an edge for {label!r}; its outcomes are success and failure",
-                    where=f"nodes.{name}",
-                    fix="route on the answer in a function node that returns Route(label, update)",
-                )
-    for key, reducer in graph.reducers.items():
-        if not key:
-            yield Problem(
-                code="graph.reducer",
-                message=f"reducer {reducer} has an empty key",
-                where="reducers",
-            )
+def functions_of(graph: Graph) -> Iterator[str]:
+    """The names of all functions a graph calls, those of inner graphs and compensations included."""
+    for node in graph.nodes.values():
+        if isinstance(node, FunctionNode):
+            yield node.function
+        if node.compensate is not None:
+            yield node.compensate
+        if isinstance(node, SubgraphNode | MapNode):
+            yield from functions_of(node.graph)

@@ -59,7 +59,7 @@ class GraphEngine:
             self._runs,
             affinity=context.settings.affinity,
         )
-        self._door = Door(self._runs, Graphs(context.nc, context.names.graphs).resolve)
+        self._door = Door(self._runs, Graphs(context.nc, context.names.graphs).resolve, self._past)
         self._broker = command_broker(context.nc, context.subjects, self.name)
         on_command(
             self._broker,
@@ -77,6 +77,11 @@ class GraphEngine:
             await self._broker.stop()
         if self._engine is not None:
             await self._engine.drain()
+
+    async def _past(self, run_id: str) -> list[tuple[int, bytes]]:
+        assert self._context is not None  # noqa: S101
+        records = self._context.log.read(self._context.subjects.run(run_id))
+        return [(record.seq, record.body) async for record in records]
 
     async def _request(self, command: Command) -> None:
         """Carry out one request and answer it; a refused one is also kept as a dead letter."""

@@ -5,17 +5,36 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from typing import assert_never
 
 from pydantic import JsonValue
 
+from partsong.contracts.conform import check_state
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, PartsongError
+from partsong.contracts.events import Event
 from partsong.contracts.graph import Graph
-from partsong.contracts.requests import Accepted, CancelRequest, RunRequest, parse_request
+from partsong.contracts.requests import (
+    Accepted,
+    CancelRequest,
+    ForkRequest,
+    PauseRequest,
+    ResumeRequest,
+    RetryRequest,
+    RunRequest,
+    SignalRequest,
+    parse_request,
+)
+from partsong.contracts.state import Origin, RunState
 from partsong.contracts.subjects import check_id
-from partsong.graph_engine.runs import Cancel, Message, Runs, Start
+from partsong.contracts.timeline import edited, state_at
+from partsong.graph_engine.core import hear
+from partsong.graph_engine.mail import Ask, Message, Start, Tell
+from partsong.graph_engine.runs import Runs
 from partsong.runtime import clock
 
 __all__ = ["MAX_BODY", "Door", "request_id"]
+
+_OfARun = CancelRequest | PauseRequest | ResumeRequest | SignalRequest | RetryRequest
 
 MAX_BODY = 1_000_000
 """Bytes a request may have. Larger inputs belong into a store of their own, with a reference in the state."""
@@ -25,9 +44,13 @@ class Door:
     """Validates requests and puts them into the mailboxes of their runs."""
 
     def __init__(
-        self, runs: Runs, resolve: Callable[[str | dict[str, JsonValue]], Awaitable[Graph]]
+        self,
+        runs: Runs,
+        resolve: Callable[[str | dict[str, JsonValue]], Awaitable[Graph]],
+        past: Callable[[str], Awaitable[list[tuple[int, bytes]]]],
     ) -> None:
-        self._runs, self._resolve = runs, resolve
+        """`past` reads all records of a run, as (sequence, body)."""
+        self._runs, self._resolve, self._past = runs, resolve, past
 
     async def request(self, verb: str, body: bytes) -> Accepted:
         """Carry out one request; when this returns, its effect is in the log.
@@ -35,7 +58,7 @@ class Door:
         Raises:
             InvalidInput: naming the field.
             NotFound: an unknown graph or run.
-            Conflict: `run.exists` if the run id belongs to a run of another graph.
+            Conflict: the run is not in a state for it; `run.exists` if the run id belongs to a run of another graph.
             Unavailable: the log did not answer; the request may be made again.
         """
         if len(body) > MAX_BODY:
@@ -49,30 +72,72 @@ class Door:
         match request:
             case RunRequest():
                 return await self._run(request)
-            case CancelRequest():
-                return await self._cancel(request)
+            case ForkRequest():
+                return await self._fork(request)
+            case RetryRequest():
+                return await self._retry(request)
+            case CancelRequest(reason=reason):
+                return await self._ask(
+                    request, lambda state, now: hear.cancel(state, reason, request.id, now)
+                )
+            case PauseRequest(reason=reason):
+                return await self._ask(
+                    request, lambda state, now: hear.pause(state, reason, request.id, now)
+                )
+            case ResumeRequest():
+                return await self._ask(
+                    request, lambda state, now: hear.resume(state, request.id, now)
+                )
+            case SignalRequest(name=name, payload=payload):
+                return await self._ask(
+                    request, lambda state, now: hear.signal(state, name, payload, request.id, now)
+                )
+            case _:
+                assert_never(request)
 
     async def _run(self, request: RunRequest) -> Accepted:
         graph = await self._resolve(request.graph)
+        check_state(graph.state_schema, request.input)
         run_id = request.run_id or clock.new_run_id()
         start = Start(graph, request.input, request.options, request.id)
         await self._delivered(run_id, start)
         assert start.result is not None, "a start that is done has a result"  # noqa: S101
         if not start.result.same:
-            raise Conflict(
-                "run.exists",
-                f"run {run_id} exists with another graph than {graph.name} ({graph.hash[:19]}…)",
-                where="run_id",
-                fix="leave run_id out to get a fresh one",
-            )
+            raise _exists(run_id, f"with another graph than {graph.name} ({graph.hash[:19]}…)")
         return Accepted(id=request.id, run_id=run_id, seq=start.result.seq)
 
-    async def _cancel(self, request: CancelRequest) -> Accepted:
-        cancel = Cancel(request.reason, request.id)
-        await self._delivered(request.run_id, cancel)
-        if not cancel.known:
-            raise NotFound("run.unknown", f"no run {request.run_id}", where="run_id")
-        return Accepted(id=request.id, run_id=request.run_id, seq=0)
+    async def _fork(self, request: ForkRequest) -> Accepted:
+        records = await self._past(request.run_id)
+        source = state_at(request.run_id, records, request.seq, request.outputs)
+        if source.graph is None:
+            raise _unknown(request.run_id)
+        source = edited(source, request.values)
+        seq = request.seq or records[-1][0]
+        run_id = request.new_run_id or clock.new_run_id()
+        changed = (*request.values, *request.outputs)
+
+        def tell(state: RunState, now: str) -> tuple[Event, ...]:
+            if state.graph is None:
+                return hear.fork(source, seq, run_id, changed, request.id, now)
+            if state.origin == Origin(source.run_id, seq):
+                return ()
+            raise _exists(run_id, f"and is no fork of {source.run_id} at {seq}")
+
+        ask = Ask(tell, begins=True)
+        await self._delivered(run_id, ask)
+        return Accepted(id=request.id, run_id=run_id, seq=ask.seq)
+
+    async def _retry(self, request: RetryRequest) -> Accepted:
+        graph = None if request.graph is None else await self._resolve(request.graph)
+        asked = graph, request.options, request.reason, request.id
+        return await self._ask(request, lambda state, now: hear.retry(state, *asked, now))
+
+    async def _ask(self, request: _OfARun, tell: Tell) -> Accepted:
+        ask = Ask(tell)
+        await self._delivered(request.run_id, ask)
+        if not ask.known:
+            raise _unknown(request.run_id)
+        return Accepted(id=request.id, run_id=request.run_id, seq=ask.seq)
 
     async def _delivered(self, run_id: str, message: Message) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -88,6 +153,19 @@ class Door:
         message.done = settle
         self._runs.hear(run_id, message)
         await done
+
+
+def _unknown(run_id: str) -> NotFound:
+    return NotFound("run.unknown", f"no run {run_id}", where="run_id")
+
+
+def _exists(run_id: str, what: str) -> Conflict:
+    return Conflict(
+        "run.exists",
+        f"run {run_id} exists {what}",
+        where="run_id",
+        fix="leave the id out to get a fresh one",
+    )
 
 
 def request_id(body: bytes, headers: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from partsong.contracts import events as e
-from partsong.contracts.errors import Unavailable
+from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
 from partsong.graph_engine.core.hints import work_of
@@ -36,8 +36,8 @@ class Outbox(Protocol):
         """Set a durable timer; returns once it is stored."""
         ...
 
-    async def stop(self, run_id: str, reason: str) -> None:
-        """Tell the workers to drop what they do for a run."""
+    async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
+        """Tell the workers to drop what they do for a run, or for one execution or scope of it."""
         ...
 
 
@@ -53,6 +53,10 @@ async def send(outbox: Outbox, state: RunState, events: Iterable[e.Event]) -> No
                     await outbox.timer(state.run_id, timer)
             case e.RunStopping():
                 await outbox.stop(state.run_id, event.reason or event.outcome)
+            case e.NodeCancelled():
+                await outbox.stop(state.run_id, event.reason or "cancelled", event.exec)
+            case e.ScopeClosed(error=Problem() as error):
+                await outbox.stop(state.run_id, error.code, event.scope)
             case _:
                 pass
 
@@ -105,9 +109,10 @@ class NatsOutbox:
                 "timer.refused", f"timer {timer.id} of {run_id}: {problem}", where=timer.id
             )
 
-    async def stop(self, run_id: str, reason: str) -> None:
+    async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
         """Broadcast once; a worker that misses it finishes in vain."""
-        await self._nc.publish(self._subjects.stop(run_id), json.dumps({"reason": reason}).encode())
+        body = json.dumps({"reason": reason, "owner": owner}).encode()
+        await self._nc.publish(self._subjects.stop(run_id), body)
 
 
 def _tagged(body: bytes, kind: str) -> bytes:

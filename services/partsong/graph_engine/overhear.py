@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from partsong.contracts.subjects import PARTITIONS, Subjects
-from partsong.graph_engine.runs import Reported, Runs
+from partsong.graph_engine.mail import Reported
+from partsong.graph_engine.runs import Runs
 from partsong.log.port import Log
 
 __all__ = ["Overhearing"]

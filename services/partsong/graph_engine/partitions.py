@@ -22,7 +22,8 @@ from nats.aio.client import Client
 from partsong.bus.pull import Delivery, PullLoop
 from partsong.contracts.errors import InvalidInput, PartsongError
 from partsong.contracts.subjects import PARTITIONS, Subjects
-from partsong.graph_engine.runs import Reported, Runs
+from partsong.graph_engine.mail import Reported
+from partsong.graph_engine.runs import Runs
 from partsong.log.port import Record
 from partsong.log.stored import BLOB
 from partsong.runtime.streams import ENGINE_GROUP

@@ -12,90 +12,30 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pydantic import JsonValue
-
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.fold import fold_all
-from partsong.contracts.graph import Graph
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects, partition_of
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.draft import Closing
 from partsong.graph_engine.ledger import Ledger
+from partsong.graph_engine.mail import Ask, Fired, Message, Reported, Start, Started, Wake
 from partsong.graph_engine.outbox import Outbox, send
 from partsong.graph_engine.tracing import trace_commit
-from partsong.log.port import Log, Record, WrongSequence
+from partsong.log.port import Log, WrongSequence
 from partsong.runtime import clock, spans
 from partsong.runtime.telemetry import Telemetry, traceparent
 
-__all__ = ["Cancel", "Fired", "Message", "Reported", "Runs", "Start", "Started", "Wake"]
+__all__ = ["Runs"]
 
 _log = logging.getLogger("partsong.graph_engine")
 
 _LONGEST_PATIENCE = 60.0
 _TRIES = 50
 """Lost races per turn before it is left to the next wake-up: each loss means another engine made progress."""
-
-
-@dataclass(slots=True)
-class _Message:
-    done: Callable[[PartsongError | None], None] = field(default=lambda _error: None, kw_only=True)
-    """Called once: the message's effect is in the log, or why it could not be."""
-
-
-@dataclass(slots=True)
-class Reported(_Message):
-    """A fact or a closing event was appended; `next` if nothing of the partition can lie before it unseen."""
-
-    record: Record
-    next: bool
-
-
-@dataclass(slots=True)
-class Started:
-    """What became of a start: where the run is, and whether this very request began it."""
-
-    run_id: str
-    seq: int
-    same: bool
-
-
-@dataclass(slots=True)
-class Start(_Message):
-    """A run is to begin."""
-
-    graph: Graph
-    input: dict[str, JsonValue]
-    options: e.RunOptions
-    request_id: str
-    result: Started | None = None
-
-
-@dataclass(slots=True)
-class Cancel(_Message):
-    """A run is to end."""
-
-    reason: str | None
-    request_id: str
-    known: bool = False
-
-
-@dataclass(slots=True)
-class Fired(_Message):
-    """A durable timer fired."""
-
-    timer_id: str
-
-
-@dataclass(slots=True)
-class Wake(_Message):
-    """Look at the run again: send open hints and timers once more, find claims that lapsed."""
-
-
-Message = Reported | Start | Cancel | Fired | Wake
 
 
 @dataclass(slots=True)
@@ -214,7 +154,7 @@ class Runs:
             )
             _log.exception("turn broke", extra={"run": slot.ledger.run_id})
         for message in batch:
-            message.done(error)
+            message.done(error or (message.refused if isinstance(message, Ask) else None))
 
     async def _turn(self, slot: _Slot, batch: list[Message]) -> None:
         """Work off one batch: at most one commit, unless guarded calls had to be closed first."""
@@ -281,11 +221,10 @@ class Runs:
         for message in batch:
             if isinstance(message, Start) and state.graph is None and not news:
                 run_id = state.run_id
-                news += hear.start(
-                    run_id, message.graph, message.input, message.options, message.request_id, now
-                )
-            elif isinstance(message, Cancel):
-                news += hear.cancel(fold_all(state, news), message.reason, message.request_id, now)
+                asked = message.graph, message.input, message.options, message.request_id
+                news += hear.start(run_id, *asked, now, queued=message.queued)
+            elif isinstance(message, Ask):
+                news += _told(message, fold_all(state, news), now)
             elif isinstance(message, Fired):
                 news += hear.fired(fold_all(state, news), message.timer_id, now)
         if taken_over and state.graph is not None:
@@ -299,8 +238,9 @@ class Runs:
             if isinstance(message, Start) and state.graph is not None:
                 same = state.graph.hash == message.graph.hash
                 message.result = Started(state.run_id, slot.ledger.first_seq, same)
-            elif isinstance(message, Cancel):
+            elif isinstance(message, Ask):
                 message.known = state.graph is not None
+                message.seq = slot.ledger.first_seq
 
     async def _close(self, run_id: str, closings: tuple[Closing, ...]) -> None:
         """Append the ends of guarded calls, each under its call's guard; whoever was first stands."""
@@ -333,3 +273,14 @@ class Runs:
         if state.error is not None:
             headers["Partsong-Error"] = state.error.code
         return headers
+
+
+def _told(message: Ask, state: RunState, now: str) -> tuple[e.Event, ...]:
+    if state.graph is None and not message.begins:
+        return ()
+    message.refused = None
+    try:
+        return message.tell(state, now)
+    except PartsongError as error:
+        message.refused = error
+        return ()

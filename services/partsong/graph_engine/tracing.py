@@ -20,7 +20,7 @@ def trace_commit(
     for event in events:
         match event:
             case e.NodeCompleted() | e.NodeFailed():
-                if execution := before.executions.get(event.exec):
+                if execution := before.execution(event.exec):
                     _node(telemetry, before, execution, event)
             case e.RunCompleted() | e.RunFailedEvent() | e.RunCancelled() | e.RunLimitExceeded():
                 _run(telemetry, after, event.time)
@@ -45,7 +45,7 @@ def _node(
     event: e.NodeCompleted | e.NodeFailed,
 ) -> None:
     at, end = traceparent(state.run_id, execution.id), datetime.fromisoformat(event.time)
-    kind = state.graph.nodes[execution.node].type if state.graph else None
+    kind = state.node(execution).type
     telemetry.record(
         spans.node(execution.node, state.run_id, execution.id, kind=kind),
         at=at,

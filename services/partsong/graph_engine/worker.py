@@ -14,9 +14,10 @@ from nats.aio.client import Client
 from partsong.bus.pull import Delivery, PullLoop
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.subjects import Subjects
+from partsong.graph_engine.mail import Fired, Wake
 from partsong.graph_engine.overhear import Overhearing
 from partsong.graph_engine.partitions import Partitions
-from partsong.graph_engine.runs import Fired, Runs, Wake
+from partsong.graph_engine.runs import Runs
 from partsong.log.port import Log
 from partsong.log.summaries import summaries
 from partsong.runtime.streams import Names

@@ -159,8 +159,15 @@ class Executor:
         match result:
             case Problem():
                 return CallFailed(error=result, **head)
-            case Returned(update, label):
-                return CallCompleted(update=update, label=label, **head)
+            case Returned():
+                return CallCompleted(
+                    update=result.update,
+                    more=result.more,
+                    label=result.label,
+                    goto=result.goto,
+                    private=result.private,
+                    **head,
+                )
             case Content(value):
                 return CallCompleted(content=value, **head)
             case _:

@@ -15,7 +15,7 @@ from partsong.bus.jobs import Busy
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CallClaimed, CallCompleted, CallFailed
 from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
 from partsong.log.port import Log
 from partsong.runtime import clock, spans
 from partsong.runtime.telemetry import Telemetry, traceparent
@@ -50,10 +50,10 @@ class CallWorker:
             InvalidInput: the hint is for another kind of worker.
             Unavailable: the log did not answer.
         """
-        if isinstance(work, TurnWork):
+        if isinstance(work, TurnWork | ChildWork):
             raise InvalidInput(
                 "work.wrong_service",
-                "a tool-runner takes no agent turns",
+                f"a tool-runner takes no work of kind {work.kind}",
                 where="kind",
                 fault="platform",
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class _Job:
     delivery: Delivery
     since: float
     run_id: str = ""
+    call_id: str = ""
     hint: str = ""
     task: asyncio.Task[None] | None = None
 
@@ -139,7 +141,7 @@ class Jobs:
             if work.id in self._hints:
                 job.delivery.ack()  # a second copy: the first one is not acknowledged before it is done
                 return
-            job.run_id, job.hint = work.run_id, work.id
+            job.run_id, job.call_id, job.hint = work.run_id, work.call_id, work.id
             self._hints.add(work.id)
             current_run.set(work.run_id)
             current_trace.set(job.delivery.headers.get("traceparent", "")[3:35])
@@ -190,10 +192,14 @@ class Jobs:
             delivery.ack()
 
     async def _stop_run(self, msg: Msg) -> None:
-        """A run has ended: whoever works for it stops."""
+        """A run is ending, or a part of it: whoever works for that stops. What undoes is never stopped."""
         run_id = msg.subject.rpartition(".")[2]
+        owner = _owner(msg.data)
         for job in self._jobs.values():
-            if job.run_id == run_id and job.task is not None:
+            if job.run_id != run_id or job.call_id.endswith("/undo"):
+                continue
+            mine = owner is None or job.call_id == owner or job.call_id.startswith(f"{owner}/")
+            if mine and job.task is not None:
                 job.task.cancel()
                 job.delivery.ack()
 
@@ -204,6 +210,16 @@ class Jobs:
             for job in self._jobs.values():
                 if job.since < old:
                     job.delivery.in_progress()
+
+
+def _owner(body: bytes) -> str | None:
+    """The execution or scope that is to stop; None for the whole run."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return None
+    owner = said.get("owner") if isinstance(said, dict) else None
+    return owner if isinstance(owner, str) else None
 
 
 def _fault(error: Exception) -> Problem:

@@ -119,7 +119,7 @@ def show(run_id: str, address: Address, out: Output) -> None:
             {
                 "run_id": run_id,
                 "status": state.phase,
-                "waits_on": state.waits_on,
+                "waits_on": str(state.waits_on) if state.waits_on else None,
                 "graph": state.graph.name if state.graph else None,
                 "graph_hash": state.graph.hash if state.graph else None,
                 "started": state.started,

@@ -14,9 +14,10 @@ from partsong.contracts import events as e
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.envelope import decode
 from partsong.contracts.fold import fold_all
+from partsong.contracts.graph import Graph
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import Work
+from partsong.contracts.work import ChildWork, Work
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.hints import work_of
@@ -33,7 +34,12 @@ Item = e.Event | Chunk
 """What a stream of a run yields."""
 
 Result = (
-    e.CallCompleted | e.CallFailed | e.AgentTurnCompleted | e.AgentTurnFailed | e.ApprovalDecided
+    e.CallCompleted
+    | e.CallFailed
+    | e.AgentTurnCompleted
+    | e.AgentTurnFailed
+    | e.ApprovalDecided
+    | e.ChildEnded
 )
 
 
@@ -62,8 +68,9 @@ class LocalRun:
         self._perform = perform
         self._approve = approve
         self._emit = emit or (lambda _item: None)
-        self._inbox: asyncio.Queue[Result | str | Exception] = asyncio.Queue()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._inbox: asyncio.Queue[Result | str | Exception | None] = asyncio.Queue()
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        """What is being done, and for which call."""
         self._timers: list[asyncio.TimerHandle] = []
         self._owed = 0
         self.events: list[e.Event] = []
@@ -82,35 +89,45 @@ class LocalRun:
     async def go(self, news: tuple[e.Event, ...] = ()) -> RunState:
         """Run until nothing is left to do here. `news` are folded before the first decision."""
         try:
-            await self._resume()
+            self._resume(news)
             while not (await self._step(news)).ended and self._owed:
                 news = await self._hear()
         finally:
             await self._let_go()
         return self.state
 
-    async def _resume(self) -> None:
+    async def requests(self) -> list[e.ApprovalRequested]:
+        """The approvals that the run waits for."""
+        asked: dict[str, e.ApprovalRequested] = {}
+        async for record in self._log.read(Subjects().engine(self.state.run_id)):
+            for event in decode(record.body).events:
+                if isinstance(event, e.ApprovalRequested):
+                    asked[event.call_id] = event
+        return [
+            asked[call.id]
+            for call in self.state.calls.values()
+            if call.kind == "approval" and call.open and call.id in asked
+        ]
+
+    def _resume(self, news: tuple[e.Event, ...]) -> None:
         """Make the calls again that a process before this one left open, and set its timers."""
+        if any(isinstance(event, e.RunStarted | e.RunForked | e.RunRetried) for event in news):
+            return
         for timer in self.state.timers.values():
             self._set(timer.id, timer.at)
         for call in self.state.calls.values():
             self._begin(call)
-        if any(call.kind == "approval" and call.open for call in self.state.calls.values()):
-            async for record in self._log.read(Subjects().engine(self.state.run_id)):
-                for event in decode(record.body).events:
-                    if isinstance(event, e.ApprovalRequested):
-                        self._follow(event)
 
     async def _step(self, news: tuple[e.Event, ...]) -> RunState:
         """Fold news, decide, commit; then begin what was decided."""
         state = fold_all(self.state, news)
-        decision = decide(state, clock.now_text())
+        decision = decide(state, clock.now_text(), park=False)
         events = [*news]
         while decision.closings:
             closing = tuple(closing.event for closing in decision.closings)
             events += closing
             state = fold_all(state, closing)
-            decision = decide(state, clock.now_text())
+            decision = decide(state, clock.now_text(), park=False)
         events += decision.events
         if events:
             await self._ledger.commit(tuple(events), decision.state)
@@ -129,9 +146,13 @@ class LocalRun:
             case e.ApprovalRequested():
                 asked = self.state.calls.get(event.call_id)
                 if self._approve is not None and asked is not None and asked.open:
-                    self._spawn(self._ask(self._approve, event))
+                    self.ask(self._approve, event)
             case e.TimerSet() if event.timer_id in self.state.timers:
                 self._set(event.timer_id, event.at)
+            case e.NodeCancelled() | e.NodeFailed():
+                self._drop(event.exec)
+            case e.ScopeClosed():
+                self._drop(event.scope)
             case _:
                 pass
 
@@ -141,18 +162,45 @@ class LocalRun:
             and call.kind != "approval"
             and (work := work_of(self.state, call)) is not None
         ):
-            self._spawn(self._perform(work, self._emit))
+            making = self._child(work) if isinstance(work, ChildWork) else None
+            self._spawn(call.id, making or self._perform(work, self._emit))
 
-    def _spawn(self, making: Coroutine[None, None, Result]) -> None:
+    def ask(self, approve: Approver, request: e.ApprovalRequested) -> None:
+        """Let `approve` decide a request; the answer is heard like any other."""
+        self._spawn(request.call_id, self._ask(approve, request))
+
+    def _drop(self, owner: str) -> None:
+        """Cancel what is being done for an execution or scope."""
+        for task, call_id in self._tasks.items():
+            if call_id == owner or call_id.startswith(f"{owner}/"):
+                task.cancel()
+
+    def _spawn(self, call_id: str, making: Coroutine[None, None, Result]) -> None:
         self._owed += 1
         task = asyncio.ensure_future(self._deliver(making))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = call_id
+        task.add_done_callback(self._tasks.pop)
+
+    async def _child(self, work: ChildWork) -> Result:
+        """Run a detached subgraph on the same log, or go on with it."""
+        child = LocalRun(
+            self._log, work.child, self._perform, approve=self._approve, emit=self._emit
+        )
+        news: tuple[e.Event, ...] = ()
+        if (await child.load()).graph is None:
+            graph = Graph.model_validate(work.graph)
+            now = clock.now_text()
+            news = hear.start(work.child, graph, work.input, work.options, work.id, now)
+        state = await child.go(news)
+        return hear.child_ended(state, work.options.parent, clock.now_text())
 
     async def _deliver(self, making: Coroutine[None, None, Result]) -> None:
         """Put into the inbox what a call returns; an error here is a fault of ours and must not look like a hang."""
         try:
             self._inbox.put_nowait(await making)
+        except asyncio.CancelledError:
+            self._inbox.put_nowait(None)
+            raise
         except Exception as error:
             self._inbox.put_nowait(error)
 
@@ -183,6 +231,8 @@ class LocalRun:
         for item in heard:
             if isinstance(item, Exception):
                 raise item
+            if item is None:
+                continue
             if isinstance(item, str):
                 news += hear.fired(fold_all(self.state, news), item, clock.now_text())
             else:

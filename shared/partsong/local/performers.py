@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Self, assert_never
 
 from partsong.contracts.chunks import Chunk
-from partsong.contracts.graph import FunctionNode, Graph
-from partsong.contracts.work import FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.graph import Graph
+from partsong.contracts.validate import functions_of
+from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
 from partsong.local.engine import Result
 from partsong.tool_runner.executor import Executor
 from partsong.tool_runner.functions import Functions
@@ -40,7 +41,7 @@ class Performers:
         tools: ToolRegistry | None,
     ) -> AsyncIterator[Self]:
         """Ready to perform for `graph`; functions it names but was not given are imported by name."""
-        named = {node.function for node in graph.nodes.values() if isinstance(node, FunctionNode)}
+        named = set(functions_of(graph))
         modules = sorted({name.partition(":")[0] for name in named - functions.keys()})
         async with AsyncExitStack() as stack:
             yield cls(Functions(modules, given=functions), tools or ToolRegistry(), stack)
@@ -52,6 +53,8 @@ class Performers:
                 return self._executor.run(work, emit)
             case TurnWork():
                 return self._turn(work, emit)
+            case ChildWork():
+                raise AssertionError("the engine runs detached subgraphs itself")
             case _:
                 assert_never(work)
 

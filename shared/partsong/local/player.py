@@ -10,11 +10,15 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
+from partsong.contracts.conform import check_state
 from partsong.contracts.envelope import decode
-from partsong.contracts.errors import Conflict
+from partsong.contracts.errors import Conflict, NotFound
+from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
 from partsong.contracts.results import RunResult
+from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects, check_id
+from partsong.contracts.timeline import Checkpoint, checkpoints, edited, state_at
 from partsong.graph_engine.core import hear
 from partsong.local.engine import Approver, Item, LocalRun
 from partsong.local.performers import Performers
@@ -22,7 +26,10 @@ from partsong.log.port import Log
 from partsong.runtime import clock
 from partsong.tools.registry import ToolRegistry
 
-__all__ = ["Player", "open_player"]
+__all__ = ["Emit", "Player", "open_player"]
+
+Emit = Callable[[Item], None]
+Signals = Mapping[str, JsonValue]
 
 
 class Player:
@@ -33,25 +40,55 @@ class Player:
     ) -> None:
         self._graph, self._performers, self._log, self._approve = graph, performers, log, approve
 
-    async def execute(self, input: dict[str, JsonValue], *, run_id: str | None = None) -> RunResult:
-        """Run to the end, or to where only a person outside this process can go on.
+    async def execute(
+        self,
+        input: dict[str, JsonValue],
+        *,
+        run_id: str | None = None,
+        options: e.RunOptions | None = None,
+        signals: Signals | None = None,
+        emit: Emit | None = None,
+    ) -> RunResult:
+        """Run to the end, or to where only somebody outside this process can go on.
 
         With the id of a run that the log already holds, the run goes on where it was; its first input stands.
+        `signals` are sent as soon as it runs.
 
         Raises:
             Conflict: `run.exists`, the id belongs to a run of another graph.
+            InvalidInput: the input does not fit the graph's schema, or nobody waits for a signal.
         """
-        return await self._play(input, run_id, None)
+        run_id = check_id("run_id", run_id) if run_id is not None else clock.new_run_id()
+        run = self._run(run_id, emit)
+        before = await run.load()
+        news: tuple[e.Event, ...] = ()
+        if before.graph is None:
+            check_state(self._graph.state_schema, input)
+            now = clock.now_text()
+            news = hear.start(run_id, self._graph, input, options or e.RunOptions(), "local", now)
+        elif before.graph.hash != self._graph.hash:
+            raise Conflict(
+                "run.exists",
+                f"run {run_id} was started with another version of the graph ({before.graph.hash[:19]}…, "
+                f"this one is {self._graph.hash[:19]}…)",
+                where="run_id",
+                fix="start a new run, execute the graph it was started with, or retry it with this one",
+            )
+        return await self._play(run, (*news, *_sent(fold_all(before, news), signals or {})))
 
     async def stream(
-        self, input: dict[str, JsonValue], *, run_id: str | None = None
+        self,
+        input: dict[str, JsonValue],
+        *,
+        run_id: str | None = None,
+        signals: Signals | None = None,
     ) -> AsyncIterator[Item]:
         """Run, and yield each event and chunk as it happens."""
         items: asyncio.Queue[Item | None] = asyncio.Queue()
 
         async def play() -> None:
             try:
-                await self._play(input, run_id, items.put_nowait)
+                await self.execute(input, run_id=run_id, signals=signals, emit=items.put_nowait)
             finally:
                 items.put_nowait(None)
 
@@ -64,28 +101,74 @@ class Player:
             playing.cancel()
             await asyncio.gather(playing, return_exceptions=True)
 
-    async def _play(
-        self, input: dict[str, JsonValue], run_id: str | None, emit: Callable[[Item], None] | None
+    async def retry(
+        self, run_id: str, *, options: e.RunOptions | None = None, emit: Emit | None = None
     ) -> RunResult:
-        run_id = check_id("run_id", run_id) if run_id is not None else clock.new_run_id()
-        run = LocalRun(self._log, run_id, self._performers, approve=self._approve, emit=emit)
-        before = await run.load()
-        if before.graph is None:
-            now = clock.now_text()
-            state = await run.go(
-                hear.start(run_id, self._graph, input, e.RunOptions(), "local", now)
-            )
-        elif before.graph.hash != self._graph.hash:
-            raise Conflict(
-                "run.exists",
-                f"run {run_id} was started with another version of the graph ({before.graph.hash[:19]}…, "
-                f"this one is {self._graph.hash[:19]}…)",
-                where="run_id",
-                fix="start a new run, or execute the graph it was started with",
-            )
-        else:
-            state = await run.go()
-        events = run.events if before.graph is None else await self._events(run_id)
+        """Go on with a run that failed, was cancelled or met a limit: only what is unfinished runs.
+
+        It goes on with this player's graph, which may have been mended.
+
+        Raises:
+            Conflict: `run.not_ended`, `run.completed`, `graph.node_missing`.
+            NotFound: `run.unknown`.
+        """
+        run = self._run(run_id, emit)
+        state = await run.load()
+        if state.graph is None:
+            raise _unknown(run_id)
+        graph = self._graph if state.graph.hash != self._graph.hash else None
+        now = clock.now_text()
+        return await self._play(run, hear.retry(state, graph, options, None, f"q{now}", now))
+
+    async def fork(
+        self,
+        run_id: str,
+        seq: int | None = None,
+        *,
+        new_run_id: str | None = None,
+        values: Mapping[str, JsonValue] | None = None,
+        outputs: Mapping[str, Mapping[str, JsonValue]] | None = None,
+        emit: Emit | None = None,
+    ) -> RunResult:
+        """Begin a new run where `run_id` was at `seq` (default: its end), perhaps with other values.
+
+        `values` are keys of the state; `outputs` what function executions are taken to have returned, by id like `a:1`.
+
+        Raises:
+            NotFound: `run.unknown`.
+            InvalidInput: `fork.unknown_output`.
+        """
+        records = await self._records(run_id)
+        state = state_at(run_id, records, seq, outputs)
+        if state.graph is None:
+            raise _unknown(run_id)
+        changed = (*(values or {}), *(outputs or {}))
+        run = self._run(new_run_id or clock.new_run_id(), emit)
+        if (await run.load()).graph is not None:
+            raise Conflict("run.exists", f"run {run.state.run_id} exists", where="new_run_id")
+        at = seq if seq is not None else records[-1][0]
+        now = clock.now_text()
+        source = edited(state, values or {})
+        return await self._play(run, hear.fork(source, at, run.state.run_id, changed, "local", now))
+
+    async def history(self, run_id: str) -> list[Checkpoint]:
+        """The checkpoints of a run, oldest first."""
+        return list(checkpoints(run_id, await self._records(run_id)))
+
+    async def state(self, run_id: str, seq: int | None = None) -> RunState:
+        """A run's state after `seq`, or now."""
+        return state_at(run_id, await self._records(run_id), seq)
+
+    def _run(self, run_id: str, emit: Emit | None) -> LocalRun:
+        return LocalRun(self._log, run_id, self._performers, approve=self._approve, emit=emit)
+
+    async def _play(self, run: LocalRun, news: tuple[e.Event, ...]) -> RunResult:
+        whole = run.state.graph is None
+        if self._approve is not None and not whole:
+            for request in await run.requests():
+                run.ask(self._approve, request)
+        state = await run.go(news)
+        events = run.events if whole else await self._events(state.run_id)
         return RunResult(
             run_id=state.run_id,
             status=state.phase,
@@ -94,12 +177,26 @@ class Player:
             events=tuple(events),
         )
 
+    async def _records(self, run_id: str) -> list[tuple[int, bytes]]:
+        subject = Subjects().run(check_id("run_id", run_id))
+        return [(record.seq, record.body) async for record in self._log.read(subject)]
+
     async def _events(self, run_id: str) -> list[e.Event]:
         """All events of a run that another process began."""
-        events: list[e.Event] = []
-        async for record in self._log.read(Subjects().run(run_id)):
-            events += decode(record.body).events
-        return events
+        return [event for _, body in await self._records(run_id) for event in decode(body).events]
+
+
+def _unknown(run_id: str) -> NotFound:
+    return NotFound("run.unknown", f"the log holds no run {run_id}", where="run_id")
+
+
+def _sent(state: RunState, signals: Signals) -> tuple[e.Event, ...]:
+    now = clock.now_text()
+    return tuple(
+        event
+        for name, payload in signals.items()
+        for event in hear.signal(state, name, payload, f"{name}.{now}", now)
+    )
 
 
 @asynccontextmanager
@@ -107,23 +204,25 @@ async def open_player(
     graph: Graph,
     functions: Mapping[str, Callable[..., object]],
     *,
-    log: str | None = None,
+    log: str | Log | None = None,
     approve: Approver | None = None,
     tools: ToolRegistry | None = None,
 ) -> AsyncIterator[Player]:
-    """A player on a memory log, or on the file `log`, which makes its runs durable."""
+    """A player on a memory log, on the file `log`, which makes its runs durable, or on any log."""
     async with Performers.open(graph, functions, tools) as performers, _open_log(log) as opened:
         yield Player(graph, performers, opened, approve)
 
 
 @asynccontextmanager
-async def _open_log(path: str | None) -> AsyncIterator[Log]:
-    if path is None:
+async def _open_log(log: str | Log | None) -> AsyncIterator[Log]:
+    if log is None:
         from partsong.log.memory import MemoryLog
 
         yield MemoryLog()
-    else:
+    elif isinstance(log, str):
         from partsong.log.file import FileLog
 
-        async with await FileLog.open(Path(path)) as log:
-            yield log
+        async with await FileLog.open(Path(log)) as opened:
+            yield opened
+    else:
+        yield log

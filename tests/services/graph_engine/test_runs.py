@@ -18,8 +18,10 @@ from partsong.contracts.graph import Graph
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import parse_graph
+from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.hints import work_of
-from partsong.graph_engine.runs import Cancel, Reported, Runs, Start, Wake
+from partsong.graph_engine.mail import Ask, Reported, Start, Wake
+from partsong.graph_engine.runs import Runs
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Log
 from partsong.testing.nats import Bus
@@ -70,7 +72,7 @@ class World:
     async def timer(self, run_id: str, timer: Timer) -> None:
         raise AssertionError("no timers here")
 
-    async def stop(self, run_id: str, reason: str) -> None:
+    async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
         """Workers here finish in any case."""
 
     def _spawn(self, work: Awaitable[None]) -> None:
@@ -181,7 +183,10 @@ async def test_cancel_ends_a_run_and_is_known(world: World) -> None:
     engine = world.engines[0]
     engine.hear("r_c", Start(GRAPH, {}, e.RunOptions(), "q"))
     cancelled = asyncio.Event()
-    cancel = Cancel("not needed", "q2", done=lambda _error: cancelled.set())
+    cancel = Ask(
+        lambda state, now: hear.cancel(state, "not needed", "q2", now),
+        done=lambda _error: cancelled.set(),
+    )
     engine.hear("r_c", cancel)
     await asyncio.wait_for(cancelled.wait(), 10)
     assert cancel.known

@@ -162,7 +162,7 @@ async def async_generator() -> AsyncIterator[int]:
         ("text", "returned a str: 'text'"),
         (3, "returned a int: 3"),
         (True, "returned a bool: True"),
-        ([{"a": 1}], "returned a list: [{'a': 1}]"),
+        ([{"a": 1}, 2], "returned a list: [{'a': 1}, 2]"),
         (("left", {}), "returned a tuple: ('left', {})"),
         (Item(name="a"), "returned a Item"),
         (generator(), "returned a generator"),

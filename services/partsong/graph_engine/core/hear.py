@@ -18,6 +18,7 @@ from partsong.graph_engine.core.draft import Closing
 __all__ = [
     "admit",
     "cancel",
+    "child_ended",
     "fired",
     "fork",
     "lapsed",
@@ -134,6 +135,23 @@ def retry(
         reason=reason,
     )
     return (retried, *_deadline(options or e.RunOptions(), retried.id, now))
+
+
+def child_ended(state: RunState, parent: e.Parent | None, now: str) -> e.ChildEnded:
+    """What the run that waits for a detached subgraph is told."""
+    assert parent is not None, f"{state.run_id} has no parent"  # noqa: S101
+    stem = f"{parent.run_id}.{parent.call_id}.{parent.attempt}"
+    return e.ChildEnded(
+        id=f"{stem}.child_ended",
+        time=now,
+        cause=f"{stem}.requested",
+        call_id=parent.call_id,
+        attempt=parent.attempt,
+        child=state.run_id,
+        status=state.phase,
+        state=state.values,
+        error=state.error,
+    )
 
 
 def pause(state: RunState, reason: str | None, request_id: str, now: str) -> tuple[e.Event, ...]:

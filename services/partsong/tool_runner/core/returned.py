@@ -11,7 +11,8 @@ from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.routing import Route
+from partsong.contracts.routing import Goto, Overwrite, Route
+from partsong.contracts.values import OVERWRITE
 from partsong.tool_runner.core.plain import plain
 
 __all__ = ["Content", "Returned", "capped", "content", "returned"]
@@ -25,6 +26,10 @@ class Returned:
 
     update: dict[str, JsonValue] | None
     label: str | None = None
+    more: tuple[dict[str, JsonValue], ...] = ()
+    """Further updates, in order."""
+    goto: tuple[str, ...] = ()
+    private: dict[str, JsonValue] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Content:
 
 
 def returned(value: object) -> Returned:
-    """Read a function's return value: a dict, None or a `Route`.
+    """Read a function's return value: a dict, several dicts, None, a `Route` or a `Goto`.
 
     Raises:
         InvalidInput: `function.bad_return`, saying what to return instead.
@@ -43,23 +48,38 @@ def returned(value: object) -> Returned:
     match value:
         case None:
             return Returned(None)
-        case Route(label=str() as label, update=update) if label:
-            return Returned(None if update is None else _update(update), label)
+        case Route(label=str() as label, update=update, private=private) if label:
+            return Returned(_optional(update), label, private=_optional(private))
         case Route():
             raise _bad(f"a Route with the label {value.label!r}", "a label is text")
+        case Goto(targets=targets, update=update, private=private):
+            if not targets or not all(isinstance(target, str) for target in targets):
+                raise _bad(f"Goto with the targets {targets!r}", "a target is the name of a node")
+            return Returned(_optional(update), goto=targets, private=_optional(private))
+        case list() | tuple() if value and all(isinstance(one, Mapping) for one in value):
+            first, *more = (_update(one) for one in value)
+            return Returned(first, more=tuple(more))
         case Mapping():
             return Returned(_update(value))
         case _:
             raise _bad(
                 _described(value),
-                "return a dict of the keys to write, None, or Route(label, update)",
+                "return a dict of the keys to write, a list of such dicts, None, Route(label, update) or Goto(node)",
             )
+
+
+def _optional(value: object) -> dict[str, JsonValue] | None:
+    return None if value is None else _update(value)
 
 
 def _update(value: object) -> dict[str, JsonValue]:
     if not isinstance(value, Mapping):
         raise _bad(f"a Route with {_described(value)} as its update", "an update is a dict or None")
-    update = plain(value, "update", _BAD_RETURN)
+    whole = {
+        key: {OVERWRITE: entry.value} if isinstance(entry, Overwrite) else entry
+        for key, entry in value.items()
+    }
+    update = plain(whole, "update", _BAD_RETURN)
     assert isinstance(update, dict)  # noqa: S101  # a mapping becomes an object
     return update
 

@@ -1,0 +1,138 @@
+"""A run's past: its checkpoints, its state at any of them, and what lies between two.
+
+A checkpoint is a sequence number of the log. There is no table of them: every commit of the engine is one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from partsong.contracts import events as e
+from partsong.contracts.envelope import Commit, Report, decode
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.fold import fold_message
+from partsong.contracts.frozen import replace
+from partsong.contracts.state import RunState, Status
+
+__all__ = ["Change", "Checkpoint", "checkpoints", "diff", "edited", "state_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A moment of a run that can be read, compared with another, and forked from."""
+
+    run_id: str
+    seq: int
+    """Position in the log."""
+    n: int
+    """Which decision of the run's engine it is."""
+    time: str
+    status: Status
+    did: tuple[str, ...]
+    """What the decision was: event types with what they are about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One place in the state where two moments differ."""
+
+    path: str
+    before: JsonValue
+    after: JsonValue
+    kind: str
+    """`added`, `removed` or `changed`."""
+
+
+def checkpoints(run_id: str, records: Iterable[tuple[int, bytes]]) -> Iterator[Checkpoint]:
+    """The checkpoints of a run, from the records of its log as (sequence, body)."""
+    state = RunState(run_id)
+    for seq, body in records:
+        message = decode(body)
+        state = fold_message(state, message, seq)
+        if isinstance(message, Commit) and message.events:
+            did = tuple(_about(event) for event in message.events)
+            yield Checkpoint(run_id, seq, message.n, message.events[-1].time, state.phase, did)
+
+
+def _about(event: e.Event) -> str:
+    what = getattr(event, "call_id", None) or getattr(event, "exec", None)
+    what = what or getattr(event, "scope", None) or getattr(event, "name", None)
+    return f"{event.type} {what}" if what else event.type
+
+
+def state_at(
+    run_id: str,
+    records: Iterable[tuple[int, bytes]],
+    seq: int | None = None,
+    outputs: Mapping[str, Mapping[str, JsonValue]] | None = None,
+) -> RunState:
+    """The state after the record at `seq`, or after all; `outputs` replaces what function executions returned.
+
+    Raises:
+        InvalidInput: `fork.unknown_output`, an execution that had not returned by then.
+    """
+    state, left = RunState(run_id), dict(outputs or {})
+    for place, body in records:
+        if seq is not None and place > seq:
+            break
+        message = decode(body)
+        if left:
+            message = _with_outputs(message, left)
+        state = fold_message(state, message, place)
+    if left:
+        raise InvalidInput(
+            "fork.unknown_output",
+            f"{', '.join(left)} had not returned by sequence {seq}",
+            where="outputs",
+            fix="name executions like a:1, at a sequence behind their completion",
+        )
+    return state
+
+
+def _with_outputs(
+    message: Commit | Report, left: dict[str, Mapping[str, JsonValue]]
+) -> Commit | Report:
+    changed: list[e.Event] = []
+    for event in message.events:
+        if isinstance(event, e.CallCompleted) and event.call_id in left:
+            update = dict(left.pop(event.call_id))
+            changed.append(event.model_copy(update={"update": update, "more": ()}))
+        else:
+            changed.append(event)
+    return dataclasses.replace(message, events=tuple(changed))
+
+
+def edited(state: RunState, values: Mapping[str, JsonValue]) -> RunState:
+    """The state with keys of the run's own graph set to other values, for all who look from now on."""
+    root = state.root
+    writes = {key: line for key, line in root.writes.items() if key not in values}
+    root = replace(root, settled={**root.settled, **values}, writes=writes)
+    return replace(state, scopes={**state.scopes, "": root})
+
+
+def diff(before: JsonValue, after: JsonValue, path: str = "") -> Iterator[Change]:
+    """Where two values differ: objects key by key, lists element by element."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted({*before, *after}):
+            place = f"{path}.{key}" if path else key
+            if key not in after:
+                yield Change(place, before[key], None, "removed")
+            elif key not in before:
+                yield Change(place, None, after[key], "added")
+            else:
+                yield from diff(before[key], after[key], place)
+    elif isinstance(before, list) and isinstance(after, list):
+        for i in range(max(len(before), len(after))):
+            place = f"{path}[{i}]"
+            if i >= len(after):
+                yield Change(place, before[i], None, "removed")
+            elif i >= len(before):
+                yield Change(place, None, after[i], "added")
+            else:
+                yield from diff(before[i], after[i], place)
+    elif before != after or type(before) is not type(after):
+        yield Change(path, before, after, "changed")

@@ -1,0 +1,108 @@
+"""What makes single nodes of a graph valid: their labels, joins, expressions and schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from partsong.contracts.conform import check_schema
+from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.expressions import check_expression
+from partsong.contracts.graph import (
+    AgentNode,
+    ApprovalNode,
+    AtLeast,
+    FunctionNode,
+    Graph,
+    MapNode,
+    Node,
+    SubgraphNode,
+    ToolNode,
+    TransformNode,
+    WaitNode,
+)
+from partsong.contracts.plan import Plan
+
+__all__ = ["node_findings"]
+
+_LABELS = {
+    ApprovalNode: ("approved", "rejected"),
+    WaitNode: ("success", "timeout"),
+    AgentNode: ("success",),
+    ToolNode: ("success",),
+    SubgraphNode: ("success",),
+    MapNode: ("success",),
+    TransformNode: ("success",),
+}
+
+
+def node_findings(graph: Graph, plan: Plan) -> Iterator[Problem]:
+    """All that is wrong with the nodes of a graph whose edges are sound."""
+    arriving: dict[str, int] = dict.fromkeys(graph.nodes, 0)
+    for edge in graph.edges:
+        if edge.to in arriving:
+            arriving[edge.to] += 1
+    for name, node in graph.nodes.items():
+        yield from _labels(name, node, plan)
+        yield from _conditions(name, graph, plan)
+        yield from _join(name, node, arriving[name])
+        yield from _texts(name, node)
+    yield from _state(graph)
+
+
+def _labels(name: str, node: Node, plan: Plan) -> Iterator[Problem]:
+    if isinstance(node, FunctionNode):
+        return
+    known = _LABELS[type(node)]
+    for label in sorted(plan.labels[name] - {*known, "failure"}):
+        yield Problem(
+            code="graph.unknown_label",
+            message=f"{node.type} node {name} has an edge for {label!r}; its outcomes are {', '.join(known)}"
+            " and failure",
+            where=f"nodes.{name}",
+            fix="put a condition on the edge, or route in a function node that returns Route(label, update)",
+        )
+
+
+def _conditions(name: str, graph: Graph, plan: Plan) -> Iterator[Problem]:
+    conditions = [graph.edges[i] for i in plan.conditions[name]]
+    others = [edge for edge in conditions if edge.otherwise]
+    if len(others) > 1 or (others and len(conditions) == 1):
+        what = "has two else edges" if len(others) > 1 else "has an else edge and no condition"
+        yield Problem(code="graph.bad_else", message=f"node {name} {what}", where=f"nodes.{name}")
+
+
+def _join(name: str, node: Node, arriving: int) -> Iterator[Problem]:
+    if isinstance(node.join, AtLeast) and node.join.n > arriving:
+        yield Problem(
+            code="graph.join_too_many",
+            message=f"node {name} waits for {node.join.n} branches, {arriving} edges lead to it",
+            where=f"nodes.{name}.join",
+        )
+
+
+def _texts(name: str, node: Node) -> Iterator[Problem]:
+    try:
+        if isinstance(node, TransformNode):
+            for key, expression in node.set.items():
+                check_expression(expression, f"nodes.{name}.set.{key}")
+        if isinstance(node, WaitNode) and node.signal_schema is not None:
+            check_schema(node.signal_schema, f"nodes.{name}.signal_schema")
+        if isinstance(node, AgentNode) and node.agent.output_schema is not None:
+            check_schema(node.agent.output_schema, f"nodes.{name}.agent.output_schema")
+    except InvalidInput as error:
+        yield error.problem
+
+
+def _state(graph: Graph) -> Iterator[Problem]:
+    for key, reducer in graph.reducers.items():
+        if not key:
+            yield Problem(
+                code="graph.reducer",
+                message=f"reducer {reducer} has an empty key",
+                where="reducers",
+            )
+    if graph.state_schema is not None:
+        try:
+            check_schema(graph.state_schema, "state_schema")
+        except InvalidInput as error:
+            yield error.problem
