@@ -86,7 +86,7 @@ class Agent:
             scripted=self.scripted,
         )
         toolset = Toolset.of(tools)
-        self._mode = mode
+        self._mode: Mode | None = mode
         self._definition = Definition(
             name=name,
             choice=choice,

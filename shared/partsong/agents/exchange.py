@@ -19,6 +19,8 @@ from partsong.contracts.chunks import Chunk
 from partsong.contracts.messages import (
     AssistantMessage,
     Message,
+    RefusalPart,
+    TextPart,
     ToolCallPart,
     ToolMessage,
     UserMessage,
@@ -186,7 +188,7 @@ def _usable(turn: AgentTurnCompleted) -> None:
         AgentFailed: `agent.refusal`, `agent.blocked`, `agent.length`, `agent.malformed_tool_call`.
     """
     if turn.stop in {"refusal", "blocked"}:
-        said = "".join(p.text for p in turn.message.parts if p.kind in {"text", "refusal"})
+        said = "".join(p.text for p in turn.message.parts if isinstance(p, TextPart | RefusalPart))
         raise AgentFailed(f"agent.{turn.stop}", f"{turn.model} declined: {said[:200]!r}")
     if turn.stop in {"length", "malformed_tool_call"}:
         raise AgentFailed(

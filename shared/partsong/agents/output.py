@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -126,6 +126,8 @@ def _validator(schema: dict[str, JsonValue]) -> Validator:
         from jsonschema import SchemaError
         from jsonschema.validators import validator_for
         from referencing import Registry
+        from referencing.exceptions import Unresolvable
+        from referencing.jsonschema import DRAFT202012
     except ImportError as error:
         raise Unavailable(
             "jsonschema.not_installed",
@@ -133,13 +135,36 @@ def _validator(schema: dict[str, JsonValue]) -> Validator:
             fix="pip install 'partsong[gateway]', or give a pydantic model",
         ) from error
     kind = validator_for(schema)
+    # A registry of its own, that fetches nothing: what is not in the schema is not there.
+    registry = Registry().with_resource("", DRAFT202012.create_resource(schema)).crawl()
     try:
         kind.check_schema(schema)
+        for reference in _references(schema):
+            registry.resolver().lookup(reference)
     except SchemaError as error:
-        raise InvalidInput(
-            "output.bad_schema", error.message, where=f"output{error.json_path[1:]}"
-        ) from error
-    return kind(schema, registry=Registry())  # of its own: a `$ref` must not fetch anything
+        raise _bad(error.message, f"output{error.json_path[1:]}") from error
+    except Unresolvable as error:
+        raise _bad(f"{error.ref} does not lead to a part of the schema", "output") from error
+    return kind(schema, registry=registry)
+
+
+def _references(schema: JsonValue) -> Iterator[str]:
+    """Every `$ref` in a schema."""
+    match schema:
+        case dict():
+            if isinstance(reference := schema.get("$ref"), str):
+                yield reference
+            for inner in schema.values():
+                yield from _references(inner)
+        case list():
+            for inner in schema:
+                yield from _references(inner)
+        case _:
+            pass
+
+
+def _bad(message: str, where: str) -> InvalidInput:
+    return InvalidInput("output.bad_schema", message, where=where)
 
 
 def _of_pydantic(error: ValidationError) -> list[tuple[str, str]]:

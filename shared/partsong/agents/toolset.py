@@ -51,7 +51,8 @@ class Toolset:
             NotFound: `tool.unknown`.
             InvalidInput: `tool.forbidden` for a named tool whose side effect goes beyond `may`.
         """
-        self._registry, self._asks = registry, asks
+        self._registry = registry
+        self._asks: SideEffect | None = asks
         found = [registry.get(name) for name in (registry.names if names is None else names)]
         beyond = [tool for tool in found if _STRENGTH[tool.side_effect] > _STRENGTH[may]]
         if beyond and names is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Unpack
 
-from partsong.agents import Agent
+from partsong.agents import Agent, AgentStream
 from partsong.agents.options import AgentOptions
 from partsong.agents.output import OutputType
 from partsong.agents.toolset import Tools
@@ -62,3 +62,9 @@ def steps(*answers: tuple[Step, ...] | Deny) -> Callable[[Ask], Reply]:
 def call(name: str, args: str, id: str = "call_1") -> tuple[Step, ...]:
     """A turn that makes one tool call."""
     return (Call(name, args, id=id), Finish("tool_calls"))
+
+
+async def read(stream: AgentStream, shown: list[str]) -> None:
+    """Read a stream to its end, noting what is shown until then."""
+    async for piece in stream:
+        shown.append(piece)
