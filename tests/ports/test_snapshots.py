@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,14 +178,14 @@ async def test_nothing_remains_in_the_bucket_of_what_is_deleted(bucket: Bus) -> 
     kv = KvSnapshots(bucket.nc, bucket=bucket.names.snapshots, retention=Retention(1, 0))
     for seq in range(1, 5):
         await kv.put(Snapshot("r_1", seq, "v1", b"x" * 600_000, hash=""))
-    assert len(await stored_keys(bucket)) == 4, "three pieces and a label"
+    assert len(await stored_keys(bucket)) == 3, "a head and two pieces"
     await kv.delete("r_1")
     assert await stored_keys(bucket) == []
     await kv.close()
 
 
-async def test_pieces_whose_label_never_came_go_with_the_next_put(bucket: Bus) -> None:
-    """A writer is killed between its pieces and its label."""
+async def test_pieces_whose_head_never_came_go_with_the_next_put(bucket: Bus) -> None:
+    """A writer is killed between its pieces and its head."""
     kv, root = (
         KvSnapshots(bucket.nc, bucket=bucket.names.snapshots),
         f"$KV.{bucket.names.snapshots}.r_1",
@@ -203,7 +204,7 @@ async def test_keys_of_others_in_the_bucket_are_passed_over(bucket: Bus) -> None
         KvSnapshots(bucket.nc, bucket=bucket.names.snapshots),
         f"$KV.{bucket.names.snapshots}.r_1",
     )
-    for key in (f"{root}.notes.label", f"{root}.notes", f"{root}.9"):
+    for key in (f"{root}.notes.head", f"{root}.notes", f"{root}.9"):
         await bucket.nc.jetstream().publish(key, b"hello")
     await kv.put(SMALL)
     assert await kv.list("r_1") == [7]
@@ -213,14 +214,23 @@ async def test_keys_of_others_in_the_bucket_are_passed_over(bucket: Bus) -> None
 
 async def test_every_message_of_a_snapshot_has_the_time_it_may_live(bucket: Bus) -> None:
     kv = KvSnapshots(bucket.nc, bucket=bucket.names.snapshots, ttl=3600)
-    await kv.put(SMALL)
+    await kv.put(replace(SMALL, body=b"x" * 300_000))
     js = bucket.nc.jetstream()
     stored = [
         await js.get_last_msg(f"KV_{bucket.names.snapshots}", key)
         for key in await stored_keys(bucket)
     ]
     assert [(message.headers or {}).get("Nats-TTL") for message in stored] == ["3600s"] * 2
-    assert await kv.newest("r_1") == SMALL
+    await kv.close()
+
+
+async def test_a_snapshot_whose_time_is_over_is_gone(bucket: Bus) -> None:
+    kv = KvSnapshots(bucket.nc, bucket=bucket.names.snapshots, ttl=1)
+    await kv.put(SMALL)
+    async with asyncio.timeout(30):
+        while await stored_keys(bucket):  # noqa: ASYNC110 — there is no event for it
+            await asyncio.sleep(0.05)
+    assert await kv.newest("r_1") is None
     await kv.close()
 
 

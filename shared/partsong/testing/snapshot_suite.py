@@ -31,7 +31,7 @@ Reopen = Callable[[], Awaitable[Snapshots]]
 """Opens the same store once more, as another process would."""
 
 _RUN = "r_01"
-_NEIGHBOURS = ("r", "r_1", "r_011", "R_01", "r_01/a:b~c@d+e=f", "r-01", "x" * 200)
+_NEIGHBOURS = ("r", "r_1", "r_011", "R_01", "r_01/a:b~c@d+e=f", "r-01", "x" * 199, "x" * 200)
 
 
 class Pieces(Protocol):
@@ -150,6 +150,22 @@ class SnapshotSuite:
         await asyncio.gather(*map(snapshots.put, snapshots_of_seven))
         assert await snapshots.newest(_RUN) in snapshots_of_seven
         assert await snapshots.list(_RUN) == [7]
+
+    async def test_a_reader_finds_the_old_or_the_new_while_one_takes_the_others_place(
+        self, snapshots: Snapshots
+    ) -> None:
+        both = [_a_snapshot(7, version=version, size=400_000) for version in ("v1", "v2")]
+        await snapshots.put(both[0])
+
+        async def write() -> None:
+            for n in range(10):
+                await snapshots.put(both[n % 2])
+
+        writing = asyncio.create_task(write())
+        while not writing.done():
+            assert await snapshots.newest(_RUN) in both
+            await asyncio.sleep(0)
+        await writing
 
     async def test_concurrent_puts_of_many_sequences_all_stay(
         self, snapshots: Snapshots, retention: Retention

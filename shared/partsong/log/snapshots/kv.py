@@ -2,12 +2,13 @@
 
 Keys of one snapshot, each followed by what is under it:
 
-    <run>.<seq>.label            the label
-    <run>.<seq>.<sha256>.<n>     the n-th piece of the body that the label with this checksum is for
+    <run>.<seq>.head             the label, a line's end, and the body, or its first 256 KiB
+    <run>.<seq>.<sha256>.<n>     the n-th of the pieces that follow; the label has this checksum
 
-Pieces come first and the label last, so a writer that dies leaves pieces nobody looks for, and two writers of one
-sequence with different bodies never mix theirs. Bodies are not put into the log's object store: what is there is never
-deleted, because the log names it. What goes is purged, not marked as deleted, so that nothing at all remains of it.
+The head comes last, so a writer that dies leaves pieces nobody looks for, and two writers of one sequence with
+different bodies never mix theirs. Which sequences there are is asked of the stream's index of subjects: to read all the
+heads would make the server load everything between them. Bodies are not put into the log's object store: what is there
+is never deleted, because the log names it. What goes is purged, not marked as deleted, so that nothing remains of it.
 """
 
 from __future__ import annotations
@@ -37,9 +38,7 @@ from partsong.log.snapshots.retention import DEFAULT, Retention
 __all__ = ["KvSnapshots"]
 
 _PIECE = 256 * 1024
-_LABEL = "label"
-_MOST = 1000
-"""Labels of one run that are looked at; far more than are kept."""
+_HEAD = "head"
 
 
 class KvSnapshots:
@@ -68,32 +67,30 @@ class KvSnapshots:
     async def put(self, snapshot: Snapshot) -> None:
         """See `Snapshots.put`."""
         check(snapshot)
-        label, body = label_of(snapshot), snapshot.body
+        label, body, size = label_of(snapshot), snapshot.body, self._piece
         key = f"{snapshot.run_id}.{snapshot.seq}"
-        for number, at in enumerate(range(0, len(body), self._piece)):
-            piece = body[at : at + self._piece]
-            await self._store(f"{key}.{sum_of(label)}.{number}", piece)
-        await self._store(f"{key}.{_LABEL}", label)
+        for number, at in enumerate(range(size, len(body), size), start=1):
+            await self._store(f"{key}.{sum_of(label)}.{number}", body[at : at + size])
+        await self._store(f"{key}.{_HEAD}", label + b"\n" + body[:size])
         await self._tidy(snapshot.run_id)
 
     async def newest(
         self, run_id: str, *, up_to: int | None = None, version: str | None = None
     ) -> Snapshot | None:
         """See `Snapshots.newest`."""
-        check_run(run_id)
-        labels = await self._labels(run_id)
-        for seq in descending(labels, up_to):
-            label = labels[seq]
-            if version in {None, version_of(label)} and (
-                found := opened(label, await self._body(run_id, seq, label), run_id, seq)
-            ):
-                return found
+        for seq in descending(await self.list(run_id), up_to):
+            key = f"{run_id}.{seq}"
+            label, _, body = (await self._get(f"{key}.{_HEAD}")).partition(b"\n")
+            if version in {None, version_of(label)}:
+                body += await self._rest(f"{key}.{sum_of(label)}", size_of(label) - len(body))
+                if found := opened(label, body, run_id, seq):
+                    return found
         return None
 
     async def list(self, run_id: str) -> Sequence[int]:
         """See `Snapshots.list`."""
         check_run(run_id)
-        return sorted(await self._labels(run_id))
+        return sorted({seq for seq, _ in await self._keys(f"{run_id}.*.{_HEAD}")})
 
     async def delete(self, run_id: str) -> None:
         """See `Snapshots.delete`."""
@@ -104,50 +101,39 @@ class KvSnapshots:
         """Give back what is held of the connection, which stays open."""
         await self._link.close()
 
-    async def _labels(self, run_id: str) -> dict[int, bytes]:
-        query = {"multi_last": [f"{self._root}{run_id}.*.{_LABEL}"], "batch": _MOST}
-        ask = partial(
-            self._link.ask_many, f"$JS.API.DIRECT.GET.{self._stream}", json.dumps(query).encode()
-        )
-        found = await self._link.insist(f"looking for snapshots of {run_id}", ask)
-        named = (((msg.headers or {})["Nats-Subject"].split(".")[-2], msg.data) for msg in found)
-        return {int(seq): label for seq, label in named if seq.isdecimal()}
-
-    async def _body(self, run_id: str, seq: int, label: bytes) -> bytes:
-        """What there is of the body; the label knows whether that is all."""
+    async def _rest(self, key: str, missing: int) -> bytes:
+        """What there is of the pieces; the label knows whether that is all."""
         pieces: list[bytes] = []
-        missing = size_of(label)
-        while missing > 0:
-            key = f"{run_id}.{seq}.{sum_of(label)}.{len(pieces)}"
-            ask = partial(self._link.ask, f"$JS.API.DIRECT.GET.{self._stream}.{self._root}{key}")
-            msg = await self._link.insist(f"reading {key}", ask)
-            if status(msg) or not msg.data:
-                break
-            pieces.append(msg.data)
-            missing -= len(msg.data)
+        while missing > 0 and (piece := await self._get(f"{key}.{len(pieces) + 1}")):
+            pieces.append(piece)
+            missing -= len(piece)
         return b"".join(pieces)
+
+    async def _get(self, key: str) -> bytes:
+        """The value of a key; empty if there is none."""
+        ask = partial(self._link.ask, f"$JS.API.DIRECT.GET.{self._stream}.{self._root}{key}")
+        msg = await self._link.insist(f"reading {key}", ask)
+        return b"" if status(msg) else msg.data
 
     async def _store(self, key: str, value: bytes) -> None:
         ask = partial(self._link.ask, f"{self._root}{key}", value, self._headers)
         self._accepted(await self._link.insist(f"storing {key}", ask))
 
     async def _tidy(self, run_id: str) -> None:
-        """Remove what need not be kept, and pieces whose label never came."""
-        keys = await self._keys(run_id)
-        labelled = {seq for seq, last in keys if last == _LABEL}
-        newest = max(labelled, default=0)
-        orphans = {seq for seq, _ in keys if seq < newest} - labelled
-        for seq in [*self._retention.surplus(labelled), *sorted(orphans)]:
+        """Remove what need not be kept, and pieces whose head never came."""
+        keys = await self._keys(f"{run_id}.>")
+        whole = {seq for seq, last in keys if last == _HEAD}
+        orphans = {seq for seq, _ in keys if seq < max(whole, default=0)} - whole
+        for seq in [*self._retention.surplus(whole), *sorted(orphans)]:
             await self._purge(f"{run_id}.{seq}.>")
 
-    async def _keys(self, run_id: str) -> set[tuple[int, str]]:
-        """Sequence and last token of every key of the run."""
-        filter = f"{self._root}{run_id}.>"
-        answer = await self._api("STREAM.INFO", {"subjects_filter": filter})
+    async def _keys(self, filter: str) -> set[tuple[int, str]]:
+        """Sequence and last token of every key that matches."""
+        answer = await self._api("STREAM.INFO", {"subjects_filter": f"{self._root}{filter}"})
         state = answer["state"]
         subjects = state.get("subjects") if isinstance(state, dict) else None
-        keys = (subject[len(filter) - 1 :].split(".") for subject in subjects or ())
-        return {(int(key[0]), key[-1]) for key in keys if key[0].isdecimal()}
+        tokens = (subject.removeprefix(self._root).split(".") for subject in subjects or ())
+        return {(int(seq), last[-1]) for _, seq, *last in tokens if last and seq.isdecimal()}
 
     async def _purge(self, keys: str) -> None:
         await self._api("STREAM.PURGE", {"filter": f"{self._root}{keys}"})

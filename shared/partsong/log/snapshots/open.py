@@ -34,7 +34,7 @@ _WHERE = "PARTSONG_SNAPSHOTS"
 @asynccontextmanager
 async def open_snapshots(
     url: str, *, nc: Client | None = None, name: str = "partsong_snapshots"
-) -> AsyncGenerator[Snapshots]:
+) -> AsyncGenerator[Snapshots, None]:
     """The snapshots that a URL names, closed at the end; no server is asked yet.
 
     `nc` is the connection that `kv:` needs; `name` is the bucket, and what the keys in Redis start with.

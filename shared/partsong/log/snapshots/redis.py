@@ -3,7 +3,7 @@
     <prefix>:<run>   <seq>        the label
                      <seq>:body   the body
 
-The fields of one snapshot are written in one transaction. A run has so few that nothing else needs to index them.
+The fields of one snapshot are written by one command. A run has so few that nothing else needs to index them.
 """
 
 from __future__ import annotations
