@@ -33,7 +33,7 @@ def test_without_a_model_the_first_key_in_the_environment_decides(
         ("sk-ant-x", CLAUDE),
         ("sk-proj-x", f"openai:{GPT}"),
         ("AIzaX", GEMINI),
-        ("…", CLAUDE),
+        ("anything", CLAUDE),
     ],
 )
 def test_without_a_model_the_form_of_the_key_says_whose_it_is(key: str, model: str) -> None:
@@ -87,6 +87,8 @@ def test_keys_are_told_apart_without_being_shown() -> None:
         ("", "", "", "http://here", (), "model.missing"),
         ("openai:gpt-x", "anthropic", "", "", (), "model.wrong_provider"),
         ("scripted:echo", "", "k", "", (), "model.no_key_needed"),
+        ("", "", "sk-ant-x\n", "", (), "model.bad_key"),
+        ("", "", "…", "", (), "model.bad_key"),
         ("scripted:echo", "", "", "", ("gpt-x",), "model.unknown_provider"),
     ],
 )

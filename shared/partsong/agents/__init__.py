@@ -3,9 +3,12 @@
 from partsong.agents.agent import Agent
 from partsong.agents.conversation import Conversation
 from partsong.agents.errors import AgentFailed, BadOutput, LimitReached, LoopDetected
+from partsong.agents.library import RoleLibrary
 from partsong.agents.limiter import RateLimiter
 from partsong.agents.limits import AgentLimits
 from partsong.agents.result import AgentResult
+from partsong.agents.role_agent import RoleBasedAgent
+from partsong.agents.roles import AgentRole
 from partsong.agents.stream import AgentStream
 from partsong.agents.toolset import Toolset
 from partsong.agents.vendors import ClaudeAgent, GeminiAgent, OpenAIAgent, ToolEnabledAgent
@@ -15,6 +18,7 @@ __all__ = [
     "AgentFailed",
     "AgentLimits",
     "AgentResult",
+    "AgentRole",
     "AgentStream",
     "BadOutput",
     "ClaudeAgent",
@@ -24,6 +28,8 @@ __all__ = [
     "LoopDetected",
     "OpenAIAgent",
     "RateLimiter",
+    "RoleBasedAgent",
+    "RoleLibrary",
     "ToolEnabledAgent",
     "Toolset",
 ]

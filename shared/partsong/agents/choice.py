@@ -62,9 +62,11 @@ def choose(
     shown only to whom it was given for.
 
     Raises:
-        InvalidInput: `model.unknown_provider`, `model.wrong_provider`, `model.missing`, `model.no_key_needed`.
+        InvalidInput: `model.unknown_provider`, `model.wrong_provider`, `model.missing`, `model.no_key_needed`,
+            `model.bad_key`.
     """
     settings = settings_from(env)
+    _check(api_key)
     if provider:
         model = _of_provider(model, provider, base_url)
     elif not model and base_url:
@@ -83,6 +85,16 @@ def choose(
     if api_key or base_url:
         settings = _with(settings, family, api_key, base_url)
     return Choice((model, *fallbacks), settings)
+
+
+def _check(api_key: str) -> None:
+    if any(not "!" <= character <= "~" for character in api_key):
+        raise InvalidInput(
+            "model.bad_key",
+            f"the key of {len(api_key)} characters has some that no key has: blanks, line ends or others beyond ASCII",
+            where="api_key",
+            fix="copy it again; or leave it out, and the key in the environment or the scripted provider is used",
+        )
 
 
 def _of_provider(model: str, provider: str, base_url: str) -> str:
