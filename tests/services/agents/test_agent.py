@@ -147,6 +147,13 @@ async def test_leaving_a_stream_closes_the_providers_connection(llm: FakeLLM) ->
         await llm.calls[0].disconnected.wait()
 
 
+async def test_breaking_out_of_the_text_closes_the_providers_connection(llm: FakeLLM) -> None:
+    async with asyncio.timeout(PATIENCE):
+        async for _ in asking(llm, "openai-chat:stall").call_stream("Hello"):
+            break
+        await llm.calls[0].disconnected.wait()
+
+
 async def test_cancelling_a_call_closes_the_providers_connection(llm: FakeLLM) -> None:
     async with asyncio.timeout(PATIENCE):
         calling = asyncio.create_task(asking(llm, "openai-chat:stall").call("Hello"))
