@@ -11,7 +11,11 @@ from partsong.contracts.subjects import Subjects
 from partsong.runtime.nats_server import EmbeddedNats, start_embedded
 from partsong.testing.nats import Bus, a_bus, a_nats_server, fresh_subjects
 
-pytest.register_assert_rewrite("partsong.testing.log_suite", "partsong.testing.durable_log_suite")
+pytest.register_assert_rewrite(
+    "partsong.testing.log_suite",
+    "partsong.testing.durable_log_suite",
+    "partsong.testing.snapshot_suite",
+)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ HEAVY = (
     "opentelemetry.sdk",
 )
 LIGHT = (
+    "partsong.agents",
     "partsong.contracts",
     "partsong.client",
     "partsong.workflow",

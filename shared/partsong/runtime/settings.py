@@ -37,6 +37,8 @@ class Settings:
     """PARTSONG_HTTP_PORT: 0 takes a free one."""
     database_url: str = ""
     """PARTSONG_DATABASE_URL: of the approval service; default: SQLite in the data directory."""
+    snapshots: str = "kv:"
+    """PARTSONG_SNAPSHOTS: where folds are cached: kv:, file:/path, redis://…, memory: or none:."""
     otlp_endpoint: str = ""
     """OTEL_EXPORTER_OTLP_ENDPOINT: where spans go; empty: nowhere, at no cost."""
     affinity: bool = True
@@ -77,6 +79,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
         http_host=env.get("PARTSONG_HTTP_HOST", default.http_host),
         http_port=_whole(env, "PARTSONG_HTTP_PORT", default.http_port, least=0, most=65535),
         database_url=env.get("PARTSONG_DATABASE_URL", ""),
+        snapshots=env.get("PARTSONG_SNAPSHOTS", "") or default.snapshots,
         otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         affinity=_choice(env, "PARTSONG_AFFINITY", "on", ("on", "off")) == "on",
         drain=_number(env, "PARTSONG_DRAIN", default.drain, least=0),

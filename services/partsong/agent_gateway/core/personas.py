@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pydantic import JsonValue
+
 from partsong.agent_gateway.core.schema import sample
 from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.errors import InvalidInput
@@ -165,14 +167,27 @@ def _calling(request: TurnRequest, prompt: str) -> ScriptedTurn:
     tool = request.tools[0]
     quoted = _QUOTED.search(prompt)
     arithmetic = max((found.strip() for found in _SUM.findall(prompt)), key=len, default="")
-    subject = (quoted[1] or quoted[2]) if quoted else arithmetic or prompt
-    args = sample({"type": "object", **tool.parameters}, subject)
+    named = (quoted[1] or quoted[2]) if quoted else arithmetic
+    schema: dict[str, JsonValue] = {"type": "object", **tool.parameters}
+    args = sample(_without_examples(schema) if named else schema, named or prompt)
     call = ToolCallPart(
         id=f"call_{len(request.messages)}_1",
         name=tool.name,
         args=args if isinstance(args, dict) else {},
     )
     return ScriptedTurn(f"I will use {tool.name}.", (call,))
+
+
+def _without_examples(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The schema without examples of its parameters: what the prompt names goes before them."""
+    properties = schema.get("properties")
+    named: dict[str, JsonValue] = {
+        name: {key: value for key, value in inner.items() if key != "examples"}
+        if isinstance(inner, dict)
+        else inner
+        for name, inner in (properties.items() if isinstance(properties, dict) else ())
+    }
+    return {**schema, "properties": named}
 
 
 def _number(text: str, default: int) -> int:

@@ -1,0 +1,202 @@
+"""`Agent`: a model with instructions and tools, called from Python, without any server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from types import TracebackType
+from typing import ClassVar, Self, TypeVar, cast, overload
+
+from pydantic import BaseModel, JsonValue
+
+from partsong.agents.asking import Telling
+from partsong.agents.choice import Choice, choose
+from partsong.agents.conversation import Conversation
+from partsong.agents.definition import Definition
+from partsong.agents.exchange import Exchange
+from partsong.agents.limiter import RateLimiter
+from partsong.agents.limits import AgentLimits
+from partsong.agents.means import Pool
+from partsong.agents.output import Mode, OutputType, output_of
+from partsong.agents.result import AgentResult
+from partsong.agents.stream import AgentStream
+from partsong.agents.toolset import Approve, Tools, Toolset
+from partsong.contracts.chunks import Chunk
+from partsong.contracts.graph import AgentSpec, Retry
+from partsong.graph_engine.core.calls import AGENT_RETRY
+
+__all__ = ["Agent"]
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Agent:
+    """Calls take the very path that agent nodes take: the gateway's providers, the tool-runner's executor.
+
+    An agent holds nothing between calls. Inside `async with agent:` its calls share connections; without it, each call
+    opens and closes its own. Calls may go on side by side.
+    """
+
+    provider: ClassVar[str] = ""
+    """Whose models it asks; empty: whichever the model's name says."""
+    scripted: ClassVar[str] = "summary"
+    """What the scripted provider plays if there is neither a model nor a key."""
+
+    def __init__(
+        self,
+        model: str = "",
+        *,
+        api_key: str = "",
+        base_url: str = "",
+        name: str = "agent",
+        instructions: str = "",
+        tools: Tools = (),
+        output: OutputType = None,
+        mode: Mode | None = None,
+        max_tokens: int = 4096,
+        temperature: float | None = None,
+        timeout: float | None = None,
+        limits: AgentLimits | None = None,
+        limiter: RateLimiter | None = None,
+        fallbacks: tuple[str, ...] = (),
+        retry: Retry = AGENT_RETRY,
+        patience: float = 120.0,
+        repairs: int = 2,
+        approve: Approve | None = None,
+    ) -> None:
+        """Check everything, connect to nothing.
+
+        `model` is `provider:model`. Without it, the key's form decides, then the keys in the environment; with no key
+        at all, the scripted provider answers. `output` makes answers structured; `mode` says how they come, by default
+        the provider's own way where it has one. `timeout` is for one turn.
+
+        Raises:
+            InvalidInput: one of them cannot be accepted.
+            NotFound: `tool.unknown`.
+        """
+        choice = choose(
+            model,
+            os.environ,
+            provider=self.provider,
+            api_key=api_key,
+            base_url=base_url,
+            fallbacks=fallbacks,
+            scripted=self.scripted,
+        )
+        toolset = Toolset.of(tools)
+        self._mode: Mode | None = mode
+        self._definition = Definition(
+            name=name,
+            choice=choice,
+            toolset=toolset,
+            instructions=instructions,
+            output=output_of(output, mode or _usual(choice, toolset)),
+            max_tokens=max_tokens,
+            temperature=temperature,
+            timeout=timeout,
+            limits=limits or AgentLimits(),
+            limiter=limiter or RateLimiter(),
+            retry=retry,
+            patience=patience,
+            repairs=repairs,
+            approve=approve,
+        )
+        self._pool = Pool(choice, toolset)
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self._definition.name
+
+    @property
+    def model(self) -> str:
+        """`provider:model` that is asked first."""
+        return self._definition.choice.models[0]
+
+    def spec(self) -> AgentSpec:
+        """The agent as data: what `WorkflowGraph.add_agent` takes. Keys are not part of it."""
+        return self._definition.spec()
+
+    @overload
+    async def call(
+        self, prompt: str, *, output: type[M], conversation: Conversation | None = None
+    ) -> AgentResult[M]: ...
+    @overload
+    async def call(
+        self,
+        prompt: str,
+        *,
+        output: Mapping[str, JsonValue] | None = None,
+        conversation: Conversation | None = None,
+    ) -> AgentResult[object]: ...
+    async def call(
+        self,
+        prompt: str,
+        *,
+        output: type[M] | Mapping[str, JsonValue] | None = None,
+        conversation: Conversation | None = None,
+    ) -> AgentResult[M] | AgentResult[object]:
+        """Ask, let tools run, and give the answer. Cancelling it closes the provider's connection.
+
+        `output` is for this call only and stands in for the agent's own.
+
+        Raises:
+            AgentFailed: there is no answer; or `BadOutput`, `LimitReached`, `LoopDetected`.
+            InvalidInput: `output.bad_schema`.
+        """
+        definition = self._definition
+        if output is not None:
+            mode = self._mode or _usual(definition.choice, definition.toolset)
+            definition = replace(definition, output=output_of(output, mode))
+        result = await self._run(definition, prompt, conversation, _nobody, "by_attempt")
+        return cast("AgentResult[M]", result) if isinstance(output, type) else result
+
+    def call_stream(self, prompt: str, *, conversation: Conversation | None = None) -> AgentStream:
+        """Ask, and iterate over the answer's text while it comes. Nothing happens before the first iteration."""
+
+        async def call(show: Callable[[Chunk], None], telling: Telling) -> AgentResult[object]:
+            return await self._run(self._definition, prompt, conversation, show, telling)
+
+        return AgentStream(call)
+
+    async def __aenter__(self) -> Self:
+        """Keep connections between calls, until the last one who entered leaves."""
+        self._pool.hold()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._pool.release()
+
+    async def _run(
+        self,
+        definition: Definition,
+        prompt: str,
+        conversation: Conversation | None,
+        show: Callable[[Chunk], None],
+        telling: Telling,
+    ) -> AgentResult[object]:
+        turn = conversation.held() if conversation is not None else nullcontext()
+        async with turn, self._pool.means() as means:
+            history = conversation.messages if conversation is not None else ()
+            exchange = Exchange(definition, means, history, prompt, show, telling)
+            result = await exchange.run()
+            if conversation is not None:
+                conversation.extend(result.messages)
+        return result
+
+
+def _nobody(_chunk: Chunk) -> None:
+    """Nobody watches."""
+
+
+def _usual(choice: Choice, toolset: Toolset) -> Mode:
+    """Native wherever it holds. Older Gemini models refuse a schema together with tools."""
+    google = any(model.startswith("google:") for model in choice.models)
+    return "tool" if google and toolset.names else "native"

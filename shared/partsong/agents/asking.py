@@ -1,0 +1,149 @@
+"""Asking: one turn from the first model that answers, each asked as often as its hints and the policy allow."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from partsong.agent_gateway.pricing import cost_of
+from partsong.agent_gateway.registry import Providers, split_model
+from partsong.agent_gateway.turn import take_turn
+from partsong.agents.definition import Definition
+from partsong.agents.errors import AgentFailed, LimitReached
+from partsong.agents.limiter import Whom
+from partsong.agents.limits import Spent
+from partsong.contracts.call_events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
+from partsong.contracts.chunks import Chunk, Refusal, Text
+from partsong.contracts.graph import Retry
+from partsong.contracts.messages import Message
+from partsong.contracts.work import TurnWork
+
+__all__ = ["Asker", "Telling", "wait_before"]
+
+Telling = Literal["once", "by_attempt"]
+"""once: whoever reads cannot tell attempts apart, so none follows one that has shown text."""
+
+_FINAL = frozenset({"provider.cancelled", "provider.tool_call_cut"})
+"""Failures that another model would not mend."""
+
+
+@dataclass(slots=True)
+class Asker:
+    """Asks for the turns of one call. A model that had to stand in stays for the turns that follow."""
+
+    definition: Definition
+    providers: Providers
+    run_id: str
+    spent: Spent
+    show: Callable[[Chunk], None]
+    telling: Telling = "by_attempt"
+    _models: list[str] = field(init=False)
+    _text_shown: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self._models = list(self.definition.choice.models)
+
+    async def turn(self, call_id: str, messages: tuple[Message, ...]) -> AgentTurnCompleted:
+        """The next turn. Attempts are numbered through, whichever model they ask.
+
+        Raises:
+            AgentFailed: with the last attempt's problem.
+            LimitReached: `agent.cost_unknown`.
+        """
+        attempt, tried = 1, 1
+        while True:
+            event = await self._attempt(call_id, attempt, messages)
+            if isinstance(event, AgentTurnCompleted):
+                return event
+            self.spent.failures.append(event)
+            if self.telling == "once" and self._text_shown:
+                raise AgentFailed.of(event.error)
+            wait = self._wait(event, tried)
+            if wait is not None:
+                tried += 1
+                await asyncio.sleep(wait)
+            elif len(self._models) > 1 and event.error.code not in _FINAL:
+                del self._models[0]
+                tried = 1
+            else:
+                raise AgentFailed.of(event.error)
+            attempt += 1
+
+    async def _attempt(
+        self, call_id: str, attempt: int, messages: tuple[Message, ...]
+    ) -> AgentTurnCompleted | AgentTurnFailed:
+        agent, limiter = self.definition, self.definition.limiter
+        model = self._models[0]
+        whom = Whom(model, agent.choice.account(model))
+        await self._affordable(model)
+        await limiter.admit(whom)
+        self._text_shown = False
+        work = TurnWork(
+            run_id=self.run_id,
+            call_id=call_id,
+            node=agent.name,
+            attempt=attempt,
+            timeout=agent.timeout,
+            agent=agent.asked(model),
+            messages=messages,
+        )
+        event = await take_turn(work, self.providers, agent.offered, self._shown)
+        event = await _priced(event, model)
+        self.spent.add(event.usage)
+        limiter.spend(whom, event.usage.input_total + event.usage.output_total)
+        if isinstance(event, AgentTurnFailed) and event.retry_after:
+            limiter.hold(whom, min(event.retry_after, agent.patience))
+        return event
+
+    def _shown(self, chunk: Chunk) -> None:
+        self._text_shown = self._text_shown or isinstance(chunk, Text | Refusal)
+        self.show(chunk)
+
+    def _wait(self, event: AgentTurnFailed, tried: int) -> float | None:
+        """Seconds until the same model is asked again; None if it is not."""
+        policy, hint = self.definition.retry, event.retry_after or 0.0
+        worth = (
+            any(event.error.code.startswith(prefix) for prefix in policy.retry_on)
+            if policy.retry_on
+            else event.error.retryable
+        )
+        if not worth or tried >= policy.attempts or hint > self.definition.patience:
+            return None
+        return max(wait_before(policy, tried, event.id), hint)
+
+    async def _affordable(self, model: str) -> None:
+        if self.definition.limits.cost is None:
+            return
+        provider, name = split_model(model)
+        if provider != "scripted" and await cost_of(provider, name, TurnUsage()) is None:
+            raise LimitReached(
+                "agent.cost_unknown",
+                f"the price of {model} is not known, so limits.cost cannot be kept",
+                where="limits.cost",
+                fix="limit tokens instead, or ask a model whose price is known",
+            )
+
+
+def wait_before(policy: Retry, tried: int, seed: str) -> float:
+    """Seconds before the next attempt after `tried` ones: exponential, with jitter drawn from the seed."""
+    base = min(policy.max, policy.initial * policy.factor ** (tried - 1))
+    share = zlib.crc32(seed.encode()) / 0xFFFFFFFF
+    return base * (1 + policy.jitter * (2 * share - 1))
+
+
+async def _priced(
+    event: AgentTurnCompleted | AgentTurnFailed, model: str
+) -> AgentTurnCompleted | AgentTurnFailed:
+    """The event with what is known of its cost: nothing used and nothing scripted costs nothing."""
+    usage, provider = event.usage, split_model(model)[0]
+    if usage.cost is not None:
+        return event
+    cost: float | None = None
+    if provider == "scripted" or not (usage.input_total or usage.output_total):
+        cost = 0.0
+    elif isinstance(event, AgentTurnFailed):
+        cost = await cost_of(provider, split_model(model)[1], usage)
+    return event.model_copy(update={"usage": usage.model_copy(update={"cost": cost})})

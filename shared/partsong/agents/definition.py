@@ -1,0 +1,97 @@
+"""`Definition`: an agent as its calls need it, complete and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from partsong.agents.choice import Choice
+from partsong.agents.limiter import RateLimiter
+from partsong.agents.limits import AgentLimits
+from partsong.agents.output import ANSWER, Output
+from partsong.agents.toolset import Approve, Toolset
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.graph import AgentSpec, NodeName, Retry
+from partsong.contracts.messages import ToolSpec
+from partsong.contracts.validate import problem_of
+from partsong.graph_engine.core.calls import AGENT_RETRY
+
+__all__ = ["Definition"]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What makes an agent.
+
+    Raises:
+        InvalidInput: `agent.malformed`, `agent.bad_name`, `tool.duplicate`.
+    """
+
+    name: NodeName
+    choice: Choice
+    toolset: Toolset
+    instructions: str = ""
+    output: Output | None = None
+    max_tokens: int = 4096
+    """Output tokens of one turn."""
+    temperature: float | None = None
+    timeout: float | None = None
+    """Seconds one turn may take."""
+    limits: AgentLimits = field(default_factory=AgentLimits)
+    limiter: RateLimiter = field(default_factory=RateLimiter)
+    retry: Retry = AGENT_RETRY
+    patience: float = 120.0
+    """Seconds a provider's hint may keep a call waiting; longer ones are not waited for."""
+    repairs: int = 2
+    """How often an answer that does not fit its schema is sent back."""
+    approve: Approve | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("-", "_").isidentifier():
+            raise InvalidInput(
+                "agent.bad_name", f"{self.name!r} is no name for an agent", where="name"
+            )
+        if ANSWER in self.toolset.names:
+            raise InvalidInput(
+                "tool.duplicate",
+                f"{ANSWER} is the tool by which structured output comes",
+                where=ANSWER,
+                fix="give your tool another name",
+            )
+        self.spec()
+
+    @property
+    def offered(self) -> tuple[ToolSpec, ...]:
+        """All tools that a model is offered."""
+        return (*self.toolset.specs, *(self.output.tools if self.output else ()))
+
+    def spec(self) -> AgentSpec:
+        """The agent as data, for a graph.
+
+        Raises:
+            InvalidInput: `agent.malformed`.
+        """
+        schema = self.output.schema if self.output else None
+        return self._spec(self.choice.models[0], self.instructions, schema)
+
+    def asked(self, model: str) -> AgentSpec:
+        """The agent as it asks a model here, where structured output may come as a tool call."""
+        told = (self.instructions, self.output.instructions if self.output else "")
+        schema = self.output.native_schema if self.output else None
+        return self._spec(model, "\n\n".join(part for part in told if part), schema)
+
+    def _spec(self, model: str, instructions: str, schema: object) -> AgentSpec:
+        fields = {
+            "model": model,
+            "instructions": instructions,
+            "tools": self.toolset.names,
+            "max_turns": self.limits.turns,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "output_schema": schema,
+        }
+        try:
+            return AgentSpec.model_validate(fields)
+        except ValidationError as error:
+            raise InvalidInput.of(problem_of(error, "agent.malformed", "agent")) from None

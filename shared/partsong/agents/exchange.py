@@ -1,0 +1,199 @@
+"""An exchange: one call of an agent, turn by turn, until there is an answer or a reason why there is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from partsong.agents.asking import Asker, Telling
+from partsong.agents.definition import Definition
+from partsong.agents.errors import AgentFailed, BadOutput
+from partsong.agents.limits import Spent
+from partsong.agents.means import Means
+from partsong.agents.output import ANSWER, Output, Unfit
+from partsong.agents.result import AgentResult
+from partsong.agents.toolset import perform
+from partsong.contracts.call_events import AgentTurnCompleted
+from partsong.contracts.chunks import Chunk
+from partsong.contracts.messages import (
+    AssistantMessage,
+    Message,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    ToolMessage,
+    UserMessage,
+)
+from partsong.runtime import clock
+
+__all__ = ["Exchange"]
+
+_REPAIR = (
+    "That answer does not fit what was asked for:\n{why}\nGive the whole answer again, corrected."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """How an exchange ends well."""
+
+    text: str
+    value: object
+
+
+class Exchange:
+    """Turns and tool calls after one prompt."""
+
+    def __init__(
+        self,
+        definition: Definition,
+        means: Means,
+        history: tuple[Message, ...],
+        prompt: str,
+        show: Callable[[Chunk], None],
+        telling: Telling,
+    ) -> None:
+        self._agent, self._means, self._show = definition, means, show
+        self._history = history
+        self._said: list[Message] = [UserMessage(text=prompt)]
+        self._spent, self._repairs = Spent(), definition.repairs
+        self._run_id, self._telling = clock.new_run_id(), telling
+        self._asker = Asker(definition, means.providers, self._run_id, self._spent, show, telling)
+
+    async def run(self) -> AgentResult[object]:
+        """Go on until there is an answer.
+
+        Raises:
+            AgentFailed: or one of its kinds; with the messages and the usage until then.
+        """
+        try:
+            while True:
+                turn = await self._turn()
+                answer = await self._progress(turn)
+                if answer is not None:
+                    return self._result(turn, answer)
+        except AgentFailed as error:
+            error.usage, error.messages = self._spent.usage, tuple(self._said)
+            error.failures = tuple(self._spent.failures)
+            raise
+
+    async def _turn(self) -> AgentTurnCompleted:
+        self._spent.before_turn(self._agent.limits)
+        self._spent.turns += 1
+        return await self._asker.turn(self._turn_id, (*self._history, *self._said))
+
+    @property
+    def _turn_id(self) -> str:
+        return f"{self._agent.name}:1/t{self._spent.turns}"
+
+    async def _progress(self, turn: AgentTurnCompleted) -> _Answer | None:
+        """Take a turn's answer, or do what it asks for."""
+        calls, output = turn.message.tool_calls, self._agent.output
+        final = next((call for call in calls if call.name == ANSWER), None) if output else None
+        if output is not None and final is not None:
+            return self._called(turn.message, final, output)
+        if calls:
+            await self._tools(turn.message)
+            return None
+        _usable(turn)
+        self._said.append(turn.message)
+        if turn.stop == "pause":
+            return None
+        if output is None:
+            return _Answer(turn.message.text, turn.message.text)
+        try:
+            return _Answer(turn.message.text, output.read(turn.message.text))
+        except Unfit as unfit:
+            self._repair(unfit, turn.message.text, seen=self._telling == "once")
+            self._said.append(UserMessage(text=_REPAIR.format(why=unfit)))
+        return None
+
+    def _called(
+        self, message: AssistantMessage, final: ToolCallPart, output: Output
+    ) -> _Answer | None:
+        """The answer came as a tool call; what else was called with it is not run."""
+        text = json.dumps(final.args, ensure_ascii=False)
+        try:
+            value = output.check(final.args)
+        except Unfit as unfit:
+            why = _REPAIR.format(why=unfit)
+            self._said += [message, *_closed(message.tool_calls, final, why, is_error=True)]
+            self._repair(unfit, text, seen=False)
+            return None
+        self._said += [message, *_closed(message.tool_calls, final, "accepted", is_error=False)]
+        return _Answer(text, value)
+
+    async def _tools(self, message: AssistantMessage) -> None:
+        calls, limits = message.tool_calls, self._agent.limits
+        self._spent.before_tools(limits, len(calls))
+        results = await perform(
+            self._agent.toolset,
+            self._means.executor,
+            calls,
+            self._agent.approve,
+            self._show,
+            run_id=self._run_id,
+            node=self._agent.name,
+            turn=self._turn_id,
+        )
+        self._said += [message, *results]
+        for call, result in zip(calls, results, strict=True):
+            self._spent.after_tool(limits, call, result)
+
+    def _repair(self, unfit: Unfit, text: str, *, seen: bool) -> None:
+        """Allow one more try.
+
+        Raises:
+            BadOutput: `agent.bad_output`, there have been enough, or the reader has seen the answer already.
+        """
+        if self._repairs > 0 and not seen:
+            self._repairs -= 1
+            return
+        raise BadOutput(
+            "agent.bad_output",
+            f"the answer does not fit its schema: {unfit}; it began {text[:200]!r}",
+            fix="simplify the schema, raise `repairs`, or ask a stronger model",
+        ) from unfit
+
+    def _result(self, turn: AgentTurnCompleted, answer: _Answer) -> AgentResult[object]:
+        return AgentResult(
+            text=answer.text,
+            output=answer.value,
+            usage=self._spent.usage,
+            messages=tuple(self._said),
+            model=f"{turn.provider}:{turn.model}",
+            turns=self._spent.turns,
+            tool_calls=self._spent.tool_calls,
+        )
+
+
+def _closed(
+    calls: tuple[ToolCallPart, ...], final: ToolCallPart, said: str, *, is_error: bool
+) -> list[Message]:
+    """One result per call: what became of the answer, and that nothing else was run."""
+    other = "not run: the answer was given in the same turn"
+    return [
+        ToolMessage(call_id=call.id, name=call.name, content=said, is_error=is_error)
+        if call is final
+        else ToolMessage(call_id=call.id, name=call.name, content=other, is_error=True)
+        for call in calls
+    ]
+
+
+def _usable(turn: AgentTurnCompleted) -> None:
+    """Whether a turn without tool calls may stand.
+
+    Raises:
+        AgentFailed: `agent.refusal`, `agent.blocked`, `agent.length`, `agent.malformed_tool_call`.
+    """
+    if turn.stop in {"refusal", "blocked"}:
+        said = "".join(p.text for p in turn.message.parts if isinstance(p, TextPart | RefusalPart))
+        raise AgentFailed(f"agent.{turn.stop}", f"{turn.model} declined: {said[:200]!r}")
+    if turn.stop in {"length", "malformed_tool_call"}:
+        raise AgentFailed(
+            f"agent.{turn.stop}",
+            f"{turn.model} stopped with {turn.stop} after {turn.usage.output_total} tokens",
+            where="max_tokens" if turn.stop == "length" else None,
+            fix="raise max_tokens" if turn.stop == "length" else "try another model",
+        )

@@ -1,0 +1,31 @@
+"""`AgentOptions`: what every kind of agent takes by keyword besides what makes it that kind."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from partsong.agents.limiter import RateLimiter
+from partsong.agents.limits import AgentLimits
+from partsong.agents.output import Mode
+from partsong.agents.toolset import Approve
+from partsong.contracts.graph import Retry
+
+__all__ = ["AgentOptions"]
+
+
+class AgentOptions(TypedDict, total=False):
+    """Explained at `Agent`."""
+
+    api_key: str
+    base_url: str
+    mode: Mode | None
+    max_tokens: int
+    temperature: float | None
+    timeout: float | None
+    limits: AgentLimits | None
+    limiter: RateLimiter | None
+    fallbacks: tuple[str, ...]
+    retry: Retry
+    patience: float
+    repairs: int
+    approve: Approve | None

@@ -1,0 +1,120 @@
+"""`AgentRole`: who an agent is, as data: what it wants, what it knows, what it hands over, what it may do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+
+from partsong.agents.artefacts import ARTEFACTS, artefact
+from partsong.agents.output import OutputType
+from partsong.agents.role_file import read_role
+from partsong.agents.toolset import Toolset
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.validate import problem_of
+from partsong.tools.registry import ToolRegistry
+from partsong.tools.tool import SideEffect
+
+__all__ = ["AgentRole"]
+
+_Line = Annotated[str, Field(min_length=1)]
+
+
+class AgentRole(BaseModel):
+    """A role says nothing about models and keys: any agent can play it. Two roles of equal content have equal hashes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    name: _Line
+    goal: _Line
+    backstory: str = ""
+    constraints: tuple[_Line, ...] = ()
+    skills: tuple[_Line, ...] = ()
+    output: str | dict[str, JsonValue] | None = None
+    """What it hands over: the name of an artefact (`prd`), or a JSON Schema; None is text."""
+    toolset: tuple[str, ...] = ()
+    """The tools it needs, by name."""
+    may: SideEffect = "read"
+    """The strongest side effect its tool calls may have."""
+    asks: SideEffect | None = "write"
+    """From this side effect on, a person must approve its calls; None leaves that to the tools."""
+    watches: tuple[str, ...] = ()
+    """The artefacts it takes up when another role hands them over."""
+
+    @field_validator("output")
+    @classmethod
+    def _known(cls, output: str | dict[str, JsonValue] | None) -> str | dict[str, JsonValue] | None:
+        if isinstance(output, str) and output not in ARTEFACTS:
+            raise ValueError(
+                f"{output!r} is no artefact; write one of {', '.join(ARTEFACTS)}, or a JSON Schema"
+            )
+        return output
+
+    @classmethod
+    def from_yaml(cls, source: str | Path) -> Self:
+        """A role from a YAML file, or from YAML text: text has more than one line, or a colon and a space.
+
+        Raises:
+            NotFound: `role.no_file`.
+            InvalidInput: `role.bad_yaml` with the line, or `role.malformed` with the field.
+        """
+        fields, place = read_role(source)
+        known = cls.model_fields.keys()
+        if not isinstance(fields, dict):
+            kind = type(fields).__name__
+            raise InvalidInput(
+                "role.malformed",
+                f"a role is a mapping with {', '.join(known)}, this is a {kind}",
+                where=place,
+            )
+        for name in fields.keys() - known:
+            raise InvalidInput(
+                "role.malformed",
+                f"there is no field {name!r}, a role has {', '.join(known)}",
+                where=f"{place}: {name}",
+                fix="correct the name, or take the field out",
+            )
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            problem = problem_of(error, "role.malformed")
+            where = f"{place}: {problem.where}" if problem.where else place
+            raise InvalidInput.of(problem.model_copy(update={"where": where})) from None
+
+    @property
+    def hash(self) -> str:
+        """`sha256:…` of the canonical JSON: the role's identity."""
+        data = self.model_dump(mode="json")
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+    @property
+    def output_type(self) -> OutputType:
+        """What `Agent(output=…)` takes."""
+        return artefact(self.output) if isinstance(self.output, str) else self.output
+
+    def allows(self, registry: ToolRegistry) -> Toolset:
+        """Its tools out of a registry, with its permissions.
+
+        Raises:
+            NotFound: `tool.unknown`, the registry lacks a tool that the role needs.
+            InvalidInput: `tool.forbidden`, the role's own tool goes beyond what it may do.
+        """
+        return Toolset(registry, self.toolset, may=self.may, asks=self.asks)
+
+    def prompt(self) -> str:
+        """The instructions for the model; the same role always makes the same text."""
+        parts = [f"You are the {self.name}. {self.goal}", self.backstory]
+        parts.append(_listed("You are good at", self.skills))
+        parts.append(_listed("Rules you keep", self.constraints))
+        if isinstance(self.output, str):
+            about = (artefact(self.output).__doc__ or "").strip()
+            parts.append(f"You hand over one {self.output.replace('_', ' ')}. {about}")
+        return "\n\n".join(part for part in parts if part)
+
+
+def _listed(title: str, lines: tuple[str, ...]) -> str:
+    return f"{title}:\n" + "\n".join(f"- {line}" for line in lines) if lines else ""

@@ -1,0 +1,208 @@
+"""Structured output: the provider's own way or a tool, always checked, sent back when it does not fit."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import pytest
+from pydantic import BaseModel, Field, JsonValue
+
+from partsong.agents import Agent, AgentFailed, BadOutput, ToolEnabledAgent
+from partsong.agents.output import ANSWER
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.messages import ToolMessage
+from partsong.testing.fake_llm import Call, FakeLLM, Finish
+from partsong.tools import ToolRegistry, tool
+from partsong.tools.calculator import calculator
+from tests.services.agents.support import WIRES, asking, call, read, saying, steps
+
+
+class Invoice(BaseModel):
+    """What the tests ask for."""
+
+    number: str
+    total: float = Field(ge=0)
+    currency: Literal["EUR", "USD"]
+
+
+GOOD = '{"number": "A-7", "total": 12.5, "currency": "EUR"}'
+NEGATIVE = '{"number": "A-7", "total": -1, "currency": "EUR"}'
+SCHEMA: dict[str, JsonValue] = {
+    "type": "object",
+    "properties": {"total": {"type": "number", "minimum": 0}},
+    "required": ["total"],
+}
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_an_answer_becomes_an_instance_of_the_model(wire: str) -> None:
+    async with FakeLLM(saying(GOOD)) as llm:
+        result = await asking(llm, f"{wire}:any").call("Read it", output=Invoice)
+    assert result.output == Invoice(number="A-7", total=12.5, currency="EUR")
+    assert result.text == GOOD
+    assert '"currency"' in json.dumps(dict(llm.calls[0].body))  # the provider was told
+    assert llm.calls[0].ask.tools == ()
+
+
+async def test_a_json_schema_is_checked_and_the_value_stays_plain() -> None:
+    async with FakeLLM(saying('```json\n{"total": 3}\n```')) as llm:
+        result = await asking(llm, output=SCHEMA).call("Read it")
+    assert result.output == {"total": 3}
+
+
+@pytest.mark.parametrize("output", [Invoice, SCHEMA])
+async def test_what_does_not_fit_is_sent_back_with_the_reason(
+    output: type[BaseModel] | dict[str, JsonValue],
+) -> None:
+    async with FakeLLM(saying("Here you are!", NEGATIVE, GOOD)) as llm:
+        result = await asking(llm, output=output).call("Read it")
+    assert result.turns == 3
+    assert "the answer is not JSON" in llm.calls[1].ask.prompt
+    assert "$.total: " in llm.calls[2].ask.prompt
+    assert result.text == GOOD
+    assert result.usage.output_total >= 3
+
+
+async def test_repairs_have_an_end() -> None:
+    async with FakeLLM(saying(NEGATIVE)) as llm:
+        with pytest.raises(BadOutput, match=r"\$\.total") as failed:
+            await asking(llm, output=Invoice, repairs=1).call("Read it")
+    assert failed.value.problem.code == "agent.bad_output"
+    assert len(llm.calls) == 2
+    assert NEGATIVE in failed.value.problem.message
+    assert len(failed.value.messages) == 4
+
+
+async def test_text_that_was_shown_is_not_followed_by_another_answer() -> None:
+    async with FakeLLM(saying(NEGATIVE, GOOD)) as llm:
+        agent = asking(llm, output=Invoice)
+        shown: list[str] = []
+        with pytest.raises(BadOutput):
+            await read(agent.call_stream("Read it"), shown)
+        assert "".join(shown) == NEGATIVE
+        assert len(llm.calls) == 1
+
+
+async def test_chunks_show_the_repair_as_a_turn_of_its_own() -> None:
+    async with FakeLLM(saying(NEGATIVE, GOOD)) as llm:
+        stream = asking(llm, output=Invoice).call_stream("Read it")
+        turns = {chunk.call_id async for chunk in stream.chunks()}
+    assert turns == {"agent:1/t1", "agent:1/t2"}
+    assert isinstance(stream.result.output, Invoice)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_in_tool_mode_the_answer_is_a_tool_call(wire: str) -> None:
+    async with FakeLLM(steps(call(ANSWER, GOOD))) as llm:
+        agent = asking(llm, f"{wire}:any", output=Invoice, mode="tool", instructions="Be exact.")
+        result = await agent.call("Read it")
+    assert isinstance(result.output, Invoice)
+    assert json.loads(result.text) == json.loads(GOOD)
+    assert (result.turns, result.tool_calls) == (1, 0)
+    (asked,) = llm.calls
+    assert [offer.name for offer in asked.ask.tools] == [ANSWER]
+    assert asked.ask.system.startswith("Be exact.\n\nWhen you have the answer")
+    closing = result.messages[-1]
+    assert isinstance(closing, ToolMessage)
+    assert not closing.is_error
+
+
+async def test_in_tool_mode_the_reason_comes_back_as_the_tools_result() -> None:
+    async with FakeLLM(steps(call(ANSWER, NEGATIVE), call(ANSWER, GOOD, "call_2"))) as llm:
+        result = await asking(llm, output=Invoice, mode="tool").call("Read it")
+    assert "$.total" in llm.calls[1].ask.results[0].text
+    assert isinstance(result.output, Invoice)
+
+
+async def test_in_tool_mode_an_answer_in_words_is_taken_if_it_fits() -> None:
+    async with FakeLLM(saying("I would say 12.5 euros.", GOOD)) as llm:
+        result = await asking(llm, output=Invoice, mode="tool").call("Read it")
+    assert isinstance(result.output, Invoice)
+    assert result.turns == 2
+
+
+async def test_what_is_called_beside_the_answer_is_not_run() -> None:
+    ran: list[str] = []
+
+    @tool
+    def pay(to: str) -> str:
+        """Pay somebody."""
+        ran.append(to)
+        return "paid"
+
+    both = (Call("pay", '{"to": "Bob"}', id="a"), Call(ANSWER, GOOD, id="b"), Finish("tool_calls"))
+    async with FakeLLM(steps(both)) as llm:
+        result = await asking(llm, tools=[pay], output=Invoice, mode="tool").call("Read it")
+    assert ran == []
+    answered = [m for m in result.messages if isinstance(m, ToolMessage)]
+    assert [(m.call_id, m.is_error) for m in answered] == [("a", True), ("b", False)]
+
+
+async def test_gemini_with_tools_answers_by_a_tool_and_without_them_natively() -> None:
+    async with FakeLLM(steps(call(ANSWER, GOOD))) as llm:
+        agent = asking(llm, "google:any", tools=[calculator], output=Invoice)
+        await agent.call("Read it")
+    assert [offer.name for offer in llm.calls[0].ask.tools] == ["calculator", ANSWER]
+
+
+async def test_the_scripted_provider_fits_the_schema_too() -> None:
+    result = await Agent("scripted:echo").call("A-7", output=Invoice)
+    assert result.output == Invoice(number="A-7", total=0, currency="EUR")
+
+
+async def test_tools_and_structured_output_go_together() -> None:
+    agent = ToolEnabledAgent(tool_registry=ToolRegistry(), output=SCHEMA)
+    result = await agent.call("What is 2 * 3?")
+    assert result.output == {"total": 0}
+    assert result.tool_calls == 1
+
+
+async def test_a_refusal_is_not_repaired(llm: FakeLLM) -> None:
+    with pytest.raises(AgentFailed) as failed:
+        await asking(llm, "openai-chat:refuse", output=Invoice).call("Read it")
+    assert failed.value.problem.code == "agent.refusal"
+    assert len(llm.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "where"),
+    [
+        ({"type": "array"}, "output.type"),
+        ({"type": "object", "properties": {"a": {"type": "text"}}}, "output.properties.a.type"),
+    ],
+)
+def test_what_is_no_schema_of_an_object_is_refused_at_once(
+    schema: dict[str, JsonValue], where: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        Agent("scripted:echo", output=schema)
+    assert (refused.value.problem.code, refused.value.problem.where) == ("output.bad_schema", where)
+
+
+@pytest.mark.parametrize("reference", ["http://127.0.0.1:9/schema.json", "#/$defs/missing"])
+def test_a_schema_that_leads_elsewhere_is_refused_and_nothing_is_fetched(reference: str) -> None:
+    schema: dict[str, JsonValue] = {"type": "object", "properties": {"a": {"$ref": reference}}}
+    with pytest.raises(InvalidInput, match="does not lead to a part of the schema"):
+        Agent("scripted:echo", output=schema)
+
+
+async def test_a_schema_may_refer_to_its_own_parts() -> None:
+    schema: dict[str, JsonValue] = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/small"}},
+        "$defs": {"small": {"type": "integer", "maximum": 3}},
+    }
+    async with FakeLLM(saying('{"a": 4}', '{"a": 3}')) as llm:
+        result = await asking(llm, output=schema).call("Read it")
+    assert (result.output, result.turns) == ({"a": 3}, 2)
+
+
+def test_a_tool_cannot_have_the_name_of_the_answer() -> None:
+    @tool(name=ANSWER)
+    def answer(text: str) -> str:
+        """Answer."""
+        return text
+
+    with pytest.raises(InvalidInput, match="final_answer"):
+        Agent("scripted:echo", tools=[answer])
