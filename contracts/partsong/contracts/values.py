@@ -34,7 +34,7 @@ __all__ = [
 
 OVERWRITE = "__overwrite__"
 """`{"__overwrite__": value}` as a written value takes the place of what was there, whatever the reducer."""
-REMOVE_ALL = "__all__"
+_REMOVE_ALL = "__all__"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -132,7 +132,7 @@ def _messages(key: str, base: list[JsonValue], new: list[JsonValue]) -> list[Jso
         if not isinstance(message, dict):
             raise _unfit("messages", key, "objects", message)
         if message.get("remove") is True:
-            if message.get("id") == REMOVE_ALL:
+            if message.get("id") == _REMOVE_ALL:
                 grown = []
                 continue
             left = [m for m in grown if not isinstance(m, dict) or m.get("id") != message.get("id")]

@@ -29,7 +29,7 @@ from partsong.tools.registry import ToolRegistry
 __all__ = ["Emit", "Player", "open_player"]
 
 Emit = Callable[[Item], None]
-Signals = Mapping[str, JsonValue]
+_Signals = Mapping[str, JsonValue]
 
 
 class Player:
@@ -46,7 +46,7 @@ class Player:
         *,
         run_id: str | None = None,
         options: e.RunOptions | None = None,
-        signals: Signals | None = None,
+        signals: _Signals | None = None,
         emit: Emit | None = None,
     ) -> RunResult:
         """Run to the end, or to where only somebody outside this process can go on.
@@ -81,7 +81,7 @@ class Player:
         input: dict[str, JsonValue],
         *,
         run_id: str | None = None,
-        signals: Signals | None = None,
+        signals: _Signals | None = None,
     ) -> AsyncIterator[Item]:
         """Run, and yield each event and chunk as it happens."""
         items: asyncio.Queue[Item | None] = asyncio.Queue()
@@ -190,7 +190,7 @@ def _unknown(run_id: str) -> NotFound:
     return NotFound("run.unknown", f"the log holds no run {run_id}", where="run_id")
 
 
-def _sent(state: RunState, signals: Signals) -> tuple[e.Event, ...]:
+def _sent(state: RunState, signals: _Signals) -> tuple[e.Event, ...]:
     now = clock.now_text()
     return tuple(
         event
