@@ -116,7 +116,11 @@ class Agent:
         return self._definition.choice.models[0]
 
     def spec(self) -> AgentSpec:
-        """The agent as data: what `WorkflowGraph.add_agent` takes. Keys are not part of it."""
+        """The agent as data, as a graph's node has it.
+
+        Keys and addresses are not part of it, for the gateway has its own; nor are the manners of a call from Python
+        (retries, repairs, approval, limits other than turns), for in a graph the engine has those.
+        """
         return self._definition.spec()
 
     @overload

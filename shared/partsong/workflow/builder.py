@@ -6,7 +6,7 @@ The builder only collects; `compile` says what is wrong, and `execute`, `stream`
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
@@ -37,6 +37,14 @@ if TYPE_CHECKING:
 __all__ = ["WorkflowGraph"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Specified(Protocol):
+    """An agent as an object of `partsong.agents`."""
+
+    def spec(self) -> AgentSpec:
+        """The agent as data."""
+        ...
 
 
 class WorkflowGraph:
@@ -86,7 +94,7 @@ class WorkflowGraph:
     def add_agent(
         self,
         name: str,
-        agent: AgentSpec | str,
+        agent: AgentSpec | _Specified | str,
         *,
         prompt: str = "{{input}}",
         output: str | None = None,
@@ -95,9 +103,11 @@ class WorkflowGraph:
         max_visits: int | None = None,
         join: Join = "all",
     ) -> WorkflowGraph:
-        """A model, as an `AgentSpec` or just `provider:model`; it writes its answer to `output` (default: `name`)."""
+        """A model, as an `AgentSpec`, an `Agent` or just `provider:model`; it writes its answer to `output` (default: `name`)."""
         if isinstance(agent, str):
             agent = self._checked(name, AgentSpec, {"model": agent})
+        elif not isinstance(agent, AgentSpec):
+            agent = agent.spec()
         options = {"retry": retry, "timeout": timeout, "max_visits": max_visits, "join": join}
         return self._add(
             name, AgentNode, {"agent": agent, "prompt": prompt, "output": output, **options}

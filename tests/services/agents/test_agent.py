@@ -24,8 +24,6 @@ from partsong.tools import ToolRegistry
 from partsong.tools.calculator import calculator
 from tests.services.agents.support import PATIENCE, WIRES, address, asking, saying
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.mark.parametrize("wire", WIRES)
 async def test_an_agent_answers_with_text_and_usage_on_every_wire(llm: FakeLLM, wire: str) -> None:
