@@ -50,7 +50,10 @@ class Definition:
     def __post_init__(self) -> None:
         if not self.name.replace("-", "_").isidentifier():
             raise InvalidInput(
-                "agent.bad_name", f"{self.name!r} is no name for an agent", where="name"
+                "agent.bad_name",
+                f"{self.name!r} is no name for an agent",
+                where="name",
+                fix="give it one of letters, digits, _ and -: name=…",
             )
         if ANSWER in self.toolset.names:
             raise InvalidInput(

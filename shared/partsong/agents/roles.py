@@ -70,7 +70,7 @@ class AgentRole(BaseModel):
                 f"a role is a mapping with {', '.join(known)}, this is a {kind}",
                 where=place,
             )
-        for name in fields.keys() - known:
+        for name in [name for name in fields if name not in known]:
             raise InvalidInput(
                 "role.malformed",
                 f"there is no field {name!r}, a role has {', '.join(known)}",

@@ -33,8 +33,8 @@ _STRENGTH: dict[SideEffect, int] = {"none": 0, "read": 1, "write": 2, "destructi
 class Toolset:
     """Tools by name, out of a registry: all of them, or those that are named.
 
-    `may` is the strongest side effect a call may have; tools beyond it cannot even be named. From the side effect `asks`
-    on, a call needs approval even if its tool does not demand one.
+    `may` is the strongest side effect a call may have: tools beyond it are left out of all, and cannot be named. From the
+    side effect `asks` on, a call needs approval even if its tool does not demand one.
     """
 
     def __init__(
