@@ -129,6 +129,15 @@ class Scenario:
         """A timer's moment comes."""
         return self.when(*hear.fired(self.state, timer_id, self.now))
 
+    def retries(self, graph: Graph | None = None, options: e.RunOptions | None = None) -> Scenario:
+        """Somebody retries the ended run."""
+        asked = f"q{len(self.log)}"
+        return self.when(*hear.retry(self.state, graph, options, None, asked, self.now))
+
+    def signals(self, name: str, payload: JsonValue = None, request_id: str = "s1") -> Scenario:
+        """Somebody sends a signal."""
+        return self.when(*hear.signal(self.state, name, payload, request_id, self.now))
+
     @property
     def refolded(self) -> RunState:
         """The state that the log alone gives."""

@@ -50,14 +50,16 @@ def _advance(draft: Draft) -> None:
     _within_budget(draft)
     idle: set[str] = set()
     while draft.state.stopping is None and not draft.closings:
+        before = len(draft.events)
         exec_id = next((x for x in draft.state.due if x not in idle), None)
         if exec_id is not None:
-            before = len(draft.events)
             _progress(draft, exec_id)
             if len(draft.events) == before:
                 idle.add(exec_id)
+                continue
         elif not _fire(draft) and not _close(draft):
             break
+        idle.clear()  # what nothing could be done for may be ripe now
 
 
 def _within_budget(draft: Draft) -> None:
