@@ -16,6 +16,7 @@ from partsong.contracts.errors import Problem
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import Call, RunState
+from partsong.contracts.work import FunctionWork
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.hints import work_of
@@ -33,14 +34,32 @@ class Scenario:
     """A run under test."""
 
     def __init__(
-        self, graph: Graph, input: Mapping[str, JsonValue] | None = None, run_id: str = "r_1"
+        self,
+        graph: Graph | None,
+        input: Mapping[str, JsonValue] | None = None,
+        run_id: str = "r_1",
+        options: e.RunOptions | None = None,
     ) -> None:
         self.log: list[e.Event] = []
         self.state = RunState(run_id)
         self.now = NOW
         self.new: list[e.Event] = []
         """What the last step decided."""
-        self.when(*hear.start(run_id, graph, dict(input or {}), e.RunOptions(), "q1", NOW))
+        if graph is not None:
+            started = dict(input or {}), options or e.RunOptions()
+            self.when(*hear.start(run_id, graph, *started, "q1", NOW))
+
+    @classmethod
+    def forked(cls, source: RunState, seq: int, run_id: str) -> Scenario:
+        """A run that begins where another one is."""
+        run = cls(None, run_id=run_id)
+        return run.when(*hear.fork(source, seq, run_id, (), "q1", NOW))
+
+    def work(self, call_id: str) -> FunctionWork:
+        """What a tool-runner is told of an open function call."""
+        work = work_of(self.state, self.state.calls[call_id])
+        assert isinstance(work, FunctionWork)
+        return work
 
     def when(self, *heard: e.Event) -> Scenario:
         """These events are appended; the engine decides."""
@@ -64,6 +83,11 @@ class Scenario:
         """The last step decided exactly these, as `type subject` lines in order."""
         decided = [describe(event) for event in self.new]
         assert decided == list(expected), f"decided {decided}, expected {list(expected)}"
+        return self
+
+    def stands(self, status: str) -> Scenario:
+        """The run has this status."""
+        assert self.state.status == status, f"it is {self.state.status}: {self.state.error}"
         return self
 
     def completes(
@@ -180,9 +204,7 @@ def simulate(
 
 
 def _play(run: Scenario, call: Call, functions: Mapping[str, Function]) -> e.Event:
-    work = work_of(run.state, call)
-    assert work is not None
-    assert work.kind == "function"
+    work = run.work(call.id)
     try:
         update, label = functions[work.node](dict(work.state))
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ def functions(*names: str, **options: Any) -> dict[str, Any]:
 
 
 def chain(*names: str, name: str = "inner", **fields: Any) -> dict[str, Any]:
-    edges = [{"from": a, "to": b} for a, b in zip(names, names[1:], strict=False)]
+    edges = [{"from": a, "to": b} for a, b in pairwise(names)]
     return {"name": name, "entry": names[0], "nodes": functions(*names), "edges": edges, **fields}
 
 
@@ -127,10 +128,10 @@ def test_a_map_runs_its_items_side_by_side_and_keeps_their_order() -> None:
 def test_a_map_opens_no_more_items_than_it_may() -> None:
     node = mapped(chain("f"), max_concurrency=2, collect="r", inputs={})
     run = given(around(node), {"items": [1, 2, 3]}).completes("before:1")
-    assert [c for c in run.state.calls] == ["n:1/0/f:1", "n:1/1/f:1"]
+    assert list(run.state.calls) == ["n:1/0/f:1", "n:1/1/f:1"]
     assert sees(run, "n:1/1/f:1") == {"item": 2, "index": 1}
     run.completes("n:1/1/f:1", {"r": "two"})
-    assert [c for c in run.state.calls] == ["n:1/0/f:1", "n:1/2/f:1"]
+    assert list(run.state.calls) == ["n:1/0/f:1", "n:1/2/f:1"]
     run.completes("n:1/0/f:1", {"r": "one"}).completes("n:1/2/f:1", {"r": "three"})
     assert sees(run, "behind:1")["results"] == ["one", "two", "three"]
 

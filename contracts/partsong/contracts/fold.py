@@ -26,7 +26,7 @@ from partsong.contracts.graph import WaitNode
 from partsong.contracts.portable import load_state
 from partsong.contracts.revive import revived
 from partsong.contracts.scope import Scope, Token
-from partsong.contracts.state import Origin, RunState, Signal, Stopping
+from partsong.contracts.state import CANCELLED, Origin, RunState, Signal, Stopping
 
 __all__ = ["fold", "fold_all", "fold_message"]
 
@@ -69,7 +69,7 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
         case e.CallLapsed():
             return call_closed(state, event, seq, lapsed=True)
         case e.CallCancelled():
-            problem = Problem(code="call.cancelled", message=event.reason or "the run is ending")
+            problem = Problem(code=CANCELLED, message=event.reason or "the run is ending")
             return call_closed(state, event, seq, problem=problem)
         case e.TimerSet() | e.TimerFired():
             return timer_changed(state, event)

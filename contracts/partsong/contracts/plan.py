@@ -7,6 +7,7 @@ strongly connected components, then one OR per edge.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -30,6 +31,8 @@ class Plan:
     """Outcome labels a node has edges for."""
     conditions: dict[str, tuple[int, ...]]
     """Indices of a node's edges with a condition, in order, its `else` edge last."""
+    single: frozenset[str]
+    """Nodes that only one edge leads to: there is nothing to join."""
     early: frozenset[str]
     """Nodes that fire before all that could reach them has: joins `any`, `first`, `{n: k}`."""
 
@@ -69,7 +72,15 @@ def _plan(_hash: str, holder: _Holder) -> Plan:
         _reach(position, targets),
         {name: frozenset(found) for name, found in labels.items()},
         {name: tuple(found) for name, found in conditions.items()},
+        _single(graph),
         frozenset(name for name, node in graph.nodes.items() if node.join != "all"),
+    )
+
+
+def _single(graph: Graph) -> frozenset[str]:
+    arriving = Counter([graph.entry, *(edge.to for edge in graph.edges)])
+    return frozenset(
+        name for name, node in graph.nodes.items() if arriving[name] == 1 and node.join == "all"
     )
 
 

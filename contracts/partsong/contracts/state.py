@@ -20,10 +20,11 @@ from partsong.contracts.events import (
     TimerPurpose,
     TurnUsage,
 )
-from partsong.contracts.graph import Graph, Node, WaitNode
+from partsong.contracts.graph import Graph, MapNode, Node, SubgraphNode, WaitNode
 from partsong.contracts.scope import Execution, Scope, Token, scope_of
 
 __all__ = [
+    "CANCELLED",
     "ENDED",
     "MISSING",
     "Call",
@@ -45,6 +46,8 @@ Status = Literal[
 ]
 ENDED: frozenset[Status] = frozenset({"completed", "failed", "cancelled", "limit_exceeded"})
 
+CANCELLED = "call.cancelled"
+"""Code of the error of a call that the engine has closed."""
 MISSING = frozenset({"function.not_found", "tool.unknown"})
 """Codes of errors that mean: no worker has it, perhaps one will."""
 
@@ -86,6 +89,12 @@ class Call:
     def open(self) -> bool:
         """Whether a worker, or a person, still owes the answer."""
         return self.closed_by is None
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the engine closed it because nobody needs it; what it belongs to is about to go."""
+        cancelled = self.problem is not None and self.problem.code == CANCELLED
+        return cancelled and self.closed_by is not None and not self.again
 
     @property
     def guarded(self) -> bool:
@@ -245,11 +254,18 @@ class RunState:
             return self.status
         if self.paused:
             return "paused"
-        if self.due:
+        if any(self._pressing(exec_id) for exec_id in self.due):
             return self.status
         if any(call.open and call.kind not in {"approval", "run"} for call in self.calls.values()):
             return "running"
         return "waiting" if next(self._waitings(), None) is not None else "running"
+
+    def _pressing(self, exec_id: str) -> bool:
+        """Whether a decision is overdue; what holds others, or waits itself, stays due while it does."""
+        execution = self.execution(exec_id)
+        return execution is not None and not isinstance(
+            self.node(execution), WaitNode | MapNode | SubgraphNode
+        )
 
     @property
     def waits_on(self) -> Waiting | None:

@@ -28,7 +28,7 @@ def progress(draft: Draft, execution: Execution, node: AgentNode) -> None:
         _first_turn(draft, execution, node)
         return
     turn = draft.state.calls[f"{execution.id}/t{execution.turn}"]
-    if turn.open:
+    if turn.open or turn.given_up:
         return
     if isinstance(turn.outcome, e.AgentTurnCompleted):
         _answered(draft, execution, node, turn, turn.outcome)
@@ -131,7 +131,7 @@ def _tools_done(
         if call is None:
             request_call(draft, execution, call_id, "tool", wanted.name, 1, turn.closed_by or "")
             done = False
-        elif call.open:
+        elif call.open or call.given_up:
             done = False
         elif call.lapsed:
             unknown_outcome(draft, execution, call)
@@ -173,7 +173,7 @@ def unknown_outcome(draft: Draft, execution: Execution, call: Call) -> None:
                 "Approve to call the tool again, reject to fail the node.",
             )
         )
-    elif question.open:
+    elif question.open or question.given_up:
         return
     elif isinstance(question.outcome, e.ApprovalDecided) and question.outcome.decision == "approve":
         request_call(

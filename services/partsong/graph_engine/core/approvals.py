@@ -27,7 +27,7 @@ def approval(draft: Draft, execution: Execution, node: ApprovalNode) -> None:
             draft.close(call.id, e.ApprovalExpired(id=id_, time=draft.now, call_id=call.id))
     elif isinstance(call.outcome, e.ApprovalDecided | e.ApprovalExpired):
         _answered(draft, execution, node, call, call.outcome)
-    else:
+    elif not call.given_up:
         problem = call.problem or Problem(
             code="approval.no_answer", message=f"{call.id} was closed without an answer"
         )

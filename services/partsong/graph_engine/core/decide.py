@@ -168,7 +168,7 @@ def _called(
             flow.fail(draft, execution, problem, scheduled)
             return
         request_call(draft, execution, execution.id, kind, name, 1, scheduled)
-    elif call.open:
+    elif call.open or call.given_up:
         return
     elif isinstance(call.outcome, e.CallCompleted):
         done = call.outcome

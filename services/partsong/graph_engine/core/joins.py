@@ -9,7 +9,8 @@ reachable from u over one or more edges: a token-holding node x fires when
     graph order;
 
 after each firing the question is asked again. One rule covers parallel joins, uneven branches, skipped branches and
-loops, and what fires never depends on timing.
+loops, and what fires never depends on timing. A node that only one edge leads to has nothing to join: it fires at
+once, for every token by itself, so that parallel branches inside a loop do run side by side.
 
 A join `any`, `first` or `{n: k}` fires as soon as enough tokens are there, once per round; what comes later is ignored,
 and no path leads past it any more for those who are late, so nothing behind it waits for them.
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import AtLeast
-from partsong.contracts.scope import Scope
+from partsong.contracts.scope import Scope, Token
 from partsong.graph_engine.core.draft import Draft
 from partsong.graph_engine.core.ending import quiesce
 
@@ -48,6 +49,13 @@ def fire(draft: Draft, path: str) -> bool:
         if not _schedule(draft, path, node):
             return True
         fired = True
+    for node in sorted(
+        scope.tokens.keys() & scope.plan.single, key=scope.plan.position.__getitem__
+    ):
+        for token in scope.tokens[node]:
+            if not _schedule(draft, path, node, (token,)):
+                return True
+            fired = True
     scope = draft.state.scopes[path]
     busy = _busy(scope)
     for holder in _ready(scope, busy):
@@ -170,8 +178,8 @@ def _first_only(draft: Draft, path: str, node: str) -> bool:
     return True
 
 
-def _schedule(draft: Draft, path: str, node: str) -> bool:
-    """Schedule one visit; False if a limit ends the run instead."""
+def _schedule(draft: Draft, path: str, node: str, tokens: tuple[Token, ...] | None = None) -> bool:
+    """Schedule one visit with these tokens, or all that are there; False if a limit ends the run instead."""
     state, scope = draft.state, draft.state.scopes[path]
     visit = scope.visits.get(node, 0) + 1
     most = scope.graph.nodes[node].max_visits
@@ -181,7 +189,7 @@ def _schedule(draft: Draft, path: str, node: str) -> bool:
     if state.steps >= state.options.max_steps:
         what = f"{state.steps} nodes have run, max_steps is {state.options.max_steps}"
         return _limit(draft, "max_steps", what, node)
-    tokens = scope.tokens[node]
+    tokens = tokens or scope.tokens[node]
     exec_id = scope.name(node, visit)
     last = tokens[-1].source
     begun = draft.id(path, "opened") if path else draft.id("started")

@@ -1,0 +1,295 @@
+"""What people do to a run: pause, resume, signal, retry, fork; and what a run undoes when it fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from partsong.contracts import events as e
+from partsong.contracts.errors import Conflict, InvalidInput, Problem
+from partsong.contracts.graph import Graph
+from partsong.contracts.portable import dump_state, load_state
+from partsong.contracts.timeline import edited
+from partsong.contracts.validate import parse_graph
+from partsong.graph_engine.core import hear
+from tests.core.scenario import NOW, Scenario, given
+from tests.core.test_flow import graph
+
+
+def waiting(**fields: object) -> Graph:
+    node = {"type": "wait", "signal": "go", **fields}
+    nodes = {"w": node, "a": {"type": "function", "function": "m:a"}}
+    edges = [{"from": "w", "to": "a"}]
+    return parse_graph({"name": "t", "entry": "w", "nodes": nodes, "edges": edges})
+
+
+# --- pause, resume ------------------------------------------------------------------------------------------------
+
+
+def test_a_paused_run_begins_nothing_and_goes_on_where_it_was() -> None:
+    run = given(graph("a>b"))
+    run.when(*hear.pause(run.state, "lunch", "q2", NOW))
+    assert run.state.phase == "paused"
+    run.completes("a:1", {"x": 1}).then()
+    run.when(*hear.resume(run.state, "q3", NOW))
+    run.then("node.completed a:1", "node.scheduled b:1", "call.requested b:1")
+    assert run.state.phase == "running"
+
+
+def test_a_paused_run_can_be_cancelled() -> None:
+    run = given(graph("a>b"))
+    run.when(*hear.pause(run.state, None, "q2", NOW))
+    run.when(*hear.cancel(run.state, "enough", "q3", NOW)).then("run.cancelled")
+
+
+# --- waits and signals --------------------------------------------------------------------------------------------
+
+
+def test_a_wait_for_a_time_sets_a_durable_timer() -> None:
+    run = given(
+        parse_graph(
+            {
+                "name": "t",
+                "entry": "w",
+                "nodes": {"w": {"type": "wait", "seconds": "1h"}},
+                "edges": [],
+            }
+        )
+    )
+    run.then("node.scheduled w:1", "timer.set w:1")
+    assert run.state.phase == "waiting"
+    assert "timer w:1" in str(run.state.waits_on)
+    assert "until 2026-01-01T01:00:00.000Z" in str(run.state.waits_on)
+    run.fires("w:1/w0").then("node.completed w:1", "run.completed")
+
+
+def test_a_wait_until_a_moment_takes_it_from_the_state_and_refuses_what_is_none() -> None:
+    node = {"type": "wait", "until": "{{at}}"}
+    spec = parse_graph({"name": "t", "entry": "w", "nodes": {"w": node}, "edges": []})
+    run = given(spec, {"at": "2026-02-01T00:00:00+01:00"})
+    assert run.state.timers["w:1/w0"].at == "2026-02-01T00:00:00.000+01:00"
+    error = given(spec, {"at": "tomorrow"}).state.error
+    assert error is not None
+    assert error.code == "wait.not_a_time"
+
+
+def test_a_signal_wakes_the_node_and_its_payload_is_written() -> None:
+    run = given(waiting(output="said")).then("node.scheduled w:1")
+    assert "signal go" in str(run.state.waits_on)
+    run.signals("go", {"n": 1})
+    assert run.state.values == {"said": {"n": 1}}
+    assert "a:1" in run.state.executions
+    assert run.refolded == run.state
+
+
+def test_a_signal_that_comes_early_is_kept_and_one_that_comes_twice_counts_once() -> None:
+    nodes = {
+        "a": {"type": "function", "function": "m:a"},
+        "w": {"type": "wait", "signal": "go"},
+        "v": {"type": "wait", "signal": "go"},
+    }
+    edges = [{"from": "a", "to": "w"}, {"from": "w", "to": "v"}]
+    run = given(parse_graph({"name": "t", "entry": "a", "nodes": nodes, "edges": edges}))
+    run.signals("go", 1, "s1").signals("go", 1, "s1")
+    run.completes("a:1")
+    assert run.state.values == {"w": 1}
+    assert run.state.phase == "waiting", "v waits for another one"
+    run.signals("go", 2, "s2")
+    run.stands("completed")
+    assert run.state.values == {"w": 1, "v": 2}
+
+
+def test_signals_that_nobody_waits_for_or_that_do_not_fit_are_refused() -> None:
+    run = given(waiting(signal_schema={"type": "object", "required": ["n"]}))
+    with pytest.raises(InvalidInput, match=r"nobody|no node of t waits for 'gone' \(signals: go\)"):
+        run.signals("gone")
+    with pytest.raises(InvalidInput) as caught:
+        run.signals("go", {"m": 1})
+    assert caught.value.problem.code == "signal.invalid"
+    run.signals("go", {"n": 1})
+    run.completes("a:1")
+    with pytest.raises(Conflict, match="nobody waits"):
+        run.signals("go", {"n": 1}, "s9")
+
+
+def test_a_signals_deadline_takes_the_timeout_edge_or_fails() -> None:
+    run = given(waiting(deadline=60)).fires("w:1/w0")
+    assert run.state.error is not None
+    assert run.state.error.code == "wait.timeout"
+    spec = waiting(deadline=60).spec()
+    assert isinstance(spec["edges"], list)
+    spec["edges"].append({"from": "w", "to": "END", "on": "timeout"})
+    run = given(parse_graph(spec)).fires("w:1/w0")
+    assert [event.label for event in run.new if event.type == "node.completed"] == ["timeout"]
+
+
+# --- retry --------------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_runs_only_what_is_unfinished_with_the_same_idempotency_key() -> None:
+    run = given(graph("a>b", "a>c", "b>d", "c>d")).completes("a:1").completes("b:1", {"b": 1})
+    run.fails("c:1", retryable=False)
+    run.stands("failed")
+    run.retries().then("call.requested c:1")
+    assert run.state.calls["c:1"].attempt == 2
+    run.completes("c:1", {"c": 1}).completes("d:1")
+    run.stands("completed")
+    assert run.state.values == {"b": 1, "c": 1}
+    assert run.refolded == run.state
+
+
+def test_what_was_in_flight_when_the_run_failed_is_made_again_unless_it_came_late() -> None:
+    run = given(graph("a>b", "a>c", "b>d", "c>d")).completes("a:1")
+    run.fails("c:1", retryable=False)
+    run.completes("b:1", {"b": "late but fine"})
+    run.retries().then(
+        "node.completed b:1",
+        "call.requested c:1",
+    )
+
+
+def test_a_graph_can_be_mended_for_the_retry_and_nodes_runs_stand_at_must_stay() -> None:
+    run = given(graph("a>b:yes")).completes("a:1", label="no")
+    assert run.state.error is not None
+    assert run.state.error.code == "node.unknown_route"
+    with pytest.raises(Conflict, match="stands at a"):
+        run.retries(graph("x>b:yes", entry="x"))
+    run.retries(graph("a>b:yes", "a>b:no"))
+    run.then("node.completed a:1", "node.scheduled b:1", "call.requested b:1")
+    assert run.refolded == run.state
+
+
+def test_without_a_mended_graph_a_node_whose_answer_was_refused_runs_again() -> None:
+    run = given(graph("a>b:yes")).completes("a:1", label="no")
+    run.retries().then("call.requested a:1")
+    run.completes("a:1", label="yes")
+    assert "b:1" in run.state.executions
+
+
+def test_a_limit_can_be_raised_and_the_run_goes_on_where_it_was() -> None:
+    run = Scenario(graph("a>b", "b>c"), options=e.RunOptions(max_steps=2))
+    run.completes("a:1").completes("b:1")
+    run.stands("limit_exceeded")
+    run.retries(options=e.RunOptions(max_steps=5))
+    run.then("node.scheduled c:1", "call.requested c:1")
+
+
+def test_only_runs_that_ended_badly_can_be_retried() -> None:
+    run = given(graph("a>END"))
+    with pytest.raises(Conflict, match="run r_1 is running"):
+        run.retries()
+    run.completes("a:1")
+    with pytest.raises(Conflict, match="run r_1 is completed"):
+        run.retries()
+
+
+def test_a_rejected_approval_is_asked_again_under_another_id() -> None:
+    nodes = {"ok": {"type": "approval", "title": "ok?"}}
+    run = given(parse_graph({"name": "t", "entry": "ok", "nodes": nodes, "edges": []}))
+    run.decides("ok:1", "reject")
+    run.stands("failed")
+    run.retries().then("approval.requested ok:1/a1")
+    run.decides("ok:1/a1", "approve")
+    run.stands("completed")
+
+
+def test_a_budget_ends_the_run() -> None:
+    nodes = {"a": {"type": "agent", "agent": {"model": "scripted:x"}, "prompt": "hi"}}
+    spec = parse_graph({"name": "t", "entry": "a", "nodes": nodes, "edges": []})
+    run = Scenario(spec, options=e.RunOptions(max_cost=0.5))
+    failed = e.AgentTurnFailed(
+        id="x",
+        call_id="a:1/t1",
+        attempt=1,
+        error=Problem(code="provider.overloaded", message="busy", retryable=True),
+        usage=e.TurnUsage(cost=0.6),
+    )
+    run.when(failed)
+    assert run.state.error is not None
+    assert run.state.error.code == "run.max_cost"
+
+
+# --- continue -----------------------------------------------------------------------------------------------------
+
+
+def test_with_continue_the_other_branches_finish_before_the_run_fails() -> None:
+    spec = graph("a>b", "a>c", "c>d").spec()
+    run = given(parse_graph({**spec, "on_failure": "continue"})).completes("a:1")
+    run.fails("b:1", retryable=False)
+    run.stands("running")
+    run.completes("c:1").completes("d:1")
+    run.stands("failed")
+    run.retries().then("call.requested b:1")
+
+
+# --- saga ---------------------------------------------------------------------------------------------------------
+
+
+def saga() -> Graph:
+    return graph("a>b", "b>c", a={"compensate": "m:undo_a"}, b={"compensate": "m:undo_b"})
+
+
+def test_a_failed_run_undoes_what_it_did_newest_first_with_what_each_saw() -> None:
+    run = given(saga()).completes("a:1", {"a": 1}).completes("b:1", {"b": 2})
+    run.fails("c:1", retryable=False)
+    assert run.new[-1].type == "call.requested"
+    assert run.work("b:1/undo").state["a"] == 1
+    assert run.work("b:1/undo").function == "m:undo_b"
+    run.stands("running")
+    run.completes("b:1/undo").then("node.compensated b:1", "call.requested a:1/undo")
+    assert "b" not in run.work("a:1/undo").state
+    run.completes("a:1/undo").then("node.compensated a:1", "run.failed")
+    assert run.refolded == run.state
+
+
+def test_a_compensation_is_retried_and_what_cannot_be_undone_is_said() -> None:
+    run = given(saga()).completes("a:1").completes("b:1")
+    run.when(*hear.cancel(run.state, "stop", "q2", NOW))
+    for attempt in range(1, 5):
+        run.fails("b:1/undo").then("timer.set b:1/undo")
+        run.fires(f"b:1/undo/r{attempt}").then("call.requested b:1/undo")
+    run.fails("b:1/undo").then("node.compensated b:1", "call.requested a:1/undo")
+    failed = [event for event in run.new if isinstance(event, e.NodeCompensated)]
+    assert failed[0].error is not None
+    run.completes("a:1/undo").then("node.compensated a:1", "run.cancelled")
+
+
+def test_a_completed_run_undoes_nothing() -> None:
+    run = given(saga()).completes("a:1").completes("b:1").completes("c:1")
+    run.stands("completed")
+
+
+# --- fork ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_fork_goes_on_from_any_moment_with_other_values_and_asks_people_again() -> None:
+    nodes = {
+        "a": {"type": "function", "function": "m:a"},
+        "ok": {"type": "approval", "title": "{{x}}?"},
+        "b": {"type": "function", "function": "m:b"},
+    }
+    edges = [{"from": "a", "to": "ok"}, {"from": "ok", "to": "b"}]
+    run = given(parse_graph({"name": "t", "entry": "a", "nodes": nodes, "edges": edges}))
+    run.completes("a:1", {"x": 1})
+    fork = Scenario.forked(edited(run.state, {"x": 2}), 7, "r_2")
+    assert fork.state.origin is not None
+    assert (fork.state.origin.run_id, fork.state.origin.seq) == ("r_1", 7)
+    asked = fork.new[-1]
+    assert isinstance(asked, e.ApprovalRequested)
+    assert (asked.call_id, asked.title) == ("ok:1/a1", "2?")
+    fork.decides("ok:1/a1", "approve").completes("b:1")
+    assert fork.state.values["x"] == 2
+    assert run.state.values == {"x": 1}, "the origin is as it was"
+    assert fork.refolded == fork.state
+
+
+def test_a_state_survives_being_plain_json() -> None:
+    run = given(graph("a>b", "a>c", "b>d", "c>d", reducers={"l": "append"}))
+    run.completes("a:1", {"l": 1}).completes("b:1", {"l": [2]})
+    assert load_state("r_1", dump_state(run.state)) == run.state
+
+
+def test_a_state_that_is_damaged_is_refused() -> None:
+    data = dump_state(given(graph("a>b")).state)
+    data["scopes"] = {"": {"graph": 1}}
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        load_state("r_1", data)
