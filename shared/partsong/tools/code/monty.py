@@ -214,14 +214,20 @@ class _Run:
                 return problems.limit("it took too long", self._limits, self._printed)
             return problems.crashed(str(error))
         inner = error.exception()
+        if _lacking(inner):
+            return problems.unsupported(str(inner))
         match inner:
-            case NotImplementedError() | ModuleNotFoundError():
-                return problems.unsupported(str(inner))
             case TimeoutError() | MemoryError() | RecursionError():
                 return problems.limit(str(error), self._limits, self._printed)
             case _:
                 said = error.display() if isinstance(error, MontyRuntimeError) else str(error)
                 return problems.raised(said, self._printed)
+
+
+def _lacking(inner: BaseException) -> bool:
+    """Whether the sandbox's Python does not have what the code uses."""
+    kind = type(inner).__name__
+    return kind.startswith("NotImplemented") or isinstance(inner, ModuleNotFoundError)
 
 
 def _named(parameters: tuple[str, ...], written: JsonValue) -> dict[str, JsonValue]:
