@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AsyncExitStack
 
 from faststream.nats import NatsBroker
 
@@ -15,6 +16,7 @@ from partsong.graph_engine.graphs import Graphs
 from partsong.graph_engine.outbox import NatsOutbox
 from partsong.graph_engine.runs import Runs
 from partsong.graph_engine.worker import Engine
+from partsong.log.snapshots.open import open_snapshots
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
 
@@ -34,6 +36,7 @@ class GraphEngine:
         self._context: Context | None = None
         self._door: Door | None = None
         self._runs: Runs | None = None
+        self._stack = AsyncExitStack()
 
     @property
     def in_flight(self) -> int:
@@ -51,6 +54,11 @@ class GraphEngine:
             context.worker,
             silent=context.watch.silent,
             telemetry=context.telemetry,
+            snapshots=await self._stack.enter_async_context(
+                open_snapshots(
+                    context.settings.snapshots, nc=context.nc, name=context.names.snapshots
+                )
+            ),
         )
         self._engine = Engine(
             context.nc,
@@ -77,6 +85,7 @@ class GraphEngine:
             await self._broker.stop()
         if self._engine is not None:
             await self._engine.drain()
+        await self._stack.aclose()
 
     async def _past(self, run_id: str) -> list[tuple[int, bytes]]:
         assert self._context is not None  # noqa: S101

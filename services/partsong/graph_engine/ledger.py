@@ -19,6 +19,8 @@ from partsong.contracts.frozen import replace
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log, Record
+from partsong.log.snapshots.folded import Folded, nearest
+from partsong.log.snapshots.port import Snapshots
 
 __all__ = ["Ledger"]
 
@@ -26,7 +28,10 @@ __all__ = ["Ledger"]
 class Ledger:
     """One run, read from and committed to a log. Not for two tasks at once."""
 
-    def __init__(self, log: Log, subjects: Subjects, run_id: str) -> None:
+    def __init__(
+        self, log: Log, subjects: Subjects, run_id: str, snapshots: Snapshots | None = None
+    ) -> None:
+        """With `snapshots`, the first reading begins at the newest one."""
         self.run_id = run_id
         self.state = RunState(run_id)
         self.seen = 0
@@ -34,20 +39,35 @@ class Ledger:
         """Sequence of the run's first record."""
         self.commit_seq = 0
         """Sequence of the run's newest commit: what the next one expects."""
-        self._log = log
+        self.fresh = 0
+        """Records folded since the newest snapshot."""
+        self._log, self._snapshots = log, snapshots
         self._subject = subjects.engine(run_id)
         self._filter = subjects.run(run_id)
         self._sure = self.state
+        self._sure_commit = 0
         self._hash = START_HASH
         self._ahead: list[tuple[int, bytes, Commit]] = []
 
     async def refresh(self) -> None:
         """Read on from `seen` to the log's head."""
+        if self.seen == 0 and self._snapshots is not None:
+            self._begin(await nearest(self._snapshots, self.run_id))
         records = [record async for record in self._log.read(self._filter, after=self.seen)]
         self._ahead.clear()
         for record in records:
             self._take(record)
         self.state = self._sure
+
+    def _begin(self, folded: Folded) -> None:
+        self._sure, self._hash, self.seen = folded.state, folded.hash, folded.seq
+        self.first_seq = folded.first_seq
+        self.commit_seq = self._sure_commit = folded.commit_seq
+
+    @property
+    def folded(self) -> Folded:
+        """The run as far as it is sure."""
+        return Folded(self._sure, self.seen, self._hash, self.first_seq, self._sure_commit)
 
     def absorb(self, record: Record) -> None:
         """Fold one record that is known to be the run's next one, own commits aside."""
@@ -67,6 +87,9 @@ class Ledger:
             self._sure = self.state
             for _, body, _ in earlier:
                 self._hash = chain(self._hash, body)
+        if earlier:
+            self._sure_commit = earlier[-1][0]
+            self.fresh += len(earlier)
         self._ahead = later
         self._take(record)
         self.state = self._sure
@@ -99,7 +122,7 @@ class Ledger:
             return
         for _, body, _ in self._ahead:
             self._hash = chain(self._hash, body)
-        self.seen = self._ahead[-1][0]
+        self.seen = self._sure_commit = self._ahead[-1][0]
         self._sure = self.state
         self._ahead.clear()
 
@@ -118,5 +141,6 @@ class Ledger:
                 fault="platform",
             ) from error
         if isinstance(message, Commit):
-            self.commit_seq = record.seq
+            self.commit_seq = self._sure_commit = record.seq
+        self.fresh += 1
         self._sure = fold_message(self._sure, message, record.seq)

@@ -26,6 +26,8 @@ from partsong.graph_engine.mail import Ask, Fired, Message, Reported, Start, Sta
 from partsong.graph_engine.outbox import Outbox, send
 from partsong.graph_engine.tracing import trace_commit
 from partsong.log.port import Log, WrongSequence
+from partsong.log.snapshots.folded import pack
+from partsong.log.snapshots.port import Snapshot, Snapshots
 from partsong.runtime import clock, spans
 from partsong.runtime.telemetry import Telemetry, traceparent
 
@@ -34,6 +36,8 @@ __all__ = ["Runs"]
 _log = logging.getLogger("partsong.graph_engine")
 
 _LONGEST_PATIENCE = 60.0
+_SNAPSHOT_EVERY = 128
+"""Records of a run between two snapshots: folding so many takes a few milliseconds."""
 _TRIES = 50
 """Lost races per turn before it is left to the next wake-up: each loss means another engine made progress."""
 
@@ -64,10 +68,12 @@ class Runs:
         keep: int = 5_000,
         patience: float = 5.0,
         telemetry: Telemetry | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self._log, self._subjects, self._outbox, self._owner = store, subjects, outbox, owner
         self._silent, self._keep, self._patience = silent, keep, patience
         self._telemetry = telemetry or Telemetry()
+        self._snapshots, self._keeping = snapshots, set[asyncio.Task[None]]()
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
 
     def hear(self, run_id: str, message: Message) -> None:
@@ -75,7 +81,8 @@ class Runs:
         slot = self._slots.get(run_id)
         if slot is None:
             slot = self._slots[run_id] = _Slot(
-                Ledger(self._log, self._subjects, run_id), patience=self._patience
+                Ledger(self._log, self._subjects, run_id, self._snapshots),
+                patience=self._patience,
             )
             self._forget()
         slot.inbox.append(message)
@@ -119,6 +126,16 @@ class Runs:
         """Wait until every mailbox is empty."""
         while tasks := [slot.task for slot in self._slots.values() if slot.task is not None]:
             await asyncio.wait(tasks)
+        await asyncio.gather(*self._keeping)
+
+    def _keep_snapshot(self, ledger: Ledger) -> None:
+        """Now and then keep what the run has come to; nobody waits for it, and nothing is lost without it."""
+        if self._snapshots is None or ledger.fresh < _SNAPSHOT_EVERY:
+            return
+        ledger.fresh = 0
+        task = asyncio.get_running_loop().create_task(_put(self._snapshots, pack(ledger.folded)))
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
 
     def _forget(self) -> None:
         while len(self._slots) > self._keep:
@@ -177,6 +194,7 @@ class Runs:
                 await ledger.refresh()
                 continue
             self._settle(slot, batch)
+            self._keep_snapshot(ledger)
             await send(self._outbox, ledger.state, events)
             if any(isinstance(message, Wake) for message in batch) or taken_over:
                 await self._remind(ledger.state)
@@ -273,6 +291,14 @@ class Runs:
         if state.error is not None:
             headers["Partsong-Error"] = state.error.code
         return headers
+
+
+async def _put(snapshots: Snapshots, snapshot: Snapshot) -> None:
+    try:
+        await snapshots.put(snapshot)
+    except PartsongError as error:
+        run, code = snapshot.run_id, error.problem.code
+        _log.info("snapshot not kept", extra={"run": run, "problem": code})
 
 
 def _told(message: Ask, state: RunState, now: str) -> tuple[e.Event, ...]:

@@ -1,0 +1,102 @@
+"""A run folded up to some place of its log, by way of the nearest snapshot."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from dataclasses import dataclass
+
+from partsong.contracts.envelope import START_HASH, Commit, chain, decode
+from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.contracts.fold import fold_message
+from partsong.contracts.portable import dump_state, load_state, version
+from partsong.contracts.state import RunState
+from partsong.contracts.subjects import Subjects
+from partsong.log.port import Log, Record
+from partsong.log.snapshots.port import Snapshot, Snapshots
+
+__all__ = ["Folded", "fold_to", "nearest", "pack"]
+
+_log = logging.getLogger("partsong.log")
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A run after some record of its log, and what its next writer has to know."""
+
+    state: RunState
+    seq: int = 0
+    """The last record folded."""
+    hash: bytes = START_HASH
+    """The running hash up to there."""
+    first_seq: int = 0
+    commit_seq: int = 0
+    """The newest commit of the run's engine."""
+
+    def after(self, record: Record) -> Folded:
+        """One record further.
+
+        Raises:
+            InvalidInput: the record cannot be read.
+        """
+        message = decode(record.body)
+        return Folded(
+            fold_message(self.state, message, record.seq),
+            record.seq,
+            chain(self.hash, record.body),
+            self.first_seq or record.seq,
+            record.seq if isinstance(message, Commit) else self.commit_seq,
+        )
+
+
+def pack(folded: Folded) -> Snapshot:
+    """The snapshot of a run."""
+    body = {
+        "first_seq": folded.first_seq,
+        "commit_seq": folded.commit_seq,
+        "state": dump_state(folded.state),
+    }
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    return Snapshot(
+        folded.state.run_id, folded.seq, version(), zlib.compress(text, 1), folded.hash.hex()
+    )
+
+
+def _unpack(snapshot: Snapshot) -> Folded:
+    body = json.loads(zlib.decompress(snapshot.body))
+    return Folded(
+        load_state(snapshot.run_id, body["state"]),
+        snapshot.seq,
+        bytes.fromhex(snapshot.hash),
+        body["first_seq"],
+        body["commit_seq"],
+    )
+
+
+async def nearest(snapshots: Snapshots, run_id: str, up_to: int | None = None) -> Folded:
+    """The run as its newest snapshot up to a sequence has it; from its beginning, if none can be read."""
+    try:
+        found = await snapshots.newest(run_id, up_to=up_to, version=version())
+        if found is not None:
+            return _unpack(found)
+    except (Unavailable, InvalidInput, ValueError, KeyError, zlib.error) as error:
+        _log.info("no snapshot", extra={"run": run_id, "problem": repr(error)})
+    return Folded(RunState(run_id))
+
+
+async def fold_to(
+    log: Log, subjects: Subjects, run_id: str, snapshots: Snapshots, at: int | None = None
+) -> Folded:
+    """The run after the last of its records up to `at`, or after all of them.
+
+    Raises:
+        InvalidInput: the log holds what cannot be read.
+        Unavailable: the log does not answer.
+    """
+    folded = await nearest(snapshots, run_id, at)
+    async for record in log.read(subjects.run(run_id), after=folded.seq):
+        if at is not None and record.seq > at:
+            break
+        folded = folded.after(record)
+    return folded

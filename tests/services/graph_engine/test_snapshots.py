@@ -1,0 +1,192 @@
+"""Snapshots change how long a fold takes, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from pydantic import JsonValue
+
+from partsong.contracts import events as e
+from partsong.contracts.errors import PartsongError, Unavailable
+from partsong.contracts.fold import fold_all
+from partsong.contracts.graph import Graph
+from partsong.contracts.state import Call, RunState, Timer
+from partsong.contracts.subjects import Subjects
+from partsong.contracts.timeline import state_at
+from partsong.contracts.validate import parse_graph
+from partsong.contracts.verify import replay
+from partsong.graph_engine.core import hear
+from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.ledger import Ledger
+from partsong.graph_engine.mail import Start
+from partsong.graph_engine.runs import Runs
+from partsong.log.memory import MemoryLog
+from partsong.log.snapshots.folded import fold_to, pack
+from partsong.log.snapshots.memory import MemorySnapshots
+from partsong.log.snapshots.port import Snapshot
+
+SUBJECTS = Subjects()
+NOW = "2026-01-01T00:00:00.000Z"
+LOOP = parse_graph(
+    {
+        "name": "loop",
+        "entry": "a",
+        "nodes": {"a": {"type": "function", "function": "m:a"}},
+        "edges": [
+            {"from": "a", "to": "a", "on": "again"},
+            {"from": "a", "to": "END", "on": "done"},
+        ],
+        "reducers": {"log": "append"},
+    }
+)
+
+
+async def played(log: MemoryLog, ledger: Ledger, steps: int, *, end: bool = True) -> None:
+    """Let the run that `ledger` holds go on for some steps, as a single process would."""
+    for step in range(steps):
+        call = next(iter(ledger.state.calls.values()))
+        label = "done" if end and step == steps - 1 else "again"
+        closed = e.CallCompleted(
+            id=f"{call.id}.{call.attempt}",
+            time=NOW,
+            call_id=call.id,
+            attempt=1,
+            update={"log": step},
+            label=label,
+        )
+        await committed(ledger, (closed,))
+
+
+async def committed(ledger: Ledger, news: tuple[e.Event, ...]) -> None:
+    decision = decide(fold_all(ledger.state, news), NOW)
+    await ledger.commit((*news, *decision.events), decision.state)
+    ledger.settle()
+
+
+async def started(log: MemoryLog, run_id: str, graph: Graph = LOOP) -> Ledger:
+    ledger = Ledger(log, SUBJECTS, run_id)
+    await committed(ledger, hear.start(run_id, graph, {}, e.RunOptions(), "q", NOW))
+    return ledger
+
+
+async def records(log: MemoryLog, run_id: str) -> list[tuple[int, bytes]]:
+    return [(r.seq, r.body) async for r in log.read(SUBJECTS.run(run_id))]
+
+
+async def test_the_state_at_any_record_is_the_same_with_and_without_snapshots() -> None:
+    log, snapshots = MemoryLog(), MemorySnapshots()
+    ledger = await started(log, "r_1")
+    for _ in range(4):
+        await played(log, ledger, 5, end=False)
+        await snapshots.put(pack(ledger.folded))
+    found = await records(log, "r_1")
+    for seq, _ in found:
+        folded = await fold_to(log, SUBJECTS, "r_1", snapshots, seq)
+        assert folded.state == state_at("r_1", found, seq)
+        assert folded.seq == seq
+
+
+async def test_an_engine_goes_on_from_a_snapshot_and_the_log_still_vouches_for_itself() -> None:
+    log, snapshots = MemoryLog(), MemorySnapshots()
+    ledger = await started(log, "r_1")
+    await played(log, ledger, 7, end=False)
+    await snapshots.put(pack(ledger.folded))
+    await played(log, ledger, 3, end=False)
+    other = Ledger(log, SUBJECTS, "r_1", snapshots)
+    await other.refresh()
+    assert other.state == ledger.state
+    assert (other.commit_seq, other.first_seq) == (ledger.commit_seq, ledger.first_seq)
+    await played(log, other, 2)
+    found = replay("r_1", await records(log, "r_1"))
+    assert found.ok, found.findings
+    assert found.state.status == "completed"
+
+
+class Broken(MemorySnapshots):
+    """A store that does not answer."""
+
+    async def newest(
+        self, run_id: str, *, up_to: int | None = None, version: str | None = None
+    ) -> Snapshot | None:
+        raise Unavailable("snapshots.gone", f"no answer about {run_id}")
+
+
+async def test_a_store_that_does_not_answer_costs_time_only() -> None:
+    log = MemoryLog()
+    ledger = await started(log, "r_1")
+    await played(log, ledger, 3)
+    other = Ledger(log, SUBJECTS, "r_1", Broken())
+    await other.refresh()
+    assert other.state == ledger.state
+
+
+async def test_a_damaged_body_reads_as_absent() -> None:
+    log, snapshots = MemoryLog(), MemorySnapshots()
+    ledger = await started(log, "r_1")
+    await played(log, ledger, 3)
+    whole = pack(ledger.folded)
+    torn = Snapshot(whole.run_id, whole.seq, whole.version, whole.body[:-9], whole.hash)
+    await snapshots.put(torn)
+    assert (await fold_to(log, SUBJECTS, "r_1", snapshots)).state == ledger.state
+
+
+class Answering:
+    """An outbox whose worker answers at once."""
+
+    def __init__(self, log: MemoryLog, steps: int) -> None:
+        self.log, self.steps, self.ended = log, steps, asyncio.Event()
+        self.runs: Runs | None = None
+        self._random = random.Random(1)
+
+    async def hint(self, state: RunState, call: Call) -> None:
+        last = state.root.visits["a"] == self.steps
+        closed = e.CallCompleted(
+            id=f"{call.id}.closed",
+            time=NOW,
+            call_id=call.id,
+            attempt=1,
+            update={"log": self._random.random()},
+            label="done" if last else "again",
+        )
+        await self.report(state.run_id, closed, last=last)
+
+    async def report(self, run_id: str, closed: e.CallCompleted, *, last: bool) -> None:
+        from partsong.contracts.envelope import encode_report
+        from partsong.graph_engine.mail import Reported
+
+        body = encode_report(run_id, closed)
+        await self.log.append(SUBJECTS.fact(run_id), body, id=closed.id)
+        record = [r async for r in self.log.read(SUBJECTS.fact(run_id))][-1]
+        assert self.runs is not None
+
+        def done(_error: PartsongError | None) -> None:
+            if last:
+                self.ended.set()
+
+        self.runs.hear(run_id, Reported(record, next=True, done=done))
+
+    async def timer(self, run_id: str, timer: Timer) -> None:
+        raise AssertionError("no timers here")
+
+    async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
+        """Nothing runs that could stop."""
+
+
+@pytest.mark.parametrize("steps", [150])
+async def test_the_engine_keeps_one_now_and_then(steps: int) -> None:
+    log, snapshots = MemoryLog(), MemorySnapshots()
+    outbox = Answering(log, steps)
+    runs = outbox.runs = Runs(log, SUBJECTS, outbox, "engine-1", snapshots=snapshots)
+    runs.hear("r_1", Start(LOOP, {}, e.RunOptions(), "q"))
+    async with asyncio.timeout(30):
+        await outbox.ended.wait()
+        await runs.drain()
+    kept = await snapshots.list("r_1")
+    assert len(kept) == 2 * steps // 128
+    folded = await fold_to(log, SUBJECTS, "r_1", snapshots)
+    values: dict[str, JsonValue] = folded.state.values
+    assert folded.state.status == "completed"
+    assert isinstance(values["log"], list)
+    assert len(values["log"]) == steps
