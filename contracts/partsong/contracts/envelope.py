@@ -3,12 +3,16 @@
 The running hash of a run covers the bodies of its messages in order: h(0) = 32 zero bytes,
 h(k) = sha256(h(k-1) + body(k)). A commit carries the running hash up to `seen` (`prev_hash`) and the hash of its own
 content (`hash`), so a lost, changed or reordered message shows at the next commit.
+
+Within a message an event does not repeat what follows from the one before it: without a `time` it has that one's, and
+without a `cause` that one is its cause. Without a `v` it is 1.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -17,7 +21,16 @@ from partsong.contracts import events
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import Event
 
-__all__ = ["START_HASH", "Commit", "Report", "chain", "decode", "encode_commit", "encode_report"]
+__all__ = [
+    "START_HASH",
+    "Commit",
+    "Report",
+    "chain",
+    "decode",
+    "encode_commit",
+    "encode_report",
+    "spelled_out",
+]
 
 START_HASH = bytes(32)
 _OF_A_COMMIT = {"n", "seen", "prev_hash", "hash"}
@@ -67,7 +80,7 @@ def encode_commit(
         "n": n,
         "seen": seen,
         "prev_hash": prev_hash.hex()[:32],
-        "events": [events.write(event) for event in what],
+        "events": _brief(what),
     }
     text = _dump(content)
     digest = hashlib.sha256(text).hexdigest()[:32]
@@ -77,7 +90,7 @@ def encode_commit(
 
 def encode_report(run: str, *what: Event) -> bytes:
     """The body of a report."""
-    return _dump({"run": run, "events": [events.write(event) for event in what]})
+    return _dump({"run": run, "events": _brief(what)})
 
 
 def decode(body: bytes) -> Commit | Report:
@@ -98,7 +111,7 @@ def decode(body: bytes) -> Commit | Report:
         raise InvalidInput(
             "envelope.malformed", "expected an object with `run` and `events`", where="body"
         )
-    found = tuple(events.read(event) for event in raw["events"])
+    found = tuple(events.read(event) for event in spelled_out(raw["events"]))
     if not _OF_A_COMMIT & raw.keys():
         return Report(raw["run"], found)
     try:
@@ -114,6 +127,36 @@ def decode(body: bytes) -> Commit | Report:
         raise InvalidInput(
             "envelope.malformed", f"a commit needs n, seen, prev_hash, hash: {error}", where="body"
         ) from None
+
+
+def _brief(what: tuple[Event, ...]) -> list[JsonValue]:
+    """The events, without what a reader can tell."""
+    written: list[JsonValue] = []
+    before: Event | None = None
+    for event in what:
+        raw = events.write(event)
+        if event.v == 1:
+            del raw["v"]
+        if before is not None and event.time == before.time:
+            del raw["time"]
+        if before is not None and event.cause == before.id:
+            del raw["cause"]
+        written.append(raw)
+        before = event
+    return written
+
+
+def spelled_out(written: list[JsonValue]) -> Iterator[JsonValue]:
+    """The events of a message as they were written, with what they left out."""
+    time: JsonValue = ""
+    cause: JsonValue = ""
+    for raw in written:
+        if isinstance(raw, dict):
+            whole: dict[str, JsonValue] = {"v": 1, "time": time, "cause": cause, **raw}
+            time, cause = whole["time"], whole.get("id", "")
+            yield whole
+        else:
+            yield raw
 
 
 def _dump(value: JsonValue) -> bytes:

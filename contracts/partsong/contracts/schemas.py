@@ -106,11 +106,18 @@ def _event(kind: str, version: int, model: type[EventBase]) -> Schema:
             "id": {"type": "string", "description": "The same thing said twice has the same id."},
             "type": {"const": kind},
             "v": {"const": version},
-            "time": {"type": "string", "format": "date-time"},
-            "cause": {"type": "string", "description": "Id of what led to it; may be empty."},
+            "time": {
+                "type": "string",
+                "format": "date-time",
+                "description": "That of the event before it in its message, if left out.",
+            },
+            "cause": {
+                "type": "string",
+                "description": "Id of what led to it; the event before it in its message, if left out.",
+            },
             "data": data,
         },
-        "required": [*_META, "data"],
+        "required": ["id", "type", "data"],
         "additionalProperties": True,
         **({"$defs": flat["$defs"]} if "$defs" in flat else {}),
     }
@@ -158,7 +165,7 @@ def _record(kind: str, own: Schema) -> Schema:
             "cause": {"type": "string"},
             "data": {"type": "object", "additionalProperties": True},
         },
-        "required": [*_META, "data"],
+        "required": ["id", "type", "data"],
         "additionalProperties": True,
     }
     return {

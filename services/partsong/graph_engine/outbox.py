@@ -20,8 +20,6 @@ from partsong.runtime.telemetry import traceparent
 
 __all__ = ["NatsOutbox", "Outbox", "send"]
 
-_BIG = 256 * 1024
-"""Hints over this many bytes travel beside the queue, like the log's bodies."""
 _SERVICE = {"function": "tool-runner", "tool": "tool-runner", "agent.turn": "agent-gateway"}
 
 
@@ -76,7 +74,8 @@ class NatsOutbox:
             return
         body = _tagged(work.model_dump_json(exclude_defaults=True).encode(), work.kind)
         headers = {"Nats-Msg-Id": work.id, "traceparent": traceparent(state.run_id, call.exec)}
-        if len(body) > _BIG:
+        if len(body) > self._nc.max_payload // 2:
+            # Only then beside the queue: what lies in the object store is never deleted, a hint goes when it is done.
             headers[BLOB] = await self._blobs.put(body)
             body = b""
         await self._nc.publish(self._subjects.work(_SERVICE[work.kind]), body, headers=headers)

@@ -16,6 +16,7 @@ from typing import Literal, assert_never
 
 from partsong.approval.core.approval import Approval, Closure, Outcome, Position
 from partsong.contracts import events as e
+from partsong.contracts.envelope import spelled_out
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.subjects import LogSubject
 
@@ -59,7 +60,7 @@ def read(body: bytes) -> Message:
     if not isinstance(listed, list):
         return Message((), (_malformed("expected an object with a list `events`"),))
     events, problems = [], []
-    for index, one in enumerate(listed):
+    for index, one in enumerate(spelled_out(listed)):
         try:
             events.append((index, e.read(one)))
         except InvalidInput as error:
