@@ -79,10 +79,9 @@ class SqliteVectorStore:
         with self._lock:
             matrix = self._matrix(namespace)
             scores = matrix.vectors @ direction
-            nearest = np.argsort(-scores, kind="stable")[: max(k, 0)]
             return [
                 Match(matrix.ids[i], self._text(namespace, matrix.ids[i]), float(scores[i]))
-                for i in nearest
+                for i in _highest(scores, k)
             ]
 
     def delete(self, namespace: str, ids: Sequence[str]) -> int:
@@ -168,3 +167,14 @@ class SqliteVectorStore:
             )
         length = float(np.linalg.norm(found))
         return found / np.float32(length) if length else found
+
+
+def _highest(scores: _Floats, k: int) -> NDArray[np.intp]:
+    """Where the `k` highest scores are, highest first, and of equal ones the first."""
+    if k <= 0:
+        return np.empty(0, dtype=np.intp)
+    if k >= len(scores):
+        return np.argsort(-scores, kind="stable")
+    least = np.partition(scores, -k)[-k]
+    among = np.flatnonzero(scores >= least)
+    return among[np.argsort(-scores[among], kind="stable")][:k]
