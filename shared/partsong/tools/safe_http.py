@@ -29,6 +29,7 @@ Resolve: TypeAlias = Callable[[str, int], Awaitable[list[str]]]
 """Turns a host and a port into addresses; raises `OSError` if there are none."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TRY_AGAIN = frozenset({408, 425, 429})
 _ENCODINGS = frozenset({"", "identity", "gzip"})
 """What can be unpacked in bounded pieces."""
 _OWN_HEADERS = {"User-Agent": "partsong", "Accept-Encoding": "gzip, identity"}
@@ -52,6 +53,21 @@ class Fetched:
     """As the server wrote it, or empty."""
     body: bytes
     """Decompressed; empty if the status is not 2xx or nobody asked for it."""
+
+    def expect_success(self, area: str, who: str) -> None:
+        """Nothing, if the status is 2xx.
+
+        Raises:
+            InvalidInput: `<area>.refused`; asking again would not help.
+            Unavailable: `<area>.unavailable`, for 5xx and for what the server says is only too early or too often.
+        """
+        if 200 <= self.status < 300:
+            return
+        where = origin(httpx2.URL(self.url))
+        if self.status < 500 and self.status not in _TRY_AGAIN:
+            raise InvalidInput(f"{area}.refused", f"{who} answered {self.status}", where=where)
+        later = f", to be tried after {self.retry_after}" if self.retry_after else ""
+        raise _unavailable(f"{area}.unavailable", f"{who} answered {self.status}{later}", where)
 
 
 async def addresses_of(host: str, port: int) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, JsonValue
 
-from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.contracts.errors import InvalidInput
 from partsong.contracts.routing import NodeContext
 from partsong.runtime import clock
 from partsong.tools.egress import http_from_env
@@ -28,7 +28,6 @@ SECRET_SETTING = "PARTSONG_WEBHOOK_SECRET"  # noqa: S105
 """What webhooks are signed with: `whsec_…`; two, separated by a space, while one replaces the other."""
 
 _ID = re.compile(r"[!-\-/-~]{1,256}")  # a full stop would let one signature fit two messages
-_TRY_AGAIN = frozenset({408, 425, 429})
 
 
 async def deliver(
@@ -58,23 +57,7 @@ async def deliver(
     if secret is not None:
         headers["webhook-signature"] = _signatures(secret, f"{id}.{timestamp}.".encode() + payload)
     answer = await http.post(url, payload, headers=headers)
-    if 200 <= answer.status < 300:
-        return
-    if answer.status >= 500 or answer.status in _TRY_AGAIN:
-        later = f", to be tried after {answer.retry_after}" if answer.retry_after else ""
-        raise Unavailable(
-            "webhook.unavailable",
-            f"the receiver answered {answer.status}{later}",
-            where="url",
-            retryable=True,
-            fault="provider",
-        )
-    raise InvalidInput(
-        "webhook.refused",
-        f"the receiver answered {answer.status}",
-        where="url",
-        fix="correct the webhook's URL, or what listens there",
-    )
+    answer.expect_success("webhook", "the receiver")
 
 
 def _signatures(secrets: str, content: bytes) -> str:

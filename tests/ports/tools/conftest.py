@@ -14,6 +14,8 @@ import pytest_asyncio
 
 from tests.services.approval.support import a_database, a_postgres, postgres_programs
 
+pytest.register_assert_rewrite("partsong.testing.vector_suite")
+
 SHOP = """
 CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, password TEXT);
 INSERT INTO users VALUES (1, 'ada', 'hunter2'), (2, 'bob', 'correct horse');

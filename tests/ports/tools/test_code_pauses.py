@@ -94,6 +94,24 @@ def test_the_number_of_calls_is_limited_over_all_pauses() -> None:
         sandbox.resume(pause.snapshot, 1)
 
 
+@pytest.mark.parametrize(
+    "rest",
+    ["while True: pass", "x = []\nwhile True: x.append('a' * 100000)", "print('x' * 10_000_000)"],
+)
+def test_the_limits_hold_after_a_pause(rest: str) -> None:
+    sandbox = Sandbox(Limits(seconds=0.3), SANDBOX.functions)
+    pause = paused(sandbox.start(f"look('o')\n{rest}"))
+    with pytest.raises(InvalidInput) as refused:
+        sandbox.resume(pause.snapshot, 1)
+    assert refused.value.problem.code == "code.limit"
+
+
+@pytest.mark.parametrize("name", ["not-a-name", "if", "_outside_look", "f(): pass\nimport os #"])
+def test_a_function_that_code_cannot_call_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match="no name for a function"):
+        Sandbox(functions={name: ()})
+
+
 def test_a_snapshot_of_another_version_is_refused_with_both_versions() -> None:
     snapshot = paused(SANDBOX.start("look('o')")).snapshot
     from pydantic_monty import __version__ as here

@@ -262,6 +262,12 @@ async def test_whole_rows_show_no_secret(postgres_shop: str) -> None:
         "SELECT json_agg(users) FROM users",
         "SELECT CAST(u AS text) FROM public.users AS u",
         "SELECT c FROM users AS u(a, b, c)",
+        "SELECT * FROM ONLY users",
+        "SELECT * FROM (users CROSS JOIN users AS b)",
+        "SELECT * FROM users AS u, LATERAL (SELECT b.password AS p FROM users AS b WHERE b.id = u.id) AS x",
+        "SELECT * FROM orders AS o JOIN users AS u ON u.id = o.user, users AS third",
+        "SELECT (SELECT max(password) FROM users) FROM orders",
+        "SELECT * FROM orders WHERE EXISTS (SELECT 1 FROM users WHERE password LIKE 'h%')",
     ):
         assert "hunter2" not in str(await ask(postgres_shop, sql))
 
@@ -287,8 +293,11 @@ async def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / "none.db").exists()
 
 
-async def test_a_long_statement_and_a_deep_one_are_refused(sqlite_shop: str) -> None:
+async def test_statements_that_are_too_long_too_deep_or_cut_short_are_refused(
+    sqlite_shop: str,
+) -> None:
     assert await refusal(sqlite_shop, "SELECT " + "1, " * 5000 + "1") == "sql.too_long"
+    assert await refusal(sqlite_shop, "SELECT 1\0") == "sql.syntax"
     assert await refusal(sqlite_shop, "SELECT " + "(" * 2000 + "1" + ")" * 2000) == "sql.syntax"
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from keyword import iskeyword
 from typing import TypeAlias, assert_never
 
 from pydantic import JsonValue
@@ -24,7 +25,7 @@ from pydantic_monty import (
     __version__,
 )
 
-from partsong.contracts.errors import PartsongError
+from partsong.contracts.errors import InvalidInput, PartsongError
 from partsong.tools.code import problems
 from partsong.tools.code.limits import Limits
 from partsong.tools.code.outcome import Finished, Outcome, Paused
@@ -51,6 +52,21 @@ class Sandbox:
     limits: Limits = field(default_factory=Limits)
     functions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What the code may call, and the names of the parameters of each, in order."""
+
+    def __post_init__(self) -> None:
+        """Refuse functions that code cannot call.
+
+        Raises:
+            InvalidInput: `code.bad_function`.
+        """
+        for name in self.functions:
+            if not name.isidentifier() or iskeyword(name) or name.startswith("_"):
+                raise InvalidInput(
+                    "code.bad_function",
+                    f"{name!r} is no name for a function in code",
+                    where="functions",
+                    fix="give the tool a name of letters, digits and _ that begins with a letter",
+                )
 
     def start(self, code: str) -> Outcome:
         """Run code from its beginning.

@@ -18,6 +18,7 @@ class Finished:
     value: JsonValue
     """Of the last line, if that is an expression; text if JSON cannot hold it."""
     printed: str = ""
+    """On standard output."""
 
 
 @dataclass(frozen=True, slots=True)

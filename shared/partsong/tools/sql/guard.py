@@ -80,6 +80,8 @@ def checked(sql: str, dialect: Dialect, limits: Limits) -> exp.Query:
             where="sql",
             fix="ask for less in one query",
         )
+    if "\0" in sql:
+        raise _syntax("it holds a NUL character, where some databases stop reading")
     tree = _one(sql, dialect)
     for node in tree.walk():
         match node:

@@ -34,7 +34,10 @@ class Limits:
     seconds: float = 10.0
     """From the call to the answer, kept by us: a statement can lift the database's own time limit."""
     redact: tuple[str, ...] = REDACTED
-    """Columns that read as NULL wherever they are used, as patterns in lower case."""
+    """Columns that read as NULL wherever they are used, as patterns in lower case.
+
+    In PostgreSQL a view shows a column it has given another name.
+    """
 
     def __post_init__(self) -> None:
         """Refuse bounds that let nothing through.
