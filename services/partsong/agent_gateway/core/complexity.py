@@ -27,6 +27,7 @@ from partsong.agent_gateway.port import Effort
 from partsong.contracts.errors import InvalidInput
 
 __all__ = [
+    "TIERS",
     "WEIGHTS",
     "Approach",
     "ComplexityAnalyzer",
