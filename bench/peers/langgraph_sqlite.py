@@ -11,6 +11,7 @@ from typing import Annotated, TypedDict
 
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
+from langgraph.types import Send
 from report import FIGURE_SECONDS, KILOBYTE, Sizes, bytes_on_disk, percentile, play, say, timed
 
 
@@ -121,11 +122,67 @@ async def history(sizes: Sizes, folder: Path) -> None:
         say("state_at", seconds() * 1000, "ms")
 
 
+class Wide(TypedDict):
+    items: list[int]
+    results: Annotated[list[str], operator.add]
+
+
+class Item(TypedDict):
+    item: int
+
+
+async def one(_: Item) -> dict[str, list[str]]:
+    return {"results": [KILOBYTE]}
+
+
+async def fan_out(sizes: Sizes, folder: Path) -> None:
+    """One task per item, and a node that runs when all are done."""
+    for name, width in (("100", 100), ("1000", min(1000, sizes.long))):
+        async with AsyncSqliteSaver.from_conn_string(str(folder / f"wide-{name}.db")) as saver:
+            graph = StateGraph(Wide)
+            graph.add_node("spread", lambda _: {})
+            graph.add_node("one", one)
+            graph.add_node("gather", lambda _: {})
+            graph.add_edge(START, "spread")
+            graph.add_conditional_edges(
+                "spread", lambda state: [Send("one", {"item": i}) for i in state["items"]], ["one"]
+            )
+            graph.add_edge("one", "gather")
+            graph.add_edge("gather", END)
+            compiled = graph.compile(checkpointer=saver)
+            took = []
+            for index in range(3):
+                with timed() as seconds:
+                    await run(compiled, f"r{index}", {"items": list(range(width)), "results": []})
+                took.append(seconds() * 1000)
+        say(f"fan_out_{name}", statistics.median(took), "ms", f"{width} items")
+
+
+async def past(sizes: Sizes, folder: Path) -> None:
+    """The loop that appends: its history, a state in the middle, and a fork from there that ends one step later."""
+    async with AsyncSqliteSaver.from_conn_string(str(folder / "past.db")) as saver:
+        graph = loop(sizes.long, saver)
+        await run(graph, "r", {"items": [], "count": 0})
+        with timed() as seconds:
+            states = [state async for state in graph.aget_state_history(thread("r"))]
+        say("past_history", seconds() * 1000, "ms", f"{len(states)} states")
+        middle = states[len(states) // 2].config
+        with timed() as seconds:
+            await graph.aget_state(middle)
+        say("past_state_at", seconds() * 1000, "ms")
+        with timed() as seconds:
+            fork = await graph.aupdate_state(middle, {"count": sizes.long - 1, "items": []})
+            await graph.ainvoke(None, {**fork, "recursion_limit": 5000}, durability="sync")
+        say("past_fork", seconds() * 1000, "ms")
+
+
 if __name__ == "__main__":
     figures = {
         "sequential_step": sequential_step,
         "concurrent_runs": concurrent_runs,
         "disk_per_step": disk_per_step,
         "history": history,
+        "fan_out": fan_out,
+        "past": past,
     }
     asyncio.run(play("LangGraph + SQLite, sync", "langgraph", figures))

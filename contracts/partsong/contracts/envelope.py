@@ -5,7 +5,8 @@ h(k) = sha256(h(k-1) + body(k)). A commit carries the running hash up to `seen` 
 content (`hash`), so a lost, changed or reordered message shows at the next commit.
 
 Within a message an event does not repeat what follows from the one before it: without a `time` it has that one's, and
-without a `cause` that one is its cause. Without a `v` it is 1.
+without a `cause` that one is its cause. Without a `v` it is 1. An id or cause that begins with a dot begins with the
+run's id.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def encode_commit(
         "n": n,
         "seen": seen,
         "prev_hash": prev_hash.hex()[:32],
-        "events": _brief(what),
+        "events": _brief(run, what),
     }
     text = _dump(content)
     digest = hashlib.sha256(text).hexdigest()[:32]
@@ -90,7 +91,7 @@ def encode_commit(
 
 def encode_report(run: str, *what: Event) -> bytes:
     """The body of a report."""
-    return _dump({"run": run, "events": _brief(what)})
+    return _dump({"run": run, "events": _brief(run, what)})
 
 
 def decode(body: bytes) -> Commit | Report:
@@ -111,7 +112,7 @@ def decode(body: bytes) -> Commit | Report:
         raise InvalidInput(
             "envelope.malformed", "expected an object with `run` and `events`", where="body"
         )
-    found = tuple(events.read(event) for event in spelled_out(raw["events"]))
+    found = tuple(events.read(event) for event in spelled_out(raw["run"], raw["events"]))
     if not _OF_A_COMMIT & raw.keys():
         return Report(raw["run"], found)
     try:
@@ -129,12 +130,13 @@ def decode(body: bytes) -> Commit | Report:
         ) from None
 
 
-def _brief(what: tuple[Event, ...]) -> list[JsonValue]:
+def _brief(run: str, what: tuple[Event, ...]) -> list[JsonValue]:
     """The events, without what a reader can tell."""
     written: list[JsonValue] = []
     before: Event | None = None
     for event in what:
         raw = events.write(event)
+        raw["id"], raw["cause"] = _short(run, event.id), _short(run, event.cause)
         if event.v == 1:
             del raw["v"]
         if before is not None and event.time == before.time:
@@ -146,13 +148,21 @@ def _brief(what: tuple[Event, ...]) -> list[JsonValue]:
     return written
 
 
-def spelled_out(written: list[JsonValue]) -> Iterator[JsonValue]:
+def _short(run: str, id_: str) -> str:
+    return id_[len(run) :] if id_.startswith(f"{run}.") else id_
+
+
+def spelled_out(run: str, written: list[JsonValue]) -> Iterator[JsonValue]:
     """The events of a message as they were written, with what they left out."""
     time: JsonValue = ""
     cause: JsonValue = ""
     for raw in written:
         if isinstance(raw, dict):
             whole: dict[str, JsonValue] = {"v": 1, "time": time, "cause": cause, **raw}
+            for key in ("id", "cause"):
+                said = whole.get(key)
+                if isinstance(said, str) and said.startswith("."):
+                    whole[key] = run + said
             time, cause = whole["time"], whole.get("id", "")
             yield whole
         else:

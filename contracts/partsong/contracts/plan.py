@@ -47,6 +47,9 @@ class Plan:
         )
 
 
+_HERE = "_plan"  # where functools.cached_property would keep it
+
+
 @lru_cache(maxsize=512)
 def _plan(_hash: str, holder: _Holder) -> Plan:
     graph = holder.graph
@@ -108,8 +111,11 @@ class _Holder:
 
 
 def plan_of(graph: Graph) -> Plan:
-    """The plan of a graph; cached by content hash."""
-    return _plan(graph.hash, _Holder(graph))
+    """The plan of a graph; cached by content hash, and at the graph itself, because every fold asks for it."""
+    found = graph.__dict__.get(_HERE)
+    if not isinstance(found, Plan):
+        found = graph.__dict__[_HERE] = _plan(graph.hash, _Holder(graph))
+    return found
 
 
 def _reach(position: dict[str, int], targets: dict[str, list[str]]) -> dict[str, int]:

@@ -103,7 +103,10 @@ def _event(kind: str, version: int, model: type[EventBase]) -> Schema:
         "description": flat.get("description", ""),
         "type": "object",
         "properties": {
-            "id": {"type": "string", "description": "The same thing said twice has the same id."},
+            "id": {
+                "type": "string",
+                "description": "The same thing said twice has the same id. Begins with the run's id, which is left out before a leading dot.",
+            },
             "type": {"const": kind},
             "v": {"const": version},
             "time": {

@@ -19,8 +19,8 @@ from partsong.contracts.frozen import replace
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log, Record
-from partsong.log.snapshots.folded import Folded, nearest
-from partsong.log.snapshots.port import Snapshots
+from partsong.log.snapshots.folded import Folded, due, nearest, pack
+from partsong.log.snapshots.port import Snapshot, Snapshots
 
 __all__ = ["Ledger"]
 
@@ -39,8 +39,7 @@ class Ledger:
         """Sequence of the run's first record."""
         self.commit_seq = 0
         """Sequence of the run's newest commit: what the next one expects."""
-        self.fresh = 0
-        """Records folded since the newest snapshot."""
+        self._fresh, self._fresh_bytes, self._kept = 0, 0, 0
         self._log, self._snapshots = log, snapshots
         self._subject = subjects.engine(run_id)
         self._filter = subjects.run(run_id)
@@ -69,6 +68,14 @@ class Ledger:
         """The run as far as it is sure."""
         return Folded(self._sure, self.seen, self._hash, self.first_seq, self._sure_commit)
 
+    def snapshot(self) -> Snapshot | None:
+        """What is worth keeping now: the run as far as it is sure, if enough has happened since the last time."""
+        if not due(self._fresh, self._fresh_bytes, self._kept):
+            return None
+        packed = pack(self.folded)
+        self._fresh, self._fresh_bytes, self._kept = 0, 0, len(packed.body)
+        return packed
+
     def absorb(self, record: Record) -> None:
         """Fold one record that is known to be the run's next one, own commits aside."""
         if record.seq <= self.seen:
@@ -89,7 +96,8 @@ class Ledger:
                 self._hash = chain(self._hash, body)
         if earlier:
             self._sure_commit = earlier[-1][0]
-            self.fresh += len(earlier)
+            self._fresh += len(earlier)
+            self._fresh_bytes += sum(len(body) for _, body, _ in earlier)
         self._ahead = later
         self._take(record)
         self.state = self._sure
@@ -142,5 +150,6 @@ class Ledger:
             ) from error
         if isinstance(message, Commit):
             self.commit_seq = self._sure_commit = record.seq
-        self.fresh += 1
+        self._fresh += 1
+        self._fresh_bytes += len(record.body)
         self._sure = fold_message(self._sure, message, record.seq)

@@ -26,7 +26,6 @@ from partsong.graph_engine.mail import Ask, Fired, Message, Reported, Start, Sta
 from partsong.graph_engine.outbox import Outbox, send
 from partsong.graph_engine.tracing import trace_commit
 from partsong.log.port import Log, WrongSequence
-from partsong.log.snapshots.folded import pack
 from partsong.log.snapshots.port import Snapshot, Snapshots
 from partsong.runtime import clock, spans
 from partsong.runtime.telemetry import Telemetry, traceparent
@@ -36,8 +35,6 @@ __all__ = ["Runs"]
 _log = logging.getLogger("partsong.graph_engine")
 
 _LONGEST_PATIENCE = 60.0
-_SNAPSHOT_EVERY = 128
-"""Records of a run between two snapshots: folding so many takes a few milliseconds."""
 _TRIES = 50
 """Lost races per turn before it is left to the next wake-up: each loss means another engine made progress."""
 
@@ -130,10 +127,10 @@ class Runs:
 
     def _keep_snapshot(self, ledger: Ledger) -> None:
         """Now and then keep what the run has come to; nobody waits for it, and nothing is lost without it."""
-        if self._snapshots is None or ledger.fresh < _SNAPSHOT_EVERY:
+        snapshot = ledger.snapshot() if self._snapshots is not None else None
+        if self._snapshots is None or snapshot is None:
             return
-        ledger.fresh = 0
-        task = asyncio.get_running_loop().create_task(_put(self._snapshots, pack(ledger.folded)))
+        task = asyncio.get_running_loop().create_task(_put(self._snapshots, snapshot))
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
 

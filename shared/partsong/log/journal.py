@@ -3,9 +3,10 @@
 The first line names the format. Every other line is one record as a JSON object, numbered from 1 without a gap, with
 the CRC-32 of the rest of the line as its last field:
 
-    {"seq":1,"subject":"…","id":"…","headers":{…},"body":"…","crc":3735928559}
+    {"seq":1,"subject":"…","id":"…","headers":{…},"json":{…},"crc":3735928559}
 
-A body that is not UTF-8 is in `body64` instead.
+`json` is the body as it is, byte for byte, if it looks like a JSON object on one line; other text is in `body`, as a
+JSON string, and what is no UTF-8 in `body64`.
 
 A process that is killed while it writes leaves a last line without its end. Nobody was told that such a line is stored,
 so it is cut off. A whole line that is wrong was told to be stored, so it is an error, and nothing is repaired silently.
@@ -28,6 +29,8 @@ __all__ = ["HEADER", "decode", "encode", "recover"]
 HEADER = b'{"format":"partsong-log","version":1}\n'
 
 _CRC = b',"crc":'
+_JSON = b',"json":'
+"""Cannot occur before the body: within a JSON string its quotes would be escaped."""
 
 
 def encode(record: Record) -> bytes:
@@ -35,12 +38,26 @@ def encode(record: Record) -> bytes:
     fields: dict[str, object] = {"seq": record.seq, "subject": record.subject, "id": record.id}
     if record.headers:
         fields["headers"] = dict(record.headers)
-    try:
-        fields["body"] = record.body.decode()
-    except UnicodeDecodeError:
-        fields["body64"] = base64.b64encode(record.body).decode()
+    as_it_is = _is_one_line(record.body)
+    if not as_it_is:
+        try:
+            fields["body"] = record.body.decode()
+        except UnicodeDecodeError:
+            fields["body64"] = base64.b64encode(record.body).decode()
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
+    if as_it_is:
+        text = b"%b%b%b" % (text, _JSON, record.body)
     return b"%b%b%d}\n" % (text, _CRC, zlib.crc32(text))
+
+
+def _is_one_line(body: bytes) -> bool:
+    if body[:1] != b"{" or body[-1:] != b"}" or b"\n" in body or b"\r" in body:
+        return False
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def decode(line: bytes) -> Record:
@@ -54,8 +71,10 @@ def decode(line: bytes) -> Record:
         raise ValueError("it has no checksum")
     if crc.rstrip(b"}\n") != str(zlib.crc32(text)).encode():
         raise ValueError(f"its checksum is {crc[:16]!r}, should be {zlib.crc32(text)}")
+    text, as_it_is, body = text.partition(_JSON)
     fields = json.loads(text + b"}")
-    body = fields["body"].encode() if "body" in fields else base64.b64decode(fields["body64"])
+    if not as_it_is:
+        body = fields["body"].encode() if "body" in fields else base64.b64decode(fields["body64"])
     headers: Mapping[str, str] = fields.get("headers", {})
     return Record(fields["seq"], fields["subject"], body, fields["id"], headers)
 

@@ -184,7 +184,7 @@ async def test_the_engine_keeps_one_now_and_then(steps: int) -> None:
         await outbox.ended.wait()
         await runs.drain()
     kept = await snapshots.list("r_1")
-    assert len(kept) == 2 * steps // 128
+    assert len(kept) >= 2 * steps // 64, "small states are kept often"
     folded = await fold_to(log, SUBJECTS, "r_1", snapshots)
     values: dict[str, JsonValue] = folded.state.values
     assert folded.state.status == "completed"

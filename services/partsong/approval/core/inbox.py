@@ -60,7 +60,7 @@ def read(body: bytes) -> Message:
     if not isinstance(listed, list):
         return Message((), (_malformed("expected an object with a list `events`"),))
     events, problems = [], []
-    for index, one in enumerate(spelled_out(listed)):
+    for index, one in enumerate(spelled_out(str(raw.get("run", "")), listed)):
         try:
             events.append((index, e.read(one)))
         except InvalidInput as error:

@@ -16,7 +16,9 @@ from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log, Record
 from partsong.log.snapshots.port import Snapshot, Snapshots
 
-__all__ = ["Folded", "fold_to", "nearest", "pack"]
+__all__ = ["Folded", "due", "fold_to", "nearest", "pack"]
+
+_FEWEST = 32
 
 _log = logging.getLogger("partsong.log")
 
@@ -48,6 +50,15 @@ class Folded:
             self.first_seq or record.seq,
             record.seq if isinstance(message, Commit) else self.commit_seq,
         )
+
+
+def due(records: int, size: int, last: int) -> bool:
+    """Whether a snapshot is worth its writing: after so many records of so many bytes, the last one was `last` bytes.
+
+    Small states are kept every 32 records, which fold in about ten milliseconds. For big ones all snapshots together
+    stay within eight times the log.
+    """
+    return records >= _FEWEST and 8 * size >= last
 
 
 def pack(folded: Folded) -> Snapshot:
