@@ -12,7 +12,7 @@ from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.tools.code import Limits, code_tool, run_code
 from partsong.tools.code.tool import TIER_SETTING
 
-SHORT = Limits(seconds=0.5)
+SHORT = Limits(seconds=0.2)
 DOUBLED = "x = []\nfor i in range(40): x = [x, x]\n"
 """Forty-one small lists that would be two trillion if each were written out."""
 
