@@ -298,6 +298,7 @@ async def test_statements_that_are_too_long_too_deep_or_cut_short_are_refused(
 ) -> None:
     assert await refusal(sqlite_shop, "SELECT " + "1, " * 5000 + "1") == "sql.too_long"
     assert await refusal(sqlite_shop, "SELECT 1\0") == "sql.syntax"
+    assert await refusal(sqlite_shop, "SELECT '\ud800'") == "sql.syntax"
     assert await refusal(sqlite_shop, "SELECT " + "(" * 2000 + "1" + ")" * 2000) == "sql.syntax"
 
 

@@ -153,6 +153,7 @@ def test_an_error_shows_its_line_and_what_was_printed_before() -> None:
 
 def test_a_mistake_in_the_grammar_is_shown() -> None:
     assert refusal("def (").code == "code.syntax"
+    assert refusal("'\ud800'").code == "code.syntax"
     assert refusal("x" * 30_000).code == "code.too_long"
 
 
