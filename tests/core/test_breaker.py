@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import get_args
 
 import pytest
@@ -15,9 +14,9 @@ from partsong.contracts.chunks import ErrorClass
 RULES = BreakerRules(window=60, failures=5, share=0.5, cool_down=10, longest=300, probe_timeout=120)
 
 
-def after(breaker: Breaker, errors: Sequence[ErrorClass | None], *, start: float = 0.0) -> Breaker:
-    """The breaker after calls one second apart."""
-    for step, error in enumerate(errors):
+def after(breaker: Breaker, error: ErrorClass | None, times: int, *, start: float = 0.0) -> Breaker:
+    """The breaker after calls one second apart that all end alike."""
+    for step in range(times):
         breaker, ticket = breaker.enter(start + step)
         assert ticket is not None
         breaker = breaker.leave(ticket, error, start + step)
@@ -25,7 +24,7 @@ def after(breaker: Breaker, errors: Sequence[ErrorClass | None], *, start: float
 
 
 def test_a_storm_of_429_opens_it_and_a_good_probe_closes_it() -> None:
-    breaker = after(Breaker(RULES), ["rate_limited"] * 5)
+    breaker = after(Breaker(RULES), "rate_limited", 5)
     assert breaker.state == "open"
     assert not breaker.admits(13.9)
     assert breaker.describe(6.0) == "open for another 8 s: 5 of 5 calls failed, last rate_limited"
@@ -39,7 +38,7 @@ def test_a_storm_of_429_opens_it_and_a_good_probe_closes_it() -> None:
 
 
 def test_a_failed_probe_doubles_the_wait_up_to_the_longest() -> None:
-    breaker, waits = after(Breaker(RULES), ["overloaded"] * 5), []
+    breaker, waits = after(Breaker(RULES), "overloaded", 5), []
     for _ in range(7):
         now = breaker.until
         breaker, ticket = breaker.enter(now)
@@ -50,30 +49,30 @@ def test_a_failed_probe_doubles_the_wait_up_to_the_longest() -> None:
 
 
 def test_the_providers_hint_extends_the_wait() -> None:
-    breaker = after(Breaker(RULES), ["rate_limited"] * 4)
+    breaker = after(Breaker(RULES), "rate_limited", 4)
     assert breaker.leave(breaker.ticket, "rate_limited", 4.0, retry_after=90).until == 94
 
 
 @pytest.mark.parametrize("error", ["invalid_request", "cancelled"])
 def test_what_the_caller_did_is_not_held_against_the_provider(error: ErrorClass) -> None:
-    assert after(Breaker(RULES), [error] * 20) == Breaker(RULES)
+    assert after(Breaker(RULES), error, 20) == Breaker(RULES)
 
 
 def test_failures_among_many_successes_do_not_open_it() -> None:
-    assert after(Breaker(RULES), [None] * 10 + ["server"] * 9).state == "closed"
-    assert after(Breaker(RULES), [None] * 10 + ["server"] * 10).state == "open"
+    assert after(after(Breaker(RULES), None, 10), "server", 9, start=10.0).state == "closed"
+    assert after(after(Breaker(RULES), None, 10), "server", 10, start=10.0).state == "open"
 
 
 def test_old_failures_are_forgotten() -> None:
-    breaker = after(Breaker(RULES), ["server"] * 4)
-    assert after(breaker, ["server"] * 4, start=100.0).state == "closed"
+    breaker = after(Breaker(RULES), "server", 4)
+    assert after(breaker, "server", 4, start=100.0).state == "closed"
 
 
 def test_a_late_outcome_changes_nothing() -> None:
     start = Breaker(RULES)
     _, early = start.enter(0.0)
     assert early is not None
-    opened = after(start, ["timeout"] * 5)
+    opened = after(start, "timeout", 5)
     assert opened.leave(early, None, 6.0) == opened
     probing, probe = opened.enter(opened.until)
     assert probe is not None
@@ -83,7 +82,7 @@ def test_a_late_outcome_changes_nothing() -> None:
 
 
 def test_a_lost_probe_is_given_up_and_a_cancelled_one_makes_room() -> None:
-    opened = after(Breaker(RULES), ["timeout"] * 5)
+    opened = after(Breaker(RULES), "timeout", 5)
     probing, ticket = opened.enter(opened.until)
     assert ticket is not None
     assert probing.enter(opened.until + 119)[1] is None

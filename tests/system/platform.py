@@ -47,10 +47,15 @@ async def a_platform(bus: Bus, settings: Settings | None = None) -> AsyncIterato
             partsong.agent_gateway.app,
         ):
             running = await open_context(settings, app.service(settings))
-            stack.push_async_callback(running.stop)
             services[running.service.name] = running
+            stack.push_async_callback(_stop, services, running.service.name)
         client = await stack.enter_async_context(Client(bus.url, prefix=bus.subjects.prefix))
         yield Platform(client, settings, services)
+
+
+async def _stop(services: dict[str, Running], name: str) -> None:
+    """Stop a service, or what a test has put in its place."""
+    await services[name].stop()
 
 
 async def decide(bus: Bus, platform: Platform, run_id: str, *, approve: bool) -> None:

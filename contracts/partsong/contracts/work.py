@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from partsong.contracts.graph import AgentSpec
 from partsong.contracts.messages import Message
-from partsong.contracts.run_events import RunOptions
+from partsong.contracts.run_events import Parent, RunOptions
 
-__all__ = ["WORK", "ChildWork", "FunctionWork", "ToolWork", "TurnWork", "Work"]
+__all__ = ["WORK", "ChildWork", "FunctionWork", "ToolWork", "TurnWork", "Work", "child_of"]
 
 
 class _Work(BaseModel):
@@ -71,8 +71,13 @@ class ChildWork(_Work):
     @property
     def child(self) -> str:
         """The id of that run: the same however often it is asked for."""
-        name = self.call_id.replace("/", "-").replace(":", "-")
-        return f"{self.run_id}--{name}" + (f"-a{self.attempt}" if self.attempt > 1 else "")
+        return child_of(Parent(run_id=self.run_id, call_id=self.call_id, attempt=self.attempt))
+
+
+def child_of(parent: Parent) -> str:
+    """The id of the run that answers a parent's call."""
+    name = parent.call_id.replace("/", "-").replace(":", "-")
+    return f"{parent.run_id}--{name}" + (f"-a{parent.attempt}" if parent.attempt > 1 else "")
 
 
 Work = Annotated[FunctionWork | ToolWork | TurnWork | ChildWork, Field(discriminator="kind")]

@@ -11,12 +11,15 @@ from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.contracts.requests import Accepted, Rejected
+from partsong.graph_engine.children import Children
 from partsong.graph_engine.door import Door, request_id
 from partsong.graph_engine.graphs import Graphs
+from partsong.graph_engine.others import Relations
 from partsong.graph_engine.outbox import NatsOutbox
 from partsong.graph_engine.runs import Runs
 from partsong.graph_engine.worker import Engine
 from partsong.log.snapshots.open import open_snapshots
+from partsong.log.stored import BLOB
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
 
@@ -36,6 +39,7 @@ class GraphEngine:
         self._context: Context | None = None
         self._door: Door | None = None
         self._runs: Runs | None = None
+        self._children: Children | None = None
         self._stack = AsyncExitStack()
 
     @property
@@ -60,6 +64,8 @@ class GraphEngine:
                 )
             ),
         )
+        self._children = Children(context.nc, context.log, context.subjects)
+        self._runs.others = Relations(self._children, self._runs.hear)
         self._engine = Engine(
             context.nc,
             context.log,
@@ -96,14 +102,19 @@ class GraphEngine:
         """Carry out one request and answer it; a refused one is also kept as a dead letter."""
         assert self._context is not None  # noqa: S101
         assert self._door is not None  # noqa: S101
-        verb = command.subject.rpartition(".")[2]
+        assert self._children is not None  # noqa: S101
+        verb, body = command.subject.rpartition(".")[2], command.body
+        if (blob := command.headers.get(BLOB)) is not None:
+            body = await self._context.blobs.get(blob)
         try:
-            reply: Accepted | Rejected = await self._door.request(verb, command.body)
+            reply: Accepted | Rejected = await self._door.request(verb, body)
         except Unavailable:
             raise
         except PartsongError as error:
-            reply = Rejected(id=request_id(command.body, command.headers), error=error.problem)
+            reply = Rejected(id=request_id(body, command.headers), error=error.problem)
             await self._bury(command, error.problem)
+            if verb == "run":
+                await self._children.refused(body, error.problem)
         if reply.id:
             body = reply.model_dump_json(exclude_none=True).encode()
             await self._context.nc.publish(self._context.subjects.reply(reply.id), body)

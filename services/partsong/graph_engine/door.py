@@ -24,9 +24,11 @@ from partsong.contracts.requests import (
     SignalRequest,
     parse_request,
 )
+from partsong.contracts.run_events import Parent
 from partsong.contracts.state import Origin, RunState
 from partsong.contracts.subjects import check_id
 from partsong.contracts.timeline import edited, state_at
+from partsong.contracts.work import child_of
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.mail import Ask, Message, Start, Tell
 from partsong.graph_engine.runs import Runs
@@ -99,6 +101,7 @@ class Door:
         graph = await self._resolve(request.graph)
         check_state(graph.state_schema, request.input)
         run_id = request.run_id or clock.new_run_id()
+        _check_parent(run_id, request.options.parent)
         start = Start(graph, request.input, request.options, request.id)
         await self._delivered(run_id, start)
         assert start.result is not None, "a start that is done has a result"  # noqa: S101
@@ -153,6 +156,16 @@ class Door:
         message.done = settle
         self._runs.hear(run_id, message)
         await done
+
+
+def _check_parent(run_id: str, parent: Parent | None) -> None:
+    if parent is not None and run_id != (child := child_of(parent)):
+        raise InvalidInput(
+            "run.not_the_child",
+            f"run {parent.run_id} waits for {child} at {parent.call_id}, not for {run_id}",
+            where="options.parent",
+            fix="leave `parent` out: detached subgraphs set it",
+        )
 
 
 def _unknown(run_id: str) -> NotFound:

@@ -11,8 +11,10 @@ from nats.aio.client import Client
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.requests import RunRequest
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
+from partsong.contracts.work import ChildWork
 from partsong.graph_engine.core.hints import work_of
 from partsong.log.blobs import Blobs
 from partsong.log.stored import BLOB
@@ -72,6 +74,9 @@ class NatsOutbox:
         work = work_of(state, call)
         if work is None:
             return
+        if isinstance(work, ChildWork):
+            await self._child(work)
+            return
         body = _tagged(work.model_dump_json(exclude_defaults=True).encode(), work.kind)
         headers = {"Nats-Msg-Id": work.id, "traceparent": traceparent(state.run_id, call.exec)}
         if len(body) > self._nc.max_payload // 2:
@@ -79,6 +84,25 @@ class NatsOutbox:
             headers[BLOB] = await self._blobs.put(body)
             body = b""
         await self._nc.publish(self._subjects.work(_SERVICE[work.kind]), body, headers=headers)
+
+    async def _child(self, work: ChildWork) -> None:
+        """Ask for a detached run at the door, where all runs begin.
+
+        Without an id: asked again, it must arrive, for a child that has ended answers again.
+        """
+        request = RunRequest(
+            id=work.child,
+            run_id=work.child,
+            graph=work.graph,
+            input=work.input,
+            options=work.options,
+        )
+        body = request.model_dump_json(exclude_none=True).encode()
+        headers: dict[str, str] = {}
+        if len(body) > _BIG:
+            headers[BLOB] = await self._blobs.put(body)
+            body = b""
+        await self._nc.publish(self._subjects.request("run"), body, headers=headers or None)
 
     async def timer(self, run_id: str, timer: Timer) -> None:
         """Store a scheduled message that becomes `partsong.fired.<run>.<timer>` at its time (ADR-51 of NATS).

@@ -23,6 +23,7 @@ from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.draft import Closing
 from partsong.graph_engine.ledger import Ledger
 from partsong.graph_engine.mail import Ask, Fired, Message, Reported, Start, Started, Wake
+from partsong.graph_engine.others import Others
 from partsong.graph_engine.outbox import Outbox, send
 from partsong.graph_engine.tracing import trace_commit
 from partsong.log.port import Log, WrongSequence
@@ -71,6 +72,8 @@ class Runs:
         self._silent, self._keep, self._patience = silent, keep, patience
         self._telemetry = telemetry or Telemetry()
         self._snapshots, self._keeping = snapshots, set[asyncio.Task[None]]()
+        self.others: Others | None = None
+        """Who is told what became of a run: they tell other runs here, so they come second."""
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
 
     def hear(self, run_id: str, message: Message) -> None:
@@ -109,7 +112,7 @@ class Runs:
             owed = [call for call in state.calls.values() if call.open and call.kind != "approval"]
             if any(call.worker is not None and self._silent(call.worker) for call in owed):
                 found.append(run_id)
-            elif owed and now - slot.touched > slot.patience:
+            elif (owed or _concerns_others(state)) and now - slot.touched > slot.patience:
                 slot.patience = min(_LONGEST_PATIENCE, 2 * slot.patience)
                 found.append(run_id)
         return found
@@ -192,13 +195,28 @@ class Runs:
                 continue
             self._settle(slot, batch)
             self._keep_snapshot(ledger)
-            await send(self._outbox, ledger.state, events)
-            if any(isinstance(message, Wake) for message in batch) or taken_over:
-                await self._remind(ledger.state)
+            await self._follow_up(ledger.state, batch, events, taken_over=taken_over)
             return
         raise PartsongError(
             "engine.contended", f"{ledger.run_id}: lost {_TRIES} races in a row", retryable=True
         )
+
+    async def _follow_up(
+        self,
+        state: RunState,
+        batch: list[Message],
+        events: tuple[e.Event, ...],
+        *,
+        taken_over: bool,
+    ) -> None:
+        """Send what a commit asks for; for a run that was woken or begun before, also what may have been lost."""
+        await send(self._outbox, state, events)
+        woken = taken_over or any(isinstance(message, Wake) for message in batch)
+        if woken:
+            await self._remind(state)
+        again = any(isinstance(message, Start) for message in batch) and not events
+        if self.others is not None and state.graph is not None and (woken or again):
+            await self.others.looked_after(state)
 
     async def _commit(self, ledger: Ledger, events: tuple[e.Event, ...], after: RunState) -> None:
         before = ledger.state
@@ -206,6 +224,8 @@ class Runs:
         with self._telemetry.span(spans.append(ledger.run_id, events=len(events)), parent=place):
             await ledger.commit(events, after, {**self._headers(after), "traceparent": place})
         trace_commit(self._telemetry, before, after, events)
+        if self.others is not None:
+            await self.others.committed(before, after)
 
     async def _catch_up(self, slot: _Slot, batch: list[Message]) -> bool:
         """Bring the ledger up to date; whether it was read from the log, so that the run changes hands."""
@@ -288,6 +308,13 @@ class Runs:
         if state.error is not None:
             headers["Partsong-Error"] = state.error.code
         return headers
+
+
+def _concerns_others(state: RunState) -> bool:
+    """Whether an open run may be kept waiting, or kept going, by what has become of another one."""
+    return state.graph is not None and (
+        state.status == "queued" or state.options.parent is not None
+    )
 
 
 async def _put(snapshots: Snapshots, snapshot: Snapshot) -> None:

@@ -80,10 +80,10 @@ def test_a_wrong_call_is_the_codes_own_error_and_pauses_nowhere(call: str, said:
 def test_arguments_that_double_themselves_stay_inside() -> None:
     code = "x = []\nfor i in range(40): x = [x, x]\n"
     with pytest.raises(InvalidInput) as refused:
-        Sandbox(Limits(seconds=0.5), SANDBOX.functions).start(f"{code}look(x)")
+        Sandbox(Limits(seconds=0.2), SANDBOX.functions).start(f"{code}look(x)")
     assert refused.value.problem.code == "code.limit"
     with pytest.raises(InvalidInput, match=r"look\(\): "):
-        Sandbox(Limits(seconds=0.5), SANDBOX.functions).start(f"{code}_outside_look(x)")
+        SANDBOX.start(f"{code}_outside_look(x)")
 
 
 def test_the_number_of_calls_is_limited_over_all_pauses() -> None:
@@ -99,10 +99,9 @@ def test_the_number_of_calls_is_limited_over_all_pauses() -> None:
     ["while True: pass", "x = []\nwhile True: x.append('a' * 100000)", "print('x' * 10_000_000)"],
 )
 def test_the_limits_hold_after_a_pause(rest: str) -> None:
-    sandbox = Sandbox(Limits(seconds=0.3), SANDBOX.functions)
-    pause = paused(sandbox.start(f"look('o')\n{rest}"))
+    pause = paused(SANDBOX.start(f"look('o')\n{rest}"))
     with pytest.raises(InvalidInput) as refused:
-        sandbox.resume(pause.snapshot, 1)
+        Sandbox(Limits(seconds=0.2)).resume(pause.snapshot, 1)
     assert refused.value.problem.code == "code.limit"
 
 

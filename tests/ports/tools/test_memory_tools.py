@@ -78,6 +78,14 @@ def test_wrong_arguments_are_refused(
     assert refused.value.problem.code == "tool.invalid_arguments"
 
 
+def test_half_a_character_is_refused(kept: SqliteVectorStore) -> None:
+    remember, recall = memory_tools(kept, HashEmbedder())
+    with pytest.raises(InvalidInput, match="half of one"):
+        remember(text="\ud800")
+    with pytest.raises(InvalidInput, match="half of one"):
+        recall(query="\ud800")
+
+
 def test_writing_twice_is_as_good_as_once_so_no_call_is_lost(kept: SqliteVectorStore) -> None:
     remember, recall = memory_tools(kept, HashEmbedder())
     assert not remember.guarded

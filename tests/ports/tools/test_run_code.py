@@ -12,7 +12,7 @@ from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.tools.code import Limits, code_tool, run_code
 from partsong.tools.code.tool import TIER_SETTING
 
-SHORT = Limits(seconds=0.5)
+SHORT = Limits(seconds=0.2)
 DOUBLED = "x = []\nfor i in range(40): x = [x, x]\n"
 """Forty-one small lists that would be two trillion if each were written out."""
 
@@ -153,6 +153,7 @@ def test_an_error_shows_its_line_and_what_was_printed_before() -> None:
 
 def test_a_mistake_in_the_grammar_is_shown() -> None:
     assert refusal("def (").code == "code.syntax"
+    assert refusal("'\ud800'").code == "code.syntax"
     assert refusal("x" * 30_000).code == "code.too_long"
 
 

@@ -22,9 +22,9 @@ def container() -> None:
         pytest.skip(why)
 
 
-def refusal(code: str) -> Problem:
+def refusal(code: str, limits: Limits | None = None) -> Problem:
     with pytest.raises(PartsongError) as refused:
-        code_tool("python", limits=SHORT)(code)
+        code_tool("python", limits=limits)(code)
     return refused.value.problem
 
 
@@ -75,7 +75,7 @@ def test_there_is_nothing_to_reach(code: str, says: str) -> None:
 )
 def test_bombs_are_stopped_and_the_process_does_not_grow(code: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert refusal(code).code == "code.limit"
+    assert refusal(code, SHORT).code == "code.limit"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
 
 

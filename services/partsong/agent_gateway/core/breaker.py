@@ -21,7 +21,8 @@ __all__ = ["Breaker", "BreakerRules", "BreakerState"]
 
 BreakerState = Literal["closed", "open", "half_open"]
 
-_COUNTED: frozenset[ErrorClass] = RETRYABLE | {"auth", "limit"}
+_REFUSED: frozenset[ErrorClass] = frozenset({"auth", "limit"})
+_COUNTED = RETRYABLE | _REFUSED
 """What speaks against the provider or the key. A bad request or a cancelled one does not."""
 
 

@@ -27,10 +27,10 @@ class Limits:
     """Characters of the code."""
 
     def check(self, code: str) -> None:
-        """Refuse code that is too long.
+        """Refuse code that is too long, or that cannot be sent anywhere.
 
         Raises:
-            InvalidInput: `code.too_long`.
+            InvalidInput: `code.too_long`, `code.syntax`.
         """
         if len(code) > self.length:
             raise InvalidInput(
@@ -39,3 +39,12 @@ class Limits:
                 where="code",
                 fix="do less in one call, and read data with a tool instead of writing it out",
             )
+        try:
+            code.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                "code.syntax",
+                f"character {error.start + 1} is half of one: {error.reason}",
+                where="code",
+                fix="correct the code",
+            ) from None

@@ -23,6 +23,8 @@ __all__ = ["Relation", "checked", "named", "redacted", "rendered"]
 
 _LONGEST = 10_000
 _DEEPEST = 200
+_NO_TEXT = re.compile("[\\0\ud800-\udfff]")
+"""NUL, where some databases stop reading, and halves of characters."""
 _CALL = re.compile(r"\w+(?=\()")
 
 _WRITES = (
@@ -80,8 +82,8 @@ def checked(sql: str, dialect: Dialect, limits: Limits) -> exp.Query:
             where="sql",
             fix="ask for less in one query",
         )
-    if "\0" in sql:
-        raise _syntax("it holds a NUL character, where some databases stop reading")
+    if found := _NO_TEXT.search(sql):
+        raise _syntax(f"{found[0]!r} at character {found.start() + 1} is no text")
     tree = _one(sql, dialect)
     for node in tree.walk():
         match node:

@@ -1,0 +1,88 @@
+"""Engines that come and go while runs are open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import partsong.graph_engine.app
+from partsong.client.requests import ask
+from partsong.contracts.envelope import decode
+from partsong.contracts.errors import PartsongError
+from partsong.contracts.fold import fold_message
+from partsong.contracts.requests import Accepted, SignalRequest
+from partsong.contracts.state import Call, RunState, Timer
+from partsong.graph_engine.mail import Ask, Tell
+from partsong.graph_engine.runs import Runs
+from partsong.runtime import clock
+from partsong.runtime.serve import Running, open_context
+from partsong.runtime.settings import Settings
+from partsong.testing.nats import Bus
+from tests.system.platform import Platform
+
+__all__ = ["an_engine", "dies_after", "replace_engine", "signal", "until"]
+
+
+@asynccontextmanager
+async def an_engine(settings: Settings) -> AsyncIterator[Running]:
+    """One more engine."""
+    running = await open_context(settings, partsong.graph_engine.app.service(settings))
+    try:
+        yield running
+    finally:
+        await running.stop()
+
+
+async def replace_engine(platform: Platform) -> None:
+    """The platform's engine goes, and another one comes."""
+    await platform.services["graph-engine"].stop()
+    settings = platform.settings
+    platform.services["graph-engine"] = await open_context(
+        settings, partsong.graph_engine.app.service(settings)
+    )
+
+
+class _Nothing:
+    """The outbox of an engine that dies before it sends anything."""
+
+    async def hint(self, state: RunState, call: Call) -> None:
+        """Never sent."""
+
+    async def timer(self, run_id: str, timer: Timer) -> None:
+        """Never set."""
+
+    async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
+        """Never said."""
+
+
+async def dies_after(bus: Bus, run_id: str, tell: Tell) -> None:
+    """An engine commits what `tell` means for a run, and dies before anything follows from it."""
+    log = bus.log()
+    dying = Runs(log, bus.subjects, _Nothing(), f"dying~{clock.new_id()}")
+    done: asyncio.Future[PartsongError | None] = asyncio.get_running_loop().create_future()
+    dying.hear(run_id, Ask(tell, done=done.set_result))
+    assert await asyncio.wait_for(done, 30) is None
+    await dying.drain()
+    await log.close()
+
+
+async def signal(platform: Platform, run_id: str, name: str = "go") -> Accepted:
+    """Send a run a signal, as any program does."""
+    client = platform.client
+    request = SignalRequest(id=f"q_{clock.new_id()}", run_id=run_id, name=name)
+    return await ask(client.nats, client.subjects, "signal", request.id, request, within=20)
+
+
+async def until(platform: Platform, run_id: str, *statuses: str) -> RunState:
+    """The run at the first moment at which it has one of these statuses; it need not have begun."""
+    client, state = platform.client, RunState(run_id)
+    async with (
+        asyncio.timeout(30),
+        aclosing(client.log.tail(client.subjects.run(run_id))) as records,
+    ):
+        async for record in records:
+            state = fold_message(state, decode(record.body), record.seq)
+            if state.phase in statuses:
+                return state
+    raise AssertionError("a tail does not end")
