@@ -9,6 +9,7 @@ import json
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 from partsong.log.file import FileLog
+from partsong.log.journal import HEADER
 
 async def main() -> None:
     log = await FileLog.open(Path(sys.argv[1]))
@@ -161,7 +163,14 @@ async def test_every_line_is_json_with_a_readable_body(path: Path) -> None:
     await filled(path, 2)
     first, *records = [json.loads(line) for line in path.read_bytes().splitlines()]
     assert first == {"format": "partsong-log", "version": 1}
-    assert [record["body"] for record in records] == ['{"n":0}', '{"n":1}']
+    assert [record["json"] for record in records] == [{"n": 0}, {"n": 1}]
+
+
+async def test_lines_of_before_that_hold_the_body_as_text_are_read(path: Path) -> None:
+    text = b'{"seq":1,"subject":"partsong.log.1.r_1.fact","id":"a","body":"{\\"n\\":0}"'
+    path.write_bytes(HEADER + text + b',"crc":%d}\n' % zlib.crc32(text))
+    async with await FileLog.open(path) as log:
+        assert [record.body async for record in log.read("partsong.log.>")] == [b'{"n":0}']
 
 
 async def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(path: Path) -> None:
@@ -193,6 +202,7 @@ import asyncio, resource, signal, sys
 from pathlib import Path
 from partsong.contracts.errors import Unavailable
 from partsong.log.file import FileLog
+from partsong.log.journal import HEADER
 
 async def main() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -16,7 +16,7 @@ from partsong.contracts.graph import Graph
 __all__ = ["Plan", "plan_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """Look-ups that fold and decide need at every step."""
 
