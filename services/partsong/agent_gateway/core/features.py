@@ -22,7 +22,7 @@ from partsong.agent_gateway.core.cues import PHRASES, PIECES, WORDS, CueKind, fo
 __all__ = ["READ", "RUN_FEATURES", "TASK_FEATURES", "Context", "Reading", "RunSignals", "Task"]
 
 READ = 4_000
-"""Characters of the text that are searched for cues, so that a score takes a millisecond at most."""
+"""Characters of the text that are searched for cues, which bounds the time that a score takes."""
 
 _WORD = re.compile(r"\w+")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]+")
