@@ -11,7 +11,9 @@ BIN := .venv/bin
 STAMP := .venv/.synced
 # uv works inside .venv only, with the interpreter that is there; an activated environment elsewhere is not touched.
 UV := env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
-PYTEST := $(BIN)/pytest --durations=5 --ignore tests/docs
+# Tests start many interpreters: what one has compiled the next one finds, whatever the environment says of bytecode.
+COMPILED := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/pycache
+PYTEST := $(COMPILED) $(BIN)/pytest --durations=5 --ignore tests/docs
 
 .PHONY: help setup demo test check format bench docs clean
 
@@ -46,7 +48,7 @@ test: setup ## Run all tests, with coverage (the documents' code blocks run in c
 	exit $$status
 
 check: setup ## Lint, types, import layers, document code blocks, schema drift
-	@.ci/check
+	@$(COMPILED) .ci/check
 
 format: setup ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix --quiet .

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from partsong.contracts.subjects import Subjects
 from partsong.runtime.nats_server import EmbeddedNats, start_embedded
@@ -16,6 +18,12 @@ pytest.register_assert_rewrite(
     "partsong.testing.durable_log_suite",
     "partsong.testing.snapshot_suite",
 )
+
+# Neither has a deadline: what takes long on a busy machine is not wrong. HYPOTHESIS_PROFILE=nightly looks further.
+_patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", _patient, max_examples=60)
+settings.register_profile("nightly", _patient, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(scope="session")

@@ -29,14 +29,13 @@ def graph() -> WorkflowGraph:
     return graph.add_conditional_edge("ok", {"approved": "paid", "rejected": "END"})
 
 
-async def decide(platform: Platform, run_id: str) -> int:
+async def decide(http: httpx2.AsyncClient, run_id: str) -> int:
     """Approve as a patient person does: again, until there is an answer."""
     end = asyncio.get_running_loop().time() + WITHIN
     body = {"decision": "approve", "by": "ann"}
     while asyncio.get_running_loop().time() < end:
         try:
-            async with httpx2.AsyncClient(base_url=platform.http_url, timeout=5) as http:
-                answer = await http.post(f"/api/approvals/{run_id}.ok:1/decision", json=body)
+            answer = await http.post(f"/api/approvals/{run_id}.ok:1/decision", json=body)
         except httpx2.HTTPError:
             await asyncio.sleep(0.05)
             continue
@@ -52,11 +51,14 @@ async def test_fifty_decisions_survive_a_kill_of_the_approval_service(tmp_path: 
     platform = Platform(tmp_path / "data", env=env, fast=True, say=heard, roles=ROLES)
     await platform.start()
     try:
-        async with Client(platform.nats_url) as client:
+        async with (
+            Client(platform.nats_url) as client,
+            httpx2.AsyncClient(base_url=platform.http_url, timeout=10, verify=False) as http,
+        ):
             run_ids = [f"r_{n}" for n in range(RUNS)]
             for run_id in run_ids:
                 await client.start(graph(), {"amount": 21}, run_id=run_id)
-            deciding = [asyncio.create_task(decide(platform, run_id)) for run_id in run_ids]
+            deciding = [asyncio.create_task(decide(http, run_id)) for run_id in run_ids]
             await asyncio.wait(deciding, return_when=asyncio.FIRST_COMPLETED)
             os.kill(platform.pids["approval"], signal.SIGKILL)
             answers = await asyncio.gather(*deciding)

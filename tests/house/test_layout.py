@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
@@ -45,16 +44,19 @@ def test_every_package_below_a_root_has_an_init_module(root: str) -> None:
     assert not missing, f"packages without __init__.py: {missing}"
 
 
-@pytest.mark.parametrize("path", modules(*CODE), ids=name_of)
-def test_a_module_fits_a_screen_scroll(path: Path) -> None:
-    lines = len(path.read_text("utf-8").splitlines())
-    assert lines <= LONGEST_MODULE, f"{name_of(path)}: {lines} lines, at most {LONGEST_MODULE}"
+def test_a_module_fits_a_screen_scroll() -> None:
+    long = [
+        f"{name_of(path)}: {lines} lines, at most {LONGEST_MODULE}"
+        for path in modules(*CODE)
+        if (lines := len(path.read_text("utf-8").splitlines())) > LONGEST_MODULE
+    ]
+    assert not long, "\n".join(long)
 
 
-@pytest.mark.parametrize("path", modules(*CODE), ids=name_of)
-def test_a_function_does_one_thing(path: Path) -> None:
+def test_a_function_does_one_thing() -> None:
     long = [
         f"{name_of(path)}:{node.lineno} {node.name}: {lines} lines, at most {LONGEST_FUNCTION}"
+        for path in modules(*CODE)
         for node in ast.walk(parse(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > LONGEST_FUNCTION
@@ -62,10 +64,10 @@ def test_a_function_does_one_thing(path: Path) -> None:
     assert not long, "\n".join(long)
 
 
-@pytest.mark.parametrize("path", modules(*CODE, "tests"), ids=name_of)
-def test_a_module_is_finished_and_belongs_to_no_machine(path: Path) -> None:
+def test_a_module_is_finished_and_belongs_to_no_machine() -> None:
     found = [
         f"{name_of(path)}:{number}: {match.group(0)!r}"
+        for path in modules(*CODE, "tests")
         for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1)
         for pattern in (UNFINISHED, MACHINE_PATH)
         if (match := pattern.search(line))

@@ -114,16 +114,18 @@ async def test_hints_are_worked_off_and_leave_the_queue(bus: Bus) -> None:
 
 async def test_no_more_run_at_once_than_there_are_slots(bus: Bus) -> None:
     running = most = 0
+    together = asyncio.Barrier(3)
 
     async def work(_: Work) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
+        await together.wait()
         await asyncio.sleep(0.01)
         running -= 1
 
     async with working(bus, work, slots=3):
-        await publish(bus, *(hint(f"f:{i}") for i in range(20)))
+        await publish(bus, *(hint(f"f:{i}") for i in range(21)))
         await worked_off(bus)
     assert most == 3
 

@@ -75,11 +75,14 @@ def blocking(state: State) -> None:
     time.sleep(3)
 
 
+asleep = asyncio.Event()
+"""Set when `sleepy` has begun."""
 stopped = asyncio.Event()
 """Set when `sleepy` was cancelled."""
 
 
 async def sleepy(state: State) -> State:
+    asleep.set()
     try:
         await asyncio.sleep(60)
     except asyncio.CancelledError:

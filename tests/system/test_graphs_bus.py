@@ -34,7 +34,7 @@ class BusRunner:
     ) -> RunResult:
         run_id = await self.platform.client.start(graph, input)
         if approve is not None:
-            await asyncio.wait_for(decide(self.bus, self.platform, run_id, approve=approve), 20)
+            await asyncio.wait_for(decide(self.bus, self.platform, run_id, approve=approve), 30)
         return await self.platform.client.result(run_id, timeout=30)
 
 
@@ -48,7 +48,7 @@ async def test_the_same_start_twice_is_one_run(platform: Platform) -> None:
     first = await platform.client.start(graphs.chain(), {"x": 1}, run_id="r_mine")
     again = await platform.client.start(graphs.chain(), {"x": 1}, run_id="r_mine")
     assert first == again == "r_mine"
-    result = await platform.client.result("r_mine", timeout=20)
+    result = await platform.client.result("r_mine", timeout=30)
     assert sum(event.type == "run.started" for event in result.events) == 1
 
 
@@ -63,21 +63,20 @@ async def test_a_graph_is_known_by_name_and_hash_once_it_was_sent(platform: Plat
     await platform.client.start(graph)
     for name in ("chain", graph.hash):
         run_id = await platform.client.start(name)
-        assert (await platform.client.result(run_id, timeout=20)).status == "completed"
+        assert (await platform.client.result(run_id, timeout=30)).status == "completed"
 
 
 async def test_cancel_reaches_a_running_function_and_ends_the_run(platform: Platform) -> None:
+    nodes.asleep.clear()
     nodes.stopped.clear()
     run_id = await platform.client.start(graphs.single("sleepy"))
-    async for placed in platform.client.events(run_id, follow=True):
-        if placed.event.type == "call.requested":
-            break
+    await asyncio.wait_for(nodes.asleep.wait(), 30)
     await platform.client.cancel(run_id, "changed my mind")
-    result = await platform.client.result(run_id, timeout=20)
+    result = await platform.client.result(run_id, timeout=30)
     assert result.status == "cancelled"
     assert result.error is not None
     assert result.error.message == "changed my mind"
-    await asyncio.wait_for(nodes.stopped.wait(), 10)
+    await asyncio.wait_for(nodes.stopped.wait(), 30)
 
 
 async def test_cancelling_an_unknown_run_is_refused(platform: Platform) -> None:
@@ -100,7 +99,7 @@ async def test_chunks_stream_live_and_late_with_one_terminal_chunk_per_attempt(
 
 async def test_a_replay_gives_the_same_state_and_calls_nobody(platform: Platform) -> None:
     run_id = await platform.client.start(graphs.diamond())
-    result = await platform.client.result(run_id, timeout=20)
+    result = await platform.client.result(run_id, timeout=30)
     replayed = await platform.client.replay(run_id)
     assert replayed.ok, replayed.findings
     assert replayed.state == await platform.client.state(run_id)
@@ -109,7 +108,7 @@ async def test_a_replay_gives_the_same_state_and_calls_nobody(platform: Platform
 
 async def test_the_state_at_a_sequence_is_the_state_as_it_was(platform: Platform) -> None:
     run_id = await platform.client.start(graphs.diamond())
-    await platform.client.result(run_id, timeout=20)
+    await platform.client.result(run_id, timeout=30)
     placed = [found async for found in platform.client.events(run_id)]
     joined = next(
         found
@@ -124,8 +123,8 @@ async def test_the_state_at_a_sequence_is_the_state_as_it_was(platform: Platform
 async def test_runs_are_listed_with_status_and_error(platform: Platform) -> None:
     good = await platform.client.start(graphs.chain())
     bad = await platform.client.start(graphs.failing())
-    await platform.client.result(good, timeout=20)
-    await platform.client.result(bad, timeout=20)
+    await platform.client.result(good, timeout=30)
+    await platform.client.result(bad, timeout=30)
     found = {run.run_id: run for run in await platform.client.runs()}
     assert found[good].status == "completed"
     assert (found[bad].status, found[bad].error) == ("failed", "function.raised")

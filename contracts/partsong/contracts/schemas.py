@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import inspect
 import itertools
 import textwrap
@@ -242,19 +243,25 @@ def _field_docs(model: type[Any]) -> dict[str, str]:
     for base in reversed(model.__mro__):
         if not issubclass(base, BaseModel) or base is BaseModel:
             continue
-        body = cast(
-            "ast.ClassDef", ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        ).body
-        for field, below in itertools.pairwise(body):
-            match field, below:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(
-                    value=ast.Constant(value=str(text))
-                ):
-                    alias = base.model_fields[name].validation_alias
-                    found[alias if isinstance(alias, str) else name] = " ".join(text.split())
-                case _:
-                    pass
+        for name, text in _own_docs(base).items():
+            alias = base.model_fields[name].validation_alias
+            found[alias if isinstance(alias, str) else name] = text
     return found
+
+
+@functools.cache
+def _own_docs(model: type[BaseModel]) -> dict[str, str]:
+    """The docstrings below the fields of one class; reading its source again costs more than all the rest."""
+    body = cast("ast.ClassDef", ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]).body
+    return {
+        field.target.id: " ".join(below.value.value.split())
+        for field, below in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
 
 
 def _objects(value: JsonValue) -> Iterator[Schema]:

@@ -11,12 +11,15 @@ from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.contracts.requests import Accepted, Rejected
+from partsong.graph_engine.bucket import Bucket
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.door import Door, request_id
 from partsong.graph_engine.graphs import Graphs
+from partsong.graph_engine.mail import Wake
 from partsong.graph_engine.others import Relations
 from partsong.graph_engine.outbox import NatsOutbox
 from partsong.graph_engine.runs import Runs
+from partsong.graph_engine.threads import Threads
 from partsong.graph_engine.worker import Engine
 from partsong.log.snapshots.open import open_snapshots
 from partsong.log.stored import BLOB
@@ -65,7 +68,8 @@ class GraphEngine:
             ),
         )
         self._children = Children(context.nc, context.log, context.subjects)
-        self._runs.others = Relations(self._children, self._runs.hear)
+        threads = self._threads(context, self._runs)
+        self._runs.others = Relations(self._children, threads, self._runs.hear)
         self._engine = Engine(
             context.nc,
             context.log,
@@ -73,7 +77,8 @@ class GraphEngine:
             self._runs,
             affinity=context.settings.affinity,
         )
-        self._door = Door(self._runs, Graphs(context.nc, context.names.graphs).resolve, self._past)
+        graphs = Graphs(context.nc, context.names.graphs)
+        self._door = Door(self._runs, graphs.resolve, self._past, threads)
         self._broker = command_broker(context.nc, context.subjects, self.name)
         on_command(
             self._broker,
@@ -92,6 +97,13 @@ class GraphEngine:
         if self._engine is not None:
             await self._engine.drain()
         await self._stack.aclose()
+
+    @staticmethod
+    def _threads(context: Context, runs: Runs) -> Threads:
+        bucket = Bucket(context.nc, context.names.threads)
+        return Threads(
+            bucket, context.log, context.subjects, lambda run_id: runs.hear(run_id, Wake())
+        )
 
     async def _past(self, run_id: str) -> list[tuple[int, bytes]]:
         assert self._context is not None  # noqa: S101

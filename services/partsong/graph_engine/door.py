@@ -10,7 +10,13 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.contracts.conform import check_state
-from partsong.contracts.errors import Conflict, InvalidInput, NotFound, PartsongError
+from partsong.contracts.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    PartsongError,
+    Unavailable,
+)
 from partsong.contracts.events import Event
 from partsong.contracts.graph import Graph
 from partsong.contracts.requests import (
@@ -24,14 +30,15 @@ from partsong.contracts.requests import (
     SignalRequest,
     parse_request,
 )
-from partsong.contracts.run_events import Parent
+from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.state import Origin, RunState
 from partsong.contracts.subjects import check_id
 from partsong.contracts.timeline import edited, state_at
 from partsong.contracts.work import child_of
 from partsong.graph_engine.core import hear
-from partsong.graph_engine.mail import Ask, Message, Start, Tell
+from partsong.graph_engine.mail import Ask, Message, Start, Tell, Wake
 from partsong.graph_engine.runs import Runs
+from partsong.graph_engine.threads import Threads
 from partsong.runtime import clock
 
 __all__ = ["MAX_BODY", "Door", "request_id"]
@@ -50,9 +57,11 @@ class Door:
         runs: Runs,
         resolve: Callable[[str | dict[str, JsonValue]], Awaitable[Graph]],
         past: Callable[[str], Awaitable[list[tuple[int, bytes]]]],
+        threads: Threads,
     ) -> None:
         """`past` reads all records of a run, as (sequence, body)."""
         self._runs, self._resolve, self._past = runs, resolve, past
+        self._threads = threads
 
     async def request(self, verb: str, body: bytes) -> Accepted:
         """Carry out one request; when this returns, its effect is in the log.
@@ -102,12 +111,27 @@ class Door:
         check_state(graph.state_schema, request.input)
         run_id = request.run_id or clock.new_run_id()
         _check_parent(run_id, request.options.parent)
-        start = Start(graph, request.input, request.options, request.id)
+        seat = await self._threads.enter(run_id, request.options)
+        queued = seat is not None and seat.queued
+        start = Start(graph, request.input, request.options, request.id, queued=queued)
         await self._delivered(run_id, start)
         assert start.result is not None, "a start that is done has a result"  # noqa: S101
         if not start.result.same:
             raise _exists(run_id, f"with another graph than {graph.name} ({graph.hash[:19]}…)")
+        if seat is not None and seat.queued:
+            if request.options.on_busy == "cancel_previous":
+                await self._cancel_for(run_id, seat.ahead)
+            self._runs.hear(run_id, Wake())  # it may have been let in before it was there
         return Accepted(id=request.id, run_id=run_id, seq=start.result.seq)
+
+    async def _cancel_for(self, run_id: str, others: tuple[str, ...]) -> None:
+        """End the runs that a newer one of their thread takes the place of."""
+
+        def cancel(state: RunState, now: str) -> tuple[Event, ...]:
+            return hear.cancel(state, f"run {run_id} takes its place", run_id, now)
+
+        for other in others:
+            await self._delivered(other, Ask(cancel))
 
     async def _fork(self, request: ForkRequest) -> Accepted:
         records = await self._past(request.run_id)
@@ -133,7 +157,25 @@ class Door:
     async def _retry(self, request: RetryRequest) -> Accepted:
         graph = None if request.graph is None else await self._resolve(request.graph)
         asked = graph, request.options, request.reason, request.id
-        return await self._ask(request, lambda state, now: hear.retry(state, *asked, now))
+        options = request.options or await self._ended_with(request.run_id)
+        rejoined = options is not None and await self._threads.rejoin(request.run_id, options)
+        try:
+            return await self._ask(request, lambda state, now: hear.retry(state, *asked, now))
+        except PartsongError as error:
+            if rejoined and options and options.thread and not isinstance(error, Unavailable):
+                await self._threads.leave(request.run_id, options.thread)
+            raise
+
+    async def _ended_with(self, run_id: str) -> RunOptions | None:
+        """The options of an ended run."""
+        found: list[RunOptions] = []
+
+        def look(state: RunState, _now: str) -> tuple[Event, ...]:
+            found[:] = [state.options] if state.ended else []
+            return ()
+
+        await self._delivered(run_id, Ask(look))
+        return found[0] if found else None
 
     async def _ask(self, request: _OfARun, tell: Tell) -> Accepted:
         ask = Ask(tell)

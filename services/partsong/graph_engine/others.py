@@ -1,4 +1,4 @@
-"""Other runs, as far as one run concerns them: its parent, its children."""
+"""Other runs, as far as one run concerns them: its parent, its children, its thread."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from partsong.contracts.state import RunState
 from partsong.graph_engine.children import Children, abandoned
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.mail import Ask, Message
+from partsong.graph_engine.threads import Threads
 
 __all__ = ["Others", "Relations"]
 
@@ -29,8 +30,10 @@ class Others(Protocol):
 class Relations:
     """The others on the bus; `tell` puts a message into the mailbox of a run."""
 
-    def __init__(self, children: Children, tell: Callable[[str, Message], None]) -> None:
-        self._children, self._tell = children, tell
+    def __init__(
+        self, children: Children, threads: Threads, tell: Callable[[str, Message], None]
+    ) -> None:
+        self._children, self._threads, self._tell = children, threads, tell
 
     async def committed(self, before: RunState, after: RunState) -> None:
         """See `Others.committed`."""
@@ -45,9 +48,15 @@ class Relations:
             await self._ended(state)
         elif (why := await self._children.orphaned(state)) is not None:
             self._cancel(state.run_id, why)
+        elif state.status == "queued":
+            thread = state.options.thread
+            if thread is None or await self._threads.may_go(state.run_id, thread):
+                self._tell(state.run_id, Ask(hear.admit))
 
     async def _ended(self, state: RunState) -> None:
         await self._children.answer(state)
+        if state.options.thread is not None:
+            await self._threads.leave(state.run_id, state.options.thread)
 
     def _cancel(self, run_id: str, reason: str) -> None:
         def cancel(state: RunState, now: str) -> tuple[Event, ...]:

@@ -37,7 +37,9 @@ class Names:
     dead: str
     blobs: str
     graphs: str
+    schedules: str
     snapshots: str
+    threads: str
 
     @classmethod
     def of(cls, subjects: Subjects) -> Names:
@@ -53,7 +55,9 @@ class Names:
             dead=f"{upper}_DEAD",
             blobs=f"{stem}_blobs",
             graphs=f"{stem}_graphs",
+            schedules=f"{stem}_schedules",
             snapshots=f"{stem}_snapshots",
+            threads=f"{stem}_threads",
         )
 
 
@@ -169,7 +173,7 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
 
 
 def _buckets(names: Names) -> tuple[StreamSpec, ...]:
-    """An object store and two key-value stores, laid out as every NATS client expects them."""
+    """An object store and four key-value stores, laid out as every NATS client expects them."""
     common: Config = {
         "discard": "new",
         "allow_rollup_hdrs": True,
@@ -187,7 +191,7 @@ def _buckets(names: Names) -> tuple[StreamSpec, ...]:
         StreamSpec(f"OBJ_{blobs}", {**common, "subjects": [f"$O.{blobs}.C.>", f"$O.{blobs}.M.>"]}),
         *(
             StreamSpec(f"KV_{bucket}", {**key_value, "subjects": [f"$KV.{bucket}.>"]})
-            for bucket in (names.graphs, names.snapshots)
+            for bucket in (names.graphs, names.schedules, names.snapshots, names.threads)
         ),
     )
 

@@ -128,7 +128,7 @@ async def an_office(
     url = await server.start()
     try:
         assert await projector.catch_up(PATIENCE)
-        async with AsyncClient(base_url=url, timeout=PATIENCE) as http:
+        async with AsyncClient(base_url=url, timeout=PATIENCE, verify=False) as http:
             yield Office(store, hub, projector, desk, server, url, http)
     finally:
         hub.close()

@@ -2,8 +2,10 @@
 
 Every feature is a number from 0 to 1 that grows with a count and never falls when text is added: cues are looked for
 in the set of the text's words, lines and signs are counted. So with weights that are not negative a score cannot fall
-either, whatever "also do X, then Y" says. Text is added on a new line, or behind a space; inside a word anything may
-happen. Only the first `READ` characters are searched for cues, the rest counts by its length.
+either, whatever "also do X, then Y" says.
+
+Only the first `READ` characters are read, the rest counts by its length. So the promise holds for what is added behind
+a text, after a space or a new line, and for what is put before it as long as both are read.
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ from partsong.agent_gateway.core.cues import PHRASES, PIECES, WORDS, CueKind, fo
 
 __all__ = ["READ", "RUN_FEATURES", "TASK_FEATURES", "Context", "Reading", "RunSignals", "Task"]
 
-READ = 8_000
-"""Characters of the text that are searched for cues, so that a score stays under a millisecond."""
+READ = 4_000
+"""Characters of the text that are searched for cues, which bounds the time that a score takes."""
 
 _WORD = re.compile(r"\w+")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]+")
 _ITEM = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-*•])[ \t]", re.MULTILINE)
-_STOP = re.compile(r"[,;:.?!\uff0c\uff1b\uff1a\u3002\uff1f\uff01\u3001]")
+_STOPS = ",;:.?!\uff0c\uff1b\uff1a\u3002\uff1f\uff01\u3001"
 _DIGIT = re.compile(r"\d")
 _FENCE = "```"
 _CODE_SIGNS = ("()", "=>", "->", "==", "!=", "};", "</", "::", "&&", "||", "select *", "self.")
@@ -169,12 +171,14 @@ def _cues(text: str) -> dict[CueKind, set[str]]:
 def _from_text(text: str, cues: Mapping[CueKind, set[str]]) -> dict[str, float]:
     head = text[:READ]
     items = len(_ITEM.findall(head))
-    values: dict[str, float] = {"length": _logarithm(_words(text), 1_000)}
+    values: dict[str, float] = {
+        "length": _logarithm(_words(head) + (len(text) - len(head)) / 6, 1_000)
+    }
     for kind, found in cues.items():
         more = {"steps": items, "code": 2 * (head.count(_FENCE) // 2)}.get(kind, 0)
         values[kind] = _share(len(found) + more, _HALF[kind])
     # Almost every text ends with one.
-    values["clauses"] = _share(max(0, len(_STOP.findall(head)) - 1), 12.0)
+    values["clauses"] = _share(max(0, sum(map(head.count, _STOPS)) - 1), 12.0)
     values["numbers"] = _share(sum(1 for w in set(head.split()) if _DIGIT.search(w)), 5.0)
     return values
 
@@ -231,6 +235,7 @@ def _schema_depth(schema: object, limit: int = 8) -> int:
 
 def _share(count: float, half: float) -> float:
     """0 for none, 0.5 for `half`, towards 1 for ever more."""
+    count = max(0.0, count)
     return count / (count + half)
 
 

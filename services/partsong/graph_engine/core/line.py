@@ -1,0 +1,82 @@
+"""A thread's line: the runs that are open in it, and those that wait, in the order in which they were accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from partsong.contracts.errors import Conflict
+
+__all__ = ["Line", "OnBusy", "Place", "Seat", "entered", "without"]
+
+OnBusy: TypeAlias = Literal["allow", "reject", "enqueue", "cancel_previous"]
+
+
+class Place(BaseModel):
+    """One run in line."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    since: str
+
+
+class Line(BaseModel):
+    """Who has the thread, and who waits for it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    thread: str
+    open: tuple[Place, ...] = ()
+    queue: tuple[Place, ...] = ()
+
+    def seat(self, run_id: str) -> Seat | None:
+        """Where a run is; None if it is not in line."""
+        names = [place.run_id for place in (*self.open, *self.queue)]
+        if run_id not in names:
+            return None
+        at = names.index(run_id)
+        return Seat(queued=at >= len(self.open), ahead=tuple(names[:at]))
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A run's place in line."""
+
+    queued: bool
+    ahead: tuple[str, ...]
+    """Runs that have the thread or come first."""
+
+
+def entered(line: Line, place: Place, on_busy: OnBusy) -> Line:
+    """The line with one more run, which is in it once however often it comes.
+
+    Raises:
+        Conflict: `thread.busy`, naming the run that is open.
+    """
+    if line.seat(place.run_id) is not None:
+        return line
+    busy = line.open or line.queue
+    if not busy or on_busy == "allow":
+        return line.model_copy(update={"open": (*line.open, place)})
+    if on_busy == "reject":
+        first = busy[0]
+        raise Conflict(
+            "thread.busy",
+            f"run {first.run_id} has thread {line.thread!r} since {first.since}",
+            where="options.thread",
+            fix="wait for its end, or ask with `on_busy`: enqueue, cancel_previous or allow",
+        )
+    return line.model_copy(update={"queue": (*line.queue, place)})
+
+
+def without(line: Line, gone: Collection[str]) -> Line:
+    """The line when runs have left it; if nobody has the thread then, it is the next one's."""
+    open_ = tuple(place for place in line.open if place.run_id not in gone)
+    queue = tuple(place for place in line.queue if place.run_id not in gone)
+    if not open_:
+        open_, queue = queue[:1], queue[1:]
+    return line.model_copy(update={"open": open_, "queue": queue})

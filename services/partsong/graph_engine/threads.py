@@ -1,0 +1,130 @@
+"""Threads: runs of one conversation, and which of them is open.
+
+A thread's line lies in a key-value bucket and is only changed by compare-and-set. A run takes its place before it
+begins, so engines cannot let in two at once; whoever sees a run end takes it out and lets in the next one. An engine
+may die between the two: so whoever waits, and whoever finds the thread taken, looks in the log whether those in line
+have ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+
+from partsong.contracts.errors import Unavailable
+from partsong.contracts.run_events import RunOptions
+from partsong.contracts.state import ENDED
+from partsong.contracts.subjects import Subjects
+from partsong.graph_engine.bucket import Bucket, Overtaken
+from partsong.graph_engine.core.line import Line, OnBusy, Place, Seat, entered, without
+from partsong.log.port import Log
+from partsong.runtime import clock
+
+__all__ = ["Threads"]
+
+_TRIES = 100
+"""Lost races per change: each loss means that another engine made one."""
+_UNBORN = 60.0
+"""Seconds after which a run that has its place and did not begin is not waited for any more."""
+
+
+class Threads:
+    """The lines of all threads."""
+
+    def __init__(
+        self, bucket: Bucket, log: Log, subjects: Subjects, let_in: Callable[[str], None]
+    ) -> None:
+        """`let_in` is called for runs that had waited and have the thread now."""
+        self._bucket, self._log, self._subjects = bucket, log, subjects
+        self._let_in = let_in
+
+    async def enter(self, run_id: str, options: RunOptions) -> Seat | None:
+        """Take the run's place in line; None if it has no thread, or is past all that.
+
+        Raises:
+            Conflict: `thread.busy`.
+            Unavailable: the bucket or the log did not answer.
+        """
+        if options.thread is None:
+            return None
+        place = Place(run_id=run_id, since=clock.now_text())
+        begun = await self._log.last(self._subjects.engine(run_id)) is not None
+
+        def change(line: Line) -> Line:
+            return line if begun else entered(line, place, options.on_busy)
+
+        line = await self._change(options.thread, change, clear=not begun)
+        return line.seat(run_id)
+
+    async def rejoin(self, run_id: str, options: RunOptions) -> bool:
+        """Take an ended run's place again before it goes on; whether it had left.
+
+        Raises:
+            Conflict: `thread.busy`: going on, it cannot wait.
+            Unavailable: the bucket or the log did not answer.
+        """
+        if options.thread is None:
+            return False
+        place = Place(run_id=run_id, since=clock.now_text())
+        on_busy: OnBusy = "allow" if options.on_busy == "allow" else "reject"
+        left = True
+
+        def change(line: Line) -> Line:
+            nonlocal left
+            left = line.seat(run_id) is None
+            return entered(line, place, on_busy)
+
+        await self._change(options.thread, change, clear=True)
+        return left
+
+    async def leave(self, run_id: str, thread: str) -> None:
+        """Take a run out of line; nothing if it is not in it."""
+        await self._change(thread, lambda line: without(line, {run_id}))
+
+    async def may_go(self, run_id: str, thread: str) -> bool:
+        """Whether a run that waits has the thread now, those apart that have ended."""
+        place = Place(run_id=run_id, since=clock.now_text())
+        line = await self._change(thread, lambda line: entered(line, place, "enqueue"), clear=True)
+        seat = line.seat(run_id)
+        return seat is not None and not seat.queued
+
+    async def _change(
+        self, thread: str, change: Callable[[Line], Line], *, clear: bool = False
+    ) -> Line:
+        key = hashlib.sha256(thread.encode()).hexdigest()[:40]
+        for _ in range(_TRIES):
+            entry = await self._bucket.get(key)
+            held = Line.model_validate_json(entry.value) if entry.value else Line(thread=thread)
+            line = held
+            if clear and (ended := await self._ended(held)):
+                line = without(held, ended)
+            line = change(line)
+            try:
+                if line == held:
+                    pass
+                elif line.open:
+                    await self._bucket.put(key, line.model_dump_json().encode(), entry.revision)
+                else:
+                    await self._bucket.remove(key, entry.revision)
+            except Overtaken:
+                continue
+            waited = {place.run_id for place in held.queue}
+            for place in line.open:
+                if place.run_id in waited:
+                    self._let_in(place.run_id)
+            return line
+        raise Unavailable(
+            "thread.contended", f"thread {thread!r}: lost {_TRIES} races in a row", retryable=True
+        )
+
+    async def _ended(self, line: Line) -> set[str]:
+        """Runs that have the thread and need it no more."""
+        return {place.run_id for place in line.open if await self._is_over(place)}
+
+    async def _is_over(self, place: Place) -> bool:
+        newest = await self._log.last(self._subjects.engine(place.run_id))
+        if newest is not None:
+            return newest.headers.get("Partsong-Status") in ENDED
+        waited = clock.now() - datetime.fromisoformat(place.since)
+        return waited.total_seconds() > _UNBORN

@@ -1,0 +1,56 @@
+"""A thread's line: who has the thread, who waits, and in which order."""
+
+from __future__ import annotations
+
+import pytest
+
+from partsong.contracts.errors import Conflict
+from partsong.graph_engine.core.line import Line, OnBusy, Place, Seat, entered, without
+
+
+def line(*runs: tuple[str, OnBusy]) -> Line:
+    made = Line(thread="t")
+    for run_id, on_busy in runs:
+        made = entered(made, Place(run_id=run_id, since="2026-01-01T00:00:00.000Z"), on_busy)
+    return made
+
+
+def test_the_first_has_the_thread_whatever_it_asked_for() -> None:
+    for on_busy in ("allow", "reject", "enqueue", "cancel_previous"):
+        assert line(("a", on_busy)).seat("a") == Seat(queued=False, ahead=())
+
+
+def test_who_waits_goes_in_the_order_of_acceptance() -> None:
+    queue = line(("a", "enqueue"), ("b", "enqueue"), ("c", "cancel_previous"))
+    assert queue.seat("b") == Seat(queued=True, ahead=("a",))
+    assert queue.seat("c") == Seat(queued=True, ahead=("a", "b"))
+    assert without(queue, {"a"}).seat("b") == Seat(queued=False, ahead=())
+    assert without(queue, {"a", "b"}).seat("c") == Seat(queued=False, ahead=())
+
+
+def test_who_comes_twice_is_in_line_once() -> None:
+    assert line(("a", "enqueue"), ("b", "enqueue"), ("b", "reject")) == line(
+        ("a", "enqueue"), ("b", "enqueue")
+    )
+
+
+def test_who_would_be_refused_hears_who_has_the_thread() -> None:
+    with pytest.raises(Conflict, match="run a has thread 't' since 2026-01-01") as caught:
+        line(("a", "enqueue"), ("b", "reject"))
+    assert (caught.value.problem.code, caught.value.problem.where) == (
+        "thread.busy",
+        "options.thread",
+    )
+
+
+def test_allow_goes_on_beside_and_those_who_wait_wait_for_all() -> None:
+    both = line(("a", "enqueue"), ("b", "allow"), ("c", "enqueue"))
+    assert both.seat("b") == Seat(queued=False, ahead=("a",))
+    assert without(both, {"a"}).seat("c") == Seat(queued=True, ahead=("b",))
+    assert without(both, {"a", "b"}).seat("c") == Seat(queued=False, ahead=())
+
+
+def test_who_leaves_the_queue_lets_nobody_in() -> None:
+    left = without(line(("a", "enqueue"), ("b", "enqueue"), ("c", "enqueue")), {"b"})
+    assert left.seat("b") is None
+    assert left.seat("c") == Seat(queued=True, ahead=("a",))
