@@ -22,6 +22,7 @@ from partsong.runtime import clock
 
 __all__ = ["refuse_turn", "take_turn"]
 
+_IDLE_TIMEOUT = 60.0
 _TIMEOUT = 600.0
 """Seconds a turn may take that has no limit of its own."""
 
@@ -116,6 +117,7 @@ async def _chunks(
         temperature=work.agent.temperature,
         output_schema=work.agent.output_schema,
         timeout=work.timeout or _TIMEOUT,
+        idle_timeout=work.idle_timeout or _IDLE_TIMEOUT,
     )
     async with aclosing(provider.stream(request)) as chunks:
         async for chunk in chunks:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from partsong.tool_runner.threads import Job, Threads
 
-__all__ = ["Bounded", "Late", "Outcome", "Raised", "Value"]
+__all__ = ["Bounded", "Idle", "Late", "Outcome", "Raised", "Value"]
 
 _GRACE = 1.0
 """Seconds a cancelled async function has for its cleanup before it is left behind."""
@@ -35,6 +35,16 @@ class Late:
     """Its time was over; it has been cancelled, or left behind."""
 
     seconds: float
+    idle: bool = False
+    """It had that long to show something, and did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """How long a call may show nothing, and when it last did (in the loop's time)."""
+
+    seconds: float
+    last: Callable[[], float]
 
 
 Outcome: TypeAlias = Value | Raised | Late
@@ -54,7 +64,12 @@ class Bounded:
         return self._threads.abandoned + len(self._stray)
 
     async def call(
-        self, make: Callable[[], object], *, is_async: bool, within: float | None
+        self,
+        make: Callable[[], object],
+        *,
+        is_async: bool,
+        within: float | None,
+        idle: Idle | None = None,
     ) -> Outcome:
         """Call `make`, and await what it returns if that can be awaited. Raises nothing but `CancelledError`.
 
@@ -69,21 +84,24 @@ class Bounded:
         else:
             running = self._threads.start(lambda: _kept(make), lambda kept: _answer(waiter, kept))
         timer = None if end is None else loop.call_at(end, _answer, waiter, Late(within or 0.0))
+        watch = _Watch(idle, waiter) if idle is not None else None
         try:
             outcome = await waiter
         except asyncio.CancelledError:
             await self._leave(running)
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
+            for handle in (timer, watch):
+                if handle is not None:
+                    handle.cancel()
         match outcome:
             case Late():
                 await self._leave(running)
             case Value(value) if not is_async and inspect.isawaitable(value):
                 left = None if end is None else end - loop.time()
-                outcome = await self.call(lambda: value, is_async=True, within=left)
-                return Late(within or 0.0) if isinstance(outcome, Late) else outcome
+                outcome = await self.call(lambda: value, is_async=True, within=left, idle=idle)
+                late = isinstance(outcome, Late) and not outcome.idle
+                return Late(within or 0.0) if late else outcome
             case _:
                 pass
         return outcome
@@ -102,6 +120,26 @@ class Bounded:
         running.add_done_callback(self._stray.discard)
         running.cancel()
         await asyncio.wait((running,), timeout=_GRACE)
+
+
+class _Watch:
+    """Answers for a call that has shown nothing for too long."""
+
+    def __init__(self, idle: Idle, waiter: _Waiter) -> None:
+        self._idle, self._waiter = idle, waiter
+        self._loop = asyncio.get_running_loop()
+        self._since = self._loop.time()
+        self._handle = self._loop.call_later(idle.seconds, self._look)
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def _look(self) -> None:
+        due = max(self._since, self._idle.last()) + self._idle.seconds
+        if self._loop.time() >= due:
+            _answer(self._waiter, Late(self._idle.seconds, idle=True))
+        else:
+            self._handle = self._loop.call_at(due, self._look)
 
 
 async def _awaited(make: Callable[[], object], waiter: _Waiter) -> None:

@@ -29,6 +29,8 @@ class Emitter:
         self._thread = threading.get_ident()
         self._seq = 0
         self._ended = False
+        self.last = 0.0
+        """When something was shown, in the loop's time."""
 
     def __call__(self, what: str | Mapping[str, JsonValue]) -> None:
         """Show it.
@@ -65,6 +67,7 @@ class Emitter:
     def _show(self, data: JsonValue) -> None:
         if self._ended:
             return
+        self.last = self._loop.time()
         if isinstance(data, str):
             self._send(Text(text=data, **self._next()))
         else:

@@ -14,9 +14,9 @@ from partsong.contracts.events import CallCompleted, CallFailed
 from partsong.contracts.routing import NodeContext
 from partsong.contracts.work import FunctionWork, ToolWork
 from partsong.runtime import clock
-from partsong.tool_runner.bounded import Bounded, Late, Outcome, Raised, Value
+from partsong.tool_runner.bounded import Bounded, Idle, Late, Outcome, Raised, Value
 from partsong.tool_runner.core.plain import copied
-from partsong.tool_runner.core.problems import raised, timed_out
+from partsong.tool_runner.core.problems import fell_silent, raised, timed_out
 from partsong.tool_runner.core.returned import Content, Returned, content, returned
 from partsong.tool_runner.core.signature import source_of
 from partsong.tool_runner.emitter import Emitter
@@ -67,7 +67,7 @@ class Executor:
         try:
             match work:
                 case FunctionWork():
-                    result = await self._function(work, context)
+                    result = await self._function(work, context, emitter)
                 case ToolWork():
                     result = await self._tool(work, context)
                 case _:
@@ -86,7 +86,9 @@ class Executor:
         """Let idle threads end, and cancel once more what was left behind."""
         self._bounded.close()
 
-    async def _function(self, work: FunctionWork, context: NodeContext) -> Returned | Problem:
+    async def _function(
+        self, work: FunctionWork, context: NodeContext, emitter: Emitter
+    ) -> Returned | Problem:
         callee = self._functions.get(work.function)
         state = copied(work.state)
         async with self._slots:
@@ -94,12 +96,15 @@ class Executor:
                 lambda: callee.call(state, context),
                 is_async=callee.is_async,
                 within=work.timeout,
+                idle=Idle(work.idle_timeout, lambda: emitter.last) if work.idle_timeout else None,
             )
         match outcome:
             case Value(value):
                 return returned(value)
             case Raised(error):
                 return raised("function", error, callee.source)
+            case Late(seconds, idle=True):
+                return fell_silent("function", work.function, seconds)
             case Late(seconds):
                 return timed_out("function", work.function, seconds, unknown=False)
             case _:

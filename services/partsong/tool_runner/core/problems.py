@@ -8,7 +8,7 @@ from pathlib import PurePath
 from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.events import CallKind
 
-__all__ = ["raised", "timed_out"]
+__all__ = ["fell_silent", "raised", "timed_out"]
 
 _LONGEST = 2000
 
@@ -42,6 +42,17 @@ def timed_out(kind: CallKind, name: str, seconds: float, *, unknown: bool) -> Pr
         code=f"{kind}.timeout",
         message=f"{name} gave no result within {seconds:g} s",
         fix="raise the timeout, or make it faster",
+        retryable=True,
+        fault="tool",
+    )
+
+
+def fell_silent(kind: CallKind, name: str, seconds: float) -> Problem:
+    """The problem for a call that showed nothing for too long."""
+    return Problem(
+        code=f"{kind}.idle_timeout",
+        message=f"{name} showed nothing for {seconds:g} s",
+        fix="raise idle_timeout, or call the context's emit more often",
         retryable=True,
         fault="tool",
     )
