@@ -55,19 +55,36 @@ both = [first, second]
 """
 
 
-def test_the_calculator_is_built_in() -> None:
-    assert ToolRegistry().names == ("calculator",)
+BUILT_IN = ("calculator", "fetch_page", "read_file", "web_search")
+
+
+def test_these_tools_are_built_in() -> None:
+    assert ToolRegistry().names == BUILT_IN
+
+
+def test_what_the_platform_calls_itself_is_found_and_offered_to_no_model() -> None:
+    registry = ToolRegistry()
+    assert registry.get("send_webhook").name == "send_webhook"
+    assert "send_webhook" not in registry.names
+    assert "send_webhook" not in [spec.name for spec in registry.specs()]
+
+    @tool(name="send_webhook")
+    def mine() -> None:
+        """Mine."""
+
+    with pytest.raises(InvalidInput, match=r"tool\.duplicate"):
+        registry.register(mine)
 
 
 def test_a_registered_tool_is_found_by_its_name() -> None:
     registry = ToolRegistry([search])
     assert registry.get("search") is search
-    assert registry.names == ("calculator", "search")
+    assert registry.names == tuple(sorted((*BUILT_IN, "search")))
 
 
 def test_specs_come_in_the_order_asked_for() -> None:
     registry = ToolRegistry([search])
-    assert [spec.name for spec in registry.specs()] == ["calculator", "search"]
+    assert [spec.name for spec in registry.specs()] == sorted([*BUILT_IN, "search"])
     assert [spec.name for spec in registry.specs(["search", "calculator"])] == [
         "search",
         "calculator",
@@ -78,7 +95,7 @@ def test_an_unknown_name_is_answered_with_those_that_come_close() -> None:
     with pytest.raises(NotFound) as caught:
         ToolRegistry([search]).get("serach")
     assert caught.value.problem.code == "tool.unknown"
-    assert caught.value.problem.message == "no tool 'serach'; close: search"
+    assert caught.value.problem.message == "no tool 'serach'; close: search, web_search"
 
 
 def test_an_unknown_name_that_is_close_to_none_is_answered_with_all() -> None:
@@ -102,13 +119,13 @@ def test_two_tools_of_one_name_are_refused() -> None:
 
 def test_an_installed_package_adds_nothing_by_being_installed(install: Install) -> None:
     install(TWO, "acme_tools:both")
-    assert ToolRegistry().names == ("calculator",)
+    assert ToolRegistry().names == BUILT_IN
     assert "acme_tools" not in sys.modules
 
 
 def test_an_allowed_entry_point_adds_its_tools(install: Install) -> None:
     install(TWO, "acme_tools:both")
-    assert ToolRegistry(allow=["acme"]).names == ("calculator", "first", "second")
+    assert ToolRegistry(allow=["acme"]).names == tuple(sorted((*BUILT_IN, "first", "second")))
 
 
 def test_an_allowed_entry_point_that_is_not_there_is_an_error(install: Install) -> None:

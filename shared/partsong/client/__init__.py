@@ -1,7 +1,21 @@
-"""The client: start runs, watch them, read them again. Needs nothing but NATS."""
+"""The client: start runs, watch them, ask of them, read them again. Needs nothing but NATS."""
 
-from partsong.client.client import Client, Placed, Portable, RunSummary
+from partsong.client.client import Client, GraphLike, OnBusy, Placed, Portable, RunSummary
 from partsong.contracts.results import RunResult
+from partsong.contracts.state import Origin
+from partsong.contracts.timeline import Change, Checkpoint
 from partsong.contracts.verify import Replay
 
-__all__ = ["Client", "Placed", "Portable", "Replay", "RunResult", "RunSummary"]
+__all__ = [
+    "Change",
+    "Checkpoint",
+    "Client",
+    "GraphLike",
+    "OnBusy",
+    "Origin",
+    "Placed",
+    "Portable",
+    "Replay",
+    "RunResult",
+    "RunSummary",
+]

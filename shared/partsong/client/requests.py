@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.requests import REPLY, Accepted
 from partsong.contracts.subjects import Subjects
+from partsong.runtime import clock
 
 __all__ = ["ask"]
 
@@ -23,7 +24,7 @@ async def ask(
     """Publish a request and wait until an engine has carried it out.
 
     The request is in a stream before this waits: if the answer does not come in time it may still be carried out
-    later, and asking again with the same run id is safe.
+    later, and asking again with the same run id is safe. A request asked again is stored again, as an answer is due.
 
     Raises:
         InvalidInput: it was refused; the problem names the field.
@@ -42,7 +43,7 @@ async def ask(
             subjects.request(verb),
             body,
             timeout=min(within, 5.0),
-            headers={"Nats-Msg-Id": request_id},
+            headers={"Nats-Msg-Id": f"{request_id}.{clock.new_id()}"},
         )
         reply = REPLY.validate_json(await asyncio.wait_for(answer, within))
     except TimeoutError as error:

@@ -27,6 +27,7 @@ class ToolRegistry:
             NotFound: `tool.no_entry_point`, for a name that no installed package has.
         """
         self._tools: dict[str, AnyTool] = {}
+        self._unlisted = {tool.name: tool for tool in _of_the_platform()}
         for tool in (*_built_in(), *tools, *_installed(allow)):
             self.register(tool)
 
@@ -36,7 +37,8 @@ class ToolRegistry:
         Raises:
             InvalidInput: `tool.duplicate` if another one has its name.
         """
-        if self._tools.setdefault(tool.name, tool) is not tool:
+        taken = self._unlisted.get(tool.name) or self._tools.setdefault(tool.name, tool)
+        if taken is not tool:
             raise InvalidInput(
                 "tool.duplicate",
                 f"there is a tool {tool.name} already",
@@ -50,7 +52,7 @@ class ToolRegistry:
         Raises:
             NotFound: `tool.unknown`, with the names that come close.
         """
-        if (tool := self._tools.get(name)) is not None:
+        if (tool := self._tools.get(name) or self._unlisted.get(name)) is not None:
             return tool
         close = difflib.get_close_matches(name, self._tools, n=3)
         raise NotFound(
@@ -77,8 +79,18 @@ class ToolRegistry:
 
 def _built_in() -> tuple[AnyTool, ...]:
     from partsong.tools.calculator import calculator
+    from partsong.tools.fetch_page import fetch_page
+    from partsong.tools.read_file import read_file
+    from partsong.tools.search import web_search
 
-    return (calculator,)
+    return (calculator, fetch_page, read_file, web_search)
+
+
+def _of_the_platform() -> tuple[AnyTool, ...]:
+    """Tools that the platform calls itself: found by name, and offered to no model."""
+    from partsong.tools.webhook import send_webhook
+
+    return (send_webhook,)
 
 
 def _installed(allow: Iterable[str]) -> Iterator[AnyTool]:

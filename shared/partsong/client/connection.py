@@ -1,0 +1,105 @@
+"""`Connection`: the bus, the log, and requests at the door."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from nats.aio.client import Client as Nats
+
+from partsong.client.requests import ask
+from partsong.client.where import find_nats, find_prefix
+from partsong.contracts.errors import NotFound
+from partsong.contracts.requests import Accepted, Request
+from partsong.contracts.subjects import Subjects, check_id
+from partsong.log.jetstream import JetStreamLog
+from partsong.log.port import Record
+from partsong.runtime import clock
+from partsong.runtime.connect import connect, disconnect
+from partsong.runtime.streams import Names
+
+__all__ = ["STATUS", "Connection", "unknown"]
+
+STATUS = "Partsong-Status"
+"""Header of a commit that says how the run stands after it."""
+_STALE = 0.25
+"""Seconds for which a replica of the log may not have what its leader has."""
+
+
+class Connection:
+    """A connection to the bus; an async context manager. All methods may be used side by side."""
+
+    def __init__(
+        self, url: str | None = None, *, prefix: str | None = None, timeout: float = 30.0
+    ) -> None:
+        """`url` may be left out where `partsong up` runs, or PARTSONG_NATS_URL is set. `timeout` bounds requests.
+
+        `prefix` is PARTSONG_PREFIX if that is set, else `partsong`.
+        """
+        self._url, self._timeout = url, timeout
+        self._subjects = Subjects(find_prefix(prefix))
+        self._names = Names.of(self._subjects)
+        self._nc: Nats | None = None
+        self._log: JetStreamLog | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            Unavailable: no server is known, or it does not answer.
+        """
+        self._nc = await connect(find_nats(self._url), name="partsong client")
+        self._log = JetStreamLog(self._nc, stream=self._names.log, blobs=self._names.blobs)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Disconnect; runs go on."""
+        if self._log is not None:
+            await self._log.close()
+        if self._nc is not None:
+            await disconnect(self._nc)
+
+    @property
+    def nats(self) -> Nats:
+        """The connection underneath."""
+        assert self._nc is not None, "use `async with Client() as client`"  # noqa: S101
+        return self._nc
+
+    @property
+    def subjects(self) -> Subjects:
+        """The subjects under this client's prefix."""
+        return self._subjects
+
+    @property
+    def log(self) -> JetStreamLog:
+        """The log itself."""
+        assert self._log is not None, "use `async with Client() as client`"  # noqa: S101
+        return self._log
+
+    def _run(self, run_id: str) -> str:
+        """Filter: everything the log holds of a run."""
+        return self._subjects.run(check_id("run_id", run_id))
+
+    async def _newest(self, run_id: str, *, behind: int = 0) -> Record:
+        """The run's newest commit, which lies behind a sequence; its headers say how the run stands."""
+        subject = self._subjects.engine(check_id("run_id", run_id))
+        deadline = clock.monotonic() + _STALE
+        while (newest := await self.log.last(subject)) is None or newest.seq <= behind:
+            if clock.monotonic() > deadline:
+                raise unknown(run_id)
+            await asyncio.sleep(_STALE / 5)
+        return newest
+
+    async def _ask(self, verb: str, request: Request) -> Accepted:
+        return await ask(self.nats, self._subjects, verb, request.id, request, within=self._timeout)
+
+
+def unknown(run_id: str, when: str = "") -> NotFound:
+    """The log holds nothing of a run."""
+    return NotFound("run.unknown", f"the log holds no run {run_id}{when}", where="run_id")

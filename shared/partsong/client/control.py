@@ -1,0 +1,250 @@
+"""What can be asked of a run: begin, stop, pause, go on, hear a signal, and begin again from its past."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Literal, Protocol, TypeVar, cast
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from partsong.client.past import Past
+from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
+from partsong.contracts.events import RunForked, RunStarted
+from partsong.contracts.graph import Graph
+from partsong.contracts.requests import (
+    CancelRequest,
+    ForkRequest,
+    PauseRequest,
+    ResumeRequest,
+    RetryRequest,
+    RunRequest,
+    SignalRequest,
+)
+from partsong.contracts.subjects import check_id
+from partsong.contracts.validate import problem_of
+from partsong.runtime import clock
+
+__all__ = ["Control", "GraphLike", "OnBusy", "Portable"]
+
+R = TypeVar("R", bound=BaseModel)
+
+OnBusy = Literal["allow", "reject", "enqueue", "cancel_previous"]
+"""What happens to a run whose thread has another one open."""
+
+_LOST = 3.0
+"""Seconds to look for a run whose beginning was not answered."""
+
+
+class Portable(Protocol):
+    """What can say its graph as data, like a `WorkflowGraph`."""
+
+    def spec(self) -> Graph:
+        """The graph, with functions that can be found by name elsewhere."""
+        ...
+
+
+GraphLike = str | Graph | Portable | Mapping[str, object]
+"""A graph, or the name or hash of one that the bus knows."""
+
+
+class Control(Past):
+    """Requests. Each returns when an engine has carried it out; what it means is in the log then."""
+
+    async def start(
+        self,
+        graph: GraphLike,
+        input: Mapping[str, object] | None = None,
+        *,
+        run_id: str | None = None,
+        thread: str | None = None,
+        on_busy: OnBusy = "enqueue",
+        labels: Mapping[str, str] | None = None,
+        max_steps: int = 10_000,
+        max_cost: float | None = None,
+        deadline: str | None = None,
+        webhook: str | None = None,
+    ) -> str:
+        """Start a run, by a graph or by the name or hash of one known to the bus; returns its run id.
+
+        With a `run_id` of yours it is safe to repeat: the same run is found, not a second one started. `max_cost` is in
+        US dollars, `deadline` a moment in RFC 3339; a run that meets a limit can be retried with a larger one.
+        Runs of one `thread` go one after the other unless `on_busy` says otherwise. `webhook` is told of the end.
+
+        Raises:
+            InvalidInput: the request was refused; the problem names the field.
+            Unavailable: no engine answered in time.
+        """
+        options = {
+            "thread": thread,
+            "on_busy": on_busy,
+            "labels": dict(labels or {}),
+            "max_steps": max_steps,
+            "max_cost": max_cost,
+            "deadline": deadline,
+            "webhook": webhook,
+        }
+        request = _request(
+            RunRequest,
+            run_id=run_id or clock.new_run_id(),
+            graph=_spec(graph),
+            input=dict(input or {}),
+            options=options,
+        )
+        return await self._begin("run", request, str(request.run_id), "run_id")
+
+    async def cancel(self, run_id: str, reason: str | None = None) -> None:
+        """End a run; does nothing if it has ended.
+
+        Raises:
+            InvalidInput: `run.unknown`.
+            Unavailable: no engine answered in time.
+        """
+        await self._ask("cancel", _request(CancelRequest, run_id=run_id, reason=reason))
+
+    async def pause(self, run_id: str, reason: str | None = None) -> None:
+        """Begin nothing new in a run; what is in flight goes on and is kept. Does nothing if it has ended.
+
+        Raises:
+            InvalidInput: `run.unknown`.
+            Unavailable: no engine answered in time.
+        """
+        await self._ask("pause", _request(PauseRequest, run_id=run_id, reason=reason))
+
+    async def resume(self, run_id: str) -> None:
+        """Go on with a paused run; does nothing if it is not paused.
+
+        Raises:
+            InvalidInput: `run.unknown`.
+            Unavailable: no engine answered in time.
+        """
+        await self._ask("resume", _request(ResumeRequest, run_id=run_id))
+
+    async def signal(
+        self, run_id: str, name: str, payload: object = None, *, signal_id: str | None = None
+    ) -> None:
+        """Send a run a signal; it is kept until a wait node takes it.
+
+        With a `signal_id` of yours it is safe to repeat: however often it is sent to this run, it counts once.
+
+        Raises:
+            InvalidInput: `run.unknown`, `run.ended`, `signal.unknown`: no node waits for that name, or
+                `signal.invalid`: the payload does not fit the node's schema.
+            Unavailable: no engine answered in time.
+        """
+        own = None if signal_id is None else f"{run_id}/{check_id('signal_id', signal_id)}"
+        request = _request(SignalRequest, own, run_id=run_id, name=name, payload=payload)
+        await self._ask("signal", request)
+
+    async def retry(
+        self,
+        run_id: str,
+        *,
+        graph: GraphLike | None = None,
+        max_steps: int | None = None,
+        max_cost: float | None = None,
+        deadline: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Go on with a run that failed, was cancelled or met a limit: only what is unfinished runs.
+
+        A `graph` is the mended one; nodes at which the run stands must be in it. Limits that are given take the place
+        of the old ones; an old deadline does not hold any more. `result` then waits until the run ends again.
+
+        Raises:
+            InvalidInput: `run.unknown`, `run.not_ended`, `run.completed`, `graph.node_missing`.
+            Unavailable: no engine answered in time.
+        """
+        before = await self._newest(run_id)
+        given = {"max_steps": max_steps, "max_cost": max_cost, "deadline": deadline}
+        request = _request(
+            RetryRequest,
+            run_id=run_id,
+            graph=None if graph is None else _spec(graph),
+            options=await self._with_limits(run_id, given),
+            reason=reason,
+        )
+        await self._ask("retry", request)
+        await self._newest(run_id, behind=before.seq)  # who asks next shall not see the old end
+
+    async def fork(
+        self,
+        run_id: str,
+        seq: int | None = None,
+        *,
+        new_run_id: str | None = None,
+        values: Mapping[str, object] | None = None,
+        outputs: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> str:
+        """Begin a new run where `run_id` was at `seq` (default: its end), perhaps with other values; returns its id.
+
+        `values` are keys of the state; `outputs` what function executions are taken to have returned, by id like
+        `a:1`. What was in flight is done again, and people are asked again. With a `new_run_id` it is safe to repeat.
+
+        Raises:
+            InvalidInput: `run.unknown`, `run.exists`, `fork.unknown_output`.
+            Unavailable: no engine answered in time.
+        """
+        request = _request(
+            ForkRequest,
+            run_id=run_id,
+            seq=seq,
+            new_run_id=new_run_id or clock.new_run_id(),
+            values=dict(values or {}),
+            outputs={name: dict(output) for name, output in (outputs or {}).items()},
+        )
+        return await self._begin("fork", request, str(request.new_run_id), "new_run_id")
+
+    async def _begin(
+        self, verb: str, request: RunRequest | ForkRequest, run_id: str, field: str
+    ) -> str:
+        """Ask for a new run; that only the answer was lost is no error."""
+        try:
+            return (await self._ask(verb, request)).run_id
+        except Unavailable as error:
+            unheard = error.problem.code == "request.no_answer"
+            if unheard and await self._began(run_id, request.id):
+                return run_id
+            again = f"asking again with this {field} finds the run if it was begun after all"
+            update = {"where": f"{field}={run_id}", "fix": f"{error.problem.fix}; {again}"}
+            raise Unavailable.of(error.problem.model_copy(update=update)) from error
+
+    async def _began(self, run_id: str, request_id: str) -> bool:
+        """Whether this very request began the run."""
+        try:
+            async with asyncio.timeout(_LOST):
+                await self._newest(run_id)
+                first = await self._first(run_id)
+        except (PartsongError, TimeoutError):
+            return False
+        return isinstance(first, RunStarted | RunForked) and first.request_id == request_id
+
+    async def _with_limits(
+        self, run_id: str, given: Mapping[str, object]
+    ) -> dict[str, JsonValue] | None:
+        """The run's own options with the limits that are given; None if none is."""
+        wanted = {name: value for name, value in given.items() if value is not None}
+        if not wanted:
+            return None
+        old = (await self.state(run_id)).options
+        kept = old.model_dump(mode="json", exclude={"deadline"})
+        return {**kept, **cast("dict[str, JsonValue]", wanted)}
+
+
+def _request(model: type[R], own_id: str | None = None, **fields: object) -> R:
+    try:
+        return model.model_validate({"id": own_id or f"q_{clock.new_id()}", **fields})
+    except ValidationError as error:
+        raise InvalidInput.of(problem_of(error, "request.malformed")) from error
+
+
+def _spec(graph: GraphLike) -> str | dict[str, JsonValue]:
+    match graph:
+        case str():
+            return graph
+        case Graph():
+            return graph.spec()
+        case Mapping():
+            return cast("dict[str, JsonValue]", dict(graph))
+        case _:
+            return graph.spec().spec()

@@ -1,0 +1,87 @@
+"""A run's past: its checkpoints, its state at any of them, what lies between two, and where it comes from."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from partsong.client.connection import Connection, unknown
+from partsong.contracts.envelope import decode
+from partsong.contracts.events import Event, RunForked
+from partsong.contracts.fold import fold_message
+from partsong.contracts.state import Origin, RunState
+from partsong.contracts.timeline import Change, Checkpoint, checkpoints, diff
+from partsong.contracts.verify import Replay, replay
+
+__all__ = ["Past"]
+
+
+class Past(Connection):
+    """Reading. Nobody is called, and nothing changes."""
+
+    async def state(self, run_id: str, *, at: int | None = None) -> RunState:
+        """The run's state now, or as it was at sequence `at`: a fold of its log.
+
+        Raises:
+            NotFound: the log holds nothing of such a run.
+        """
+        state = RunState(run_id)
+        async with aclosing(self.log.read(self._run(run_id))) as records:
+            async for record in records:
+                if at is not None and record.seq > at:
+                    break
+                state = fold_message(state, decode(record.body), record.seq)
+        if state.graph is None:
+            raise unknown(run_id, "" if at is None else f" at {at}")
+        return state
+
+    async def history(self, run_id: str) -> list[Checkpoint]:
+        """The run's checkpoints, oldest first: the moments that can be read, compared and forked from.
+
+        Raises:
+            NotFound: the log holds nothing of such a run.
+        """
+        return list(checkpoints(run_id, await self._records(run_id)))
+
+    async def diff(self, run_id: str, before: int, after: int) -> list[Change]:
+        """Where the state at sequence `after` differs from the state at `before`.
+
+        Raises:
+            NotFound: the log holds nothing of such a run at one of them.
+        """
+        old, new = [(await self.state(run_id, at=seq)).values for seq in (before, after)]
+        return list(diff(dict(old), dict(new)))
+
+    async def lineage(self, run_id: str) -> list[Origin]:
+        """Where the run was forked from, and where that one was, up to the root; empty for a run of its own.
+
+        Raises:
+            NotFound: the log holds nothing of such a run.
+        """
+        origins: list[Origin] = []
+        first = await self._first(run_id)
+        while isinstance(first, RunForked):
+            origins.append(Origin(first.origin, first.origin_seq))
+            first = await self._first(first.origin)
+        return origins
+
+    async def replay(self, run_id: str) -> Replay:
+        """Fold the run's log again and check every commit in it. No model, tool or hook is called.
+
+        Raises:
+            NotFound: the log holds nothing of such a run.
+        """
+        return replay(run_id, await self._records(run_id))
+
+    async def _records(self, run_id: str) -> list[tuple[int, bytes]]:
+        """All records of the run, as (sequence, body)."""
+        found = [(record.seq, record.body) async for record in self.log.read(self._run(run_id))]
+        if not found:
+            raise unknown(run_id)
+        return found
+
+    async def _first(self, run_id: str) -> Event:
+        """The event that began the run."""
+        async with aclosing(self.log.read(self._run(run_id))) as records:
+            async for record in records:
+                return decode(record.body).events[0]
+        raise unknown(run_id)
