@@ -307,6 +307,8 @@ class Runs:
         }
         if state.error is not None:
             headers["Partsong-Error"] = state.error.code
+        if state.origin is not None:
+            headers["Partsong-Origin"] = f"{state.origin.run_id}@{state.origin.seq}"
         return headers
 
 
