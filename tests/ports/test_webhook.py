@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import inspect
 import json
 from collections.abc import AsyncIterator
 
@@ -155,7 +156,7 @@ def context(key: str) -> NodeContext:
 
 async def called(args: dict[str, JsonValue], key: str = "r_1.notify.1") -> object:
     made = send_webhook.bind(args).call(context(key))
-    assert hasattr(made, "__await__")
+    assert inspect.isawaitable(made)
     return await made
 
 
