@@ -28,7 +28,7 @@ DOCUMENT: dict[str, Any] = yaml.safe_load(as_yaml(asyncapi("0.1.0", PUBLISHED)))
 
 SAMPLE = {
     "partition": str(partition_of("r_1")), "run_id": "r_1", "call_id": "a:1/t1", "node": "a", "verb": "run",
-    "request_id": "q1", "service": "tool-runner", "queue": "default", "timer_id": "t1", "worker": "w~1", "inbox": "_INBOX.x",
+    "request_id": "q1", "service": "tool-runner", "queue": "default", "timer_id": "t1", "worker": "w~1", "schedule": "nightly", "inbox": "_INBOX.x",
 }  # fmt: skip
 
 
@@ -45,6 +45,11 @@ def built() -> dict[str, str]:
         "work": subjects.work("tool-runner"),
         "timer": subjects.timer("r_1", "t1"),
         "fired": subjects.fired("r_1", "t1"),
+        "schedule": subjects.schedule("nightly"),
+        "scheduled": subjects.scheduled("nightly"),
+        "unscheduled": subjects.unscheduled("nightly"),
+        "schedules": subjects.query("graph-engine", "schedules"),
+        "schedules_answer": "_INBOX.x",
         "dead": subjects.dead("tool-runner"),
         "alive": subjects.alive("tool-runner", "w~1"),
         "stop": subjects.stop("r_1"),

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.subjects import PARTITIONS, LogSubject, Subjects, check_id, partition_of
+from partsong.contracts.subjects import (
+    PARTITIONS,
+    FiredSubject,
+    LogSubject,
+    Subjects,
+    check_id,
+    partition_of,
+)
 from partsong.log.subject import compile_filter
 from partsong.runtime.clock import new_run_id
 
@@ -23,8 +30,8 @@ prefixes = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1,
 )
 
 FILTERS = {
-    "alives", "calls", "chunks", "commits", "deads", "fireds", "log", "parse_log", "reports", "requests", "run", "stops",
-    "timers", "works",
+    "alives", "calls", "chunks", "commits", "deads", "fireds", "log", "parse_fired", "parse_log", "reports", "requests", "run",
+    "stops", "timers", "works",
 }  # fmt: skip
 HOSTILE = {
     "a dot": "a.b",
@@ -53,6 +60,23 @@ def test_a_log_subject_comes_apart_as_it_was_put_together(
         (subjects.call(run_id, call_id), LogSubject(partition, run_id, "call", call_id)),
     ):
         assert subjects.parse_log(subject) == expected
+
+
+@given(prefixes, ids, ids)
+def test_a_timer_that_fired_is_a_runs_or_a_schedules_and_never_both(
+    prefix: str, one: str, other: str
+) -> None:
+    subjects = Subjects(prefix)
+    for subject, expected in (
+        (subjects.fired(one, other), FiredSubject(one, other)),
+        (subjects.fired("schedule", other), FiredSubject("schedule", other)),
+        (subjects.scheduled(one), FiredSubject(schedule=one)),
+        (subjects.unscheduled(one), FiredSubject(schedule=one, ends=True)),
+    ):
+        assert subjects.parse_fired(subject) == expected
+    for strange in (subjects.timer(one, other), f"x{subjects.fired(one, other)}", "ok"):
+        with pytest.raises(InvalidInput, match="not the subject of a timer that fired"):
+            subjects.parse_fired(strange)
 
 
 @given(ids, ids)

@@ -148,6 +148,8 @@ Request = (
     | SignalRequest
     | RetryRequest
     | ForkRequest
+    | ScheduleRequest
+    | UnscheduleRequest
 )
 _VERBS: dict[str, type[Request]] = {
     "run": RunRequest,
@@ -157,6 +159,8 @@ _VERBS: dict[str, type[Request]] = {
     "signal": SignalRequest,
     "retry": RetryRequest,
     "fork": ForkRequest,
+    "schedule": ScheduleRequest,
+    "unschedule": UnscheduleRequest,
 }
 
 
@@ -168,6 +172,7 @@ class Accepted(BaseModel):
     type: Literal["request.accepted"] = "request.accepted"
     id: str
     run_id: str
+    """The run; empty for what concerns no run, like a schedule."""
     seq: int
     """Where in the log; read from here to follow the run."""
 

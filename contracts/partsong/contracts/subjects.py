@@ -18,7 +18,7 @@ from typing import Literal
 
 from partsong.contracts.errors import InvalidInput
 
-__all__ = ["PARTITIONS", "LogSubject", "Subjects", "check_id", "partition_of"]
+__all__ = ["PARTITIONS", "FiredSubject", "LogSubject", "Subjects", "check_id", "partition_of"]
 
 PARTITIONS = 32
 """Number of partitions of the log. Part of the wire format: a run's partition never changes."""
@@ -71,6 +71,17 @@ class LogSubject:
     run_id: str
     entity: Literal["engine", "fact", "call"]
     call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FiredSubject:
+    """A parsed subject of a timer that fired: a run's, or a schedule's."""
+
+    run_id: str = ""
+    timer_id: str = ""
+    schedule: str = ""
+    ends: bool = False
+    """The schedule is no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +151,7 @@ class Subjects:
         return found
 
     def request(self, verb: str) -> str:
-        """The door: run, cancel, pause, resume, signal, fork, retry."""
+        """The door: run, cancel, pause, resume, signal, fork, retry, schedule, unschedule."""
         return f"{self.prefix}.request.{check_id('verb', verb)}"
 
     def requests(self) -> str:
@@ -175,6 +186,10 @@ class Subjects:
         """Where a durable timer waits."""
         return f"{self.prefix}.timer.{check_id('run_id', run_id)}.{check_id('timer_id', timer_id)}"
 
+    def schedule(self, name: str) -> str:
+        """Where a schedule waits for its next time; one token more than a run's timer."""
+        return f"{self.prefix}.timer.schedule.start.{check_id('schedule', name)}"
+
     def timers(self) -> str:
         """Filter: waiting timers."""
         return f"{self.prefix}.timer.>"
@@ -182,6 +197,33 @@ class Subjects:
     def fired(self, run_id: str, timer_id: str) -> str:
         """Where a durable timer fires."""
         return f"{self.prefix}.fired.{check_id('run_id', run_id)}.{check_id('timer_id', timer_id)}"
+
+    def scheduled(self, name: str) -> str:
+        """Where a schedule says that its time has come."""
+        return f"{self.prefix}.fired.schedule.start.{check_id('schedule', name)}"
+
+    def unscheduled(self, name: str) -> str:
+        """Where a schedule says that it is no more."""
+        return f"{self.prefix}.fired.schedule.end.{check_id('schedule', name)}"
+
+    def parse_fired(self, subject: str) -> FiredSubject:
+        """Take the subject of a fired timer apart.
+
+        Raises:
+            InvalidInput: `subject.invalid` if it is not one.
+        """
+        tail = subject.removeprefix(f"{self.prefix}.fired.")
+        match tail.split("."):
+            case [run_id, timer_id] if tail != subject:
+                return FiredSubject(run_id, timer_id)
+            case ["schedule", "start" | "end" as what, name] if tail != subject:
+                return FiredSubject(schedule=name, ends=what == "end")
+            case _:
+                raise InvalidInput(
+                    "subject.invalid",
+                    f"{subject!r} is not the subject of a timer that fired",
+                    where="subject",
+                )
 
     def fireds(self) -> str:
         """Filter: fired timers."""

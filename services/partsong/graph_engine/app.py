@@ -6,9 +6,10 @@ import logging
 from contextlib import AsyncExitStack
 
 from faststream.nats import NatsBroker
+from pydantic import JsonValue
 
 from partsong.bus.dead import dead_letter
-from partsong.bus.faststream import Command, command_broker, on_command
+from partsong.bus.faststream import Command, command_broker, on_command, on_query
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.graph_engine.bucket import Bucket
@@ -19,6 +20,7 @@ from partsong.graph_engine.mail import Wake
 from partsong.graph_engine.others import Relations
 from partsong.graph_engine.outbox import NatsOutbox
 from partsong.graph_engine.runs import Runs
+from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.threads import Threads
 from partsong.graph_engine.worker import Engine
 from partsong.log.snapshots.open import open_snapshots
@@ -43,6 +45,7 @@ class GraphEngine:
         self._door: Door | None = None
         self._runs: Runs | None = None
         self._children: Children | None = None
+        self._schedules: Schedules | None = None
         self._stack = AsyncExitStack()
 
     @property
@@ -70,16 +73,24 @@ class GraphEngine:
         self._children = Children(context.nc, context.log, context.subjects)
         threads = self._threads(context, self._runs)
         self._runs.others = Relations(self._children, threads, self._runs.hear)
+        graphs = Graphs(context.nc, context.names.graphs)
+        self._schedules = Schedules(
+            context.nc,
+            context.subjects,
+            Bucket(context.nc, context.names.schedules),
+            context.log,
+        )
+        self._door = Door(self._runs, graphs.resolve, self._past, threads, self._schedules)
         self._engine = Engine(
             context.nc,
             context.log,
             context.subjects,
             self._runs,
+            start_scheduled=self._door.start_scheduled,
             affinity=context.settings.affinity,
         )
-        graphs = Graphs(context.nc, context.names.graphs)
-        self._door = Door(self._runs, graphs.resolve, self._past, threads)
         self._broker = command_broker(context.nc, context.subjects, self.name)
+        on_query(self._broker, context.subjects, self.name, "schedules", self._list_schedules)
         on_command(
             self._broker,
             context.names.requests,
@@ -104,6 +115,10 @@ class GraphEngine:
         return Threads(
             bucket, context.log, context.subjects, lambda run_id: runs.hear(run_id, Wake())
         )
+
+    async def _list_schedules(self, _command: Command) -> list[dict[str, JsonValue]]:
+        assert self._schedules is not None  # noqa: S101
+        return await self._schedules.list()
 
     async def _past(self, run_id: str) -> list[tuple[int, bytes]]:
         assert self._context is not None  # noqa: S101

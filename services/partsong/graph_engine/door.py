@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import assert_never
 
@@ -27,7 +28,9 @@ from partsong.contracts.requests import (
     ResumeRequest,
     RetryRequest,
     RunRequest,
+    ScheduleRequest,
     SignalRequest,
+    UnscheduleRequest,
     parse_request,
 )
 from partsong.contracts.run_events import Parent, RunOptions
@@ -38,10 +41,13 @@ from partsong.contracts.work import child_of
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.mail import Ask, Message, Start, Tell, Wake
 from partsong.graph_engine.runs import Runs
+from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.threads import Threads
 from partsong.runtime import clock
 
 __all__ = ["MAX_BODY", "Door", "request_id"]
+
+_log = logging.getLogger("partsong.graph_engine")
 
 _OfARun = CancelRequest | PauseRequest | ResumeRequest | SignalRequest | RetryRequest
 
@@ -58,10 +64,30 @@ class Door:
         resolve: Callable[[str | dict[str, JsonValue]], Awaitable[Graph]],
         past: Callable[[str], Awaitable[list[tuple[int, bytes]]]],
         threads: Threads,
+        schedules: Schedules,
     ) -> None:
         """`past` reads all records of a run, as (sequence, body)."""
         self._runs, self._resolve, self._past = runs, resolve, past
-        self._threads = threads
+        self._threads, self._schedules = threads, schedules
+
+    async def start_scheduled(self, name: str, moment_ns: int) -> None:
+        """Start the run of a schedule whose time has come, unless the run before is in its way.
+
+        Raises:
+            Unavailable: try again.
+        """
+        try:
+            run = await self._schedules.due(name, moment_ns)
+            if run is not None:
+                await self._run(run)
+        except Unavailable:
+            raise
+        except PartsongError as error:
+            skipped = error.problem.code == "thread.busy"
+            told = {"schedule": name, "problem": error.problem.code, "why": error.problem.message}
+            _log.log(
+                logging.INFO if skipped else logging.ERROR, "scheduled run not started", extra=told
+            )
 
     async def request(self, verb: str, body: bytes) -> Accepted:
         """Carry out one request; when this returns, its effect is in the log.
@@ -87,22 +113,12 @@ class Door:
                 return await self._fork(request)
             case RetryRequest():
                 return await self._retry(request)
-            case CancelRequest(reason=reason):
-                return await self._ask(
-                    request, lambda state, now: hear.cancel(state, reason, request.id, now)
-                )
-            case PauseRequest(reason=reason):
-                return await self._ask(
-                    request, lambda state, now: hear.pause(state, reason, request.id, now)
-                )
-            case ResumeRequest():
-                return await self._ask(
-                    request, lambda state, now: hear.resume(state, request.id, now)
-                )
-            case SignalRequest(name=name, payload=payload):
-                return await self._ask(
-                    request, lambda state, now: hear.signal(state, name, payload, request.id, now)
-                )
+            case ScheduleRequest():
+                return await self._schedule(request)
+            case UnscheduleRequest(id=id_, name=name):
+                return Accepted(id=id_, run_id="", seq=await self._schedules.drop(name))
+            case CancelRequest() | PauseRequest() | ResumeRequest() | SignalRequest():
+                return await self._ask(request, _meant(request))
             case _:
                 assert_never(request)
 
@@ -123,6 +139,13 @@ class Door:
                 await self._cancel_for(run_id, seat.ahead)
             self._runs.hear(run_id, Wake())  # it may have been let in before it was there
         return Accepted(id=request.id, run_id=run_id, seq=start.result.seq)
+
+    async def _schedule(self, request: ScheduleRequest) -> Accepted:
+        graph = await self._resolve(request.graph)
+        check_state(graph.state_schema, request.input)
+        if not isinstance(request.graph, str):
+            request = request.model_copy(update={"graph": graph.hash})
+        return Accepted(id=request.id, run_id="", seq=await self._schedules.keep(request))
 
     async def _cancel_for(self, run_id: str, others: tuple[str, ...]) -> None:
         """End the runs that a newer one of their thread takes the place of."""
@@ -198,6 +221,20 @@ class Door:
         message.done = settle
         self._runs.hear(run_id, message)
         await done
+
+
+def _meant(request: CancelRequest | PauseRequest | ResumeRequest | SignalRequest) -> Tell:
+    match request:
+        case CancelRequest(id=id_, reason=reason):
+            return lambda state, now: hear.cancel(state, reason, id_, now)
+        case PauseRequest(id=id_, reason=reason):
+            return lambda state, now: hear.pause(state, reason, id_, now)
+        case ResumeRequest(id=id_):
+            return lambda state, now: hear.resume(state, id_, now)
+        case SignalRequest(id=id_, name=name, payload=payload):
+            return lambda state, now: hear.signal(state, name, payload, id_, now)
+        case _:
+            assert_never(request)
 
 
 def _check_parent(run_id: str, parent: Parent | None) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 from nats.aio.client import Client
 
 from partsong.bus.pull import Delivery, PullLoop
-from partsong.contracts.errors import PartsongError
+from partsong.contracts.errors import InvalidInput, PartsongError
 from partsong.contracts.subjects import Subjects
 from partsong.graph_engine.mail import Fired, Wake
 from partsong.graph_engine.overhear import Overhearing
@@ -40,10 +40,13 @@ class Engine:
         subjects: Subjects,
         runs: Runs,
         *,
+        start_scheduled: Callable[[str, int], Awaitable[None]] | None = None,
         watch_every: float = 2.0,
         affinity: bool = True,
     ) -> None:
+        """`start_scheduled` is told the name of a schedule whose time has come, and when that was, in nanoseconds."""
         self._nc, self._subjects, self._runs = nc, subjects, runs
+        self._start_scheduled = start_scheduled
         self._names = Names.of(subjects)
         self._every = watch_every
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,10 +106,17 @@ class Engine:
                 self._runs.hear(run_id, Wake())
 
     def _fired(self, delivery: Delivery) -> None:
-        prefix = self._subjects.fireds()[:-1]
-        run_id, _, timer_id = delivery.subject.removeprefix(prefix).partition(".")
-        if not timer_id:
+        try:
+            where = self._subjects.parse_fired(delivery.subject)
+        except InvalidInput:
             delivery.term("not a timer's subject")
+            return
+        if where.schedule:
+            if where.ends or self._start_scheduled is None:
+                delivery.ack()
+            else:
+                start = self._start_scheduled(where.schedule, delivery.stored_ns)
+                self._spawn(_answered(delivery, start))
             return
 
         def done(error: PartsongError | None) -> None:
@@ -115,4 +125,18 @@ class Engine:
             else:
                 delivery.nak(_AGAIN)
 
-        self._runs.hear(run_id, Fired(timer_id, done=done))
+        self._runs.hear(where.run_id, Fired(where.timer_id, done=done))
+
+
+async def _answered(delivery: Delivery, work: Awaitable[None]) -> None:
+    """Acknowledge a delivery when its work is done; otherwise it comes again."""
+    try:
+        await work
+    except PartsongError as error:
+        _log.warning(
+            "not done, to be tried again",
+            extra={"subject": delivery.subject, "problem": error.problem.code},
+        )
+        delivery.nak(_AGAIN)
+    else:
+        delivery.ack()

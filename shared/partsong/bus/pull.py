@@ -51,6 +51,8 @@ class Delivery:
     stream_seq: int
     consumer_seq: int
     num_delivered: int
+    stored_ns: int
+    """When the server stored it, in nanoseconds since 1970."""
     _reply: str
     _post: Post
 
@@ -207,6 +209,7 @@ class PullLoop:
             int(place[at + 1]),
             int(place[at + 2]),
             int(place[at]),
+            int(place[at + 3]),
             reply,
             self._post,
         )

@@ -22,6 +22,7 @@ PARAMETERS = {
     "service": "The service: graph-engine, agent-gateway, tool-runner, approval.",
     "queue": "The queue; `default` unless a deployment sets workers apart.",
     "timer_id": "The timer.",
+    "schedule": "The schedule's name.",
     "worker": "The worker's name.",
     "inbox": "The reply subject of the question.",
 }
@@ -53,7 +54,7 @@ _SERVICES = ("graph-engine", *_WORKERS, "approval")
 CHANNELS = (
     Channel(
         "request", "partsong.request.{verb}", "The door. Set `Nats-Msg-Id` to the request's id.",
-        ("request*",), (ANYBODY,), ("graph-engine",), "requests", answer="reply",
+        ("request*",), (ANYBODY, "graph-engine"), ("graph-engine",), "requests", answer="reply",
     ),
     Channel(
         "reply", "partsong.reply.{request_id}",
@@ -67,8 +68,8 @@ CHANNELS = (
     ),
     Channel(
         "facts", "partsong.log.{partition}.{run_id}.fact",
-        "Results of calls that may safely happen twice. Readers take the first.",
-        ("report",), ("tool-runner",), (ANYBODY, "graph-engine"), "log",
+        "Results of calls that may safely happen twice, and of detached runs. Readers take the first.",
+        ("report",), ("tool-runner", "graph-engine"), (ANYBODY, "graph-engine"), "log",
     ),
     Channel(
         "calls", "partsong.log.{partition}.{run_id}.call.{call_id}",
@@ -97,6 +98,20 @@ CHANNELS = (
         ("timer",), ("NATS",), ("graph-engine",), "timers",
     ),
     Channel(
+        "schedule", "partsong.timer.schedule.start.{schedule}",
+        "Where a schedule waits for its next time: `Nats-Schedule` says when, with `Nats-Schedule-Time-Zone` for a cron expression.",
+        ("moment",), ("graph-engine",), (), "timers",
+    ),
+    Channel(
+        "scheduled", "partsong.fired.schedule.start.{schedule}",
+        "A schedule's time has come; published by the server. Whoever takes it starts a run named after this moment.",
+        ("moment",), ("NATS",), ("graph-engine",), "timers",
+    ),
+    Channel(
+        "unscheduled", "partsong.fired.schedule.end.{schedule}", "A schedule is no more.",
+        ("moment",), ("graph-engine",), ("graph-engine",), "timers",
+    ),
+    Channel(
         "dead", "partsong.dead.{service}", "What a service could not work off, with the reason.",
         ("dead_letter",), _SERVICES, (ANYBODY,), "dead",
     ),
@@ -118,6 +133,15 @@ CHANNELS = (
         ("tools_answer",), ("tool-runner",), ("agent-gateway",),
     ),
     Channel(
+        "schedules", "partsong.query.graph-engine.schedules",
+        "A question, answered at once on its reply subject: which schedules there are.",
+        ("schedules_question",), (ANYBODY,), ("graph-engine",), group="graph-engine-schedules", answer="schedules_answer",
+    ),
+    Channel(
+        "schedules_answer", "{inbox}", "The answer: all schedules as they were asked for.",
+        ("schedules_answer",), ("graph-engine",), (ANYBODY,),
+    ),
+    Channel(
         "ping", "partsong.query.{service}.ping", "A question to every worker of a service, answered at once: are you there?",
         ("ping",), (*_SERVICES, ANYBODY), _SERVICES, answer="pong",
     ),
@@ -130,6 +154,9 @@ CHANNELS = (
 _TEXT: Schema = {"type": "string"}
 OWN: dict[str, Schema] = {
     "timer": {**_TEXT, "description": "The timer's id."},
+    "moment": {"description": "Nothing: the subject says it all."},
+    "schedules_question": {"type": "object"},
+    "schedules_answer": {"type": "array", "items": {"$ref": "./schemas/request.schedule/v1.json"}},
     "stop": {"type": "object", "properties": {"reason": _TEXT}},
     "tools_question": {"type": "object"},
     "ping": {"description": "Whatever it is; nobody reads it."},

@@ -1,0 +1,187 @@
+"""Schedules: runs that begin again and again, at the server's own durable timers.
+
+The request is kept in a key-value bucket, its times by the server (`Nats-Schedule`). A firing is delivered until an
+engine has started its run, whose id follows from the schedule's name and the moment of the firing: delivered twice, it
+is one run. A firing that was due while the server was down comes late, once. Runs of a schedule share a thread, so
+what happens when the one before is still open is what threads do.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import nats.errors
+from nats.aio.client import Client
+from pydantic import JsonValue
+
+from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
+from partsong.contracts.requests import RunRequest, ScheduleRequest
+from partsong.contracts.subjects import Subjects
+from partsong.graph_engine.bucket import Bucket
+from partsong.graph_engine.core.line import OnBusy
+from partsong.log.port import Log
+
+__all__ = ["Schedules", "run_of"]
+
+_BAD_PATTERN, _BAD_ZONE = 10189, 10223
+_SHORTEST = 1.0
+"""Seconds between two firings that the server can tell apart."""
+
+
+class Schedules:
+    """Keeps schedules, and starts their runs."""
+
+    def __init__(
+        self,
+        nc: Client,
+        subjects: Subjects,
+        bucket: Bucket,
+        log: Log,
+        *,
+        within: float = 5.0,
+    ) -> None:
+        self._nc, self._subjects, self._bucket, self._log = nc, subjects, bucket, log
+        self._within = within
+
+    async def keep(self, request: ScheduleRequest) -> int:
+        """Set a schedule, in the place of one of the same name; its runs come behind the sequence returned.
+
+        Raises:
+            InvalidInput: `schedule.bad_cron`, `schedule.bad_timezone`, `schedule.too_often`.
+            Unavailable: the server did not answer.
+        """
+        pattern = _pattern(request)
+        await self._set(request, pattern)
+        body = request.model_dump_json(exclude_none=True).encode()
+        await self._bucket.put(request.name, body)
+        return await self._log.head()
+
+    async def drop(self, name: str) -> int:
+        """Start no more runs for a schedule; no new one comes behind the sequence returned.
+
+        Raises:
+            NotFound: `schedule.unknown`.
+            Unavailable: the server did not answer.
+        """
+        known = (await self._bucket.get(name)).value is not None
+        if known:
+            await self._bucket.remove(name)
+        headers = {"Nats-Scheduler": self._subjects.schedule(name), "Nats-Schedule-Next": "purge"}
+        await self._ask(self._subjects.unscheduled(name), headers)
+        if not known:
+            raise NotFound("schedule.unknown", f"no schedule is called {name!r}", where="name")
+        return await self._log.head()
+
+    async def list(self) -> list[dict[str, JsonValue]]:
+        """All schedules as they were asked for, by name.
+
+        Raises:
+            Unavailable: the bucket did not answer.
+        """
+        entries = [await self._bucket.get(name) for name in await self._bucket.keys()]
+        return [json.loads(entry.value) for entry in entries if entry.value is not None]
+
+    async def due(self, name: str, moment_ns: int) -> RunRequest | None:
+        """The run of one firing; None if the schedule is no more.
+
+        Raises:
+            Unavailable: the bucket did not answer.
+        """
+        entry = await self._bucket.get(name)
+        if entry.value is None:
+            return None
+        return run_of(ScheduleRequest.model_validate_json(entry.value), moment_ns)
+
+    async def _set(self, request: ScheduleRequest, pattern: str) -> None:
+        headers = {
+            "Nats-Schedule": pattern,
+            "Nats-Schedule-Target": self._subjects.scheduled(request.name),
+        }
+        if request.timezone is not None:
+            headers["Nats-Schedule-Time-Zone"] = request.timezone
+        refused = await self._ask(self._subjects.schedule(request.name), headers)
+        match refused:
+            case None:
+                return
+            case {"err_code": code} if code == _BAD_ZONE:
+                raise _bad_zone(request.timezone)
+            case {"err_code": code} if code == _BAD_PATTERN and request.cron is not None:
+                raise _bad_cron(request.cron)
+            case _:
+                raise Unavailable("schedule.refused", f"schedule {request.name}: {refused}")
+
+    async def _ask(self, subject: str, headers: dict[str, str]) -> dict[str, JsonValue] | None:
+        """Store a message among the timers; what the server has against it."""
+        try:
+            reply = await self._nc.request(subject, b"", timeout=self._within, headers=headers)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(
+                "timer.not_set",
+                f"{subject} was not confirmed within {self._within:g} s",
+                retryable=True,
+            ) from error
+        problem: dict[str, JsonValue] | None = json.loads(reply.data).get("error")
+        return problem
+
+
+def run_of(schedule: ScheduleRequest, moment_ns: int) -> RunRequest:
+    """The run of one firing."""
+    on_busy: OnBusy = "reject" if schedule.overlap == "skip" else schedule.overlap
+    moment = datetime.fromtimestamp(moment_ns // 1_000_000 / 1000, UTC)
+    run_id = f"{schedule.name}~{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03}Z"
+    asked = schedule.options
+    options = asked.model_copy(
+        update={
+            "thread": asked.thread or f"schedule:{schedule.name}",
+            "on_busy": on_busy,
+            "labels": {"schedule": schedule.name, **asked.labels},
+        }
+    )
+    return RunRequest(
+        id=run_id, run_id=run_id, graph=schedule.graph, input=schedule.input, options=options
+    )
+
+
+def _pattern(request: ScheduleRequest) -> str:
+    zone = request.timezone
+    if zone is not None and not (zone.isascii() and zone.isprintable()):
+        raise _bad_zone(zone)
+    if request.cron is not None:
+        sent = request.cron.isascii() and request.cron.isprintable()
+        if not sent or request.cron.startswith(("@at", "@every")):
+            raise _bad_cron(request.cron)
+        return request.cron
+    every = request.every or 0.0
+    if every < _SHORTEST:
+        raise InvalidInput(
+            "schedule.too_often",
+            f"every {every:g} s is more often than every {_SHORTEST:g} s",
+            where="every",
+        )
+    if zone is not None:
+        raise InvalidInput(
+            "schedule.bad_timezone",
+            "an interval has no time zone",
+            where="timezone",
+            fix="use `cron`",
+        )
+    return f"@every {round(every * 1000)}ms"
+
+
+def _bad_cron(cron: str) -> InvalidInput:
+    return InvalidInput(
+        "schedule.bad_cron",
+        f"{cron!r} is no cron expression that ever comes true",
+        where="cron",
+        fix="give six fields, seconds first, like `0 30 9 * * mon-fri`, or @hourly, @daily, @weekly, @monthly, @yearly",
+    )
+
+
+def _bad_zone(zone: str | None) -> InvalidInput:
+    return InvalidInput(
+        "schedule.bad_timezone",
+        f"the server knows no time zone {zone!r}",
+        where="timezone",
+        fix="give an IANA name, like Europe/Berlin",
+    )

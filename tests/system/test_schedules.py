@@ -1,0 +1,187 @@
+"""Schedules over a real bus: the server's timers start runs, each moment one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from partsong.client.requests import ask
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.requests import ScheduleRequest, UnscheduleRequest
+from partsong.graph_engine.schedules import run_of
+from partsong.runtime import clock
+from partsong.testing.nats import Bus
+from tests.system import graphs
+from tests.system.engines import replace_engine, signal, until
+from tests.system.platform import Platform, a_platform
+
+GATE = {
+    "name": "gate",
+    "entry": "wait",
+    "nodes": {"wait": {"type": "wait", "signal": "go"}},
+}
+NEVER = "0 0 0 29 2 *"
+"""Not while a test runs, but for one midnight in four years."""
+
+
+@pytest.fixture
+async def platform(bus: Bus) -> AsyncIterator[Platform]:
+    async with a_platform(bus) as running:
+        yield running
+
+
+async def schedule(platform: Platform, name: str = "tick", **fields: Any) -> None:
+    request = ScheduleRequest.model_construct(
+        id=f"q_{clock.new_id()}", name=name, **{"graph": GATE, **fields}
+    )
+    client = platform.client
+    await ask(client.nats, client.subjects, "schedule", request.id, request, within=20)
+
+
+async def unschedule(platform: Platform, name: str = "tick") -> None:
+    client, request = platform.client, UnscheduleRequest(id=f"q_{clock.new_id()}", name=name)
+    await ask(client.nats, client.subjects, "unschedule", request.id, request, within=20)
+
+
+async def listed(bus: Bus) -> list[dict[str, Any]]:
+    reply = await bus.nc.request(bus.subjects.query("graph-engine", "schedules"), b"{}", timeout=10)
+    found: list[dict[str, Any]] = json.loads(reply.data)
+    return found
+
+
+async def begun(platform: Platform, count: int) -> list[str]:
+    """The first runs that begin, in order."""
+    found: list[str] = []
+    client = platform.client
+    async with asyncio.timeout(30), aclosing(client.log.tail(client.subjects.commits())) as records:
+        async for record in records:
+            run_id = client.subjects.parse_log(record.subject).run_id
+            if run_id not in found:
+                found.append(run_id)
+            if len(found) == count:
+                return found
+    raise AssertionError("a tail does not end")
+
+
+async def fire(bus: Bus, name: str = "tick") -> None:
+    """What the server does when a schedule's time has come; returns when an engine has dealt with it."""
+    js = bus.nc.jetstream()
+    await js.publish(bus.subjects.scheduled(name), b"")
+    newest = (await js.stream_info(bus.names.timers)).state.last_seq
+    async with asyncio.timeout(30):
+        floor = None
+        while floor is None or floor.stream_seq < newest:
+            floor = (await js.consumer_info(bus.names.timers, "engine")).ack_floor
+
+
+async def test_an_interval_starts_runs_named_after_their_moments(
+    bus: Bus, platform: Platform
+) -> None:
+    await schedule(platform, every=1.0, graph=graphs.chain().spec().spec(), input={"x": 1})
+    runs = await begun(platform, 2)
+    await unschedule(platform)
+    for run_id in runs:
+        result = await platform.client.result(run_id, timeout=30)
+        assert (result.status, result["x"], result["path"]) == ("completed", 1, "A")
+        assert (await platform.client.state(run_id)).options.labels == {"schedule": "tick"}
+        assert run_id.startswith("tick~2")
+    assert runs == sorted(runs)
+
+
+async def test_schedules_are_listed_as_they_were_asked_for_and_replaced_by_name(
+    bus: Bus, platform: Platform
+) -> None:
+    await schedule(platform, cron="0 30 9 * * mon-fri", timezone="Europe/Berlin")
+    await schedule(platform, name="other", every=3600.0)
+    await schedule(platform, cron=NEVER, overlap="allow")
+    other, tick = await listed(bus)
+    assert (other["name"], other["every"]) == ("other", 3600.0)
+    assert (tick["name"], tick["cron"], tick["overlap"]) == ("tick", NEVER, "allow")
+    assert tick["graph"].startswith("sha256:")
+    await unschedule(platform)
+    assert [found["name"] for found in await listed(bus)] == ["other"]
+    timers = await bus.nc.jetstream().stream_info(bus.names.timers, subjects_filter=">")
+    assert bus.subjects.schedule("tick") not in (timers.state.subjects or {})
+
+
+async def test_a_moment_is_skipped_while_the_run_before_is_open(
+    bus: Bus, platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    await schedule(platform, cron=NEVER)
+    await fire(bus)
+    (first,) = await begun(platform, 1)
+    with caplog.at_level("INFO", "partsong.graph_engine"):
+        await fire(bus)
+    assert "scheduled run not started" in caplog.messages
+    assert [run.run_id for run in await platform.client.runs()] == [first]
+    await until(platform, first, "waiting")
+    await signal(platform, first)
+    await platform.client.result(first, timeout=30)
+    await fire(bus)
+    assert len(await platform.client.runs()) == 2
+
+
+async def test_moments_queue_up_if_they_shall_and_outlive_the_engine(
+    bus: Bus, platform: Platform
+) -> None:
+    await schedule(platform, cron=NEVER, overlap="enqueue")
+    await fire(bus)
+    await fire(bus)
+    first, second = await begun(platform, 2)
+    assert (await platform.client.state(second)).phase == "queued"
+    await replace_engine(platform)
+    for run_id in (first, second):
+        await until(platform, run_id, "waiting")
+        await signal(platform, run_id)
+        assert (await platform.client.result(run_id, timeout=30)).status == "completed"
+
+
+async def test_a_moment_whose_schedule_is_gone_starts_nothing(bus: Bus, platform: Platform) -> None:
+    await schedule(platform, cron=NEVER)
+    await unschedule(platform)
+    await fire(bus)
+    assert await platform.client.runs() == []
+
+
+def test_a_moment_delivered_twice_asks_for_the_same_run() -> None:
+    plan = ScheduleRequest(id="q", name="tick", every=1.0, graph="g")
+    run = run_of(plan, 1_700_000_000_123_456_789)
+    assert run == run_of(plan, 1_700_000_000_123_456_789)
+    assert run.run_id == "tick~20231114T221320123Z"
+    assert (run.options.thread, run.options.on_busy) == ("schedule:tick", "reject")
+    assert run_of(plan, 1_700_000_000_124_456_789).run_id != run.run_id
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "where"),
+    [
+        ({"cron": "61 * * * * *"}, "schedule.bad_cron", "cron"),
+        ({"cron": "30 9 * * *"}, "schedule.bad_cron", "cron"),
+        ({"cron": "@every 1s"}, "schedule.bad_cron", "cron"),
+        ({"cron": "* * * * * *\r\nX: y"}, "schedule.bad_cron", "cron"),
+        ({"cron": NEVER, "timezone": "Mars/Base"}, "schedule.bad_timezone", "timezone"),
+        ({"every": 60.0, "timezone": "Europe/Berlin"}, "schedule.bad_timezone", "timezone"),
+        ({"every": 0.5}, "schedule.too_often", "every"),
+        ({"every": -1.0}, "request.malformed", "every"),
+        ({"every": 60.0, "cron": NEVER}, "request.malformed", ""),
+        ({"every": 60.0, "name": "a.b"}, "request.malformed", "name"),
+        ({"every": 60.0, "graph": "nobody-knows"}, "graph.unknown", "graph"),
+    ],
+)
+async def test_a_schedule_that_cannot_be_kept_is_refused_naming_the_field(
+    bus: Bus, platform: Platform, fields: dict[str, Any], code: str, where: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await schedule(platform, **fields)
+    assert (caught.value.problem.code, caught.value.problem.where or "") == (code, where)
+    assert await listed(bus) == []
+
+
+async def test_an_unknown_schedule_cannot_be_dropped(platform: Platform) -> None:
+    with pytest.raises(InvalidInput, match="no schedule is called 'tick'"):
+        await unschedule(platform)
