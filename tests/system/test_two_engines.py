@@ -23,7 +23,7 @@ async def test_many_runs_decided_by_two_engines_that_both_hear_everything(bus: B
         stack.push_async_callback(second.stop)
         client = platform.client
         runs = await asyncio.gather(
-            *(client.start(graphs.diamond(), run_id=f"r_{i}") for i in range(60))
+            *(client.start(graphs.diamond(), run_id=f"r_{i}") for i in range(200))
         )
         results = await asyncio.gather(*(client.result(run_id, timeout=100) for run_id in runs))
         for result in results:

@@ -15,7 +15,7 @@ from partsong.contracts.chunks import Chunk
 from partsong.contracts.envelope import decode
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
-from partsong.contracts.state import Call, RunState
+from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork, Work
 from partsong.graph_engine.core import hear
@@ -41,6 +41,10 @@ Result = (
     | e.ApprovalDecided
     | e.ChildEnded
 )
+
+
+_AWAITED = frozenset({"retry", "wait"})
+"""Purposes of timers that a run in this process waits for."""
 
 
 class Perform(Protocol):
@@ -73,6 +77,7 @@ class LocalRun:
         """What is being done, and for which call."""
         self._timers: list[asyncio.TimerHandle] = []
         self._owed = 0
+        self._awaited: set[str] = set()
         self.events: list[e.Event] = []
         """What this process added to the log."""
 
@@ -114,7 +119,7 @@ class LocalRun:
         if any(isinstance(event, e.RunStarted | e.RunForked | e.RunRetried) for event in news):
             return
         for timer in self.state.timers.values():
-            self._set(timer.id, timer.at)
+            self._set(timer)
         for call in self.state.calls.values():
             self._begin(call)
 
@@ -148,7 +153,7 @@ class LocalRun:
                 if self._approve is not None and asked is not None and asked.open:
                     self.ask(self._approve, event)
             case e.TimerSet() if event.timer_id in self.state.timers:
-                self._set(event.timer_id, event.at)
+                self._set(self.state.timers[event.timer_id])
             case e.NodeCancelled() | e.NodeFailed():
                 self._drop(event.exec)
             case e.ScopeClosed():
@@ -215,25 +220,30 @@ class LocalRun:
             by="callback",
         )
 
-    def _set(self, timer_id: str, at: str) -> None:
-        wait = (datetime.fromisoformat(at) - clock.now()).total_seconds()
-        self._owed += 1
+    def _set(self, timer: Timer) -> None:
+        """Let a timer fire; a deadline alone keeps nobody here, it holds for whoever goes on with the run."""
+        wait = (datetime.fromisoformat(timer.at) - clock.now()).total_seconds()
+        if timer.purpose in _AWAITED:
+            self._awaited.add(timer.id)
+            self._owed += 1
         loop = asyncio.get_running_loop()
-        self._timers.append(loop.call_later(max(0.0, wait), self._inbox.put_nowait, timer_id))
+        self._timers.append(loop.call_later(max(0.0, wait), self._inbox.put_nowait, timer.id))
 
     async def _hear(self) -> tuple[e.Event, ...]:
         """Wait for a result or a timer, and take all that has come by then."""
         heard = [await self._inbox.get()]
         while not self._inbox.empty():
             heard.append(self._inbox.get_nowait())
-        self._owed -= len(heard)
         news: list[e.Event] = []
         for item in heard:
+            if not isinstance(item, str) or item in self._awaited:
+                self._owed -= 1
             if isinstance(item, Exception):
                 raise item
             if item is None:
                 continue
             if isinstance(item, str):
+                self._awaited.discard(item)
                 news += hear.fired(fold_all(self.state, news), item, clock.now_text())
             else:
                 news.append(item)
