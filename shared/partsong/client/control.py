@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeVar, cast
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from partsong.client.past import Past
+from partsong.contracts.envelope import decode
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from partsong.contracts.events import RunForked, RunStarted
 from partsong.contracts.graph import Graph
@@ -214,7 +215,7 @@ class Control(Past):
         try:
             async with asyncio.timeout(_LOST):
                 await self._newest(run_id)
-                first = await self._first(run_id)
+                first = decode(await self._first(run_id)).events[0]
         except (PartsongError, TimeoutError):
             return False
         return isinstance(first, RunStarted | RunForked) and first.request_id == request_id
