@@ -232,7 +232,7 @@ def _stopping(state: RunState) -> str:
 def fired(state: RunState, timer_id: str, now: str) -> tuple[e.Event, ...]:
     """A timer's moment has come; nothing if the run no longer waits for it."""
     timer = state.timers.get(timer_id)
-    if timer is None or state.ended:
+    if timer is None:
         return ()
     rang = e.TimerFired(
         id=f"{state.run_id}.{timer_id}.fired",
