@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import click
 import pytest
 import yaml
 
-from partsong.cli.main import root
+from partsong.cli.main import main, root
 from partsong.cli.mermaid import mermaid
 from partsong.contracts.validate import parse_graph
 
@@ -40,10 +42,34 @@ def folder(tmp_path: Path) -> Path:
 def partsong(
     folder: Path, *words: str, code: int = 0, **env: str
 ) -> subprocess.CompletedProcess[str]:
+    """What the command says in this process: starting one would cost more than the command."""
+    out, err = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        for name in [name for name in os.environ if name.startswith("PARTSONG_")]:
+            patch.delenv(name)
+        for name, value in env.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["partsong", *words])
+        try:
+            ended = main()
+        except SystemExit as left:
+            ended = left.code if isinstance(left.code, int) else 1
+    return checked(subprocess.CompletedProcess(words, ended, out.getvalue(), err.getvalue()), code)
+
+
+def process(
+    folder: Path, *words: str, code: int = 0, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """What the command says as users run it."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PARTSONG_")}
     done = subprocess.run(
         [PARTSONG, *words], cwd=folder, capture_output=True, text=True, timeout=60, check=False, env={**clean, **env}
     )  # fmt: skip
+    return checked(done, code)
+
+
+def checked(done: subprocess.CompletedProcess[str], code: int) -> subprocess.CompletedProcess[str]:
     assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -124,7 +150,7 @@ def test_rows_come_as_a_list_as_lines_and_as_a_table(folder: Path) -> None:
 
 
 def test_no_bus_is_an_error_with_what_to_do_about_it(folder: Path) -> None:
-    said = partsong(folder, "run", "list", code=1).stderr
+    said = process(folder, "run", "list", code=1).stderr
     assert "nats.unknown" in said
     assert "fix  run `partsong up` here, or set PARTSONG_NATS_URL" in said
 
@@ -138,7 +164,7 @@ def test_an_error_is_json_where_the_output_is(folder: Path) -> None:
 
 
 def test_no_color_reaches_a_pipe_and_quiet_keeps_only_the_data(folder: Path) -> None:
-    assert "\x1b" not in partsong(folder, "graph", "show", "two.yaml").stdout
+    assert "\x1b" not in process(folder, "graph", "show", "two.yaml").stdout
     loud = partsong(folder, "schema", "check", "--against", "nothing", code=3)
     assert "schema.no_ref" in loud.stderr
     (folder / "s").mkdir()
@@ -201,7 +227,7 @@ def test_a_graph_of_the_current_directory_can_be_named_by_its_module(folder: Pat
         "def f(state): return {}\n"
         "def graph(): return WorkflowGraph('mine').add_node('f', f)\n"
     )
-    assert "mine: valid, 1 nodes" in partsong(folder, "graph", "validate", "mine:graph").stdout
+    assert "mine: valid, 1 nodes" in process(folder, "graph", "validate", "mine:graph").stdout
 
 
 def test_an_input_that_is_neither_a_pair_nor_a_file_is_refused_before_anything_is_sent(
@@ -214,18 +240,18 @@ def test_an_input_that_is_neither_a_pair_nor_a_file_is_refused_before_anything_i
 
 
 def test_a_service_that_is_told_something_wrong_says_so_and_ends_with_2(folder: Path) -> None:
-    done = partsong(
+    done = process(
         folder, "worker", "start", "tool-runner", "--load", "no_such_module", "--nats", NOWHERE, code=2,
     )  # fmt: skip
     assert "no_such_module" in done.stderr
-    wrong = partsong(folder, "worker", "start", "graph-engine", code=2, PARTSONG_CONCURRENCY="many")
+    wrong = process(folder, "worker", "start", "graph-engine", code=2, PARTSONG_CONCURRENCY="many")
     assert "settings.invalid" in wrong.stderr
     assert "PARTSONG_CONCURRENCY" in wrong.stderr
-    assert "Invalid value" in partsong(folder, "worker", "start", "conductor", code=2).stderr
+    assert "Invalid value" in process(folder, "worker", "start", "conductor", code=2).stderr
 
 
 def test_doctor_says_what_is_missing_and_what_to_do(folder: Path) -> None:
-    done = partsong(folder, "doctor", "-o", "json", code=1)
+    done = process(folder, "doctor", "-o", "json", code=1)
     checks = {row["check"]: row for row in json.loads(done.stdout)}
     assert checks["python"]["ok"] is True
     assert checks["nats-server"]["ok"] is True
