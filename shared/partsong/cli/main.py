@@ -16,6 +16,7 @@ _COMMANDS = {
     "run": ("run", "Start runs, watch them, read them again."),
     "approval": ("approval", "See what waits for a person, and decide."),
     "graph": ("graph", "Check a graph, look at it."),
+    "tool": ("tool", "See the tools, and call one here."),
     "bus": ("bus", "Streams, queues and workers."),
     "worker": ("worker", "Run one service in this process."),
     "schema": ("schema", "The schemas of everything that travels."),
