@@ -57,12 +57,12 @@ class _Nothing:
         """Never said."""
 
 
-async def dies_after(bus: Bus, run_id: str, tell: Tell) -> None:
+async def dies_after(bus: Bus, run_id: str, tell: Tell, *, begins: bool = False) -> None:
     """An engine commits what `tell` means for a run, and dies before anything follows from it."""
     log = bus.log()
     dying = Runs(log, bus.subjects, _Nothing(), f"dying~{clock.new_id()}")
     done: asyncio.Future[PartsongError | None] = asyncio.get_running_loop().create_future()
-    dying.hear(run_id, Ask(tell, done=done.set_result))
+    dying.hear(run_id, Ask(tell, begins=begins, done=done.set_result))
     assert await asyncio.wait_for(done, 30) is None
     await dying.drain()
     await log.close()
