@@ -149,11 +149,15 @@ async def test_a_run_starts_with_all_its_options(platform: Platform, client: Cli
     with pytest.raises(InvalidInput, match="talk"):
         await client.start(GATES, thread="talk", on_busy="reject")
     second = await client.start(
-        GATES, thread="talk", on_busy="cancel_previous", max_cost=1, webhook="https://example.com/x"
+        GATES,
+        thread="talk",
+        on_busy="cancel_previous",
+        max_cost=1,
+        webhook="https://127.0.0.1:9/told",
     )
     assert (await client.result(first, timeout=WITHIN)).status == "cancelled"
     options = (await until(platform, second, "waiting")).options
-    assert (options.max_cost, options.webhook) == (1, "https://example.com/x")
+    assert (options.max_cost, options.webhook) == (1, "https://127.0.0.1:9/told")
     with pytest.raises(InvalidInput, match="on_busy"):
         await client.start(GATES, on_busy=cast("object", "wait"))  # type: ignore[arg-type]
 

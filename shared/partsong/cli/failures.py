@@ -16,6 +16,10 @@ from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Pro
 __all__ = ["exit_code", "problem_of", "report"]
 
 _UNKNOWN = {"run.unknown", "graph.unknown", "approval.unknown"}
+_REFUSED = {
+    "run.completed", "run.ended", "run.exists", "run.not_ended", "graph.node_missing", "thread.busy",
+}  # fmt: skip
+"""Nothing was wrong with what was typed: the run is not in a state for it."""
 _SILENT = {"request.no_answer", "nats.no_answer", "log.no_answer", "streams.no_answer"}
 
 
@@ -44,6 +48,8 @@ def exit_code(error: BaseException) -> int:
             return EXIT["timeout"]
         case PartsongError(problem=problem) if problem.code in _SILENT:
             return EXIT["timeout"]
+        case InvalidInput(problem=problem) if problem.code in _REFUSED:
+            return EXIT["failure"]
         case InvalidInput(problem=problem):
             return EXIT["not_found" if problem.code in _UNKNOWN else "usage"]
         case _:

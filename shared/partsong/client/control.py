@@ -192,7 +192,7 @@ class Control(Past):
             seq=seq,
             new_run_id=new_run_id or clock.new_run_id(),
             values=dict(values or {}),
-            outputs={name: dict(output) for name, output in (outputs or {}).items()},
+            outputs=dict(outputs or {}),
         )
         return await self._begin("fork", request, str(request.new_run_id), "new_run_id")
 
