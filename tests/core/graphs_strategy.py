@@ -62,7 +62,7 @@ class _Maker:
             if self.catching
             else None
         )
-        racing = depth > 0 and self.chance(4)
+        racing = self.chance(3 if depth else 8)
         self.policy = policy or "fail_fast"
         nodes, edges = self.racing() if racing else self.free(most, depth)
         spec: Spec = {"name": name, "entry": next(iter(nodes)), "nodes": cast("JsonValue", nodes)}
@@ -130,7 +130,7 @@ class _Maker:
             return
         edges.append({"from": name, "to": self.draw(onward), "on": "out"})
         routes: list[str | None] = [*sorted(labels | targets), "out"]
-        if self.catching and self.chance(15):
+        if self.catching and self.chance(6):
             routes.append("nowhere")
         deed = self.world[name]
         deed["routes"] = self.draw(st.lists(st.sampled_from(routes), max_size=3))
@@ -150,7 +150,7 @@ class _Maker:
             nodes[branch] = self.function(branch, sound=join == "first")
             self.world[branch]["quiet"] = True
             edges.append({"from": start, "to": branch})
-            if join != "first" and self.chance(4):
+            if join != "first" and self.chance(2):
                 edges += [
                     {"from": branch, "to": meet, "on": "x"},
                     {"from": branch, "to": "END", "on": "out"},
@@ -158,6 +158,11 @@ class _Maker:
                 self.world[branch]["out"] = self.draw(st.sampled_from(["x", "out"]))
             else:
                 edges.append({"from": branch, "to": meet})
+        if join == "first" and self.chance(2):
+            stuck = self.name()
+            nodes[stuck] = {"type": "wait", "signal": stuck}
+            self.world[stuck] = {"comes": False}
+            edges += [{"from": start, "to": stuck}, {"from": stuck, "to": meet}]
         needs = self.draw(st.integers(1, width))
         nodes[meet] = self.function(meet) | {"join": {"n": needs} if join == "n" else join}
         nodes[last] = self.function(last)
@@ -199,7 +204,7 @@ class _Maker:
             initial = 1 if slow else 0
             node["retry"] = {"attempts": attempts, "initial": initial, "jitter": 0}
         if not sound and self.chance(8):
-            deed["fails"] = self.draw(st.sampled_from([1, EVER]))
+            deed["fails"] = EVER if self.catching else attempts
         elif attempts > 1 and self.chance(2):
             deed["fails"] = attempts - 1
         if not sound and self.chance(12):
@@ -210,7 +215,6 @@ class _Maker:
             deed["piles"] = True
         if not self.catching:
             deed.pop("breaks_at", None)
-            deed["fails"] = min(deed.get("fails", 0), attempts)
         self.world[name] = deed
         return node
 

@@ -84,6 +84,8 @@ class _Token:
     depth: int
     lineage: frozenset[str]
     """All executions that it comes from."""
+    position: int = 0
+    """Of the node that it comes from."""
     private: tuple[tuple[str, JsonValue], ...] = ()
 
 
@@ -143,8 +145,12 @@ class _Scope:
             node = next((name for name in self._candidates() if self._may_fire(name)), None)
             if node is not None:
                 self._fire(node)
+            elif endings := [visit for visit in self.open if not self._stuck(visit)]:
+                ending = endings[self.pick(len(endings))]
+                self.open.remove(ending)
+                self._end(ending)
             elif self.open:
-                self._end(self.open.pop(self.pick(len(self.open))))
+                raise Ambiguous("it waits for ever")
             else:
                 break
         ran = self.ran
@@ -228,7 +234,7 @@ class _Scope:
             raise Ambiguous("too long")
         self.visits[name] += 1
         private: State = {}
-        for token in tokens:
+        for token in sorted(tokens, key=lambda token: (token.depth, token.position)):
             private.update(dict(token.private))
         id_ = self._name(name, self.visits[name])
         depth = 1 + max(token.depth for token in tokens)
@@ -241,6 +247,12 @@ class _Scope:
             if name in self._reached(other, _lines(self.tokens[other])):
                 del self.tokens[other]
                 self.visits[other] += 1
+
+    def _stuck(self, visit: _Visit) -> bool:
+        """Whether it waits for a signal that never comes."""
+        node = self.graph.nodes[visit.node]
+        waits = isinstance(node, WaitNode) and node.signal is not None and node.deadline is None
+        return waits and not comes(self._view(visit), visit.node)
 
     # --- what a node does -----------------------------------------------------------------------------------------
 
@@ -255,12 +267,13 @@ class _Scope:
             edges = self._complete(visit, view, update, label, goto)
         except _Failure as failure:
             edges = [e for e in self._outgoing(visit) if e.on == "failure" and failure.caught]
-            private = {"error": failure.code}
+            private = {"error": {"node": visit.node, "code": failure.code}}
             if not edges:
                 self.failures.append((self.order.index(visit.node), failure.code))
         for edge in edges:
             if edge.to != END and not self._late(edge.to, visit.line):
-                token = _Token(visit.depth, visit.line, tuple(private.items()))
+                place = self.order.index(visit.node)
+                token = _Token(visit.depth, visit.line, place, tuple(private.items()))
                 self.tokens.setdefault(edge.to, []).append(token)
 
     def _view(self, visit: _Visit) -> State:

@@ -75,13 +75,17 @@ def act(node: str, state: dict[str, JsonValue], attempt: int) -> Act:
     route = routes[visit] if visit < len(routes) else deed.get("out")
     goto = (route[1:],) if route is not None and route.startswith("@") else ()
     return Act(
-        {} if deed.get("quiet") else _update(node, visit, deed), None if goto else route, goto
+        {} if deed.get("quiet") else _update(node, visit, deed, state.get("error")),
+        None if goto else route,
+        goto,
     )
 
 
-def _update(node: str, visit: int, deed: Deed) -> dict[str, JsonValue]:
+def _update(node: str, visit: int, deed: Deed, error: JsonValue) -> dict[str, JsonValue]:
     pile: JsonValue = {"__overwrite__": [node]} if deed.get("piles") else f"{node}.{visit}"
     update: dict[str, JsonValue] = {"log": node, "sum": 1, "pile": pile, f"at_{node}": visit}
+    if isinstance(error, dict):
+        update[f"blames_{node}"] = error["node"]
     if "clashes" in deed:
         update["clash"] = deed["clashes"]
     return update
