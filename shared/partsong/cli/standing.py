@@ -25,7 +25,6 @@ def standing(state: RunState, forks: Sequence[RunSummary], *, plain: bool) -> di
         "updated": state.updated,
         "origin": (place(origin) if plain else dataclasses.asdict(origin)) if origin else None,
         "forks": [run.run_id for run in forks],
-        "retried": state.round,
         "steps": state.steps,
         "open": [_open(call) for call in state.calls.values() if call.open],
         "usage": state.usage.model_dump(exclude_defaults=True),
