@@ -38,6 +38,7 @@ def test_a_setting_says_what_happens_without_it() -> None:
 def test_what_may_hold_a_secret_is_not_shown() -> None:
     hidden = {setting.name for setting in SETTINGS if setting.secret}
     assert hidden == {
+        "PARTSONG_MCP",
         "PARTSONG_QUERY_DATABASE_URL",
         "PARTSONG_SEARCH_URL",
         "PARTSONG_WEBHOOK_SECRET",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from partsong.contracts.errors import InvalidInput
 from partsong.tools.addresses import ALLOW_SETTING
 from partsong.tools.code.tool import TIER_SETTING
+from partsong.tools.mcp.place import MCP_SETTING
 from partsong.tools.memory.tools import EMBEDDER_SETTING
 from partsong.tools.read_file import ROOT_SETTING
 from partsong.tools.search.web_search import KEY_SETTING
@@ -24,6 +25,7 @@ class Setting:
 
     name: str
     tools: tuple[str, ...]
+    """The built-in ones that read it."""
     unset: str
     """What the tools do without it."""
     secret: bool = False
@@ -47,7 +49,7 @@ class Setting:
                 where=self.name,
                 fix=f"unset {self.name} or correct it",
             )
-        return f"set, for {', '.join(self.tools)}" if self.secret else value
+        return "set" if self.secret else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ SETTINGS = (
     Setting(TIER_SETTING, ("run_code",), "monty", choices=("monty", "python")),
     Setting(EMBEDDER_SETTING, ("remember", "recall"), "hash", choices=("hash", "wordllama")),
     Setting("PARTSONG_DATA", ("remember", "recall"), ".partsong"),
+    Setting(MCP_SETTING, (), "there are no tools of MCP servers", secret=True),
     Setting(SECRET_SETTING, ("send_webhook",), "webhooks are not signed", secret=True),
 )
 """In the order in which a person would look at them."""
