@@ -174,3 +174,28 @@ async def test_a_fork_that_nobody_answers_says_under_which_id_to_ask_again(bus: 
     problem = silent.value.problem
     assert (problem.where or "").startswith("new_run_id=r_")
     assert "asking again" in (problem.fix or "")
+
+
+async def test_a_schedule_is_kept_replaced_listed_and_removed(client: Client) -> None:
+    await client.schedule("leap", GATES, {"x": 1}, every="400d")
+    await client.schedule("leap", GATES, cron="0 0 0 29 2 *", timezone="Europe/Berlin", max_cost=1)
+    kept = await client.schedules()
+    assert [(s.name, s.cron, s.overlap, s.options.max_cost) for s in kept] == [
+        ("leap", "0 0 0 29 2 *", "skip", 1)
+    ]
+    await client.unschedule("leap")
+    assert await client.schedules() == []
+    for code, asking in {
+        "schedule.unknown": client.unschedule("leap"),
+        "schedule.too_often": client.schedule("leap", GATES, every=0.1),
+        "request.malformed": client.schedule("leap", GATES),
+    }.items():
+        with pytest.raises(InvalidInput) as error:
+            await asking
+        assert error.value.problem.code == code
+
+
+async def test_without_an_engine_nobody_says_which_schedules_there_are(bus: Bus) -> None:
+    async with Client(bus.url, prefix=bus.subjects.prefix) as alone:
+        with pytest.raises(Unavailable, match="no engine says"):
+            await alone.schedules()

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from partsong.cli.main import main
 from partsong.cli.run import command as run_group
+from partsong.cli.schedule import command as schedule_group
 from partsong.testing.nats import Bus
 from tests.system import nodes
 from tests.system.engines import until
@@ -152,7 +153,27 @@ async def test_what_cannot_be_done_says_why_and_what_to_do(partsong: Terminal) -
     assert "on-busy" in await partsong("run", "start", "gate", "--on-busy", "wait", code=2)
 
 
-@pytest.mark.parametrize("verb", sorted(run_group.commands))
-def test_every_verb_shows_an_example_that_names_it(verb: str) -> None:
-    said = run_group.commands[verb].get_help(click.Context(run_group.commands[verb]))
-    assert f"Example: partsong run {verb}" in said
+async def test_a_schedule_is_added_listed_and_removed(
+    partsong: Terminal, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    graph = tmp_path_factory.mktemp("graphs") / "gate.yaml"
+    graph.write_text(GATE)
+    await partsong(
+        "schedule", "add", "leap", graph, "-i", "x=1", "--cron", "0 0 0 29 2 *", "--timezone", "Europe/Berlin"
+    )  # fmt: skip
+    kept = await partsong.rows("schedule", "list")
+    assert [(row["name"], row["input"]) for row in kept] == [("leap", {"x": 1})]
+    assert str(kept[0]["graph"]).startswith("sha256:")
+    await partsong("schedule", "remove", "leap")
+    assert await partsong.rows("schedule", "list") == []
+    assert "schedule.unknown" in await partsong("schedule", "remove", "leap", code=3)
+    assert "schedule.bad_cron" in await partsong(
+        "schedule", "add", "leap", graph, "--cron", "at noon", code=2
+    )
+
+
+@pytest.mark.parametrize("group", ["run", "schedule"])
+def test_every_verb_shows_an_example_that_names_it(group: str) -> None:
+    commands = {"run": run_group, "schedule": schedule_group}[group].commands
+    for verb, command in commands.items():
+        assert f"Example: partsong {group} {verb}" in command.get_help(click.Context(command))

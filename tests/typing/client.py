@@ -67,6 +67,7 @@ async def what_can_be_asked_of_a_run(client: Client, run_id: str, graph: Graph) 
     await client.resume(run_id)
     await client.signal(run_id, "paid", {"sum": 3}, signal_id="payment-7")
     await client.retry(run_id, graph=WorkflowGraph("mended"), max_steps=50, reason="mended")
+    await client.schedule("morning", graph, cron="0 30 9 * * mon-fri", overlap="enqueue")
 
 
 async def wrong_calls_are_refused(client: Client) -> None:

@@ -15,7 +15,7 @@ from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Pro
 
 __all__ = ["exit_code", "problem_of", "report"]
 
-_UNKNOWN = {"run.unknown", "graph.unknown", "approval.unknown"}
+_UNKNOWN = {"run.unknown", "graph.unknown", "approval.unknown", "schedule.unknown"}
 _REFUSED = {
     "run.completed", "run.ended", "run.exists", "run.not_ended", "graph.node_missing", "thread.busy",
 }  # fmt: skip

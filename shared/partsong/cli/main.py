@@ -14,6 +14,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "up": ("up", "Run NATS and all services on this machine."),
     "run": ("run", "Start runs, watch them, read them again."),
+    "schedule": ("schedule", "Start runs again and again."),
     "approval": ("approval", "See what waits for a person, and decide."),
     "graph": ("graph", "Check a graph, look at it."),
     "tool": ("tool", "See the tools, and call one here."),

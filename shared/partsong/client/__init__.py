@@ -1,6 +1,6 @@
 """The client: start runs, watch them, ask of them, read them again. Needs nothing but NATS."""
 
-from partsong.client.client import Client, GraphLike, OnBusy, Placed, Portable, RunSummary
+from partsong.client.client import Client, GraphLike, OnBusy, Overlap, Placed, Portable, RunSummary
 from partsong.client.comparison import Comparison
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import Origin
@@ -15,6 +15,7 @@ __all__ = [
     "GraphLike",
     "OnBusy",
     "Origin",
+    "Overlap",
     "Placed",
     "Portable",
     "Replay",

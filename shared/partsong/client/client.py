@@ -9,8 +9,10 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from partsong.client.connection import STATUS
-from partsong.client.control import Control, GraphLike, OnBusy, Portable
+from partsong.client.control import Control, OnBusy
+from partsong.client.graphs import GraphLike, Portable
 from partsong.client.live import chunks_of
+from partsong.client.schedules import Overlap, Scheduling
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.envelope import decode
 from partsong.contracts.events import Event
@@ -21,7 +23,7 @@ from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Record
 from partsong.log.summaries import Summary, summaries
 
-__all__ = ["Client", "GraphLike", "OnBusy", "Placed", "Portable", "RunSummary"]
+__all__ = ["Client", "GraphLike", "OnBusy", "Overlap", "Placed", "Portable", "RunSummary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class RunSummary:
     """Where it was forked from."""
 
 
-class Client(Control):
+class Client(Control, Scheduling):
     """A connection to the bus; an async context manager. All methods may be used side by side."""
 
     async def events(
