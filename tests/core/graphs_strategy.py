@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import cel  # noqa: F401  # importing it draws random numbers, which a strategy must not
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ CONDITIONS = (
 )
 REDUCERS = {"log": "append", "sum": "add", "pile": "append"}
 
-Spec = dict[str, JsonValue]
+Spec = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class _Maker:
         attempts = self.draw(st.integers(1, 3))
         if attempts > 1:
             slow = self.catching and self.chance(3)
-            initial = 1 if slow else 0
+            initial = 0.01 if slow else 0
             node["retry"] = {"attempts": attempts, "initial": initial, "jitter": 0}
         if not sound and self.chance(8):
             deed["fails"] = EVER if self.catching else attempts

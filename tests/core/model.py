@@ -8,8 +8,7 @@ and the result says what *must* have run, whatever was first. So one reference r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
@@ -27,56 +26,11 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
-from partsong.contracts.values import OVERWRITE, look_up, overwritten, reduce, render_value
+from partsong.contracts.values import look_up, reduce, render_value
+from tests.core.ran import Ambiguous, Ran, State, Written, added_by, reduced_writes, unwrapped
 from tests.core.world import act, comes
 
-__all__ = ["Ambiguous", "Ran", "reduced_writes", "run"]
-
-State = dict[str, JsonValue]
-Limit = Literal["no", "maybe", "yes"]
-
-
-class Ambiguous(Exception):
-    """The graph's meaning depends on timing, or it runs for too long: no example for a comparison."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """One value for one key; sorts in reduction order."""
-
-    depth: int
-    position: int
-    exec: str
-    key: str
-    value: JsonValue
-
-
-@dataclass
-class Ran:
-    """What became of a graph."""
-
-    state: State
-    added: State
-    """Its own writes alone: what goes through the reducers around it."""
-    writes: list[Written]
-    base: State
-    failed: str | None
-    must: set[str]
-    """Executions that happen, whatever comes first."""
-    may: set[str] = field(default_factory=set)
-    """Executions that something else may have come before."""
-    limit: Limit = "no"
-
-    @property
-    def cut(self) -> bool:
-        """Whether something ends it before all that can run has run."""
-        return self.limit != "no" or not self.must
-
-    def doubt(self) -> None:
-        """Something else may end it early."""
-        self.may |= self.must
-        self.must = set()
-        self.limit = "maybe" if self.limit == "yes" else self.limit
+__all__ = ["run"]
 
 
 @dataclass(frozen=True)
@@ -155,7 +109,7 @@ class _Scope:
                 break
         ran = self.ran
         ran.state = reduced_writes(self.graph, self.base, ran.writes)
-        ran.added = _added(self.graph, ran.writes)
+        ran.added = added_by(self.graph, ran.writes)
         if self.failures:
             ran.failed = min(self.failures)[1]
             if self.graph.on_failure == "fail_fast":
@@ -357,7 +311,7 @@ class _Scope:
             if item.failed
             else item.state.get(node.collect)
             if node.collect is not None
-            else {key: _plain(value) for key, value in item.added.items()}
+            else {key: unwrapped(value) for key, value in item.added.items()}
             for item in inner
         ]
 
@@ -435,24 +389,3 @@ def _given(node: SubgraphNode | MapNode, view: State) -> State:
         return {key: render_value(value, view) for key, value in node.inputs.items()}
     except InvalidInput as error:
         raise _Failure(error.problem.code) from None
-
-
-def reduced_writes(graph: Graph, base: State, writes: list[Written]) -> State:
-    """The state after some writes."""
-    state = dict(base)
-    for write in sorted(writes, key=lambda w: (w.depth, w.position, w.exec)):
-        name = graph.reducers.get(write.key, "replace")
-        old = state.get(write.key)
-        state[write.key] = reduce(name, write.key, write.key in state, old, write.value)
-    return state
-
-
-def _added(graph: Graph, writes: list[Written]) -> State:
-    fresh = {write.key for write in writes if overwritten(write.value) is not None}
-    values = reduced_writes(graph, {}, writes)
-    return {key: {OVERWRITE: value} if key in fresh else value for key, value in values.items()}
-
-
-def _plain(value: JsonValue) -> JsonValue:
-    found = overwritten(value)
-    return found[0] if found is not None else value

@@ -20,7 +20,7 @@ from tests.core.player import Message, Player
 from tests.core.scenario import NOW
 from tests.core.test_model import NIGHTLY, agrees, exact, meant, plain
 
-FEW = 500 if NIGHTLY else 25
+FEW = 500 if NIGHTLY else 20
 
 
 def reread(message: Message) -> Message:
@@ -94,7 +94,7 @@ def test_a_fork_at_any_message_reaches_the_same_end(example: Example, seed: int)
         assert not (set(returned(log[:seq])) - broken) & set(fork.calls)
 
 
-@settings(max_examples=4 * FEW)
+@settings(max_examples=2 * FEW)
 @forall(examples(catching=False), st.integers(0, 1000))
 def test_a_run_retried_until_nothing_fails_ends_like_one_in_which_nothing_failed(
     example: Example, seed: int

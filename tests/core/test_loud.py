@@ -15,7 +15,7 @@ from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.ledger import Ledger
 from partsong.log.memory import MemoryLog
 from partsong.log.port import WrongSequence
-from tests.core.scenario import NOW, Scenario, given
+from tests.core.scenario import NOW, Scenario, describe, given
 from tests.core.test_flow import graph
 
 DIAMOND = ("a>b", "a>c", "b>d", "c>d")
@@ -235,7 +235,7 @@ def test_a_slow_branch_never_delays_a_fast_branchs_successors() -> None:
     ):  # fmt: skip
         run.completes(call, label=label)
     run.completes("slow:1").completes("end:1").stands("completed")
-    order = [f"{event.type} {event.exec}" for event in run.log if hasattr(event, "exec")]
+    order = [describe(event) for event in run.log]
     fast = ["f1:1", "f2:1", "f3:1", "f1:2", "f2:2", "f3:2", "f4:1"]
     slow = order.index("node.completed slow:1")
     assert all(order.index(f"node.completed {exec_id}") < slow for exec_id in fast)

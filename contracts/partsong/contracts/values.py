@@ -53,7 +53,7 @@ class Write:
         return (self.depth, self.position, self.item, self.exec)
 
 
-def reduce(  # noqa: C901, PLR0912  # one case per reducer
+def reduce(  # noqa: C901  # one case per reducer
     name: ReducerName,
     key: str,
     present: bool,  # noqa: FBT001
@@ -86,15 +86,9 @@ def reduce(  # noqa: C901, PLR0912  # one case per reducer
         case "replace":
             return new
         case "append":
-            base = old if present else []
-            if not isinstance(base, list):
-                raise _unfit(name, key, "a list before it", base)
-            return [*base, *_listed(new)]
+            return [*_before(name, key, present, old), *_listed(new)]
         case "union":
-            base = old if present else []
-            if not isinstance(base, list):
-                raise _unfit(name, key, "a list before it", base)
-            grown = list(base)
+            grown = list(_before(name, key, present, old))
             for value in _listed(new):
                 if value not in grown:
                     grown.append(value)
@@ -105,10 +99,7 @@ def reduce(  # noqa: C901, PLR0912  # one case per reducer
                 raise _unfit(name, key, "two objects", new if isinstance(base, dict) else base)
             return {**base, **new}
         case "messages":
-            base = old if present else []
-            if not isinstance(base, list):
-                raise _unfit(name, key, "a list before it", base)
-            return _messages(key, base, _listed(new), beside=beside)
+            return _messages(key, _before(name, key, present, old), _listed(new), beside=beside)
         case "add" | "min" | "max":
             if not _number(new) or (present and not _number(old)):
                 raise _unfit(name, key, "two numbers", old if _number(new) else new)
@@ -116,6 +107,14 @@ def reduce(  # noqa: C901, PLR0912  # one case per reducer
                 return new
             assert isinstance(old, int | float) and isinstance(new, int | float)  # noqa: S101, PT018
             return old + new if name == "add" else min(old, new) if name == "min" else max(old, new)
+
+
+def _before(name: str, key: str, present: bool, old: JsonValue) -> list[JsonValue]:  # noqa: FBT001
+    if not present:
+        return []
+    if not isinstance(old, list):
+        raise _unfit(name, key, "a list before it", old)
+    return old
 
 
 def overwritten(value: JsonValue) -> tuple[JsonValue] | None:
