@@ -81,6 +81,7 @@ class Player:
         input: dict[str, JsonValue],
         *,
         run_id: str | None = None,
+        options: e.RunOptions | None = None,
         signals: _Signals | None = None,
     ) -> AsyncIterator[Item]:
         """Run, and yield each event and chunk as it happens."""
@@ -88,7 +89,9 @@ class Player:
 
         async def play() -> None:
             try:
-                await self.execute(input, run_id=run_id, signals=signals, emit=items.put_nowait)
+                await self.execute(
+                    input, run_id=run_id, options=options, signals=signals, emit=items.put_nowait
+                )
             finally:
                 items.put_nowait(None)
 
@@ -152,8 +155,15 @@ class Player:
         return await self._play(run, hear.fork(source, at, run.state.run_id, changed, "local", now))
 
     async def history(self, run_id: str) -> list[Checkpoint]:
-        """The checkpoints of a run, oldest first."""
-        return list(checkpoints(run_id, await self._records(run_id)))
+        """The checkpoints of a run, oldest first.
+
+        Raises:
+            NotFound: `run.unknown`.
+        """
+        records = await self._records(run_id)
+        if not records:
+            raise _unknown(run_id)
+        return list(checkpoints(run_id, records))
 
     async def state(self, run_id: str, seq: int | None = None) -> RunState:
         """A run's state after `seq`, or now."""

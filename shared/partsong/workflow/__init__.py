@@ -1,17 +1,34 @@
 """Write a graph in Python; run it here, or on the bus, unchanged."""
 
-from partsong.contracts.graph import END, START, AgentSpec, Retry
+from partsong.contracts.graph import (
+    END,
+    START,
+    AgentNode,
+    AgentSpec,
+    AtLeast,
+    Graph,
+    Retry,
+    ToolNode,
+)
 from partsong.contracts.results import RunResult
-from partsong.contracts.routing import NodeContext, Route
+from partsong.contracts.routing import Goto, NodeContext, Overwrite, Route
+from partsong.contracts.timeline import Checkpoint
 from partsong.workflow.builder import WorkflowGraph
 
 __all__ = [
     "END",
     "START",
+    "AgentNode",
     "AgentSpec",
+    "AtLeast",
+    "Checkpoint",
+    "Goto",
+    "Graph",
     "NodeContext",
+    "Overwrite",
     "Retry",
     "Route",
     "RunResult",
+    "ToolNode",
     "WorkflowGraph",
 ]
