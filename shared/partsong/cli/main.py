@@ -18,6 +18,7 @@ _COMMANDS = {
     "approval": ("approval", "See what waits for a person, and decide."),
     "graph": ("graph", "Check a graph, look at it."),
     "tool": ("tool", "See the tools, and call one here."),
+    "mcp": ("mcp", "Tools of MCP servers, and Partsong as one."),
     "bus": ("bus", "Streams, queues and workers."),
     "worker": ("worker", "Run one service in this process."),
     "schema": ("schema", "The schemas of everything that travels."),

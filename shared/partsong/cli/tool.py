@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from partsong.cli.mcp import mcp_option
 from partsong.cli.options import parse_inputs
 from partsong.cli.output import Output, output_option, run_async
 
@@ -34,21 +40,31 @@ def command() -> None:
 
 @command.command("list")
 @allow_option
+@mcp_option
 @output_option
-def list_(allowed: tuple[str, ...], out: Output) -> None:
+def list_(allowed: tuple[str, ...], mcp: tuple[str, ...], out: Output) -> None:
     """The tools that agents and graphs may name."""
-    registry = _registry(allowed)
-    rows = [_row(registry.get(name)) for name in registry.names]
-    out.rows(rows, ("name", "side_effect", "approval", "does"))
+
+    async def work() -> list[dict[str, object]]:
+        async with _registry(allowed, mcp, out) as registry:
+            return [_row(registry.get(name)) for name in registry.names]
+
+    out.rows(run_async(work()), ("name", "side_effect", "approval", "does"))
 
 
 @command.command()
 @click.argument("name")
 @allow_option
+@mcp_option
 @output_option
-def show(name: str, allowed: tuple[str, ...], out: Output) -> None:
+def show(name: str, allowed: tuple[str, ...], mcp: tuple[str, ...], out: Output) -> None:
     """One tool: what it does, its manners, and the schema of its arguments."""
-    tool = _registry(allowed).get(name)
+
+    async def work() -> AnyTool:
+        async with _registry(allowed, mcp, out) as registry:
+            return registry.get(name)
+
+    tool = run_async(work())
     out.record(
         {
             "name": tool.name,
@@ -72,42 +88,59 @@ def show(name: str, allowed: tuple[str, ...], out: Output) -> None:
 )
 @click.option("--yes", is_flag=True, help="Approve the call of a tool that needs approval.")
 @allow_option
+@mcp_option
 @output_option
 def call(
-    name: str, pairs: tuple[str, ...], *, yes: bool, allowed: tuple[str, ...], out: Output
+    name: str,
+    pairs: tuple[str, ...],
+    *,
+    yes: bool,
+    allowed: tuple[str, ...],
+    mcp: tuple[str, ...],
+    out: Output,
 ) -> None:
     """Call a tool here, as the tool-runner would: arguments checked, time and output limited.
 
     V is JSON if it is JSON, and text where the tool takes text.
     """
-    registry = _registry(allowed)
-    tool = registry.get(name)
-    if tool.approval != "never" and not yes:
-        from partsong.contracts.errors import InvalidInput
 
-        raise InvalidInput(
-            "tool.needs_approval",
-            f"{name} needs a person's approval",
-            where=name,
-            fix="look at it with `partsong tool show`, and call it with --yes",
-        )
-    args = parse_inputs(tuple(_as_text(tool, pair) for pair in pairs))
-    content = run_async(_called(registry, name, args, out))
+    async def work() -> JsonValue:
+        async with _registry(allowed, mcp, out) as registry:
+            tool = registry.get(name)
+            _check_approval(tool, approved=yes)
+            args = parse_inputs(tuple(_as_text(tool, pair) for pair in pairs))
+            return await _called(registry, name, args, out)
+
+    content = run_async(work())
     shown = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     out.line({"tool": name, "content": content}, shown)
 
 
-def _registry(allowed: tuple[str, ...]) -> ToolRegistry:
-    """The registry that a tool-runner with the same settings has."""
-    import os
-    import sys
-    from pathlib import Path
-
+@asynccontextmanager
+async def _registry(
+    allowed: tuple[str, ...], mcp: tuple[str, ...], out: Output
+) -> AsyncIterator[ToolRegistry]:
+    """The registry that a tool-runner with the same settings has, with its MCP servers connected."""
+    from partsong.cli.mcp import servers
     from partsong.runtime.settings import from_env
     from partsong.tools.registry import ToolRegistry
 
     sys.path.insert(0, str(Path.cwd()))
-    return ToolRegistry(allow=allowed or from_env(os.environ).tools)
+    registry = ToolRegistry(allow=allowed or from_env(os.environ).tools)
+    async with servers(mcp, out, register=registry.register):
+        yield registry
+
+
+def _check_approval(tool: AnyTool, *, approved: bool) -> None:
+    from partsong.contracts.errors import InvalidInput
+
+    if tool.approval != "never" and not approved:
+        raise InvalidInput(
+            "tool.needs_approval",
+            f"{tool.name} needs a person's approval",
+            where=tool.name,
+            fix="look at it with `partsong tool show`, and call it with --yes",
+        )
 
 
 async def _called(

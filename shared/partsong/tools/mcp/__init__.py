@@ -2,6 +2,6 @@
 
 from partsong.tools.mcp.pins import Pins
 from partsong.tools.mcp.place import Place, place_of
-from partsong.tools.mcp.servers import McpServers
+from partsong.tools.mcp.servers import McpServers, Standing
 
-__all__ = ["McpServers", "Pins", "Place", "place_of"]
+__all__ = ["McpServers", "Pins", "Place", "Standing", "place_of"]

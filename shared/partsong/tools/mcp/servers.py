@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import JsonValue
 
@@ -22,9 +23,21 @@ if TYPE_CHECKING:
     from partsong.tools.mcp.link import Link
     from partsong.tools.mcp.made import Call
 
-__all__ = ["McpServers"]
+__all__ = ["McpServers", "Standing"]
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one tool of a server stands."""
+
+    tool: str
+    """The name it has there."""
+    how: Literal["allowed", "changed", "new"]
+    says: str
+    """What the server says of it now: a stranger's text."""
+    pin: str = field(repr=False)
 
 
 class McpServers:
@@ -62,7 +75,7 @@ class McpServers:
             )
         self._pins, self._register = pins or Pins(), register or (lambda _tool: None)
         self._tools: dict[str, AnyTool] = {}
-        self._seen: dict[str, dict[str, str]] = {}
+        self._seen: dict[str, Sequence[Listed]] = {}
         self._refused: dict[str, set[str]] = {}
         self._links: dict[str, Link] = {}
 
@@ -90,21 +103,31 @@ class McpServers:
         return [self._tools[name] for name in sorted(self._tools)]
 
     @property
+    def names(self) -> list[str]:
+        """The servers, as they were given."""
+        return [place.name for place in self._places]
+
+    @property
     def unreachable(self) -> dict[str, str]:
         """The servers without a connection, and why."""
         return {name: link.why for name, link in self._links.items() if link.why}
 
-    def changes(self, server: str) -> dict[str, str]:
-        """The tools of a server as it was last seen: `allowed`, `changed` or `new`, by the names they have there.
+    def standing(self, server: str) -> list[Standing]:
+        """The tools of a server as it was last seen, against what is allowed.
 
         Raises:
             InvalidInput: `mcp.bad_pins`.
         """
+        from partsong.tools.mcp.made import pin_of
+
         allowed = self._pins.allowed(server) or {}
-        return {
-            tool: "new" if tool not in allowed else "allowed" if allowed[tool] == pin else "changed"
-            for tool, pin in self._seen.get(server, {}).items()
-        }
+        found: list[Standing] = []
+        for one in self._seen.get(server, ()):
+            pin, before = pin_of(one), allowed.get(one.name)
+            how: Literal["allowed", "changed", "new"]
+            how = "new" if before is None else "allowed" if before == pin else "changed"
+            found.append(Standing(one.name, how, one.description or one.title or "", pin))
+        return found
 
     def allow(self, server: str) -> None:
         """Allow the tools of a server as they were last seen. Processes that run take them up when they start again.
@@ -112,15 +135,15 @@ class McpServers:
         Raises:
             InvalidInput: `mcp.bad_pins`.
         """
-        self._pins.allow(server, self._seen.get(server, {}))
+        self._pins.allow(server, {one.tool: one.pin for one in self.standing(server)})
 
     async def _heard(self, place: Place, listed: Sequence[Listed]) -> None:
-        from partsong.tools.mcp.made import made, pin_of, withheld
+        from partsong.tools.mcp.made import made, withheld
 
-        self._seen[place.name] = {one.name: pin_of(one) for one in listed}
+        self._seen[place.name] = listed
         if self._pins.allowed(place.name) is None:
             self.allow(place.name)
-        standing = self.changes(place.name)
+        standing = {one.tool: one.how for one in self.standing(place.name)}
         self._refused[place.name] = {name for name, how in standing.items() if how != "allowed"}
         call = self._caller(place.name)
         for one in listed:
@@ -147,7 +170,7 @@ class McpServers:
                     "mcp.changed",
                     f"what MCP server {server} says of its tool {tool} is not what was allowed",
                     where=tool,
-                    fix=f"look at it: `partsong mcp allow {server}`; then start the tool-runner again",
+                    fix="`partsong mcp list` shows it; `partsong mcp allow` takes it, from the next start on",
                     fault="tool",
                 )
             from partsong.tools.mcp.results import content_of
