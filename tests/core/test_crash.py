@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import assume, settings
 from hypothesis import given as forall
 from hypothesis import strategies as st
@@ -18,9 +19,11 @@ from partsong.graph_engine.core import hear
 from tests.core.graphs_strategy import Example, examples
 from tests.core.player import Message, Player
 from tests.core.scenario import NOW
-from tests.core.test_model import NIGHTLY, agrees, exact, meant, plain
+from tests.core.test_model import NIGHTLY, PATIENCE, agrees, exact, meant, plain
 
 FEW = 500 if NIGHTLY else 20
+
+pytestmark = pytest.mark.timeout(PATIENCE)
 
 
 def reread(message: Message) -> Message:

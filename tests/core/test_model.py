@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import assume, settings
 from hypothesis import given as forall
 from hypothesis import strategies as st
@@ -16,6 +17,9 @@ from tests.core.ran import Ambiguous, Ran, reduced_writes
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 MANY = 3_000 if NIGHTLY else 200
+PATIENCE = 3600 if NIGHTLY else 120
+
+pytestmark = pytest.mark.timeout(PATIENCE)
 
 
 def plain(value: JsonValue) -> JsonValue:
