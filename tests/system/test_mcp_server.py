@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from mcp import Client as McpClient
+from mcp import StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 from pydantic import JsonValue
 
@@ -22,6 +24,7 @@ from partsong.testing.nats import Bus
 from tests.system.platform import a_platform
 
 DEADLINE = 60.0
+PARTSONG = Path(sys.executable).with_name("partsong")
 REFUND: dict[str, JsonValue] = {
     "name": "refund",
     "entry": "amount",
@@ -102,6 +105,17 @@ async def waiting(client: McpClient, run_id: str) -> dict[str, JsonValue]:
         if found and isinstance(found[0], dict):
             return found[0]
         await asyncio.sleep(0.05)
+
+
+async def test_the_command_serves_on_stdio_and_prints_nothing_else(
+    bus: Bus, tmp_path: Path
+) -> None:
+    async with a_platform(bus) as platform, asyncio.timeout(DEADLINE):
+        run_id = await platform.client.start(REFUND, {"price": 1})
+        words = ["mcp", "serve", "--nats", bus.url, "--prefix", bus.subjects.prefix, "--by", "ann"]
+        command = StdioServerParameters(command=str(PARTSONG), args=words, cwd=tmp_path)
+        async with McpClient(command) as client:
+            assert (await said(client, "get_run", run_id=run_id))["run_id"] == run_id
 
 
 async def test_a_mistake_is_answered_with_the_reason(bus: Bus, tmp_path: Path) -> None:
