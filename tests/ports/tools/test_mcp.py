@@ -7,12 +7,9 @@ import json
 import shlex
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
@@ -22,7 +19,7 @@ from partsong.tool_runner.executor import Executor
 from partsong.tool_runner.functions import Functions
 from partsong.tools import ToolRegistry
 from partsong.tools.mcp import McpServers, Pins, place_of
-from tests.ports.tools.mcp_shelf import shelf
+from tests.ports.tools.mcp_http import over_http
 
 DEADLINE = 60.0
 ROOT = Path(__file__).parents[3]
@@ -37,20 +34,6 @@ def said(tmp_path: Path) -> Path:
 def say(file: Path, **about: str) -> Path:
     file.write_text(json.dumps(about))
     return file
-
-
-@asynccontextmanager
-async def over_http(said: Path, port: int = 0) -> AsyncIterator[str]:
-    """The server over HTTP; its URL."""
-    listening = socket.create_server(("127.0.0.1", port))
-    app = shelf(said).streamable_http_app()
-    server = uvicorn.Server(uvicorn.Config(app, ws="none", log_level="warning"))
-    serving = asyncio.create_task(server.serve([listening]))
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
-    finally:
-        server.should_exit = server.force_exit = True
-        await serving
 
 
 def on_stdio(said: Path) -> str:
