@@ -108,6 +108,13 @@ class Player:
         if self.random.random() < 0.7 or not any(call.open for call in self.state.calls.values()):
             self.decide()
 
+    def answer_late(self) -> None:
+        """Some workers report, though the run has ended."""
+        for call in list(self.state.calls.values()):
+            if call.open and self.random.random() < 0.5:
+                self.calls.append(call.id)
+                self.report(answer(self.state, call))
+
     @property
     def events(self) -> list[e.Event]:
         return [event for message in self.log for event in message.events]

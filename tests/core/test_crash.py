@@ -107,6 +107,7 @@ def test_a_run_retried_until_nothing_fails_ends_like_one_in_which_nothing_failed
     player, retries = Player.start(example, seed).play(), 0
     while player.state.status == "failed":
         retries += 1
+        player.answer_late()
         asked = hear.retry(player.state, None, None, None, f"q_{retries}", NOW)
         player.decide(*asked)
         player.play()
