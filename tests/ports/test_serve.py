@@ -131,7 +131,8 @@ def greeted(peer: socket.socket) -> None:
     peer.sendall(b'INFO {"server_id": "mute", "version": "2.12.0", "max_payload": 1048576}\r\n')
     said = b""
     while b"PING" not in said:
-        assert (more := peer.recv(4096)), said
+        more = peer.recv(4096)
+        assert more, said
         said += more
 
 
