@@ -20,7 +20,7 @@ from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects, check_id
 from partsong.contracts.timeline import Checkpoint, checkpoints, edited, state_at
 from partsong.graph_engine.core import hear
-from partsong.local.engine import Approver, Item, LocalRun
+from partsong.local.engine import Approver, Item, LocalRun, Perform
 from partsong.local.performers import Performers
 from partsong.log.port import Log
 from partsong.runtime import clock
@@ -36,9 +36,16 @@ class Player:
     """Runs one graph in this process, any number of times, also side by side."""
 
     def __init__(
-        self, graph: Graph, performers: Performers, log: Log, approve: Approver | None
+        self,
+        graph: Graph,
+        perform: Perform,
+        log: Log,
+        approve: Approver | None,
+        watch: Emit | None = None,
     ) -> None:
-        self._graph, self._performers, self._log, self._approve = graph, performers, log, approve
+        """`watch` is shown all events and chunks of all runs."""
+        self._graph, self._perform, self._log, self._approve = graph, perform, log, approve
+        self._watch = watch
 
     async def execute(
         self,
@@ -170,7 +177,13 @@ class Player:
         return state_at(run_id, await self._records(run_id), seq)
 
     def _run(self, run_id: str, emit: Emit | None) -> LocalRun:
-        return LocalRun(self._log, run_id, self._performers, approve=self._approve, emit=emit)
+        shown = [show for show in (self._watch, emit) if show is not None]
+
+        def show(item: Item) -> None:
+            for each in shown:
+                each(item)
+
+        return LocalRun(self._log, run_id, self._perform, approve=self._approve, emit=show)
 
     async def _play(self, run: LocalRun, news: tuple[e.Event, ...]) -> RunResult:
         whole = run.state.graph is None

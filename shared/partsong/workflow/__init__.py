@@ -14,6 +14,8 @@ from partsong.contracts.results import RunResult
 from partsong.contracts.routing import Goto, NodeContext, Overwrite, Route
 from partsong.contracts.timeline import Checkpoint
 from partsong.workflow.builder import WorkflowGraph
+from partsong.workflow.scheduler import TaskScheduler
+from partsong.workflow.tasks import SchedulerResult, Task, TaskResult
 
 __all__ = [
     "END",
@@ -29,6 +31,10 @@ __all__ = [
     "Retry",
     "Route",
     "RunResult",
+    "SchedulerResult",
+    "Task",
+    "TaskResult",
+    "TaskScheduler",
     "ToolNode",
     "WorkflowGraph",
 ]
