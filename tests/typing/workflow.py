@@ -20,6 +20,9 @@ from partsong.workflow import (
     Retry,
     Route,
     RunResult,
+    SchedulerResult,
+    Task,
+    TaskScheduler,
     ToolNode,
     WorkflowGraph,
 )
@@ -94,3 +97,16 @@ async def wrong_calls_are_refused(graph: WorkflowGraph) -> None:
     graph.add_approval("ok", otherwise="maybe")  # type: ignore[arg-type]
     WorkflowGraph("t", on_failure="ignore")  # type: ignore[arg-type]
     await graph.retry("r_1")  # type: ignore[call-arg]
+
+
+async def tasks_and_their_checkpoints(agent: Agent, task: Task) -> None:
+    scheduler = TaskScheduler({"a": agent, "b": AgentSpec(model="scripted:echo"), "c": work})
+    tasks = [task, Task(id="t", agent=work, depends_on=["u"], timeout="30s", retry=Retry())]
+    assert_type(await scheduler.execute_with_checkpointing(tasks), SchedulerResult)
+    checkpoints = scheduler.list_checkpoints()
+    assert_type(checkpoints, list[Checkpoint])
+    result = await scheduler.resume_from_checkpoint(checkpoints[-1])
+    assert_type(result["t"], JsonValue)
+    await scheduler.execute_task_with_approval(task, "a", require_approval=True)
+    async for _event in scheduler.execute_task_stream(task, "a"):
+        pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -90,7 +90,7 @@ class Player:
         run_id: str | None = None,
         options: e.RunOptions | None = None,
         signals: _Signals | None = None,
-    ) -> AsyncIterator[Item]:
+    ) -> AsyncGenerator[Item, None]:
         """Run, and yield each event and chunk as it happens."""
         items: asyncio.Queue[Item | None] = asyncio.Queue()
 

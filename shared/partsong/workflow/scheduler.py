@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,12 +118,15 @@ class TaskScheduler:
 
     async def execute_task_stream(
         self, task: Task | str, agent_name: str | None = None, *, run_id: str | None = None
-    ) -> AsyncIterator[Event | Chunk]:
+    ) -> AsyncGenerator[Event | Chunk, None]:
         """Do one task, and yield every event and every chunk as it happens. Leaving early cancels what is under way."""
         graph = self._compiled([_single(task, agent_name)])
         run_id = run_id or clock.new_run_id()
-        async with self._playing(graph, run_id, self._approve) as (player, _):
-            async for item in player.stream({}, run_id=run_id):
+        async with (
+            self._playing(graph, run_id, self._approve) as (player, _),
+            aclosing(player.stream({}, run_id=run_id)) as items,
+        ):
+            async for item in items:
                 yield item
 
     def list_checkpoints(self) -> list[Checkpoint]:

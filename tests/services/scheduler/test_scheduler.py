@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, JsonValue
 
 from partsong.contracts.chunks import Text
-from partsong.contracts.errors import NotFound, RunFailed
+from partsong.contracts.errors import InvalidInput, NotFound, RunFailed
 from partsong.contracts.events import ApprovalRequested, RunCompleted, RunStarted
 from partsong.log.memory import MemoryLog
 from partsong.workflow import AgentSpec, Checkpoint, Retry, Task, TaskScheduler
@@ -206,6 +207,30 @@ async def test_a_stream_shows_events_and_the_agents_words() -> None:
     assert scheduler.list_checkpoints()[-1].status == "completed"
 
 
+async def test_leaving_a_stream_early_cancels_its_call_and_leaves_a_run_to_resume(
+    tmp_path: Path,
+) -> None:
+    begun, stopped, free = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> str:
+        begun.set()
+        try:
+            await free.wait()
+        finally:
+            stopped.set()
+        return "done"
+
+    scheduler = TaskScheduler({"work": work}, max_concurrency=1, log=tmp_path / "tasks.jsonl")
+    async with aclosing(scheduler.execute_task_stream(Task(id="a"), "work")) as events:
+        async for _event in events:
+            await asyncio.wait_for(begun.wait(), WITHIN)
+            break
+    assert stopped.is_set()
+    free.set()
+    result = await scheduler.resume_from_checkpoint(scheduler.list_checkpoints()[-1])
+    assert result["a"] == "done"
+
+
 async def test_another_process_lists_and_resumes_what_a_file_holds(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     first = await Crew().scheduler(path).execute_with_checkpointing(TASKS, input={"who": "Ann"})
@@ -229,6 +254,22 @@ async def test_who_lacks_a_function_is_told_so_and_what_is_not_there_is_not_foun
     lost = Checkpoint("r_nowhere", 1, 1, "", "running", ())
     with pytest.raises(NotFound, match="r_nowhere"):
         await stranger.resume_from_checkpoint(lost)
+
+
+async def test_the_end_of_a_line_that_nobody_finished_writing_is_no_checkpoint(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "tasks.jsonl"
+    scheduler = Crew().scheduler(path)
+    assert scheduler.list_checkpoints() == []
+    await scheduler.execute_with_checkpointing(TASKS[:1], input={"who": "Ann"})
+    whole = scheduler.list_checkpoints()
+    with path.open("ab") as file:
+        file.write(b'{"seq":99,"subject":"par')
+    assert scheduler.list_checkpoints() == whole
+    path.write_text("something else\n")
+    with pytest.raises(InvalidInput, match="something else"):
+        scheduler.list_checkpoints()
 
 
 async def test_runs_of_one_file_go_on_side_by_side_and_other_runs_are_not_listed(
@@ -313,6 +354,17 @@ async def test_no_more_tasks_than_allowed_work_at_once(most: int) -> None:
     scheduler = TaskScheduler({"work": work}, max_concurrency=most)
     assert (await scheduler.execute_with_checkpointing(tasks)).status == "completed"
     assert (len(seen), max(seen)) == (7, most)
+
+
+async def test_who_stands_in_line_is_given_up_when_a_task_fails() -> None:
+    def fails() -> None:
+        raise ValueError("broken")
+
+    begun: list[str] = []
+    tasks = [Task(id="a", agent=fails, priority=1), Task(id="b", agent=noting(begun))]
+    running = TaskScheduler(max_concurrency=1).execute_with_checkpointing(tasks)
+    result = await asyncio.wait_for(running, WITHIN)
+    assert (result.status, result.tasks["b"].status, begun) == ("failed", "cancelled", [])
 
 
 async def test_who_waits_for_a_person_keeps_nobody_waiting() -> None:
