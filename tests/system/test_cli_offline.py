@@ -187,6 +187,19 @@ def test_a_graph_that_is_not_valid_names_file_line_and_fix(folder: Path) -> None
     assert "did you mean ask?" in said
 
 
+def test_all_mistakes_of_a_graph_are_named_each_with_its_line(folder: Path) -> None:
+    (folder / "outer.yaml").write_text(
+        "name: outer\nnodes:\n  s: {type: subgraph, graph: two.yaml}\n  lost: {type: tool, tool: x}\n"
+    )
+    (folder / "two.yaml").write_text(GRAPH.replace("to: ask", "to: asc"))
+    said = partsong(folder, "graph", "validate", "outer.yaml", code=2).stderr
+    assert "outer.yaml:4 (nodes.lost)" in said
+    assert "two.yaml:7 (nodes.s.graph.edges[0].to)" in said
+    told = partsong(folder, "graph", "validate", "outer.yaml", "-o", "json", code=2).stderr
+    codes = [json.loads(line)["code"] for line in told.splitlines()]
+    assert codes == ["graph.unreachable", "graph.unknown_target"]
+
+
 def test_a_graph_is_shown_as_a_table_as_data_and_as_a_picture(folder: Path) -> None:
     table = partsong(folder, "graph", "show", "two.yaml").stdout
     assert "END on approved" in table

@@ -13,7 +13,7 @@ import click
 from partsong.cli.output import EXIT, Output
 from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Problem, RunFailed
 
-__all__ = ["exit_code", "problem_of", "report"]
+__all__ = ["exit_code", "problem_of", "report", "tell"]
 
 _UNKNOWN = {"run.unknown", "graph.unknown", "approval.unknown", "schedule.unknown"}
 _REFUSED = {
@@ -27,14 +27,18 @@ def report(error: BaseException, out: Output) -> int:
     """Print an error to stderr, as JSON if the output is JSON; the exit code."""
     while isinstance(error, BaseExceptionGroup):  # tasks that ran side by side: the first to fail
         error = error.exceptions[0]
-    problem = problem_of(error)
+    tell(problem_of(error), out)
+    if not isinstance(error, PartsongError | TimeoutError) and os.environ.get("PARTSONG_DEBUG"):
+        traceback.print_exception(error)
+    return exit_code(error)
+
+
+def tell(problem: Problem, out: Output) -> None:
+    """Print a problem to stderr."""
     if out.form in {"json", "jsonl"}:
         click.echo(problem.model_dump_json(exclude_none=True), err=True)
     else:
         click.echo(_text(problem), err=True, color=out.color)
-    if not isinstance(error, PartsongError | TimeoutError) and os.environ.get("PARTSONG_DEBUG"):
-        traceback.print_exception(error)
-    return exit_code(error)
 
 
 def exit_code(error: BaseException) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from partsong.cli.output import Output, output_option
+from partsong.cli.output import EXIT, Output, output_option
 
 if TYPE_CHECKING:
     from partsong.contracts.graph import Graph
@@ -23,7 +24,18 @@ def command() -> None:
 @click.argument("graph")
 @output_option
 def validate(graph: str, out: Output) -> None:
-    """Check GRAPH (a YAML or JSON file, or MODULE:ATTRIBUTE). Exit code 2 if it is not valid."""
+    """Check GRAPH (a YAML or JSON file, or MODULE:ATTRIBUTE): all that is wrong with it, with file and line.
+
+    Exit code 2 if it is not valid.
+    """
+    from partsong.cli.failures import tell
+    from partsong.cli.graphs import problems_of
+
+    problems = problems_of(graph)
+    for problem in problems:
+        tell(problem, out)
+    if problems:
+        sys.exit(EXIT["usage"])
     found = _graph(graph)
     if out.form == "table":
         size = f"{len(found.nodes)} nodes, {len(found.edges)} edges"

@@ -6,12 +6,12 @@ import importlib
 import sys
 from pathlib import Path
 
-from partsong.cli.graph_file import read_graph
-from partsong.contracts.errors import InvalidInput
+from partsong.cli.graph_file import SUFFIXES, check_graph_file, read_graph
+from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import Graph
 from partsong.workflow import WorkflowGraph
 
-__all__ = ["load_graph"]
+__all__ = ["load_graph", "problems_of"]
 
 
 def load_graph(text: str) -> Graph | str:
@@ -21,7 +21,7 @@ def load_graph(text: str) -> Graph | str:
         InvalidInput: the file cannot be read, the module not imported, or the graph is not valid.
     """
     path = Path(text)
-    if path.suffix in {".yaml", ".yml", ".json"}:
+    if path.suffix in SUFFIXES:
         return read_graph(path)
     module, colon, name = text.partition(":")
     if not colon or module == "sha256":
@@ -45,3 +45,13 @@ def load_graph(text: str) -> Graph | str:
             "graph.not_a_graph", f"{text} is a {type(found).__name__}, not a graph", where=text
         )
     return found.spec()
+
+
+def problems_of(text: str) -> list[Problem]:
+    """All that is wrong with the graph in a file; a graph from anywhere else was checked where it was made.
+
+    Raises:
+        InvalidInput: the file cannot be read.
+    """
+    path = Path(text)
+    return check_graph_file(path) if path.suffix in SUFFIXES else []
