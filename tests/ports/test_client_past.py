@@ -113,3 +113,12 @@ async def test_the_past_of_an_unknown_run_is_not_found(client: Client) -> None:
         await client.diff("r_nobody", 1, 2)
     with pytest.raises(NotFound):
         await client.compare("r_nobody", "r_nobody")
+
+
+async def test_a_graph_is_known_by_its_name_and_hash_once_a_run_had_it(client: Client) -> None:
+    await client.result(await client.start(graphs.chain()), timeout=WITHIN)
+    graph = graphs.chain().compile()
+    assert await client.graph("chain") == await client.graph(graph.hash) == graph
+    for name in ("chains", "chain@2"):
+        with pytest.raises(NotFound, match=name):
+            await client.graph(name)

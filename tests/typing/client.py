@@ -41,6 +41,10 @@ async def a_graph_may_be_anything_that_is_one(client: Client, graph: Graph) -> N
     await client.start({"name": "one", "nodes": {"a": {"type": "tool", "tool": "calculator"}}})
 
 
+async def a_graph_is_known_by_its_name(client: Client) -> None:
+    assert_type(await client.graph("triage"), Graph)
+
+
 async def chunks_and_events_are_told_apart_by_their_type(client: Client, run_id: str) -> None:
     async for chunk in client.stream(run_id):
         if chunk.kind == "text":

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
+from partsong.client.catalogue import Catalogue
 from partsong.client.connection import STATUS
 from partsong.client.control import Control, OnBusy
 from partsong.client.graphs import GraphLike, Portable
@@ -49,7 +50,7 @@ class RunSummary:
     """Where it was forked from."""
 
 
-class Client(Control, Scheduling):
+class Client(Control, Scheduling, Catalogue):
     """A connection to the bus; an async context manager. All methods may be used side by side."""
 
     async def events(
