@@ -16,6 +16,7 @@ import click
 import pytest
 import yaml
 
+from partsong.cli.drawing import drawing
 from partsong.cli.main import main, root
 from partsong.cli.mermaid import mermaid
 from partsong.contracts.validate import parse_graph
@@ -212,6 +213,42 @@ def test_a_graph_is_shown_as_a_table_as_data_and_as_a_picture(folder: Path) -> N
     assert '  n1 -->|"approved"| stop' in picture
 
 
+@pytest.mark.parametrize("form", ["json", "yaml"])
+def test_a_graph_is_written_as_a_file_that_is_the_same_graph(folder: Path, form: str) -> None:
+    (folder / "outer.yaml").write_text(
+        "name: outer\nnodes:\n  s: {type: subgraph, graph: two.yaml}\n"
+        "  m: {type: map, graph: two.yaml, over: '1e3', into: no}\n"
+        "edges: [{from: s, to: m}]\n"
+    )
+    (folder / f"whole.{form}").write_text(
+        partsong(folder, "graph", "show", "outer.yaml", f"--{form}").stdout
+    )
+    first, second = (
+        json.loads(partsong(folder, "graph", "validate", name, "-o", "json").stdout)["hash"]
+        for name in ("outer.yaml", f"whole.{form}")
+    )
+    assert first == second
+
+
+def test_a_graph_is_shown_with_what_is_inside_it(folder: Path) -> None:
+    (folder / "outer.yaml").write_text("name: o\nnodes:\n  s: {type: subgraph, graph: two.yaml}\n")
+    table = partsong(folder, "graph", "show", "outer.yaml", "--expand").stdout
+    assert [line.split()[0] for line in table.splitlines()] == ["NODE", "s", "s/end", "s/ask"]
+    closed = partsong(folder, "graph", "show", "outer.yaml", "--mermaid").stdout
+    assert ('n0[/"s"/]' in closed, "ask" in closed) == (True, False)
+    opened = partsong(folder, "graph", "show", "outer.yaml", "--mermaid", "--expand").stdout
+    assert ('subgraph n0["s"]' in opened, "ask" in opened) == (True, True)
+    clustered = partsong(folder, "graph", "show", "outer.yaml", "--dot", "--expand").stdout
+    assert "subgraph cluster_n0 {" in clustered
+    assert partsong(folder, "graph", "show", "outer.yaml", "--dot").stdout.startswith(
+        'digraph "o" {'
+    )
+
+
+def test_showing_needs_a_graph_or_a_run(folder: Path) -> None:
+    assert "give a GRAPH" in partsong(folder, "graph", "show", code=2).stderr
+
+
 def test_every_type_of_node_has_its_shape() -> None:
     spec = {
         "name": "all",
@@ -222,7 +259,7 @@ def test_every_type_of_node_has_its_shape() -> None:
         },
         "edges": [{"from": "f", "to": "a"}, {"from": "a", "to": "t"}],
     }
-    assert mermaid(parse_graph(spec)).splitlines() == [
+    assert mermaid(drawing(parse_graph(spec))).splitlines() == [
         "flowchart TD",
         "  start((start))",
         '  n0["f"]',

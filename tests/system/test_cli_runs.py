@@ -105,6 +105,41 @@ async def test_a_failed_run_is_looked_into_forked_compared_and_retried(partsong:
     assert "run.completed" in await partsong("run", "retry", "r_1", code=1)
 
 
+async def test_a_runs_path_is_seen_on_its_graph_and_a_forks_from_where_it_came(
+    partsong: Terminal,
+) -> None:
+    await partsong(
+        "run", "start", "tests.system.graphs:shop", "-i", "amount=40", "--run-id", "r_1", "--wait", code=4
+    )  # fmt: skip
+    picture = await partsong("graph", "show", "--run", "r_1", "--mermaid")
+    assert "class n0 done" in picture
+    assert "class n1 failed" in picture
+    assert "n0 ==> n1" in picture
+    shown = await partsong("graph", "show", "shop", "--run", "r_1")
+    assert [line.split()[:4] for line in shown.splitlines()[1:]] == [
+        ["price", "function", "1", "done"],
+        ["pay", "function", "1", "function.raised"],
+    ]
+    priced = next(
+        row["seq"]
+        for row in await partsong.rows("run", "history", "r_1")
+        if "node.completed price:1" in str(row["did"])
+    )
+    await partsong(
+        "run", "fork", "r_1", "--at", priced, "--set", "total=9", "--run-id", "r_2", "--wait"
+    )
+    forked = await partsong.record("graph", "show", "--run", "r_2")
+    done = {"visits": 1, "stands": "done", "error": None}
+    assert forked["visited"] == {"price": done, "pay": done}
+    assert forked["taken"] == [{"in": "", "from": "price", "to": "pay", "times": 1}]
+
+    assert json.loads(await partsong("graph", "show", "shop", "--json"))["name"] == "shop"
+    other = await partsong("graph", "show", "tests.system.graphs:chain", "--run", "r_1", code=1)
+    assert "graph.not_the_runs" in other
+    assert "graph.unknown" in await partsong("graph", "show", "nobody", code=3)
+    assert "run.unknown" in await partsong("graph", "show", "--run", "r_nobody", code=3)
+
+
 async def test_a_waiting_run_says_what_for_pauses_and_hears_a_signal(
     partsong: Terminal, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
