@@ -12,6 +12,7 @@ from partsong.cli.output import EXIT, Output, output_option
 __all__ = ["main"]
 
 _COMMANDS = {
+    "new": ("new", "Make a project that runs."),
     "up": ("up", "Run NATS and all services on this machine."),
     "run": ("run", "Start runs, watch them, read them again."),
     "schedule": ("schedule", "Start runs again and again."),
