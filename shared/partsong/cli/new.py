@@ -22,7 +22,10 @@ TEMPLATES = ("workflow", "agent")
 )  # fmt: skip
 @output_option
 def command(name: str, template: str, out: Output) -> None:
-    """Make a project in a new folder NAME: a graph, its test, and how to run them."""
+    """Make a project that runs.
+
+    In a new folder NAME: a graph, its test, and how to run them.
+    """
     from importlib.metadata import version
 
     from partsong.cli.scaffold import package_of, project
