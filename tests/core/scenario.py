@@ -21,7 +21,7 @@ from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.hints import work_of
 
-__all__ = ["NOW", "Function", "Scenario", "given", "simulate"]
+__all__ = ["NOW", "Function", "Scenario", "describe", "given", "simulate"]
 
 NOW = "2026-01-01T00:00:00.000Z"
 """The only time a scenario knows, unless a test says another."""

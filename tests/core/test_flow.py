@@ -188,6 +188,18 @@ def test_branches_do_not_see_each_other_and_the_join_sees_both() -> None:
     assert seen["d"] == {"a": 1, "b": 1, "c": 1}
 
 
+@pytest.mark.parametrize("order", [("b:1", "c:1"), ("c:1", "b:1")])
+def test_of_two_errors_that_meet_the_later_in_graph_order_is_seen_whoever_failed_first(
+    order: tuple[str, str],
+) -> None:
+    run = given(graph("a>b", "a>c", "b>d:failure", "c>d:failure")).completes("a:1")
+    for call in order:
+        run.fails(call)
+    error = run.work("d:1").state["error"]
+    assert isinstance(error, dict)
+    assert error["node"] == "c"
+
+
 def test_different_values_from_branches_that_ran_beside_each_other_conflict() -> None:
     run = given(graph("a>b", "a>c", "b>d", "c>d")).completes("a:1")
     run.completes("b:1", {"k": 1}).completes("c:1", {"k": 2})

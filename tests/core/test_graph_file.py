@@ -100,12 +100,15 @@ def test_an_error_names_the_line(tmp_path: Path, old: str, new: str, code: str, 
 
 def test_an_error_in_json_names_the_line_too(tmp_path: Path) -> None:
     spec = parse(Path("x.yaml"), TRIAGE.replace("to: answer, on", "to: nobody, on"))
+    assert isinstance(spec, dict)
     text = json.dumps(spec, indent=1)
     line = 1 + text[: text.index('"nobody"')].count("\n")
     path = file(tmp_path, text, "triage.json")
     assert refused(path)[1].partition(" ")[0] == f":{line}"
     tabbed = file(tmp_path, json.dumps(spec, indent="\t"), "triage.json")
-    assert refused(tabbed)[0] == "graph.unknown_target"
+    assert refused(tabbed)[1].partition(" ")[0] == f":{line}"
+    wide = file(tmp_path, json.dumps({**spec, "x" * 2000: 1}), "triage.json")
+    assert refused(wide)[1] == f" (graph.{'x' * 2000})"
     twice = file(tmp_path, '{"name": "a", "name": "b"}', "triage.json")
     assert refused(twice)[0] == "file.unreadable"
     broken = file(tmp_path, '{\n"name": }', "triage.json")

@@ -55,7 +55,16 @@ both = [first, second]
 """
 
 
-BUILT_IN = ("calculator", "fetch_page", "read_file", "web_search")
+BUILT_IN = (
+    "calculator",
+    "fetch_page",
+    "query_database",
+    "read_file",
+    "recall",
+    "remember",
+    "run_code",
+    "web_search",
+)
 
 
 def test_these_tools_are_built_in() -> None:

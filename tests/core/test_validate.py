@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.graph import parse_duration
+from partsong.contracts.graph import MapNode, parse_duration
 from partsong.contracts.plan import plan_of
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.validate import parse_graph, problems_in
 
 F = {"type": "function", "function": "m:f"}
 
@@ -80,6 +80,52 @@ def test_start_edges_set_the_entry_and_the_first_node_is_the_default() -> None:
     )
     edges = [{"from": "START", "to": "b"}, {"from": "b", "to": "a"}]
     assert parse_graph({"name": "t", "nodes": nodes, "edges": edges}).entry == "b"
+
+
+@pytest.mark.parametrize(
+    ("edges", "code"),
+    [
+        ([{"from": "START", "to": "a"}, {"from": "START", "to": "b"}], "graph.two_entries"),
+        ([{"from": "START", "to": "a", "on": "success"}], "graph.start_label"),
+    ],
+)
+def test_what_begins_twice_or_under_a_condition_is_refused(edges: object, code: str) -> None:
+    spec = {"name": "t", "nodes": {"a": F, "b": F}, "edges": edges}
+    outer = {"name": "o", "nodes": {"s": {"type": "subgraph", "graph": spec}}}
+    for whole, where in ((spec, "entry"), (outer, "nodes.s.graph.entry")):
+        with pytest.raises(InvalidInput) as caught:
+            parse_graph(whole)
+        assert (caught.value.problem.code, caught.value.problem.where) == (code, where)
+    with pytest.raises(InvalidInput, match="the entry is b already"):
+        parse_graph({**spec, "entry": "b", "edges": [{"from": "START", "to": "a"}]})
+
+
+def test_inner_graphs_are_read_as_the_outer_one_is() -> None:
+    inner = {"name": "i", "nodes": {"a": F, "b": F}, "edges": [{"from": "b", "to": "a"}]}
+    begun = {**inner, "edges": [{"from": "START", "to": "b"}, *inner["edges"]]}
+    outer = {"name": "o", "nodes": {"m": {"type": "map", "over": "x", "into": "y", "graph": begun}}}
+    node = parse_graph(outer).nodes["m"]
+    assert isinstance(node, MapNode)
+    assert node.graph == parse_graph({**inner, "entry": "b"})
+    plain = {
+        "name": "o",
+        "nodes": {"s": {"type": "subgraph", "graph": {"name": "i", "nodes": {"a": F}}}},
+    }
+    assert parse_graph(plain).entry == "s"
+
+
+def test_all_that_is_wrong_can_be_asked_for() -> None:
+    found = problems_in({"name": "t", "nodes": {"a": {**F, "x": 1, "timeout": "soon"}}, "y": 1})
+    assert [problem.where for problem in found] == [
+        "graph.nodes.a.function.timeout",
+        "graph.nodes.a.function.x",
+        "graph.y",
+    ]
+    edges = [{"from": "a", "to": "c"}, {"from": "d", "to": "a"}]
+    found = problems_in({"name": "t", "nodes": {"a": F}, "edges": edges})
+    assert [problem.code for problem in found] == ["graph.unknown_target", "graph.unknown_source"]
+    assert problems_in([])[0].code == "graph.malformed"
+    assert problems_in({"name": "t", "nodes": {"a": F}}) == []
 
 
 def test_equal_graphs_have_equal_hashes_and_the_spec_is_the_graph() -> None:

@@ -26,6 +26,14 @@ LIGHT = (
     "partsong.cli",
 )
 
+HELP = """
+import sys
+from partsong.cli.main import main
+names, sys.argv = sys.argv[1:], ["partsong", "--help"]
+main()
+print(*sorted(name for name in names if name in sys.modules), file=sys.stderr)
+"""
+
 PROBE = """
 import importlib, sys
 importlib.import_module(sys.argv[1])
@@ -44,3 +52,17 @@ def test_a_light_package_loads_nothing_heavy(package: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_help_loads_click_and_little_else() -> None:
+    heavier = ("nats", "pydantic", "yaml", *HEAVY)
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *heavier],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage: partsong" in done.stdout
+    assert done.stderr.split() == []

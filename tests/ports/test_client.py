@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar, cast
 
 import pytest
 from nats.aio.msg import Msg
@@ -19,7 +20,14 @@ from partsong.contracts import events as e
 from partsong.contracts.chunks import Chunk, End, Text
 from partsong.contracts.errors import InvalidInput, NotFound, Problem, Unavailable
 from partsong.contracts.fold import fold_all
-from partsong.contracts.requests import Accepted, Rejected, RunRequest, parse_request
+from partsong.contracts.requests import (
+    Accepted,
+    ForkRequest,
+    Rejected,
+    Request,
+    RunRequest,
+    parse_request,
+)
 from partsong.contracts.validate import parse_graph
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.decide import decide
@@ -29,12 +37,19 @@ from partsong.testing.nats import Bus, fresh_subjects
 
 NOW = "2026-01-01T00:00:00.000Z"
 GRAPH = {"name": "one", "nodes": {"a": {"type": "function", "function": "m:a"}}}
-WITHIN = 20.0
+WITHIN = 30.0
 
 
 @pytest.fixture
 async def client(bus: Bus) -> AsyncIterator[Client]:
-    async with Client(bus.url, prefix=bus.subjects.prefix, timeout=1.0) as connected:
+    async with Client(bus.url, prefix=bus.subjects.prefix, timeout=WITHIN) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def hasty(bus: Bus) -> AsyncIterator[Client]:
+    """A client that soon gives up waiting for an answer."""
+    async with Client(bus.url, prefix=bus.subjects.prefix, timeout=0.3) as connected:
         yield connected
 
 
@@ -71,16 +86,18 @@ class Engine:
         return await self.commit(done)
 
 
+Asked = TypeVar("Asked", bound=Request)
+
+
 @asynccontextmanager
 async def at_the_door(
-    bus: Bus, answer: Callable[[RunRequest], Awaitable[object]]
+    bus: Bus, answer: Callable[[Asked], Awaitable[object]]
 ) -> AsyncIterator[None]:
     """Hear requests as an engine does, and answer them with what `answer` returns, if it returns anything."""
 
     async def take(msg: Msg) -> None:
         request = parse_request(msg.subject.rpartition(".")[2], msg.data)
-        assert isinstance(request, RunRequest)
-        reply = await answer(request)
+        reply = await answer(cast("Asked", request))
         if isinstance(reply, Accepted | Rejected):
             await bus.nc.publish(bus.subjects.reply(request.id), reply.model_dump_json().encode())
 
@@ -114,10 +131,10 @@ async def test_a_refused_request_raises_the_engines_own_problem(bus: Bus, client
 
 
 async def test_without_an_engine_the_error_names_the_run_so_that_it_can_be_asked_for_again(
-    client: Client,
+    hasty: Client,
 ) -> None:
     with pytest.raises(Unavailable) as silent:
-        await client.start(GRAPH)
+        await hasty.start(GRAPH)
     problem = silent.value.problem
     assert problem.code == "request.no_answer"
     assert problem.retryable
@@ -130,17 +147,34 @@ async def test_a_lost_answer_to_a_request_that_was_carried_out_is_no_error(
     async def carry_out(request: RunRequest) -> None:
         await Engine(bus, client, str(request.run_id)).start(request.id)
 
-    async with at_the_door(bus, carry_out):
-        run_id = await client.start(GRAPH)
+    async with (
+        Client(bus.url, prefix=bus.subjects.prefix, timeout=3.0) as patient,
+        at_the_door(bus, carry_out),
+    ):
+        run_id = await patient.start(GRAPH)
     assert (await client.state(run_id)).status == "running"
 
 
+async def test_a_fork_whose_answer_is_lost_is_found(bus: Bus, client: Client) -> None:
+    first = await Engine(bus, client, "r_1").start()
+
+    async def carry_out(request: ForkRequest) -> None:
+        run_id, source = str(request.new_run_id), await client.state("r_1")
+        await Engine(bus, client, run_id).commit(
+            *hear.fork(source, first, run_id, (), request.id, NOW)
+        )
+
+    async with at_the_door(bus, carry_out):
+        fork = await client.fork("r_1", first)
+    assert [origin.run_id for origin in await client.lineage(fork)] == ["r_1"]
+
+
 async def test_a_lost_answer_is_an_error_if_another_request_began_the_run(
-    bus: Bus, client: Client
+    bus: Bus, client: Client, hasty: Client
 ) -> None:
     await Engine(bus, client, "r_mine").start("another request")
     with pytest.raises(Unavailable, match="no engine answered"):
-        await client.start(GRAPH, run_id="r_mine")
+        await hasty.start(GRAPH, run_id="r_mine")
 
 
 async def test_input_that_is_not_json_is_refused_before_it_is_sent(client: Client) -> None:

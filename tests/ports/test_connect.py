@@ -48,7 +48,7 @@ async def test_a_server_that_comes_in_time_is_found(tmp_path: Path) -> None:
     await asyncio.sleep(0)
     async with start_embedded(tmp_path, fast=True, port=port):
         nc = await connecting
-        await nc.flush(timeout=10)
+        await nc.flush(timeout=30)
         await disconnect(nc)
 
 
@@ -89,7 +89,7 @@ async def test_the_connection_comes_back_and_says_so(
         async with asyncio.timeout(30):
             await back.wait()
         await nc.publish("news", b"again")
-        assert (await heard.next_msg(timeout=10)).data == b"again"
+        assert (await heard.next_msg(timeout=30)).data == b"again"
     await disconnect(nc)
     events = [record for record in caplog.records if record.name == "partsong.nats"]
     said = [record.message for record in events if record.message != "nats.error"]
@@ -115,7 +115,7 @@ async def test_a_failing_reconnect_callback_does_not_cost_the_connection(
     await nats_server.restart()
     async with asyncio.timeout(30):
         await back.wait()
-    await nc.flush(timeout=10)
+    await nc.flush(timeout=30)
     assert nc.stats["reconnects"] == 1
     await disconnect(nc)
 

@@ -126,13 +126,24 @@ async def test_without_a_name_it_takes_one_of_its_own(start: Start) -> None:
     assert all(name.startswith("told-") for name in names)
 
 
+def greeted(peer: socket.socket) -> None:
+    """Speak as a NATS server does, up to the client's first PING."""
+    peer.sendall(b'INFO {"server_id": "mute", "version": "2.12.0", "max_payload": 1048576}\r\n')
+    said = b""
+    while b"PING" not in said:
+        more = peer.recv(4096)
+        assert more, said
+        said += more
+
+
 async def test_it_can_be_stopped_while_it_waits_for_nats(start: Start) -> None:
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         process = await start(PARTSONG_NATS_URL=f"nats://127.0.0.1:{mute.getsockname()[1]}")
-        # It has asked, so its signal handlers are in place.
+        # It has greeted, so its signal handlers are in place, and it waits for an answer.
         peer, _ = await asyncio.to_thread(mute.accept)
+        await asyncio.to_thread(greeted, peer)
         process.send_signal(signal.SIGTERM)
         code, _ = await end(process)
         peer.close()

@@ -20,7 +20,7 @@ from partsong.testing.nats import Bus
 
 async def api(bus: Bus, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     payload = json.dumps(body).encode() if body is not None else b""
-    reply = await bus.nc.request(f"$JS.API.{call}", payload, timeout=10)
+    reply = await bus.nc.request(f"$JS.API.{call}", payload, timeout=30)
     answer: dict[str, Any] = json.loads(reply.data)
     assert "error" not in answer, answer["error"]
     return answer
@@ -43,7 +43,7 @@ async def test_the_log_cannot_be_shortened(bus: Bus) -> None:
         "s2",
     )
     await bus.log().append(bus.subjects.fact("r_1"), b"", id="1")
-    reply = await bus.nc.request(f"$JS.API.STREAM.PURGE.{bus.names.log}", b"", timeout=10)
+    reply = await bus.nc.request(f"$JS.API.STREAM.PURGE.{bus.names.log}", b"", timeout=30)
     assert "error" in json.loads(reply.data)
 
 
@@ -73,7 +73,7 @@ async def test_a_hint_reaches_the_workers_of_its_service_only(bus: Bus, service:
     js = bus.nc.jetstream()
     await js.publish(bus.subjects.work(service), b"hint")
     worker = await js.pull_subscribe_bind(service, stream=bus.names.work)
-    (hint,) = await worker.fetch(1, timeout=10)
+    (hint,) = await worker.fetch(1, timeout=30)
     assert hint.data == b"hint"
     await hint.ack_sync()
     assert (await api(bus, f"STREAM.INFO.{bus.names.work}"))["state"]["messages"] == 0
@@ -103,7 +103,7 @@ async def test_a_timer_fires_once_and_a_cancelled_one_never(bus: Bus) -> None:
     engine = await js.pull_subscribe_bind("engine", stream=bus.names.timers)
     fired = []
     for _ in range(2):
-        (message,) = await engine.fetch(1, timeout=10)
+        (message,) = await engine.fetch(1, timeout=30)
         await message.ack_sync()
         fired.append((message.subject, message.data, (message.headers or {}).get("traceparent")))
     assert fired == [
@@ -192,7 +192,7 @@ async def test_a_subject_taken_by_a_foreign_stream_is_said(bus: Bus) -> None:
     with pytest.raises(Unavailable, match="overlap"):
         await provision(bus.nc, other)
     for spec in [name, *(spec.name for spec in table(other).streams)]:
-        await bus.nc.request(f"$JS.API.STREAM.DELETE.{spec}", b"", timeout=10)
+        await bus.nc.request(f"$JS.API.STREAM.DELETE.{spec}", b"", timeout=30)
 
 
 async def test_checking_creates_nothing(bus: Bus) -> None:
@@ -200,7 +200,7 @@ async def test_checking_creates_nothing(bus: Bus) -> None:
     with pytest.raises(NotFound) as missing:
         await check(bus.nc, absent)
     assert missing.value.problem.code == "streams.missing"
-    reply = await bus.nc.request(f"$JS.API.STREAM.INFO.{Names.of(absent).log}", b"", timeout=10)
+    reply = await bus.nc.request(f"$JS.API.STREAM.INFO.{Names.of(absent).log}", b"", timeout=30)
     assert json.loads(reply.data)["error"]["err_code"] == 10059
 
 

@@ -10,6 +10,7 @@ import partsong.graph_engine.app
 from partsong.client.requests import ask
 from partsong.contracts.envelope import decode
 from partsong.contracts.errors import PartsongError
+from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
 from partsong.contracts.requests import Accepted, SignalRequest
 from partsong.contracts.state import Call, RunState, Timer
@@ -21,7 +22,7 @@ from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
 from tests.system.platform import Platform
 
-__all__ = ["an_engine", "dies_after", "replace_engine", "signal", "until"]
+__all__ = ["an_engine", "dies_after", "events_until", "replace_engine", "signal", "until"]
 
 
 @asynccontextmanager
@@ -56,12 +57,12 @@ class _Nothing:
         """Never said."""
 
 
-async def dies_after(bus: Bus, run_id: str, tell: Tell) -> None:
+async def dies_after(bus: Bus, run_id: str, tell: Tell, *, begins: bool = False) -> None:
     """An engine commits what `tell` means for a run, and dies before anything follows from it."""
     log = bus.log()
     dying = Runs(log, bus.subjects, _Nothing(), f"dying~{clock.new_id()}")
     done: asyncio.Future[PartsongError | None] = asyncio.get_running_loop().create_future()
-    dying.hear(run_id, Ask(tell, done=done.set_result))
+    dying.hear(run_id, Ask(tell, begins=begins, done=done.set_result))
     assert await asyncio.wait_for(done, 30) is None
     await dying.drain()
     await log.close()
@@ -72,6 +73,21 @@ async def signal(platform: Platform, run_id: str, name: str = "go") -> Accepted:
     client = platform.client
     request = SignalRequest(id=f"q_{clock.new_id()}", run_id=run_id, name=name)
     return await ask(client.nats, client.subjects, "signal", request.id, request, within=20)
+
+
+async def events_until(platform: Platform, run_id: str, kind: str) -> list[Event]:
+    """The run's events up to the first message that holds one of this type; what follows it there is left out."""
+    client, found = platform.client, list[Event]()
+    async with (
+        asyncio.timeout(30),
+        aclosing(client.log.tail(client.subjects.run(run_id))) as records,
+    ):
+        async for record in records:
+            for event in decode(record.body).events:
+                found.append(event)
+                if event.type == kind:
+                    return found
+    raise AssertionError("a tail does not end")
 
 
 async def until(platform: Platform, run_id: str, *statuses: str) -> RunState:

@@ -90,3 +90,8 @@ def approving() -> WorkflowGraph:
 def heavy() -> WorkflowGraph:
     graph = WorkflowGraph("heavy").add_node("big", nodes.big).add_node("measure", nodes.measure)
     return graph.add_edge("big", "measure")
+
+
+def shop() -> WorkflowGraph:
+    graph = WorkflowGraph("shop").add_node("price", nodes.price).add_node("pay", nodes.pay)
+    return graph.add_edge("price", "pay")

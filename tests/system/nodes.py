@@ -116,3 +116,21 @@ async def big(state: State) -> State:
 
 async def measure(state: State) -> State:
     return {"length": len(str(state["big"]))}
+
+
+called: list[str] = []
+"""What was called of the shop, in order."""
+mended = asyncio.Event()
+"""Set when the till takes large sums."""
+
+
+async def price(state: State) -> State:
+    called.append("price")
+    return {"total": int(str(state["amount"])) * 3}
+
+
+async def pay(state: State) -> State:
+    called.append("pay")
+    if int(str(state["total"])) > 100 and not mended.is_set():
+        raise ValueError(f"{state['total']} is too much")
+    return {"paid": state["total"]}

@@ -36,7 +36,7 @@ async def a_platform(bus: Bus, settings: Settings | None = None) -> AsyncIterato
         settings or Settings(),
         nats_url=bus.url,
         prefix=bus.subjects.prefix,
-        loads=("tests.system.nodes",),
+        loads=("tests.system.nodes", "tests.system.steps", "tests.system.worlds"),
         drain=5.0,
     )
     services: dict[str, Running] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from pydantic import JsonValue
@@ -12,10 +13,15 @@ from tests.system import graphs
 
 
 class Runner(Protocol):
-    """Runs a graph to its end, deciding approvals as told."""
+    """Runs a graph to its end, deciding approvals and sending signals as told."""
 
     async def run(
-        self, graph: WorkflowGraph, input: dict[str, JsonValue], *, approve: bool | None = None
+        self,
+        graph: WorkflowGraph,
+        input: dict[str, JsonValue],
+        *,
+        approve: bool | None = None,
+        signals: Mapping[str, JsonValue] | None = None,
     ) -> RunResult: ...
 
 

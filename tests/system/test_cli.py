@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -12,6 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from partsong.client import Client
+from partsong.workflow import WorkflowGraph
+from tests.system import loud
 
 ROOT = Path(__file__).parents[2]
 PARTSONG = Path(sys.executable).with_name("partsong")
@@ -76,6 +81,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         "0",
         "--load",
         "tests.system.nodes",
+        "--load",
+        "tests.system.loud",
         "--ready-file",
         ready,
     ]
@@ -108,7 +115,7 @@ def test_a_run_from_a_file_to_its_replay(shell: Shell) -> None:
                 break
         shown = shell.json("run", "show", run_id)
         assert shown["status"] == "waiting"
-        assert "approval ok:1" in str(shown["waits_on"])
+        assert "'on': 'approval', 'what': 'ok:1'" in str(shown["waits_on"])
         approval_id = f"{run_id}.ok:1"
         assert shell.json("approval", "show", approval_id)["title"] == "Refund 42?"
         decided = shell.json("approval", "approve", approval_id, "--by", "ann", "--reason", "fair")
@@ -139,7 +146,29 @@ def test_errors_say_what_where_and_what_to_do(shell: Shell) -> None:
 
 
 def test_a_second_up_on_the_same_directory_says_it_is_already_running(shell: Shell) -> None:
-    assert "already" in shell("up", "--http-port", "0", code=1)
+    said = shell("up", "--http-port", "0", code=1)
+    assert "up.already_running" in said
+    assert f"pid {shell.up.pid}" in said
+    assert str(shell.ready["nats_url"]) in said
+    assert (shell.folder / "ready.json").exists(), "the first one's note must stay"
+
+
+async def test_what_a_function_prints_is_in_the_log_of_its_service(shell: Shell) -> None:
+    graph = WorkflowGraph("loud").add_node("shout", loud.shout)
+    async with Client(str(shell.ready["nats_url"])) as client:
+        run_id = await client.start(graph)
+        assert (await client.result(run_id, timeout=60)).status == "completed"
+    log = shell.folder / ".partsong" / "logs" / "tool-runner.log"
+    async with asyncio.timeout(60):
+        while longest(log) < loud.LENGTH:  # noqa: ASYNC110  # the log is another process's
+            await asyncio.sleep(0.05)
+    assert "a very long line " in log.read_text()
+    assert "tool-runner ended" not in (shell.folder / "up.log").read_text()
+
+
+def longest(file: Path) -> int:
+    """The length of the longest line; the newest may still be growing."""
+    return max(map(len, file.read_text().splitlines()), default=0)
 
 
 def test_bus_status_and_doctor_see_all_workers(shell: Shell) -> None:

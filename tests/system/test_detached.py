@@ -11,6 +11,7 @@ from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.requests import RunRequest
 from partsong.contracts.run_events import Parent, RunOptions
+from partsong.contracts.validate import parse_graph
 from partsong.graph_engine.core import hear
 from partsong.testing.nats import Bus
 from tests.system.engines import dies_after, replace_engine, signal, until
@@ -111,6 +112,47 @@ async def test_nobody_can_pose_as_a_child(platform: Platform) -> None:
         await ask(
             platform.client.nats, platform.client.subjects, "run", posing.id, posing, within=20
         )
+
+
+async def test_a_child_that_lost_a_race_is_cancelled(platform: Platform) -> None:
+    race: dict[str, JsonValue] = {
+        "name": "race",
+        "entry": "begin",
+        "nodes": {
+            "begin": {"type": "transform", "set": {"asked": "1"}},
+            "slow": {"type": "subgraph", "graph": GATE, "detached": True},
+            "fast": {"type": "wait", "signal": "go"},
+            "first": {"type": "transform", "set": {"won": "'fast'"}, "join": "first"},
+        },
+        "edges": [
+            {"from": "begin", "to": "slow"},
+            {"from": "begin", "to": "fast"},
+            {"from": "slow", "to": "first"},
+            {"from": "fast", "to": "first"},
+        ],
+    }
+    run_id = await platform.client.start(race, run_id="r_p")
+    await until(platform, "r_p--slow-1", "waiting")
+    await signal(platform, run_id)
+    assert (await platform.client.result(run_id, timeout=30))["won"] == "fast"
+    assert (await platform.client.result("r_p--slow-1", timeout=30)).status == "cancelled"
+
+
+async def test_a_child_whose_parents_engine_died_before_it_asked_is_asked_for_by_the_next_one(
+    bus: Bus, platform: Platform
+) -> None:
+    await platform.services["graph-engine"].stop()
+    graph = parse_graph(asking(GATE))
+    await dies_after(
+        bus,
+        "r_p",
+        lambda _state, now: hear.start("r_p", graph, {"asked": 41}, RunOptions(), "q", now),
+        begins=True,
+    )
+    await replace_engine(platform)
+    await until(platform, "r_p--sub-1", "waiting")
+    await signal(platform, "r_p--sub-1")
+    assert (await platform.client.result("r_p", timeout=30))["got"] == 42
 
 
 async def test_an_answer_that_died_with_its_engine_is_given_again(

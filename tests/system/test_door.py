@@ -107,8 +107,11 @@ async def test_a_bad_request_gets_an_error_that_names_the_field_and_a_dead_lette
     reply = await ask(bus, verb, body, "q", {"Nats-Msg-Id": "q"})
     assert reply["type"] == "request.rejected"
     assert (reply["error"]["code"], reply["error"]["where"]) == (code, where)
-    newest = await bus.nc.jetstream().get_last_msg(bus.names.dead, f"{bus.subjects.prefix}.dead.>")
-    letter = json.loads(newest.data or b"")
+    letters = await bus.nc.jetstream().subscribe(
+        f"{bus.subjects.prefix}.dead.>", stream=bus.names.dead, ordered_consumer=True
+    )
+    letter = json.loads((await letters.next_msg(timeout=30)).data)  # it may come after the answer
+    await letters.unsubscribe()
     assert letter["reason"]["code"] == code
     assert letter["subject"].endswith(f"request.{verb}")
     run_id = await platform.client.start(graphs.chain())

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
+import pytest_asyncio
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.results import RunResult
-from partsong.testing.nats import Bus
+from partsong.testing.nats import Bus, a_bus, fresh_subjects
 from partsong.workflow import WorkflowGraph
 from tests.system import graphs, nodes
+from tests.system.construct_suite import ConstructSuite
 from tests.system.platform import Platform, a_platform, decide
 from tests.system.suite import GraphSuite, Runner
 
@@ -30,18 +32,33 @@ class BusRunner:
         self.bus, self.platform = bus, platform
 
     async def run(
-        self, graph: WorkflowGraph, input: dict[str, JsonValue], *, approve: bool | None = None
+        self,
+        graph: WorkflowGraph,
+        input: dict[str, JsonValue],
+        *,
+        approve: bool | None = None,
+        signals: Mapping[str, JsonValue] | None = None,
     ) -> RunResult:
         run_id = await self.platform.client.start(graph, input)
+        for name, payload in (signals or {}).items():
+            await self.platform.client.signal(run_id, name, payload)
         if approve is not None:
             await asyncio.wait_for(decide(self.bus, self.platform, run_id, approve=approve), 30)
         return await self.platform.client.result(run_id, timeout=30)
 
 
-class TestBus(GraphSuite):
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(nats_url: str) -> AsyncIterator[Runner]:
+    """One platform for the whole suite: a run does not care what the runs before have left in the log."""
+    async with a_bus(nats_url, fresh_subjects()) as bus, a_platform(bus) as platform:
+        yield BusRunner(bus, platform)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+class TestBus(GraphSuite, ConstructSuite):
     @pytest.fixture
-    def runner(self, bus: Bus, platform: Platform) -> Runner:
-        return BusRunner(bus, platform)
+    def runner(self, shared: Runner) -> Runner:
+        return shared
 
 
 async def test_the_same_start_twice_is_one_run(platform: Platform) -> None:

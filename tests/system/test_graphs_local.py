@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from partsong.contracts.events import ApprovalRequested
 from partsong.contracts.results import RunResult
 from partsong.workflow import WorkflowGraph
 from tests.system import graphs
+from tests.system.construct_suite import ConstructSuite
 from tests.system.suite import GraphSuite, Runner
 
 
@@ -21,15 +23,21 @@ class LocalRunner:
         self.log = log
 
     async def run(
-        self, graph: WorkflowGraph, input: dict[str, JsonValue], *, approve: bool | None = None
+        self,
+        graph: WorkflowGraph,
+        input: dict[str, JsonValue],
+        *,
+        approve: bool | None = None,
+        signals: Mapping[str, JsonValue] | None = None,
     ) -> RunResult:
         async def decide(_request: ApprovalRequested) -> bool:
             return bool(approve)
 
-        return await graph.execute(input, log=self.log, approve=None if approve is None else decide)
+        approver = None if approve is None else decide
+        return await graph.execute(input, log=self.log, approve=approver, signals=signals)
 
 
-class TestLocal(GraphSuite):
+class TestLocal(GraphSuite, ConstructSuite):
     @pytest.fixture(params=["memory", "file"])
     def runner(self, request: pytest.FixtureRequest, tmp_path: Path) -> Runner:
         return LocalRunner(str(tmp_path / "runs.jsonl") if request.param == "file" else None)

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 from partsong.client import Client
-from partsong.workflow import WorkflowGraph
-from tests.system import graphs, loud
+from tests.system import graphs
 
 ROOT = Path(__file__).parents[2]
 WITHIN = 60.0
@@ -139,16 +138,6 @@ async def test_it_runs_a_graph_and_leaves_nothing_behind_when_it_is_told_to_stop
     assert not (tmp_path / "data" / "up.json").exists()
 
 
-async def test_a_second_one_on_the_same_directory_names_the_first(tmp_path: Path) -> None:
-    async with up(tmp_path) as running:
-        code, said = await once(tmp_path)
-        assert code == 1
-        assert "up.already_running" in said
-        assert f"pid {running.process.pid}" in said
-        assert running.ready["nats_url"] in said
-        assert (tmp_path / "ready.json").exists(), "the first one's note must stay"
-
-
 async def test_what_is_killed_is_started_again_and_said(tmp_path: Path) -> None:
     async with up(tmp_path, "--load", "tests.system.nodes") as running:
         before = running.ready
@@ -185,20 +174,3 @@ async def test_a_module_that_cannot_be_loaded_ends_it_at_once_with_the_reason(
     assert "tool-runner cannot start" in said
     assert "no_such_module" in said
     assert not (tmp_path / "ready.json").exists()
-
-
-def longest(file: Path) -> int:
-    """The length of the longest line; the newest may still be growing."""
-    return max(map(len, file.read_text().splitlines()), default=0)
-
-
-async def test_what_a_function_prints_is_in_the_log_of_its_service(tmp_path: Path) -> None:
-    graph = WorkflowGraph("loud").add_node("shout", loud.shout)
-    async with up(tmp_path, "--load", "tests.system.loud") as running:
-        async with Client(running.ready["nats_url"]) as client:
-            run_id = await client.start(graph)
-            assert (await client.result(run_id, timeout=30)).status == "completed"
-        log = tmp_path / "data" / "logs" / "tool-runner.log"
-        await running.until("the whole line", lambda: longest(log) >= loud.LENGTH)
-        assert "a very long line " in log.read_text()
-        assert running.said("tool-runner", "ended") == 0

@@ -6,7 +6,16 @@ from typing import assert_type
 
 from pydantic import JsonValue
 
-from partsong.client import Client, Replay, RunResult, RunSummary
+from partsong.client import (
+    Change,
+    Checkpoint,
+    Client,
+    Comparison,
+    Origin,
+    Replay,
+    RunResult,
+    RunSummary,
+)
 from partsong.contracts.chunks import Text
 from partsong.contracts.events import NodeCompleted
 from partsong.contracts.graph import Graph
@@ -32,6 +41,10 @@ async def a_graph_may_be_anything_that_is_one(client: Client, graph: Graph) -> N
     await client.start({"name": "one", "nodes": {"a": {"type": "tool", "tool": "calculator"}}})
 
 
+async def a_graph_is_known_by_its_name(client: Client) -> None:
+    assert_type(await client.graph("triage"), Graph)
+
+
 async def chunks_and_events_are_told_apart_by_their_type(client: Client, run_id: str) -> None:
     async for chunk in client.stream(run_id):
         if chunk.kind == "text":
@@ -41,7 +54,29 @@ async def chunks_and_events_are_told_apart_by_their_type(client: Client, run_id:
             assert_type(placed.event, NodeCompleted)
 
 
+async def a_run_and_its_past(client: Client, run_id: str) -> None:
+    history = await client.history(run_id)
+    assert_type(history, list[Checkpoint])
+    assert_type(await client.diff(run_id, history[0].seq, 7), list[Change])
+    fork = await client.fork(run_id, 7, values={"amount": 1}, outputs={"a:1": {"b": [2]}})
+    assert_type(fork, str)
+    assert_type(await client.compare(run_id, fork), Comparison)
+    assert_type(await client.lineage(fork), list[Origin])
+    assert_type(await client.forks(run_id), list[RunSummary])
+
+
+async def what_can_be_asked_of_a_run(client: Client, run_id: str, graph: Graph) -> None:
+    await client.start(graph, thread="talk", on_busy="reject", max_cost=0.5, webhook="https://me")
+    await client.pause(run_id, "lunch")
+    await client.resume(run_id)
+    await client.signal(run_id, "paid", {"sum": 3}, signal_id="payment-7")
+    await client.retry(run_id, graph=WorkflowGraph("mended"), max_steps=50, reason="mended")
+    await client.schedule("morning", graph, cron="0 30 9 * * mon-fri", overlap="enqueue")
+
+
 async def wrong_calls_are_refused(client: Client) -> None:
     await client.start(7)  # type: ignore[arg-type]
     await client.cancel(run_id=None)  # type: ignore[arg-type]
+    await client.start("triage", on_busy="wait")  # type: ignore[arg-type]
+    await client.fork("r_1", "7")  # type: ignore[arg-type]
     client.result("r_1")["answer"]  # type: ignore[index]

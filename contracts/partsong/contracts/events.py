@@ -49,6 +49,7 @@ from partsong.contracts.run_events import (
     RunFailedEvent,
     RunForked,
     RunLimitExceeded,
+    RunNotified,
     RunOptions,
     RunPaused,
     RunResumed,
@@ -98,6 +99,7 @@ __all__ = [
     "RunFailedEvent",
     "RunForked",
     "RunLimitExceeded",
+    "RunNotified",
     "RunOptions",
     "RunPaused",
     "RunResumed",
@@ -149,6 +151,7 @@ Event: TypeAlias = Annotated[
     | NodeCompensated
     | RunAdmitted
     | RunForked
+    | RunNotified
     | RunPaused
     | RunResumed
     | RunRetried
@@ -182,6 +185,7 @@ WRITERS: dict[type[EventBase], Writer] = {
     NodeCompensated: "graph-engine",
     RunAdmitted: "graph-engine",
     RunForked: "graph-engine",
+    RunNotified: "graph-engine",
     RunPaused: "graph-engine",
     RunResumed: "graph-engine",
     RunRetried: "graph-engine",

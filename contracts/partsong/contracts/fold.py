@@ -12,7 +12,13 @@ from typing import assert_never
 from partsong.contracts import events as e
 from partsong.contracts.envelope import Commit, Report
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.fold_calls import call_claimed, call_closed, call_requested, timer_changed
+from partsong.contracts.fold_calls import (
+    call_claimed,
+    call_closed,
+    call_requested,
+    run_notified,
+    timer_changed,
+)
 from partsong.contracts.fold_nodes import (
     node_cancelled,
     node_compensated,
@@ -89,12 +95,13 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
             return replace(state, owner=event.owner)
         case e.RunAdmitted():
             return replace(state, status="running") if state.status == "queued" else state
-        case e.RunPaused():
-            return state if state.ended else replace(state, paused=True, updated=event.time)
-        case e.RunResumed():
-            return state if state.ended else replace(state, paused=False, updated=event.time)
+        case e.RunPaused() | e.RunResumed():
+            paused = isinstance(event, e.RunPaused)
+            return state if state.ended else replace(state, paused=paused, updated=event.time)
         case e.RunRetried():
             return _retried(state, event)
+        case e.RunNotified():
+            return run_notified(state, event)
         case e.RunStopping():
             if state.ended or state.stopping:
                 return state

@@ -14,6 +14,7 @@ __all__ = [
     "call_closed",
     "call_requested",
     "drop",
+    "run_notified",
     "timer_changed",
     "with_due",
     "with_execution",
@@ -24,6 +25,8 @@ def call_requested(
     state: RunState, event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested
 ) -> RunState:
     """A call is open."""
+    if not event.exec:
+        return _webhook_requested(state, event)
     execution = state.execution(event.exec)
     if execution is None and state.undone(event.exec) is None:
         return state
@@ -44,6 +47,23 @@ def call_requested(
         )
         calls = {id_: c for id_, c in calls.items() if c.exec != event.exec}
     return replace(state, calls={**calls, event.call_id: call})
+
+
+def _webhook_requested(
+    state: RunState, event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested
+) -> RunState:
+    """An ended run is told to the world; the run itself stays as it ended."""
+    call, before = _call(event), state.calls.get(event.call_id)
+    if not state.ended or (before is not None and before.attempt >= call.attempt):
+        return state
+    call = replace(call, since=before.since if before is not None else event.time)
+    return replace(state, calls={**state.calls, call.id: call}, due=drop(state.due, ""))
+
+
+def run_notified(state: RunState, event: e.RunNotified) -> RunState:
+    """The webhook has been told, or nobody tries any more."""
+    calls = {id_: call for id_, call in state.calls.items() if id_ != event.call_id}
+    return replace(state, calls=calls, due=drop(state.due, ""))
 
 
 def _call(event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested) -> Call:
@@ -106,7 +126,8 @@ def call_closed(
     )
     if isinstance(event, e.AgentTurnCompleted | e.AgentTurnFailed):
         state = replace(state, usage=_add(state.usage, event.usage))
-    state = replace(state, calls={**state.calls, call.id: closed}, updated=event.time)
+    updated = state.updated if state.ended else event.time
+    state = replace(state, calls={**state.calls, call.id: closed}, updated=updated)
     return with_due(state, call.exec)
 
 

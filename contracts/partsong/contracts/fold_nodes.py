@@ -45,9 +45,6 @@ def node_scheduled(state: RunState, event: e.NodeScheduled) -> RunState:
     tokens = {node: line for node, line in scope.tokens.items() if node != event.node}
     if left:
         tokens[event.node] = left
-    private: dict[str, JsonValue] = {}
-    for token in taken:
-        private.update(token.private)
     execution = Execution(
         event.exec,
         event.node,
@@ -56,7 +53,7 @@ def node_scheduled(state: RunState, event: e.NodeScheduled) -> RunState:
         frozenset[str]().union(*(token.seen for token in taken)),
         event.time,
         after=_after(scope, event, taken),
-        private=private,
+        private=_told(scope, taken),
         arrived=len(taken),
     )
     scope = replace(
@@ -72,6 +69,19 @@ def node_scheduled(state: RunState, event: e.NodeScheduled) -> RunState:
         steps=state.steps + 1,
         updated=event.time,
     )
+
+
+def _told(scope: Scope, taken: list[Token]) -> dict[str, JsonValue]:
+    """What only this visit sees; of several values for a key the one that updates would leave, whoever came first."""
+
+    def order(token: Token) -> tuple[int, int, str]:
+        node = token.source.rpartition("/")[2].rpartition(":")[0]
+        return token.depth, scope.plan.position.get(node, -1), token.source
+
+    private: dict[str, JsonValue] = {}
+    for token in sorted((token for token in taken if token.private), key=order):
+        private.update(token.private)
+    return private
 
 
 def _after(scope: Scope, event: e.NodeScheduled, taken: list[Token]) -> frozenset[str]:

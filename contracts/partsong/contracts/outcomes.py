@@ -23,7 +23,7 @@ from partsong.contracts.graph import (
 from partsong.contracts.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from partsong.contracts.scope import Execution, Scope
 from partsong.contracts.state import Call, RunState
-from partsong.contracts.values import look_up, render, render_value
+from partsong.contracts.values import look_up, overwritten, render, render_value
 
 __all__ = [
     "ask_id",
@@ -129,7 +129,12 @@ def result_of(node: object, scope: Scope) -> JsonValue:
         case MapNode(collect=str(key)):
             return scope.values.get(key)
         case _:
-            return dict(scope.added)
+            return {key: _written(value) for key, value in scope.added.items()}
+
+
+def _written(value: JsonValue) -> JsonValue:
+    fresh = overwritten(value)
+    return fresh[0] if fresh is not None else value
 
 
 def begins_with(state: RunState, execution: Execution, index: int) -> dict[str, JsonValue]:

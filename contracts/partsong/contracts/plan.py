@@ -114,7 +114,7 @@ def plan_of(graph: Graph) -> Plan:
     """The plan of a graph; cached by content hash, and at the graph itself, because every fold asks for it."""
     found = graph.__dict__.get(_HERE)
     if not isinstance(found, Plan):
-        found = graph.__dict__[_HERE] = _plan(graph.hash, _Holder(graph))
+        found = vars(graph)[_HERE] = _plan(graph.hash, _Holder(graph))
     return found
 
 

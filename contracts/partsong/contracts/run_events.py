@@ -29,6 +29,7 @@ __all__ = [
     "RunFailedEvent",
     "RunForked",
     "RunLimitExceeded",
+    "RunNotified",
     "RunOptions",
     "RunPaused",
     "RunResumed",
@@ -216,6 +217,7 @@ class CallRequested(EventBase):
     type: Literal["call.requested"] = "call.requested"
     call_id: str
     exec: str
+    """The execution that waits for it; empty for the webhook of an ended run."""
     kind: CallKind
     name: str
     attempt: int = 1
@@ -321,3 +323,12 @@ class RunLimitExceeded(EventBase):
 
     type: Literal["run.limit_exceeded"] = "run.limit_exceeded"
     error: Problem
+
+
+class RunNotified(EventBase):
+    """The webhook of an ended run has been told; with `error`, it could not be, and nobody tries again."""
+
+    type: Literal["run.notified"] = "run.notified"
+    call_id: str
+    attempts: int = 1
+    error: Problem | None = None

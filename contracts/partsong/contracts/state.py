@@ -217,6 +217,11 @@ class RunState:
         return self.status in ENDED
 
     @property
+    def telling(self) -> bool:
+        """Whether the run has ended, and its webhook has not been told yet."""
+        return self.ended and any(not call.exec for call in self.calls.values())
+
+    @property
     def values(self) -> dict[str, JsonValue]:
         """The state with all writes so far."""
         return self.scopes[""].values if self.scopes else {}

@@ -18,7 +18,15 @@ from typing import Literal
 
 from partsong.contracts.errors import InvalidInput
 
-__all__ = ["PARTITIONS", "FiredSubject", "LogSubject", "Subjects", "check_id", "partition_of"]
+__all__ = [
+    "PARTITIONS",
+    "FiredSubject",
+    "LogSubject",
+    "Subjects",
+    "check_id",
+    "graph_key",
+    "partition_of",
+]
 
 PARTITIONS = 32
 """Number of partitions of the log. Part of the wire format: a run's partition never changes."""
@@ -256,3 +264,8 @@ class Subjects:
     def query(self, service: str, name: str) -> str:
         """A question to a service, answered at once on the reply subject."""
         return f"{self.prefix}.query.{check_id('service', service)}.{check_id('query', name)}"
+
+
+def graph_key(name: str) -> str:
+    """The key of a graph's name or `sha256:…` hash in the bucket of graphs; keys may hold no colon."""
+    return name.replace("sha256:", "sha256/", 1) if name.startswith("sha256:") else f"name/{name}"

@@ -13,38 +13,50 @@ from partsong.contracts.graph import END, START, Edge, FunctionNode, Graph, MapN
 from partsong.contracts.plan import Plan, plan_of
 from partsong.contracts.validate_nodes import node_findings
 
-__all__ = ["check_graph", "findings", "functions_of", "parse_graph", "problem_of"]
+__all__ = ["check_graph", "findings", "functions_of", "parse_graph", "problem_of", "problems_in"]
 
 
 def parse_graph(spec: object, *, where: str = "graph") -> Graph:
     """A valid graph from plain JSON.
 
-    Edges from START set the entry; they are not kept.
+    Edges from START set the entry, in inner graphs too; they are not kept. Without an entry, runs begin at the first
+    node.
 
     Raises:
         InvalidInput: with the first finding; `graph.malformed` if the spec has not even the right shape.
     """
-    if not isinstance(spec, Mapping):
-        raise InvalidInput(
-            "graph.malformed", f"expected an object, got {type(spec).__name__}", where=where
-        )
     try:
-        graph = Graph.model_validate(_with_entry(dict(spec)))
+        graph = Graph.model_validate(_with_entry(spec, where, ""))
     except ValidationError as error:
         raise InvalidInput.of(problem_of(error, "graph.malformed", where)) from None
     return check_graph(graph)
 
 
+def problems_in(spec: object, *, where: str = "graph") -> list[Problem]:
+    """All that is wrong with plain JSON as a graph: with its shape, or if that is right, with what it says."""
+    try:
+        return list(findings(Graph.model_validate(_with_entry(spec, where, ""))))
+    except ValidationError as error:
+        return list(_problems(error, "graph.malformed", where))
+    except InvalidInput as error:
+        return [error.problem]
+
+
 def problem_of(error: ValidationError, code: str, where: str = "") -> Problem:
     """The first of pydantic's findings as a problem that names the field and the value."""
-    first = error.errors(include_url=False)[0]
-    path = where
-    for part in first["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    given = repr(first.get("input"))
-    given = given if len(given) <= 80 else given[:77] + "..."
+    first = next(_problems(error, code, where))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return Problem(code=code, message=f"{first['msg']}; got {given}{more}", where=path or None)
+    return first.model_copy(update={"message": first.message + more})
+
+
+def _problems(error: ValidationError, code: str, where: str) -> Iterator[Problem]:
+    for found in error.errors(include_url=False):
+        path = where
+        for part in found["loc"]:
+            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+        given = repr(found.get("input"))
+        given = given if len(given) <= 80 else given[:77] + "..."
+        yield Problem(code=code, message=f"{found['msg']}; got {given}", where=path or None)
 
 
 def check_graph(graph: Graph) -> Graph:
@@ -76,17 +88,53 @@ def findings(graph: Graph) -> Iterator[Problem]:
                 yield problem.model_copy(update={"where": where})
 
 
-def _with_entry(spec: dict[str, object]) -> dict[str, object]:
-    edges = spec.get("edges")
+def _with_entry(spec: object, whole: str, place: str) -> dict[str, object]:
+    """The spec, and those inside it, with an entry and without edges from START."""
+    if not isinstance(spec, Mapping):
+        said = f"expected an object, got {type(spec).__name__}"
+        raise InvalidInput("graph.malformed", said, where=place.removesuffix(".") or whole)
+    found = dict(spec)
+    edges, nodes = found.get("edges"), found.get("nodes")
     if isinstance(edges, list | tuple):
         starts = [e for e in edges if isinstance(e, Mapping) and e.get("from") == START]
-        spec["edges"] = [e for e in edges if e not in starts]
-        if starts and "entry" not in spec:
-            spec["entry"] = starts[0].get("to")
-    nodes = spec.get("nodes")
-    if "entry" not in spec and isinstance(nodes, Mapping) and nodes:
-        spec["entry"] = next(iter(nodes))
-    return spec
+        found["edges"] = [e for e in edges if e not in starts]
+        if starts:
+            found["entry"] = _entry(found.get("entry"), starts, place)
+    if isinstance(nodes, Mapping):
+        if "entry" not in found and nodes:
+            found["entry"] = next(iter(nodes))
+        found["nodes"] = {
+            name: {
+                **node,
+                "graph": _with_entry(node["graph"], whole, f"{place}nodes.{name}.graph."),
+            }
+            if isinstance(node, Mapping) and isinstance(node.get("graph"), Mapping)
+            else node
+            for name, node in nodes.items()
+        }
+    return found
+
+
+def _entry(given: object, starts: list[Mapping[str, object]], place: str) -> object:
+    targets = list(
+        dict.fromkeys(str(name) for name in (given, *(e.get("to") for e in starts)) if name)
+    )
+    if len(targets) > 1:
+        raise InvalidInput(
+            "graph.two_entries",
+            f"the entry is {targets[0]} already, now {targets[1]} is to be it",
+            where=f"{place}entry",
+            fix="begin with one node that leads to both",
+        )
+    for edge in starts:
+        if more := sorted(map(str, edge.keys() - {"from", "to"})):
+            raise InvalidInput(
+                "graph.start_label",
+                f"the edge START → {edge.get('to')} has {', '.join(more)}, but nothing comes before the start",
+                where=f"{place}entry",
+                fix="begin with a node, and put the choice behind it",
+            )
+    return starts[0].get("to")
 
 
 def _guess(name: str, graph: Graph) -> str:

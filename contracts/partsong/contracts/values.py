@@ -53,7 +53,15 @@ class Write:
         return (self.depth, self.position, self.item, self.exec)
 
 
-def reduce(name: ReducerName, key: str, present: bool, old: JsonValue, new: JsonValue) -> JsonValue:  # noqa: C901, FBT001, PLR0912  # one case per reducer
+def reduce(  # noqa: C901  # one case per reducer
+    name: ReducerName,
+    key: str,
+    present: bool,  # noqa: FBT001
+    old: JsonValue,
+    new: JsonValue,
+    *,
+    beside: bool = False,
+) -> JsonValue:
     """The value of a key after one more write; `present` is whether there was one before.
 
     append   a list grows by a list's elements, or by one value
@@ -64,25 +72,24 @@ def reduce(name: ReducerName, key: str, present: bool, old: JsonValue, new: Json
     messages a list grows by messages; one with an id that is there takes its place, `{"id": …, "remove": true}` removes
              it, and the id `__all__` removes all
 
+    An `Overwrite` must leave a value that the reducer can go on with: whoever writes beside it cannot know of it. With
+    `beside`, somebody who ran beside the writer may have removed the message that it removes.
+
     Raises:
         InvalidInput: `state.reducer` if the values do not fit the reducer.
     """
     if (fresh := overwritten(new)) is not None:
+        if not _fits(name, fresh[0]):
+            raise _unfit(name, key, f"{_WANTS[name]} in an Overwrite", fresh[0])
         return fresh[0]
     match name:
         case "replace":
             return new
         case "append":
-            base = old if present else []
-            if not isinstance(base, list):
-                raise _unfit(name, key, "a list before it", base)
-            return [*base, *new] if isinstance(new, list) else [*base, new]
+            return [*_before(name, key, present, old), *_listed(new)]
         case "union":
-            base = old if present else []
-            if not isinstance(base, list):
-                raise _unfit(name, key, "a list before it", base)
-            grown = list(base)
-            for value in new if isinstance(new, list) else [new]:
+            grown = list(_before(name, key, present, old))
+            for value in _listed(new):
                 if value not in grown:
                     grown.append(value)
             return grown
@@ -92,10 +99,7 @@ def reduce(name: ReducerName, key: str, present: bool, old: JsonValue, new: Json
                 raise _unfit(name, key, "two objects", new if isinstance(base, dict) else base)
             return {**base, **new}
         case "messages":
-            base = old if present else []
-            if not isinstance(base, list):
-                raise _unfit(name, key, "a list before it", base)
-            return _messages(key, base, new if isinstance(new, list) else [new])
+            return _messages(key, _before(name, key, present, old), _listed(new), beside=beside)
         case "add" | "min" | "max":
             if not _number(new) or (present and not _number(old)):
                 raise _unfit(name, key, "two numbers", old if _number(new) else new)
@@ -103,6 +107,14 @@ def reduce(name: ReducerName, key: str, present: bool, old: JsonValue, new: Json
                 return new
             assert isinstance(old, int | float) and isinstance(new, int | float)  # noqa: S101, PT018
             return old + new if name == "add" else min(old, new) if name == "min" else max(old, new)
+
+
+def _before(name: str, key: str, present: bool, old: JsonValue) -> list[JsonValue]:  # noqa: FBT001
+    if not present:
+        return []
+    if not isinstance(old, list):
+        raise _unfit(name, key, "a list before it", old)
+    return old
 
 
 def overwritten(value: JsonValue) -> tuple[JsonValue] | None:
@@ -115,18 +127,46 @@ def overwritten(value: JsonValue) -> tuple[JsonValue] | None:
 def contribute(
     name: ReducerName, key: str, so_far: tuple[JsonValue] | None, new: JsonValue
 ) -> JsonValue:
-    """What several writes add, taken together: reducing it gives what reducing them one by one gives."""
-    if overwritten(new) is not None or so_far is None:
+    """What several writes add, taken together: reducing it gives what reducing them one by one gives.
+
+    Its shape does not depend on how many they are: one appended value is a list of one. Messages stay as they were
+    written, since a message that one of them removes may be none of theirs.
+    """
+    if overwritten(new) is not None:
         return new
-    before = overwritten(so_far[0])
+    before = overwritten(so_far[0]) if so_far is not None else None
     if before is not None:
-        return {OVERWRITE: reduce(name, key, True, before[0], new)}  # noqa: FBT003
-    if name in {"append", "union", "messages"} and not isinstance(so_far[0], list):
-        return reduce(name, key, True, [so_far[0]], new)  # noqa: FBT003
-    return reduce(name, key, True, so_far[0], new)  # noqa: FBT003
+        return {OVERWRITE: reduce(name, key, True, before[0], new, beside=True)}  # noqa: FBT003
+    if name == "messages":
+        return [*(_listed(so_far[0]) if so_far is not None else ()), *_listed(new)]
+    return reduce(name, key, so_far is not None, so_far[0] if so_far is not None else None, new)
 
 
-def _messages(key: str, base: list[JsonValue], new: list[JsonValue]) -> list[JsonValue]:
+_WANTS = {
+    "append": "a list", "union": "a list", "messages": "a list", "merge": "an object",
+    "add": "a number", "min": "a number", "max": "a number", "replace": "any value",
+}  # fmt: skip
+
+
+def _fits(name: ReducerName, value: JsonValue) -> bool:
+    match name:
+        case "replace":
+            return True
+        case "append" | "union" | "messages":
+            return isinstance(value, list)
+        case "merge":
+            return isinstance(value, dict)
+        case "add" | "min" | "max":
+            return _number(value)
+
+
+def _listed(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else [value]
+
+
+def _messages(
+    key: str, base: list[JsonValue], new: list[JsonValue], *, beside: bool
+) -> list[JsonValue]:
     grown = list(base)
     for message in new:
         if not isinstance(message, dict):
@@ -136,7 +176,7 @@ def _messages(key: str, base: list[JsonValue], new: list[JsonValue]) -> list[Jso
                 grown = []
                 continue
             left = [m for m in grown if not isinstance(m, dict) or m.get("id") != message.get("id")]
-            if len(left) == len(grown):
+            if len(left) == len(grown) and not beside:
                 raise _unfit("messages", key, "the id of a message that is there", message)
             grown = left
             continue
@@ -169,10 +209,10 @@ def _unfit(name: str, key: str, wants: str, got: JsonValue) -> InvalidInput:
 def reduced(
     name: ReducerName, key: str, base: Mapping[str, JsonValue], writes: Iterable[Write]
 ) -> JsonValue:
-    """The value of a key after its writes, which come in order."""
+    """The value of a key after its writes, which come in order. Each fitted the reducer when it was made."""
     present, value = key in base, base.get(key)
     for write in writes:
-        value, present = reduce(name, key, present, value, write.value), True
+        value, present = reduce(name, key, present, value, write.value, beside=True), True
     return value
 
 

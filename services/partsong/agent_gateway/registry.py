@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from partsong.agent_gateway.port import Provider
+from partsong.agent_gateway.stand_ins import stand_in
 from partsong.contracts.errors import InvalidInput, Unavailable
 
 __all__ = ["Providers", "Settings", "provider_for", "settings_from", "split_model"]
@@ -120,9 +121,11 @@ def split_model(model: str) -> tuple[str, str]:
     """`anthropic:claude-x` as provider and the provider's own name of the model.
 
     Raises:
-        InvalidInput: `model.unknown_provider` if what comes before the first colon is none of ours.
+        InvalidInput: `model.unknown_provider` if what comes before the first colon is none of ours, and nobody stands in.
     """
     provider, colon, name = model.partition(":")
+    if stand_in(model) is not None:
+        return provider, name
     if provider not in _VENDORS or not colon or not name:
         raise InvalidInput(
             "model.unknown_provider",
@@ -140,6 +143,8 @@ def provider_for(model: str, settings: Settings) -> Provider:
         InvalidInput: `model.unknown_provider`.
         Unavailable: `provider.not_installed` if the SDK is missing, `provider.no_key` if there is no key.
     """
+    if (other := stand_in(model)) is not None:
+        return other
     name, _ = split_model(model)
     vendor = _VENDORS[name]
     if vendor.sdk and not _installed(vendor.sdk):
@@ -175,6 +180,8 @@ class Providers:
 
     def get(self, model: str) -> Provider:
         """The provider of a model's full name. Raises what `provider_for` raises."""
+        if (other := stand_in(model)) is not None:
+            return other
         name, _ = split_model(model)
         if name not in self._made:
             self._made[name] = provider_for(model, self._settings)

@@ -14,6 +14,7 @@ from partsong.contracts.errors import Unavailable
 
 __all__ = ["Bucket", "Entry", "Overtaken"]
 
+_NO_MESSAGE = 10037
 _WRONG_SEQUENCE = frozenset({10071, 10164})
 _OPERATION = "KV-Operation"
 _GONE_FOR = "3600"
@@ -44,7 +45,9 @@ class Bucket:
         try:
             async with asyncio.timeout(self._within):
                 msg = await self._nc.jetstream().get_last_msg(self._stream, self._root + key)
-        except NotFoundError:
+        except NotFoundError as error:
+            if error.err_code != _NO_MESSAGE:
+                raise self._unavailable(error) from error
             return Entry(None, 0)
         except (nats.errors.Error, APIError, TimeoutError) as error:
             raise self._unavailable(error) from error

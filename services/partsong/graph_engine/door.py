@@ -33,12 +33,12 @@ from partsong.contracts.requests import (
     UnscheduleRequest,
     parse_request,
 )
-from partsong.contracts.run_events import Parent, RunOptions
+from partsong.contracts.run_events import RunOptions
 from partsong.contracts.state import Origin, RunState
 from partsong.contracts.subjects import check_id
 from partsong.contracts.timeline import edited, state_at
-from partsong.contracts.work import child_of
 from partsong.graph_engine.core import hear
+from partsong.graph_engine.core.options import check_options
 from partsong.graph_engine.mail import Ask, Message, Start, Tell, Wake
 from partsong.graph_engine.runs import Runs
 from partsong.graph_engine.schedules import Schedules
@@ -126,7 +126,7 @@ class Door:
         graph = await self._resolve(request.graph)
         check_state(graph.state_schema, request.input)
         run_id = request.run_id or clock.new_run_id()
-        _check_parent(run_id, request.options.parent)
+        check_options(run_id, request.options)
         seat = await self._threads.enter(run_id, request.options)
         queued = seat is not None and seat.queued
         start = Start(graph, request.input, request.options, request.id, queued=queued)
@@ -143,6 +143,7 @@ class Door:
     async def _schedule(self, request: ScheduleRequest) -> Accepted:
         graph = await self._resolve(request.graph)
         check_state(graph.state_schema, request.input)
+        check_options(request.name, request.options)
         if not isinstance(request.graph, str):
             request = request.model_copy(update={"graph": graph.hash})
         return Accepted(id=request.id, run_id="", seq=await self._schedules.keep(request))
@@ -179,6 +180,8 @@ class Door:
 
     async def _retry(self, request: RetryRequest) -> Accepted:
         graph = None if request.graph is None else await self._resolve(request.graph)
+        if request.options is not None:
+            check_options(request.run_id, request.options)
         asked = graph, request.options, request.reason, request.id
         options = request.options or await self._ended_with(request.run_id)
         rejoined = options is not None and await self._threads.rejoin(request.run_id, options)
@@ -235,16 +238,6 @@ def _meant(request: CancelRequest | PauseRequest | ResumeRequest | SignalRequest
             return lambda state, now: hear.signal(state, name, payload, id_, now)
         case _:
             assert_never(request)
-
-
-def _check_parent(run_id: str, parent: Parent | None) -> None:
-    if parent is not None and run_id != (child := child_of(parent)):
-        raise InvalidInput(
-            "run.not_the_child",
-            f"run {parent.run_id} waits for {child} at {parent.call_id}, not for {run_id}",
-            where="options.parent",
-            fix="leave `parent` out: detached subgraphs set it",
-        )
 
 
 def _unknown(run_id: str) -> NotFound:

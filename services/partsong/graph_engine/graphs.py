@@ -7,13 +7,13 @@ from collections import OrderedDict
 
 import nats.errors
 from nats.aio.client import Client
-from nats.js.errors import APIError, KeyNotFoundError
+from nats.js.errors import APIError, InvalidKeyError, KeyNotFoundError
 from nats.js.kv import KeyValue
 from pydantic import JsonValue
 
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.graph import Graph
-from partsong.contracts.subjects import check_id
+from partsong.contracts.subjects import check_id, graph_key
 from partsong.contracts.validate import parse_graph
 
 __all__ = ["Graphs"]
@@ -40,8 +40,8 @@ class Graphs:
         graph = parse_graph(wanted)
         if graph.hash not in self._known:
             spec = json.dumps(graph.spec(), separators=(",", ":")).encode()
-            await self._put(_key(graph.hash), spec)
-            await self._put(_key(graph.name), spec)
+            await self._put(graph_key(graph.hash), spec)
+            await self._put(graph_key(graph.name), spec)
             self._remember(graph)
         return graph
 
@@ -50,8 +50,8 @@ class Graphs:
             return self._known[name]
         check_id("graph", name)
         try:
-            entry = await (await self._open()).get(_key(name))
-        except KeyNotFoundError:
+            entry = await (await self._open()).get(graph_key(name))
+        except (KeyNotFoundError, InvalidKeyError):
             raise NotFound(
                 "graph.unknown",
                 f"no graph is called {name!r}",
@@ -85,8 +85,3 @@ class Graphs:
         return Unavailable(
             "graph.store", f"bucket {self._bucket} did not answer: {error!r}", retryable=True
         )
-
-
-def _key(name: str) -> str:
-    """KV keys may hold no colon."""
-    return name.replace("sha256:", "sha256/", 1) if name.startswith("sha256:") else f"name/{name}"

@@ -16,7 +16,7 @@ from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.fold import fold_all
-from partsong.contracts.state import RunState
+from partsong.contracts.state import Call, RunState
 from partsong.contracts.subjects import Subjects, partition_of
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.decide import decide
@@ -107,9 +107,9 @@ class Runs:
         found: list[str] = []
         for run_id, slot in self._slots.items():
             state = slot.ledger.state
-            if slot.task is not None or state.ended:
+            if slot.task is not None or (state.ended and not state.telling):
                 continue
-            owed = [call for call in state.calls.values() if call.open and call.kind != "approval"]
+            owed = [call for call in _owed(state) if call.kind != "approval"]
             if any(call.worker is not None and self._silent(call.worker) for call in owed):
                 found.append(run_id)
             elif (owed or _concerns_others(state)) and now - slot.touched > slot.patience:
@@ -289,10 +289,8 @@ class Runs:
 
     async def _remind(self, state: RunState) -> None:
         """Send open hints and timers once more."""
-        if state.ended:
-            return
-        for call in state.calls.values():
-            if call.open and call.worker is None:
+        for call in _owed(state):
+            if call.worker is None:
                 await self._outbox.hint(state, call)
         for timer in state.timers.values():
             await self._outbox.timer(state.run_id, timer)
@@ -307,15 +305,24 @@ class Runs:
         }
         if state.error is not None:
             headers["Partsong-Error"] = state.error.code
+        if state.telling:
+            headers["Partsong-Webhook"] = "open"
         if state.origin is not None:
             headers["Partsong-Origin"] = f"{state.origin.run_id}@{state.origin.seq}"
         return headers
 
 
+def _owed(state: RunState) -> list[Call]:
+    """Calls that somebody still has to answer; an ended run waits for nothing but its webhook."""
+    return [call for call in state.calls.values() if call.open and not (state.ended and call.exec)]
+
+
 def _concerns_others(state: RunState) -> bool:
     """Whether an open run may be kept waiting, or kept going, by what has become of another one."""
-    return state.graph is not None and (
-        state.status == "queued" or state.options.parent is not None
+    return (
+        state.graph is not None
+        and not state.ended
+        and (state.status == "queued" or state.options.parent is not None)
     )
 
 

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime
 
+from partsong.contracts.envelope import decode
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.run_events import RunOptions
 from partsong.contracts.state import ENDED
@@ -123,8 +124,12 @@ class Threads:
         return {place.run_id for place in line.open if await self._is_over(place)}
 
     async def _is_over(self, place: Place) -> bool:
+        """Whether a run has ended since it took its place, or has not begun for so long that it never will."""
         newest = await self._log.last(self._subjects.engine(place.run_id))
         if newest is not None:
-            return newest.headers.get("Partsong-Status") in ENDED
+            if newest.headers.get("Partsong-Status") not in ENDED:
+                return False
+            if decode(newest.body).events[-1].time >= place.since:
+                return True
         waited = clock.now() - datetime.fromisoformat(place.since)
         return waited.total_seconds() > _UNBORN

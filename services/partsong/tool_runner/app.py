@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from faststream.nats import NatsBroker
@@ -15,6 +16,8 @@ from partsong.runtime.settings import Settings
 from partsong.tool_runner.executor import Executor
 from partsong.tool_runner.functions import Functions
 from partsong.tool_runner.worker import CallWorker
+from partsong.tools.mcp import McpServers, Pins, Place, place_of
+from partsong.tools.mcp.pins import FILE
 from partsong.tools.registry import ToolRegistry
 
 __all__ = ["ToolRunner", "service"]
@@ -25,8 +28,11 @@ class ToolRunner:
 
     name = "tool-runner"
 
-    def __init__(self, functions: Functions, tools: ToolRegistry) -> None:
-        self._functions, self._tools = functions, tools
+    def __init__(
+        self, functions: Functions, tools: ToolRegistry, mcp: Sequence[Place] = ()
+    ) -> None:
+        self._functions, self._tools, self._places = functions, tools, tuple(mcp)
+        self._mcp: McpServers | None = None
         self._jobs: Jobs | None = None
         self._broker: NatsBroker | None = None
         self._executor: Executor | None = None
@@ -39,6 +45,9 @@ class ToolRunner:
 
     async def start(self, context: Context) -> None:
         """Begin to take hints, and to answer which tools there are."""
+        pins = Pins(context.settings.data_dir / FILE)
+        self._mcp = McpServers(self._places, pins=pins, register=self._tools.register)
+        await self._mcp.__aenter__()
         slots = context.settings.concurrency
         self._executor = Executor(self._functions, self._tools, slots=slots, worker=context.worker)
         worker = CallWorker(
@@ -70,16 +79,22 @@ class ToolRunner:
             await self._broker.stop()
         if self._executor is not None:
             self._executor.close()
+        if self._mcp is not None:
+            await self._mcp.__aexit__(None, None, None)
 
 
 def service(settings: Settings) -> ToolRunner:
     """A tool-runner with the modules and tools that the settings name.
 
     Raises:
-        InvalidInput: a module cannot be imported.
+        InvalidInput: a module cannot be imported, or the place of an MCP server cannot be read.
         NotFound: no installed package has a tool of that name.
     """
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    return ToolRunner(Functions(settings.loads), ToolRegistry(allow=settings.tools))
+    return ToolRunner(
+        Functions(settings.loads),
+        ToolRegistry(allow=settings.tools),
+        [place_of(text) for text in settings.mcp],
+    )

@@ -12,6 +12,7 @@ from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.events import CallCompleted, CallFailed
 from partsong.contracts.routing import NodeContext
+from partsong.contracts.state import MISSING
 from partsong.contracts.work import FunctionWork, ToolWork
 from partsong.runtime import clock
 from partsong.tool_runner.bounded import Bounded, Idle, Late, Outcome, Raised, Value
@@ -55,6 +56,20 @@ class Executor:
             return self._tools.get(tool).guarded
         except PartsongError:
             return False
+
+    def lacks(self, work: FunctionWork | ToolWork) -> bool:
+        """Whether this process has not got what the work calls, and another one may."""
+        try:
+            match work:
+                case FunctionWork():
+                    self._functions.get(work.function)
+                case ToolWork():
+                    self._tools.get(work.tool)
+                case _:
+                    assert_never(work)
+        except PartsongError as error:
+            return error.problem.code in MISSING
+        return False
 
     async def run(self, work: FunctionWork | ToolWork, emit: Emit) -> CallCompleted | CallFailed:
         """Make the call and say how it ended; nothing is raised but `CancelledError`.

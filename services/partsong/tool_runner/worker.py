@@ -1,11 +1,14 @@
 """The tool-runner at work: a hint becomes a call and its result.
 
 Functions, and tools that do no harm when they run twice, report a fact. A tool with side effects is claimed first.
+What this process has not got is handed back a few times, for tool-runners with other modules to find, before it is
+reported as missing.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 
 from nats.aio.client import Client
 
@@ -25,6 +28,12 @@ __all__ = ["CallWorker"]
 
 _log = logging.getLogger("partsong.tool_runner")
 
+_HAND_BACK = 0.1
+"""Seconds until a hint comes again that is for another tool-runner."""
+_MOST = 6
+"""How often one process hands the same hint back."""
+_REMEMBERED = 10_000
+
 
 class CallWorker:
     """Works off one hint at a time; call it as often at once as there are slots."""
@@ -41,12 +50,13 @@ class CallWorker:
         self._subjects, self._log, self._worker = subjects, store, worker
         self._executor, self._telemetry = executor, telemetry
         self._chunks = ChunkPublisher(nc, subjects)
+        self._handed_back: OrderedDict[str, int] = OrderedDict()
 
     async def work(self, work: Work) -> None:
         """Make the call and append its result.
 
         Raises:
-            Busy: another tool-runner has claimed it.
+            Busy: another tool-runner has claimed it, or may have what this one has not.
             InvalidInput: the hint is for another kind of worker.
             Unavailable: the log did not answer.
         """
@@ -57,10 +67,21 @@ class CallWorker:
                 where="kind",
                 fault="platform",
             )
+        if self._executor.lacks(work) and self._may_hand_back(work):
+            raise Busy(_HAND_BACK)
         if isinstance(work, ToolWork) and self._executor.guarded(work.tool):
             await self._guarded(work)
             return
         await report(self._log, self._subjects, work.run_id, await self._call(work))
+
+    def _may_hand_back(self, work: FunctionWork | ToolWork) -> bool:
+        times = self._handed_back.pop(work.id, 0)
+        if times >= _MOST:
+            return False
+        self._handed_back[work.id] = times + 1
+        while len(self._handed_back) > _REMEMBERED:
+            self._handed_back.popitem(last=False)
+        return True
 
     async def _guarded(self, work: ToolWork) -> None:
         stem = f"{work.run_id}.{work.call_id}.{work.attempt}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from types import TracebackType
 from typing import ClassVar, Self, TypeVar, cast, overload
@@ -20,6 +20,7 @@ from partsong.agents.limiter import RateLimiter
 from partsong.agents.limits import AgentLimits
 from partsong.agents.means import Pool
 from partsong.agents.output import Mode, OutputType, output_of
+from partsong.agents.performance import Performance
 from partsong.agents.result import AgentResult
 from partsong.agents.stream import AgentStream
 from partsong.agents.toolset import Approve, Tools, Toolset
@@ -122,6 +123,13 @@ class Agent:
         (retries, repairs, approval, limits other than turns), for in a graph the engine has those.
         """
         return self._definition.spec()
+
+    @asynccontextmanager
+    async def performing(self) -> AsyncIterator[Performance]:
+        """What makes the calls of a node that is this agent, in this process, with its own keys, addresses and tools."""
+        async with self._pool.means() as means:
+            definition = self._definition
+            yield Performance(means, definition.toolset, definition.approve)
 
     @overload
     async def call(

@@ -44,7 +44,11 @@ _FIRST, _LONGEST = 0.4, 30.0
 
 
 class Busy(Exception):
-    """Somebody else is at it: deliver the hint again in a second."""
+    """It is for somebody else: deliver the hint again after `delay` seconds."""
+
+    def __init__(self, delay: float = 1.0) -> None:
+        super().__init__(delay)
+        self.delay = delay
 
 
 @dataclass(slots=True, eq=False)
@@ -148,8 +152,8 @@ class Jobs:
             await self._work(work)
         except ValidationError as error:
             await self._bury(job.delivery, problem_of(error, "work.malformed"))
-        except Busy:
-            job.delivery.nak(1.0)
+        except Busy as busy:
+            job.delivery.nak(busy.delay)
         except InvalidInput as error:
             await self._bury(job.delivery, error.problem)
         except asyncio.CancelledError:

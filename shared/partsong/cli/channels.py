@@ -185,6 +185,11 @@ HEADERS: dict[str, Schema] = {
             "Partsong-Graph": {**_TEXT, "description": "The name of the run's graph."},
             "Partsong-Started": {"type": "string", "format": "date-time"},
             "Partsong-Error": {**_TEXT, "description": "The code of the run's error."},
+            "Partsong-Origin": {**_TEXT, "description": "`<run>@<sequence>` it was forked from."},
+            "Partsong-Webhook": {
+                **_TEXT,
+                "description": "`open` until the ended run's webhook has been told.",
+            },
         },
         "required": ["Nats-Msg-Id"],
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
@@ -18,6 +19,7 @@ from partsong.contracts.errors import NotFound, PartsongError, Unavailable
 
 if TYPE_CHECKING:
     from partsong.client import Client
+    from partsong.tools.settings import Setting
 
 __all__ = ["command"]
 
@@ -44,7 +46,10 @@ def command(address: Address, out: Output) -> None:
             await _row("extras", _extras()),
             await _row("providers", _providers()),
             await _row("disk", _disk()),
+            await _row("tools", _tools()),
+            await _row("sandbox", _sandbox()),
         ]
+        rows += [await _row(setting.name, _setting(setting)) for setting in _settings()]
         rows += await _bus_rows(address)
         out.rows(rows, ("check", "ok", "says"))
         return EXIT["ok" if all(row["ok"] for row in rows) else "failure"]
@@ -132,6 +137,39 @@ async def _disk() -> str:
     if free < _ROOM:
         raise Unavailable("disk.full", said, fix="the log is kept for ever: make room")
     return said
+
+
+async def _tools() -> str:
+    """What tools lack: they are there all the same, and say so when they are called."""
+    from partsong.tools.settings import PACKAGES
+
+    missing = [
+        f"{', '.join(package.tools)} (partsong[{package.extra}])"
+        for package in PACKAGES
+        if not _there(package.module)
+    ]
+    return f"not installed: what {'; '.join(missing)} need" if missing else "all can be called"
+
+
+async def _sandbox() -> str:
+    """Whether run_code has its second tier, which matters only where it is chosen."""
+    from partsong.tools.code.bubblewrap import unable
+    from partsong.tools.code.tool import TIER_SETTING
+
+    why = await asyncio.to_thread(unable)
+    if why and os.environ.get(TIER_SETTING) == "python":
+        raise Unavailable("code.no_container", why, fix=f"set {TIER_SETTING}=monty")
+    return f"monty only: {why}" if why else "monty, and python in bubblewrap"
+
+
+def _settings() -> tuple[Setting, ...]:
+    from partsong.tools.settings import SETTINGS
+
+    return SETTINGS
+
+
+async def _setting(setting: Setting) -> str:
+    return setting.says(os.environ)
 
 
 def _where(client: Client) -> str:

@@ -13,9 +13,13 @@ import click
 from partsong.cli.output import EXIT, Output
 from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Problem, RunFailed
 
-__all__ = ["exit_code", "problem_of", "report"]
+__all__ = ["exit_code", "problem_of", "report", "tell"]
 
-_UNKNOWN = {"run.unknown", "graph.unknown", "approval.unknown"}
+_UNKNOWN = {"run.unknown", "graph.unknown", "approval.unknown", "schedule.unknown"}
+_REFUSED = {
+    "run.completed", "run.ended", "run.exists", "run.not_ended", "graph.node_missing", "thread.busy",
+}  # fmt: skip
+"""Nothing was wrong with what was typed: the run is not in a state for it."""
 _SILENT = {"request.no_answer", "nats.no_answer", "log.no_answer", "streams.no_answer"}
 
 
@@ -23,14 +27,18 @@ def report(error: BaseException, out: Output) -> int:
     """Print an error to stderr, as JSON if the output is JSON; the exit code."""
     while isinstance(error, BaseExceptionGroup):  # tasks that ran side by side: the first to fail
         error = error.exceptions[0]
-    problem = problem_of(error)
+    tell(problem_of(error), out)
+    if not isinstance(error, PartsongError | TimeoutError) and os.environ.get("PARTSONG_DEBUG"):
+        traceback.print_exception(error)
+    return exit_code(error)
+
+
+def tell(problem: Problem, out: Output) -> None:
+    """Print a problem to stderr."""
     if out.form in {"json", "jsonl"}:
         click.echo(problem.model_dump_json(exclude_none=True), err=True)
     else:
         click.echo(_text(problem), err=True, color=out.color)
-    if not isinstance(error, PartsongError | TimeoutError) and os.environ.get("PARTSONG_DEBUG"):
-        traceback.print_exception(error)
-    return exit_code(error)
 
 
 def exit_code(error: BaseException) -> int:
@@ -44,6 +52,8 @@ def exit_code(error: BaseException) -> int:
             return EXIT["timeout"]
         case PartsongError(problem=problem) if problem.code in _SILENT:
             return EXIT["timeout"]
+        case InvalidInput(problem=problem) if problem.code in _REFUSED:
+            return EXIT["failure"]
         case InvalidInput(problem=problem):
             return EXIT["not_found" if problem.code in _UNKNOWN else "usage"]
         case _:

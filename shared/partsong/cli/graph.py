@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from partsong.cli.output import Output, output_option
+from partsong.cli.options import Address, address_options
+from partsong.cli.output import EXIT, Output, output_option, run_async
 
 if TYPE_CHECKING:
+    from partsong.cli.trail import Trail
     from partsong.contracts.graph import Graph
 
 __all__ = ["command"]
@@ -19,12 +22,23 @@ def command() -> None:
     """Check a graph, look at it."""
 
 
-@command.command()
+@command.command(epilog="Example: partsong graph validate refund.yaml")
 @click.argument("graph")
 @output_option
 def validate(graph: str, out: Output) -> None:
-    """Check GRAPH (a YAML or JSON file, or MODULE:ATTRIBUTE). Exit code 2 if it is not valid."""
-    found = _graph(graph)
+    """Check GRAPH (a YAML or JSON file, or MODULE:ATTRIBUTE): all that is wrong with it, with file and line.
+
+    Exit code 2 if it is not valid.
+    """
+    from partsong.cli.failures import tell
+    from partsong.cli.graphs import local_graph, problems_of
+
+    problems = problems_of(graph)
+    for problem in problems:
+        tell(problem, out)
+    if problems:
+        sys.exit(EXIT["usage"])
+    found = local_graph(graph)
     if out.form == "table":
         size = f"{len(found.nodes)} nodes, {len(found.edges)} edges"
         click.echo(f"{found.name}: valid, {size}, {found.hash}")
@@ -32,45 +46,66 @@ def validate(graph: str, out: Output) -> None:
         out.record({"name": found.name, "valid": True, "hash": found.hash})
 
 
-@command.command()
-@click.argument("graph")
-@click.option("--mermaid", "as_mermaid", is_flag=True, help="As a Mermaid flowchart.")
+@command.command(epilog="Example: partsong graph show --run r_1 --mermaid --expand")
+@click.argument("graph", required=False)
+@click.option("--mermaid", "form", flag_value="mermaid", help="As a Mermaid flowchart.")
+@click.option("--dot", "form", flag_value="dot", help="As a picture for Graphviz.")
+@click.option("--json", "form", flag_value="json", help="As a graph file in JSON.")
+@click.option("--yaml", "form", flag_value="yaml", help="As a graph file in YAML.")
+@click.option("--expand", is_flag=True, help="With what is inside subgraphs and maps.")
+@click.option(
+    "--run", "run_id", metavar="RUN_ID", help="The graph of a run, and its path through it."
+)
+@address_options
 @output_option
-def show(graph: str, *, as_mermaid: bool, out: Output) -> None:
-    """Print GRAPH (a YAML or JSON file, or MODULE:ATTRIBUTE) as data or as a picture."""
+def show(
+    graph: str | None,
+    form: str | None,
+    *,
+    expand: bool,
+    run_id: str | None,
+    address: Address,
+    out: Output,
+) -> None:
+    """Print GRAPH (a YAML or JSON file, MODULE:ATTRIBUTE, or a name the bus knows) as a table, a picture or a file."""
+    if graph is None and run_id is None:
+        raise click.UsageError("give a GRAPH, or a run with --run")
+    from partsong.cli.graph_table import columns, observed, rows
+
+    found, trail = _found(graph, run_id, address)
+    match form:
+        case "mermaid" | "dot":
+            click.echo(_picture(found, trail, form, expand=expand))
+        case "json" | "yaml":
+            Output(form).record(found.spec())
+        case _ if out.form == "table":
+            out.rows(rows(found, trail, expand=expand), columns(trail))
+        case _:
+            seen = {"run_id": run_id, **observed(trail)} if trail is not None else {}
+            out.record({**found.spec(), "hash": found.hash, **seen})
+
+
+def _found(graph: str | None, run_id: str | None, address: Address) -> tuple[Graph, Trail | None]:
+    """The graph, and the path of the run, if one is asked for."""
+    from partsong.cli.graphs import known_graph, load_graph, path_of_run, same
+
+    async def work() -> tuple[Graph, Trail | None]:
+        given = load_graph(graph) if graph is not None else None
+        if isinstance(given, str):
+            given = await known_graph(given, address)
+        if run_id is None:
+            assert given is not None  # noqa: S101  # one of the two is given
+            return given, None
+        ran, trail = await path_of_run(run_id, address)
+        return same(given, ran, run_id), trail
+
+    return run_async(work())
+
+
+def _picture(graph: Graph, trail: Trail | None, form: str, *, expand: bool) -> str:
+    from partsong.cli.dot import dot
+    from partsong.cli.drawing import drawing
     from partsong.cli.mermaid import mermaid
 
-    found = _graph(graph)
-    if as_mermaid:
-        click.echo(mermaid(found))
-    elif out.form == "table":
-        nodes = [{"node": name, **_node(found, name)} for name in found.nodes]
-        out.rows(nodes, ("node", "type", "leads_to", "what"))
-    else:
-        out.record({**found.spec(), "hash": found.hash})
-
-
-def _node(graph: Graph, name: str) -> dict[str, object]:
-    node = graph.nodes[name].model_dump(exclude_defaults=True)
-    leads = [f"{e.to} on {e.on}" if e.on else e.to for e in graph.edges if e.source == name]
-    words = [str(v) for k in ("function", "tool", "title") if (v := node.get(k))]
-    words += [str(node["agent"]["model"])] if "agent" in node else []
-    return {
-        "type": graph.nodes[name].type,
-        "leads_to": ", ".join(leads) or "END",
-        "what": " ".join(words),
-    }
-
-
-def _graph(text: str) -> Graph:
-    from partsong.cli.graphs import load_graph
-    from partsong.contracts.errors import NotFound
-
-    found = load_graph(text)
-    if isinstance(found, str):
-        raise NotFound(
-            "graph.not_found",
-            f"{text!r} is neither a .yaml, .yml or .json file nor MODULE:ATTRIBUTE",
-            where=text,
-        )
-    return found
+    drawn = drawing(graph, expand=expand, trail=trail)
+    return mermaid(drawn) if form == "mermaid" else dot(drawn, graph.name)

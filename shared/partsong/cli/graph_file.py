@@ -1,64 +1,40 @@
 """A graph from a YAML or JSON file, with errors that name the line.
 
-YAML here is YAML 1.2 with the types of JSON: `on`, `off`, `yes` and `no` are words, not truth values, for `on` is a
-field of every conditional edge; dates are text; and a key that stands twice is an error instead of a silent loss.
+The graph of a subgraph or map may be another file: `graph: steps/refund.yaml`, relative to the file that says so.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import yaml
 from pydantic import JsonValue
 
+from partsong.cli import yaml12
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import START, Graph
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.validate import parse_graph, problems_in
 
-__all__ = ["located", "parse", "read_graph", "read_text"]
+__all__ = ["SUFFIXES", "check_graph_file", "parse", "read_graph", "read_text"]
 
-
-_CORE = {
-    "null": (r"(~|null|Null|NULL|)$", "~nN"),
-    "bool": (r"(true|True|TRUE|false|False|FALSE)$", "tTfF"),
-    "int": (r"[-+]?(0|[1-9][0-9]*)$", "-+0123456789"),
-    "float": (r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?$", "-+.0123456789"),
-}
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+"""How a file's name says that it may be a graph."""
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads the core schema of YAML 1.2: what JSON has, and nothing else."""
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file, the spec it gives, and the files that parts of it come from."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012  # yaml's own name, by the first character
-        first: [
-            (f"tag:yaml.org,2002:{tag}", re.compile(pattern))
-            for tag, (pattern, firsts) in _CORE.items()
-            if first in firsts
-        ]
-        for first in ["", *{first for _, firsts in _CORE.values() for first in firsts}]
-    }
-
-    def construct_mapping(
-        self,
-        node: yaml.MappingNode,
-        deep: bool = False,  # noqa: FBT001, FBT002  # yaml's signature
-    ) -> dict[Hashable, Any]:
-        """A mapping whose keys are text, each there once."""
-        seen: set[object] = set()
-        for key, _ in node.value:
-            name = self.construct_object(key, deep=True)
-            if not isinstance(name, str):
-                said = f"the key {name!r} is not text: put it into quotes"
-                raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
-            if name in seen:
-                said = f"the key {name!r} is there twice"
-                raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep=deep)
+    path: Path
+    text: str
+    spec: JsonValue
+    inner: Mapping[tuple[str, ...], _Source] = field(default_factory=dict)
+    """By place in the spec."""
 
 
 def read_graph(path: Path) -> Graph:
@@ -67,12 +43,21 @@ def read_graph(path: Path) -> Graph:
     Raises:
         InvalidInput: `file.unreadable`, or what is wrong with the graph; `where` begins with file and line.
     """
-    text = read_text(path)
-    spec = parse(path, text)
+    source = _read(path, ())
     try:
-        return parse_graph(spec)
+        return parse_graph(source.spec)
     except InvalidInput as error:
-        raise InvalidInput.of(located(error.problem, path, text)) from error
+        raise InvalidInput.of(_located(error.problem, source)) from error
+
+
+def check_graph_file(path: Path) -> list[Problem]:
+    """All that is wrong with the graph in a file; each `where` begins with file and line.
+
+    Raises:
+        InvalidInput: `file.unreadable`.
+    """
+    source = _read(path, ())
+    return [_located(problem, source) for problem in problems_in(source.spec)]
 
 
 def read_text(path: Path) -> str:
@@ -95,9 +80,8 @@ def parse(path: Path, text: str) -> JsonValue:
     """
     try:
         if path.suffix == ".json":
-            value: JsonValue = json.loads(text, object_pairs_hook=_once)
-        else:
-            value = yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader
+            return cast("JsonValue", json.loads(text, object_pairs_hook=_once))
+        return yaml12.load(text)
     except json.JSONDecodeError as error:
         raise _unreadable(f"{path}:{error.lineno}", error.msg) from error
     except yaml.MarkedYAMLError as error:
@@ -106,38 +90,116 @@ def parse(path: Path, text: str) -> JsonValue:
         raise _unreadable(place, error.problem or str(error)) from error
     except (yaml.YAMLError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
-    return value
 
 
-def located(problem: Problem, path: Path, text: str) -> Problem:
+def _read(path: Path, outer: tuple[Path, ...]) -> _Source:
+    """The file, with the files it names put into their places."""
+    reader = _Reader(path, read_text(path), (*outer, path))
+    spec = reader.graph(parse(path, reader.text), ())
+    return _Source(path, reader.text, spec, reader.inner)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads the graphs inside one file's graph."""
+
+    path: Path
+    text: str
+    open: tuple[Path, ...]
+    """The files that are being read, this one last."""
+    inner: dict[tuple[str, ...], _Source] = field(default_factory=dict)
+
+    def graph(self, spec: JsonValue, place: tuple[str, ...]) -> JsonValue:
+        nodes = spec.get("nodes") if isinstance(spec, dict) else None
+        if not isinstance(spec, dict) or not isinstance(nodes, dict):
+            return spec
+        whole = {name: self.node(node, (*place, "nodes", name)) for name, node in nodes.items()}
+        return {**spec, "nodes": whole}
+
+    def node(self, node: JsonValue, place: tuple[str, ...]) -> JsonValue:
+        if not isinstance(node, dict) or "graph" not in node:
+            return node
+        found, place = node["graph"], (*place, "graph")
+        if not isinstance(found, str):
+            return {**node, "graph": self.graph(found, place)}
+        self.inner[place] = _read(self._named(found, place), self.open)
+        return {**node, "graph": self.inner[place].spec}
+
+    def _named(self, name: str, place: tuple[str, ...]) -> Path:
+        """The file that is named as the graph at a place."""
+        found = self.path.parent / name
+        where = _place(self.path, self.text, place)
+        if found.suffix not in SUFFIXES:
+            raise InvalidInput(
+                "graph.not_a_file",
+                f"{name!r} is not the name of a {', '.join(sorted(SUFFIXES))} file",
+                where=where,
+                fix="write the graph here, or the path of its file, relative to this one",
+            )
+        if found.resolve() in {path.resolve() for path in self.open}:
+            chain = " in ".join(path.name for path in (found, *reversed(self.open)))
+            raise InvalidInput("graph.recursive", f"{name} is inside itself: {chain}", where=where)
+        return found
+
+
+def _located(problem: Problem, source: _Source) -> Problem:
     """The problem with file and line before its place."""
     tokens = re.findall(r"[^.\[\]]+", (problem.where or "").removeprefix("graph"))
-    if problem.code == "graph.malformed" and tokens[:1] == ["nodes"] and len(tokens) > 2:
-        del tokens[2]  # the node's type, which the parser names and the file does not
+    if problem.code == "graph.malformed":
+        tokens = _without_types(tokens)
+    while inside := next((p for p in source.inner if tuple(tokens[: len(p)]) == p), None):
+        source, tokens = source.inner[inside], tokens[len(inside) :]
+    said = f" ({problem.where})" if problem.where else ""
+    where = _place(source.path, source.text, tokens) + said
+    return problem.model_copy(update={"where": where})
+
+
+def _without_types(tokens: list[str]) -> list[str]:
+    """The parser names each node's type behind its name, which the file does not."""
+    if tokens[:1] != ["nodes"] or len(tokens) < 3:
+        return tokens
+    head, rest = tokens[:2], tokens[3:]
+    if rest[:1] == ["graph"]:
+        return [*head, "graph", *_without_types(rest[1:])]
+    return [*head, *rest]
+
+
+def _place(path: Path, text: str, tokens: Sequence[str]) -> str:
+    """The file, with the line of the deepest part of it that the tokens lead to."""
     try:
-        place = f"{path}:{_line(yaml.compose(text, _Loader), tokens)}"
-    except yaml.YAMLError:  # JSON that is not YAML: it is indented with tabs
-        place = str(path)
-    inner = f" ({problem.where})" if problem.where else ""
-    return problem.model_copy(update={"where": f"{place}{inner}"})
-
-
-def _line(node: yaml.Node | None, tokens: list[str]) -> int:
-    """The line of the deepest part of the document that the tokens lead to."""
+        node = yaml12.compose(text.replace("\t", " ") if path.suffix == ".json" else text)
+    except yaml.YAMLError:  # JSON that is not YAML: it has keys of more than a thousand characters
+        return str(path)
     line = node.start_mark.line if node else 0
-    for token in tokens:
-        match node:
-            case yaml.MappingNode(value=pairs):
-                found = next(((k, v) for k, v in pairs if k.value == token), None)
-            case yaml.SequenceNode(value=items) if token.isdigit():
-                kept = [item for item in items if not _is_start(item)]
-                found = (kept[int(token)],) * 2 if int(token) < len(kept) else None
-            case _:
-                found = None
-        if found is None:
-            break
-        line, node = found[0].start_mark.line, found[1]
-    return line + 1
+    left = list(tokens)
+    while left and (found := _step(node, left)) is not None:
+        mark, node, taken = found
+        line, left = mark.start_mark.line, left[taken:]
+    return f"{path}:{line + 1}"
+
+
+def _step(node: yaml.Node | None, tokens: list[str]) -> tuple[yaml.Node, yaml.Node, int] | None:
+    """What the first tokens lead to: the key or item, the value, and how many they are, as a key may hold dots."""
+    match node:
+        case yaml.MappingNode(value=pairs):
+            for taken in range(1, len(tokens) + 1):
+                name = ".".join(tokens[:taken])
+                for key, value in pairs:
+                    if key.value == name:
+                        return key, value, taken
+            begins = [edge for edge in _edges(pairs) if _is_start(edge)]
+            return (begins[-1], begins[-1], 1) if tokens[0] == "entry" and begins else None
+        case yaml.SequenceNode(value=items) if tokens[0].isdigit():
+            kept = [item for item in items if not _is_start(item)]
+            item = kept[int(tokens[0])] if int(tokens[0]) < len(kept) else None
+            return (item, item, 1) if item is not None else None
+        case _:
+            return None
+
+
+def _edges(pairs: list[tuple[yaml.Node, yaml.Node]]) -> list[yaml.Node]:
+    edges = next((value for key, value in pairs if key.value == "edges"), None)
+    return list(edges.value) if isinstance(edges, yaml.SequenceNode) else []
 
 
 def _is_start(item: yaml.Node) -> bool:

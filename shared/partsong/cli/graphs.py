@@ -1,17 +1,24 @@
-"""Graphs as people name them on a command line: a file, `module:attribute`, or a name the bus knows."""
+"""Graphs as people name them on a command line: a file, `module:attribute`, a name the bus knows, or by a run."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from partsong.cli.graph_file import read_graph
-from partsong.contracts.errors import InvalidInput
+from partsong.cli.graph_file import SUFFIXES, check_graph_file, read_graph
+from partsong.contracts.errors import Conflict, InvalidInput, NotFound, Problem, Unavailable
 from partsong.contracts.graph import Graph
 from partsong.workflow import WorkflowGraph
 
-__all__ = ["load_graph"]
+if TYPE_CHECKING:
+    from partsong.cli.options import Address
+    from partsong.cli.trail import Trail
+    from partsong.contracts.events import Event
+
+__all__ = ["known_graph", "load_graph", "local_graph", "path_of_run", "problems_of", "same"]
 
 
 def load_graph(text: str) -> Graph | str:
@@ -21,7 +28,7 @@ def load_graph(text: str) -> Graph | str:
         InvalidInput: the file cannot be read, the module not imported, or the graph is not valid.
     """
     path = Path(text)
-    if path.suffix in {".yaml", ".yml", ".json"}:
+    if path.suffix in SUFFIXES:
         return read_graph(path)
     module, colon, name = text.partition(":")
     if not colon or module == "sha256":
@@ -45,3 +52,85 @@ def load_graph(text: str) -> Graph | str:
             "graph.not_a_graph", f"{text} is a {type(found).__name__}, not a graph", where=text
         )
     return found.spec()
+
+
+def problems_of(text: str) -> list[Problem]:
+    """All that is wrong with the graph in a file; a graph from anywhere else was checked where it was made.
+
+    Raises:
+        InvalidInput: the file cannot be read.
+    """
+    path = Path(text)
+    return check_graph_file(path) if path.suffix in SUFFIXES else []
+
+
+def local_graph(text: str) -> Graph:
+    """The graph in a file or at `module:attribute`.
+
+    Raises:
+        NotFound: `graph.not_found`, it is neither.
+        InvalidInput: it cannot be read, or is not valid.
+    """
+    found = load_graph(text)
+    if isinstance(found, str):
+        raise _nowhere(text)
+    return found
+
+
+async def known_graph(name: str, address: Address) -> Graph:
+    """The graph of a name or hash that the bus knows.
+
+    Raises:
+        NotFound: `graph.unknown`; `graph.not_found` if there is no bus to ask.
+    """
+    try:
+        async with address.client() as client:
+            return await client.graph(name)
+    except Unavailable as error:
+        if error.problem.code != "nats.unknown":
+            raise
+        raise _nowhere(name, ", and there is no bus to ask") from error
+
+
+async def path_of_run(run_id: str, address: Address) -> tuple[Graph, Trail]:
+    """A run's graph, and its path through it, the runs it was forked from included.
+
+    Raises:
+        NotFound: `run.unknown`.
+    """
+    from partsong.cli.trail import trail
+
+    async with address.client() as client:
+        state = await client.state(run_id)
+        events: list[Event] = []
+        for origin in reversed(await client.lineage(run_id)):
+            with suppress(NotFound):  # its log is kept no longer
+                events += [
+                    placed.event
+                    async for placed in client.events(origin.run_id)
+                    if placed.seq <= origin.seq
+                ]
+        events += [placed.event async for placed in client.events(run_id)]
+    assert state.graph is not None  # noqa: S101  # `client.state` raises before
+    return state.graph, trail(state, events)
+
+
+def same(given: Graph | None, ran: Graph, run_id: str) -> Graph:
+    """The run's graph.
+
+    Raises:
+        Conflict: `graph.not_the_runs`, another one was given.
+    """
+    if given is not None and given.hash != ran.hash:
+        raise Conflict(
+            "graph.not_the_runs",
+            f"run {run_id} has another graph: {ran.name} {ran.hash[:19]}…, given is {given.name} {given.hash[:19]}…",
+            where="--run",
+            fix="leave GRAPH out to see the graph that the run has",
+        )
+    return ran
+
+
+def _nowhere(text: str, more: str = "") -> NotFound:
+    said = f"{text!r} is neither a .yaml, .yml or .json file nor MODULE:ATTRIBUTE{more}"
+    return NotFound("graph.not_found", said, where=text)

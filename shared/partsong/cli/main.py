@@ -12,10 +12,14 @@ from partsong.cli.output import EXIT, Output, output_option
 __all__ = ["main"]
 
 _COMMANDS = {
+    "new": ("new", "Make a project that runs."),
     "up": ("up", "Run NATS and all services on this machine."),
     "run": ("run", "Start runs, watch them, read them again."),
+    "schedule": ("schedule", "Start runs again and again."),
     "approval": ("approval", "See what waits for a person, and decide."),
     "graph": ("graph", "Check a graph, look at it."),
+    "tool": ("tool", "See the tools, and call one here."),
+    "mcp": ("mcp", "Tools of MCP servers, and Partsong as one."),
     "bus": ("bus", "Streams, queues and workers."),
     "worker": ("worker", "Run one service in this process."),
     "schema": ("schema", "The schemas of everything that travels."),

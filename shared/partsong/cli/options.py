@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from partsong.client import Client
 
-__all__ = ["Address", "address_options", "parse_inputs"]
+__all__ = ["Address", "address_options", "parse_inputs", "parse_moment", "parse_value"]
 
 R = TypeVar("R")
 
@@ -51,7 +51,7 @@ def address_options(command: Callable[..., R]) -> Callable[..., R]:
     return url(first(addressed))
 
 
-def parse_inputs(pairs: tuple[str, ...]) -> dict[str, JsonValue]:
+def parse_inputs(pairs: tuple[str, ...], option: str = "-i") -> dict[str, JsonValue]:
     """`k=v` (JSON if it is JSON, else text) and `@file` (a JSON or YAML object); later ones win.
 
     Raises:
@@ -63,16 +63,42 @@ def parse_inputs(pairs: tuple[str, ...]) -> dict[str, JsonValue]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if pair.startswith("@"):
-            found.update(_from_file(Path(pair[1:])))
+            found.update(_from_file(Path(pair[1:]), option))
         elif equals and key:
-            found[key] = _value(text)
+            found[key] = parse_value(text)
         else:
             said = f"{pair!r} is neither k=v nor @file"
-            raise InvalidInput("input.malformed", said, where="-i")
+            raise InvalidInput("input.malformed", said, where=option)
     return found
 
 
-def _value(text: str) -> JsonValue:
+def parse_moment(text: str | None) -> str | None:
+    """A moment in RFC 3339 as it is; a duration like `30m` or `1.5h` from now.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    from datetime import datetime, timedelta
+
+    from partsong.contracts.errors import InvalidInput
+    from partsong.contracts.graph import parse_duration
+    from partsong.runtime import clock
+
+    seconds = parse_duration(text)
+    if isinstance(seconds, float):
+        return clock.to_text(clock.now() + timedelta(seconds=seconds))
+    try:
+        if text is None or datetime.fromisoformat(text).tzinfo is not None:
+            return text
+    except ValueError:
+        pass
+    said = f"{text!r} is neither a moment nor a duration"
+    fix = "give one like 2030-01-31T18:00:00Z, or like 30m"
+    raise InvalidInput("input.malformed", said, where="--deadline", fix=fix)
+
+
+def parse_value(text: str) -> JsonValue:
+    """JSON if it is JSON, else the text itself."""
     try:
         value: JsonValue = json.loads(text)
     except ValueError:
@@ -80,12 +106,12 @@ def _value(text: str) -> JsonValue:
     return value
 
 
-def _from_file(path: Path) -> dict[str, JsonValue]:
+def _from_file(path: Path, option: str) -> dict[str, JsonValue]:
     from partsong.cli.graph_file import parse, read_text
     from partsong.contracts.errors import InvalidInput
 
     value = parse(path, read_text(path))
     if not isinstance(value, dict):
         said = f"{path} holds a {type(value).__name__}, not an object"
-        raise InvalidInput("input.malformed", said, where="-i")
+        raise InvalidInput("input.malformed", said, where=option)
     return value

@@ -137,10 +137,9 @@ def _json(value: object, indent: int | None = None) -> str:
 
 
 def _yaml(value: object) -> str:
-    import yaml
+    from partsong.cli import yaml12
 
-    plain = json.loads(json.dumps(value, default=str))
-    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)).rstrip("\n")
+    return yaml12.dump(json.loads(json.dumps(value, default=str))).rstrip("\n")
 
 
 def _cell(value: object) -> str:

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from partsong.cli.options import Address, address_options, parse_inputs
+from partsong.cli import control, past
+from partsong.cli.options import Address, address_options, parse_inputs, parse_moment
 from partsong.cli.output import EXIT, Output, output_option, run_async
+from partsong.cli.waiting import Waiting, wait_options
 
 if TYPE_CHECKING:
-    from partsong.contracts.results import RunResult
+    from partsong.client import OnBusy
 
 __all__ = ["command"]
 
 _STATUSES = (
     "queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "limit_exceeded",
 )  # fmt: skip
+_ON_BUSY = ("allow", "reject", "enqueue", "cancel_previous")
 
 
 @click.group()
@@ -26,25 +29,43 @@ def command() -> None:
     """Start runs, watch them, read them again."""
 
 
-@command.command()
+@command.command(
+    epilog="Example: partsong run start refund.yaml -i price=21 --max-cost 0.50 --follow"
+)
 @click.argument("graph")
 @click.option(
     "-i", "--input", "inputs", multiple=True, metavar="K=V|@FILE", help="Input; may be repeated."
 )
 @click.option("--run-id", help="Your own id: starting twice is then the same run.")
-@click.option("--wait", is_flag=True, help="Wait for the end, print the result.")
-@click.option("--follow", is_flag=True, help="Like --wait, and show live text meanwhile.")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer.")
+@click.option("--thread", help="Runs of one thread go one after the other.")
+@click.option(
+    "--on-busy", type=click.Choice(_ON_BUSY), default="enqueue", show_default=True,
+    help="If another run of the thread is open.",
+)  # fmt: skip
+@click.option(
+    "--max-steps", type=click.IntRange(1), default=10_000, show_default=True,
+    help="Node executions before it ends.",
+)  # fmt: skip
+@click.option("--max-cost", type=float, metavar="USD", help="What models may cost before it ends.")
+@click.option(
+    "--deadline", metavar="MOMENT|DURATION", help="When it ends: RFC 3339, or from now, like 30m."
+)
+@click.option("--webhook", metavar="URL", help="Who is told when it has ended.")
+@wait_options
 @address_options
 @output_option
 def start(
     graph: str,
     inputs: tuple[str, ...],
     run_id: str | None,
+    thread: str | None,
+    on_busy: OnBusy,
+    max_steps: int,
+    max_cost: float | None,
+    deadline: str | None,
+    webhook: str | None,
     *,
-    wait: bool,
-    follow: bool,
-    timeout: float | None,
+    waiting: Waiting,
     address: Address,
     out: Output,
 ) -> None:
@@ -55,36 +76,26 @@ def start(
 
     async def work() -> int:
         from partsong.cli.graphs import load_graph
-        from partsong.cli.live import show_live
 
         found, given = load_graph(graph), parse_inputs(inputs)
         async with address.client() as client:
-            started = await client.start(found, given, run_id=run_id)
-            if not (wait or follow):
-                out.record({"run_id": started})
-                return EXIT["ok"]
-            out.say(started)
-            async with asyncio.timeout(timeout):
-                if follow:
-                    await show_live(client, started, out)
-                result = await client.result(started)
-        out.record(_summary(result))
-        return EXIT["ok" if result.status == "completed" else "run_failed"]
+            started = await client.start(
+                found,
+                given,
+                run_id=run_id,
+                thread=thread,
+                on_busy=on_busy,
+                max_steps=max_steps,
+                max_cost=max_cost,
+                deadline=parse_moment(deadline),
+                webhook=webhook,
+            )
+            return await waiting.report(client, started, out)
 
     sys.exit(run_async(work()))
 
 
-def _summary(result: RunResult) -> dict[str, object]:
-    error = result.error.model_dump(exclude_none=True) if result.error else None
-    return {
-        "run_id": result.run_id,
-        "status": result.status,
-        "state": result.state,
-        "error": error,
-    }
-
-
-@command.command("list")
+@command.command("list", epilog="Example: partsong run list --status failed -o jsonl")
 @click.option("--status", type=click.Choice(_STATUSES), help="Only runs with this status.")
 @click.option("--graph", help="Only runs of this graph.")
 @click.option(
@@ -104,42 +115,25 @@ def list_(status: str | None, graph: str | None, limit: int, address: Address, o
     run_async(work())
 
 
-@command.command()
+@command.command(epilog="Example: partsong run show r_1")
 @click.argument("run_id")
 @address_options
 @output_option
 def show(run_id: str, address: Address, out: Output) -> None:
-    """How a run stands, and what it waits for."""
+    """How a run stands, what it waits for, where it comes from."""
 
     async def work() -> None:
+        from partsong.cli.standing import standing
+
         async with address.client() as client:
             state = await client.state(run_id)
-        error = state.error.model_dump(exclude_none=True) if state.error else None
-        out.record(
-            {
-                "run_id": run_id,
-                "status": state.phase,
-                "waits_on": str(state.waits_on) if state.waits_on else None,
-                "graph": state.graph.name if state.graph else None,
-                "graph_hash": state.graph.hash if state.graph else None,
-                "started": state.started,
-                "updated": state.updated,
-                "steps": state.steps,
-                "open": [
-                    f"{c.id} (attempt {c.attempt}{', ' + c.worker if c.worker else ''})"
-                    for c in state.calls.values()
-                    if c.open
-                ],
-                "usage": state.usage.model_dump(exclude_defaults=True),
-                "error": error,
-                "state": state.values,
-            }
-        )
+            forks = await client.forks(run_id)
+        out.record(standing(state, forks, plain=out.form == "table"))
 
     run_async(work())
 
 
-@command.command()
+@command.command(epilog="Example: partsong run watch r_1 --timeout 60")
 @click.argument("run_id")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer.")
 @address_options
@@ -161,7 +155,7 @@ def watch(run_id: str, timeout: float | None, address: Address, out: Output) -> 
     sys.exit(run_async(work()))
 
 
-@command.command()
+@command.command(epilog="Example: partsong run events r_1 --follow -o jsonl")
 @click.argument("run_id")
 @click.option("--from-seq", type=click.IntRange(0), default=0, help="Only events behind this one.")
 @click.option("--follow", is_flag=True, help="Go on until the run ends.")
@@ -180,58 +174,5 @@ def events(run_id: str, from_seq: int, *, follow: bool, address: Address, out: O
     run_async(work())
 
 
-@command.command()
-@click.argument("run_id")
-@click.option("--at", type=click.IntRange(1), metavar="SEQ", help="As it was at this sequence.")
-@address_options
-@output_option
-def state(run_id: str, at: int | None, address: Address, out: Output) -> None:
-    """A run's state: a fold of its log."""
-
-    async def work() -> None:
-        async with address.client() as client:
-            out.record((await client.state(run_id, at=at)).values)
-
-    run_async(work())
-
-
-@command.command()
-@click.argument("run_id")
-@address_options
-@output_option
-def replay(run_id: str, address: Address, out: Output) -> None:
-    """Fold a run's log again and check every commit. Nobody is called. Exit code 1 if the log is damaged."""
-
-    async def work() -> int:
-        async with address.client() as client:
-            found = await client.replay(run_id)
-        out.record(
-            {
-                "run_id": run_id,
-                "ok": found.ok,
-                "status": found.state.phase,
-                "records": found.records,
-                "events": found.events,
-                "verified": found.verified,
-                "findings": [finding.model_dump(exclude_none=True) for finding in found.findings],
-            }
-        )
-        return EXIT["ok" if found.ok else "failure"]
-
-    sys.exit(run_async(work()))
-
-
-@command.command()
-@click.argument("run_id")
-@click.option("--reason", required=True, help="Why; it is kept in the log.")
-@address_options
-@output_option
-def cancel(run_id: str, reason: str, address: Address, out: Output) -> None:
-    """End a run; what runs for it is stopped."""
-
-    async def work() -> None:
-        async with address.client() as client:
-            await client.cancel(run_id, reason)
-        out.say(f"{run_id} cancelled")
-
-    run_async(work())
+for _command in (*past.COMMANDS, *control.COMMANDS):
+    command.add_command(_command)

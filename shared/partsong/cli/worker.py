@@ -40,7 +40,16 @@ def command() -> None:
     metavar="MODULE",
     help="Module with functions; may be repeated.  [env: PARTSONG_LOAD]",
 )
-def start(role: str, nats_url: str | None, name: str | None, loads: tuple[str, ...]) -> None:
+@click.option(
+    "--mcp",
+    "mcp",
+    multiple=True,
+    metavar="NAME=URL|COMMAND",
+    help="MCP server with tools, for the tool-runner; may be repeated.  [env: PARTSONG_MCP]",
+)
+def start(
+    role: str, nats_url: str | None, name: str | None, loads: tuple[str, ...], mcp: tuple[str, ...]
+) -> None:
     """Run ROLE until it is told to stop (SIGTERM, Ctrl-C), then drain.
 
     Exit codes: 0 drained, 1 failed, 2 told something wrong.
@@ -52,6 +61,7 @@ def start(role: str, nats_url: str | None, name: str | None, loads: tuple[str, .
         "PARTSONG_NATS_URL": nats_url,
         "PARTSONG_WORKER": name,
         "PARTSONG_LOAD": ",".join(loads),
+        "PARTSONG_MCP": ";".join(mcp),
     }
     settings = from_env({**os.environ, **{key: value for key, value in given.items() if value}})
     sys.path.insert(0, str(Path.cwd()))  # where the modules to load are

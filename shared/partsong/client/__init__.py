@@ -1,6 +1,7 @@
 """The client: start runs, watch them, ask of them, read them again. Needs nothing but NATS."""
 
-from partsong.client.client import Client, GraphLike, OnBusy, Placed, Portable, RunSummary
+from partsong.client.client import Client, GraphLike, OnBusy, Overlap, Placed, Portable, RunSummary
+from partsong.client.comparison import Comparison
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import Origin
 from partsong.contracts.timeline import Change, Checkpoint
@@ -10,9 +11,11 @@ __all__ = [
     "Change",
     "Checkpoint",
     "Client",
+    "Comparison",
     "GraphLike",
     "OnBusy",
     "Origin",
+    "Overlap",
     "Placed",
     "Portable",
     "Replay",

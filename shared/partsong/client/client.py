@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
+from partsong.client.catalogue import Catalogue
 from partsong.client.connection import STATUS
-from partsong.client.control import Control, GraphLike, OnBusy, Portable
+from partsong.client.control import Control, OnBusy
+from partsong.client.graphs import GraphLike, Portable
 from partsong.client.live import chunks_of
+from partsong.client.schedules import Overlap, Scheduling
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.envelope import decode
 from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
 from partsong.contracts.results import RunResult
-from partsong.contracts.state import ENDED, RunState
+from partsong.contracts.state import ENDED, Origin, RunState
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Record
-from partsong.log.summaries import summaries
+from partsong.log.summaries import Summary, summaries
 
-__all__ = ["Client", "GraphLike", "OnBusy", "Placed", "Portable", "RunSummary"]
+__all__ = ["Client", "GraphLike", "OnBusy", "Overlap", "Placed", "Portable", "RunSummary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,11 @@ class RunSummary:
     started: str
     error: str | None
     seq: int
+    origin: Origin | None = None
+    """Where it was forked from."""
 
 
-class Client(Control):
+class Client(Control, Scheduling, Catalogue):
     """A connection to the bus; an async context manager. All methods may be used side by side."""
 
     async def events(
@@ -108,22 +114,15 @@ class Client(Control):
         """Runs, the newest first, without reading what is in them; `status` and `graph` narrow the list."""
         found: list[RunSummary] = []
         async for summary in summaries(self.nats, self._names.log, self._subjects.commits()):
-            headers = summary.headers
-            if status in {None, headers.get(STATUS)} and graph in {
-                None,
-                headers.get("Partsong-Graph"),
-            }:
-                found.append(
-                    RunSummary(
-                        self._subjects.parse_log(summary.subject).run_id,
-                        headers.get(STATUS, ""),
-                        headers.get("Partsong-Graph", ""),
-                        headers.get("Partsong-Started", ""),
-                        headers.get("Partsong-Error"),
-                        summary.seq,
-                    )
-                )
+            run = _summary(self._subjects.parse_log(summary.subject).run_id, summary)
+            if status in {None, run.status} and graph in {None, run.graph}:
+                found.append(run)
         return sorted(found, key=lambda run: run.started, reverse=True)[:limit]
+
+    async def forks(self, run_id: str) -> list[RunSummary]:
+        """The runs that were forked from this one, the oldest first."""
+        runs = await self.runs(limit=sys.maxsize)
+        return [run for run in reversed(runs) if run.origin and run.origin.run_id == run_id]
 
     async def _records_of(
         self, run_id: str, after: int, *, follow: bool
@@ -167,3 +166,17 @@ class Client(Control):
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+
+
+def _summary(run_id: str, summary: Summary) -> RunSummary:
+    headers = summary.headers
+    origin, _, seq = headers.get("Partsong-Origin", "").rpartition("@")
+    return RunSummary(
+        run_id,
+        headers.get(STATUS, ""),
+        headers.get("Partsong-Graph", ""),
+        headers.get("Partsong-Started", ""),
+        headers.get("Partsong-Error"),
+        summary.seq,
+        Origin(origin, int(seq)) if origin else None,
+    )

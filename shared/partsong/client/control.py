@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Literal, Protocol, TypeVar, cast
+from typing import Literal, cast
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import JsonValue
 
+from partsong.client.graphs import GraphLike, a_request, spec_of
 from partsong.client.past import Past
-from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
+from partsong.contracts.envelope import decode
+from partsong.contracts.errors import PartsongError, Unavailable
 from partsong.contracts.events import RunForked, RunStarted
-from partsong.contracts.graph import Graph
 from partsong.contracts.requests import (
     CancelRequest,
     ForkRequest,
@@ -22,30 +23,15 @@ from partsong.contracts.requests import (
     SignalRequest,
 )
 from partsong.contracts.subjects import check_id
-from partsong.contracts.validate import problem_of
 from partsong.runtime import clock
 
-__all__ = ["Control", "GraphLike", "OnBusy", "Portable"]
-
-R = TypeVar("R", bound=BaseModel)
+__all__ = ["Control", "OnBusy"]
 
 OnBusy = Literal["allow", "reject", "enqueue", "cancel_previous"]
 """What happens to a run whose thread has another one open."""
 
 _LOST = 3.0
 """Seconds to look for a run whose beginning was not answered."""
-
-
-class Portable(Protocol):
-    """What can say its graph as data, like a `WorkflowGraph`."""
-
-    def spec(self) -> Graph:
-        """The graph, with functions that can be found by name elsewhere."""
-        ...
-
-
-GraphLike = str | Graph | Portable | Mapping[str, object]
-"""A graph, or the name or hash of one that the bus knows."""
 
 
 class Control(Past):
@@ -84,10 +70,10 @@ class Control(Past):
             "deadline": deadline,
             "webhook": webhook,
         }
-        request = _request(
+        request = a_request(
             RunRequest,
             run_id=run_id or clock.new_run_id(),
-            graph=_spec(graph),
+            graph=spec_of(graph),
             input=dict(input or {}),
             options=options,
         )
@@ -100,7 +86,7 @@ class Control(Past):
             InvalidInput: `run.unknown`.
             Unavailable: no engine answered in time.
         """
-        await self._ask("cancel", _request(CancelRequest, run_id=run_id, reason=reason))
+        await self._ask("cancel", a_request(CancelRequest, run_id=run_id, reason=reason))
 
     async def pause(self, run_id: str, reason: str | None = None) -> None:
         """Begin nothing new in a run; what is in flight goes on and is kept. Does nothing if it has ended.
@@ -109,7 +95,7 @@ class Control(Past):
             InvalidInput: `run.unknown`.
             Unavailable: no engine answered in time.
         """
-        await self._ask("pause", _request(PauseRequest, run_id=run_id, reason=reason))
+        await self._ask("pause", a_request(PauseRequest, run_id=run_id, reason=reason))
 
     async def resume(self, run_id: str) -> None:
         """Go on with a paused run; does nothing if it is not paused.
@@ -118,7 +104,7 @@ class Control(Past):
             InvalidInput: `run.unknown`.
             Unavailable: no engine answered in time.
         """
-        await self._ask("resume", _request(ResumeRequest, run_id=run_id))
+        await self._ask("resume", a_request(ResumeRequest, run_id=run_id))
 
     async def signal(
         self, run_id: str, name: str, payload: object = None, *, signal_id: str | None = None
@@ -133,7 +119,7 @@ class Control(Past):
             Unavailable: no engine answered in time.
         """
         own = None if signal_id is None else f"{run_id}/{check_id('signal_id', signal_id)}"
-        request = _request(SignalRequest, own, run_id=run_id, name=name, payload=payload)
+        request = a_request(SignalRequest, own, run_id=run_id, name=name, payload=payload)
         await self._ask("signal", request)
 
     async def retry(
@@ -157,10 +143,10 @@ class Control(Past):
         """
         before = await self._newest(run_id)
         given = {"max_steps": max_steps, "max_cost": max_cost, "deadline": deadline}
-        request = _request(
+        request = a_request(
             RetryRequest,
             run_id=run_id,
-            graph=None if graph is None else _spec(graph),
+            graph=None if graph is None else spec_of(graph),
             options=await self._with_limits(run_id, given),
             reason=reason,
         )
@@ -185,13 +171,13 @@ class Control(Past):
             InvalidInput: `run.unknown`, `run.exists`, `fork.unknown_output`.
             Unavailable: no engine answered in time.
         """
-        request = _request(
+        request = a_request(
             ForkRequest,
             run_id=run_id,
             seq=seq,
             new_run_id=new_run_id or clock.new_run_id(),
             values=dict(values or {}),
-            outputs={name: dict(output) for name, output in (outputs or {}).items()},
+            outputs=dict(outputs or {}),
         )
         return await self._begin("fork", request, str(request.new_run_id), "new_run_id")
 
@@ -214,7 +200,7 @@ class Control(Past):
         try:
             async with asyncio.timeout(_LOST):
                 await self._newest(run_id)
-                first = await self._first(run_id)
+                first = decode(await self._first(run_id)).events[0]
         except (PartsongError, TimeoutError):
             return False
         return isinstance(first, RunStarted | RunForked) and first.request_id == request_id
@@ -229,22 +215,3 @@ class Control(Past):
         old = (await self.state(run_id)).options
         kept = old.model_dump(mode="json", exclude={"deadline"})
         return {**kept, **cast("dict[str, JsonValue]", wanted)}
-
-
-def _request(model: type[R], own_id: str | None = None, **fields: object) -> R:
-    try:
-        return model.model_validate({"id": own_id or f"q_{clock.new_id()}", **fields})
-    except ValidationError as error:
-        raise InvalidInput.of(problem_of(error, "request.malformed")) from error
-
-
-def _spec(graph: GraphLike) -> str | dict[str, JsonValue]:
-    match graph:
-        case str():
-            return graph
-        case Graph():
-            return graph.spec()
-        case Mapping():
-            return cast("dict[str, JsonValue]", dict(graph))
-        case _:
-            return graph.spec().spec()

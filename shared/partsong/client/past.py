@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
+from partsong.client.comparison import Comparison, Stretch, compared, origin_of
 from partsong.client.connection import Connection, unknown
 from partsong.contracts.envelope import decode
-from partsong.contracts.events import Event, RunForked
+from partsong.contracts.errors import NotFound
 from partsong.contracts.fold import fold_message
 from partsong.contracts.state import Origin, RunState
 from partsong.contracts.timeline import Change, Checkpoint, checkpoints, diff
@@ -51,6 +52,14 @@ class Past(Connection):
         old, new = [(await self.state(run_id, at=seq)).values for seq in (before, after)]
         return list(diff(dict(old), dict(new)))
 
+    async def compare(self, run_a: str, run_b: str) -> Comparison:
+        """How two runs differ: in what became of their executions, and in their states now.
+
+        Raises:
+            NotFound: the log holds nothing of one of them.
+        """
+        return compared(await self._stretches(run_a), await self._stretches(run_b))
+
     async def lineage(self, run_id: str) -> list[Origin]:
         """Where the run was forked from, and where that one was, up to the root; empty for a run of its own.
 
@@ -58,10 +67,13 @@ class Past(Connection):
             NotFound: the log holds nothing of such a run.
         """
         origins: list[Origin] = []
-        first = await self._first(run_id)
-        while isinstance(first, RunForked):
-            origins.append(Origin(first.origin, first.origin_seq))
-            first = await self._first(first.origin)
+        origin = origin_of(await self._first(run_id))
+        while origin is not None:
+            origins.append(origin)
+            try:
+                origin = origin_of(await self._first(origin.run_id))
+            except NotFound:  # its log is kept no longer
+                break
         return origins
 
     async def replay(self, run_id: str) -> Replay:
@@ -79,9 +91,21 @@ class Past(Connection):
             raise unknown(run_id)
         return found
 
-    async def _first(self, run_id: str) -> Event:
-        """The event that began the run."""
+    async def _stretches(self, run_id: str) -> list[Stretch]:
+        """The run's records and those of the runs it comes from, up to where each was forked; the oldest first."""
+        found = [Stretch(run_id, None, await self._records(run_id))]
+        while (origin := origin_of(found[0].records[0][1])) is not None:
+            try:
+                records = await self._records(origin.run_id)
+            except NotFound:  # its log is kept no longer
+                break
+            until = [(seq, body) for seq, body in records if seq <= origin.seq]
+            found.insert(0, Stretch(origin.run_id, origin.seq, until))
+        return found
+
+    async def _first(self, run_id: str) -> bytes:
+        """The record that began the run."""
         async with aclosing(self.log.read(self._run(run_id))) as records:
             async for record in records:
-                return decode(record.body).events[0]
+                return record.body
         raise unknown(run_id)

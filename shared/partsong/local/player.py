@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects, check_id
 from partsong.contracts.timeline import Checkpoint, checkpoints, edited, state_at
 from partsong.graph_engine.core import hear
-from partsong.local.engine import Approver, Item, LocalRun
+from partsong.local.engine import Approver, Item, LocalRun, Perform
 from partsong.local.performers import Performers
 from partsong.log.port import Log
 from partsong.runtime import clock
@@ -36,9 +36,16 @@ class Player:
     """Runs one graph in this process, any number of times, also side by side."""
 
     def __init__(
-        self, graph: Graph, performers: Performers, log: Log, approve: Approver | None
+        self,
+        graph: Graph,
+        perform: Perform,
+        log: Log,
+        approve: Approver | None,
+        watch: Emit | None = None,
     ) -> None:
-        self._graph, self._performers, self._log, self._approve = graph, performers, log, approve
+        """`watch` is shown all events and chunks of all runs."""
+        self._graph, self._perform, self._log, self._approve = graph, perform, log, approve
+        self._watch = watch
 
     async def execute(
         self,
@@ -81,14 +88,17 @@ class Player:
         input: dict[str, JsonValue],
         *,
         run_id: str | None = None,
+        options: e.RunOptions | None = None,
         signals: _Signals | None = None,
-    ) -> AsyncIterator[Item]:
+    ) -> AsyncGenerator[Item, None]:
         """Run, and yield each event and chunk as it happens."""
         items: asyncio.Queue[Item | None] = asyncio.Queue()
 
         async def play() -> None:
             try:
-                await self.execute(input, run_id=run_id, signals=signals, emit=items.put_nowait)
+                await self.execute(
+                    input, run_id=run_id, options=options, signals=signals, emit=items.put_nowait
+                )
             finally:
                 items.put_nowait(None)
 
@@ -152,15 +162,28 @@ class Player:
         return await self._play(run, hear.fork(source, at, run.state.run_id, changed, "local", now))
 
     async def history(self, run_id: str) -> list[Checkpoint]:
-        """The checkpoints of a run, oldest first."""
-        return list(checkpoints(run_id, await self._records(run_id)))
+        """The checkpoints of a run, oldest first.
+
+        Raises:
+            NotFound: `run.unknown`.
+        """
+        records = await self._records(run_id)
+        if not records:
+            raise _unknown(run_id)
+        return list(checkpoints(run_id, records))
 
     async def state(self, run_id: str, seq: int | None = None) -> RunState:
         """A run's state after `seq`, or now."""
         return state_at(run_id, await self._records(run_id), seq)
 
     def _run(self, run_id: str, emit: Emit | None) -> LocalRun:
-        return LocalRun(self._log, run_id, self._performers, approve=self._approve, emit=emit)
+        shown = [show for show in (self._watch, emit) if show is not None]
+
+        def show(item: Item) -> None:
+            for each in shown:
+                each(item)
+
+        return LocalRun(self._log, run_id, self._perform, approve=self._approve, emit=show)
 
     async def _play(self, run: LocalRun, news: tuple[e.Event, ...]) -> RunResult:
         whole = run.state.graph is None

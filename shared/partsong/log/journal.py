@@ -24,7 +24,7 @@ from pathlib import Path
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.log.port import Record
 
-__all__ = ["HEADER", "decode", "encode", "recover"]
+__all__ = ["HEADER", "decode", "encode", "read", "recover"]
 
 HEADER = b'{"format":"partsong-log","version":1}\n'
 
@@ -89,15 +89,7 @@ def recover(fd: int, path: Path) -> Iterator[tuple[int, int, Record]]:
         Unavailable: `log.corrupt`: a whole line is wrong; the message names it.
     """
     with os.fdopen(os.dup(fd), "rb") as file:
-        start = file.readline()
-        if start != HEADER and not HEADER.startswith(start):
-            raise InvalidInput(
-                "log.not_a_log",
-                f"the file starts with {start[:40]!r}, not with {HEADER[:40]!r}",
-                where=str(path),
-                fix="give the path of a log or of a file that does not exist yet",
-            )
-        if start != HEADER:
+        if not _begun(file.readline(), path):
             os.ftruncate(fd, 0)
             os.pwrite(fd, HEADER, 0)
             os.fsync(fd)
@@ -110,6 +102,40 @@ def recover(fd: int, path: Path) -> Iterator[tuple[int, int, Record]]:
                 return
             yield offset, len(line), _checked(line, seq, path)
             offset += len(line)
+
+
+def read(path: Path) -> Iterator[Record]:
+    """The records of a file that somebody may be writing; none if there is no file. It is not touched.
+
+    Raises:
+        InvalidInput: `log.not_a_log`.
+        Unavailable: `log.corrupt`.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        if not _begun(file.readline(), path):
+            return
+        for seq, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            yield _checked(line, seq, path)
+
+
+def _begun(start: bytes, path: Path) -> bool:
+    """Whether a file's first line is there; one that was cut short is not.
+
+    Raises:
+        InvalidInput: `log.not_a_log`.
+    """
+    if not HEADER.startswith(start):
+        raise InvalidInput(
+            "log.not_a_log",
+            f"the file starts with {start[:40]!r}, not with {HEADER[:40]!r}",
+            where=str(path),
+            fix="give the path of a log or of a file that does not exist yet",
+        )
+    return start == HEADER
 
 
 def _checked(line: bytes, seq: int, path: Path) -> Record:

@@ -29,6 +29,8 @@ class Settings:
     """PARTSONG_LOAD: modules with functions, separated by commas."""
     tools: tuple[str, ...] = ()
     """PARTSONG_TOOLS: entry points of tools to load, separated by commas."""
+    mcp: tuple[str, ...] = ()
+    """PARTSONG_MCP: MCP servers as NAME=URL or NAME=COMMAND, separated by semicolons."""
     concurrency: int = 64
     """PARTSONG_CONCURRENCY: calls a worker makes at once."""
     http_host: str = "127.0.0.1"
@@ -75,6 +77,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
         worker=worker,
         loads=_list(env.get("PARTSONG_LOAD", "")),
         tools=_list(env.get("PARTSONG_TOOLS", "")),
+        mcp=_list(env.get("PARTSONG_MCP", ""), ";"),
         concurrency=_whole(env, "PARTSONG_CONCURRENCY", default.concurrency, least=1),
         http_host=env.get("PARTSONG_HTTP_HOST", default.http_host),
         http_port=_whole(env, "PARTSONG_HTTP_PORT", default.http_port, least=0, most=65535),
@@ -88,8 +91,8 @@ def from_env(env: Mapping[str, str]) -> Settings:
     )
 
 
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def _list(text: str, separator: str = ",") -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(separator) if part.strip())
 
 
 def _whole(

@@ -78,12 +78,25 @@ class ToolRegistry:
 
 
 def _built_in() -> tuple[AnyTool, ...]:
+    """All of them, whatever is installed and set: what one lacks it says when it is called."""
     from partsong.tools.calculator import calculator
+    from partsong.tools.code import run_code
     from partsong.tools.fetch_page import fetch_page
+    from partsong.tools.memory import recall, remember
     from partsong.tools.read_file import read_file
     from partsong.tools.search import web_search
+    from partsong.tools.sql import query_database
 
-    return (calculator, fetch_page, read_file, web_search)
+    return (
+        calculator,
+        fetch_page,
+        query_database,
+        read_file,
+        recall,
+        remember,
+        run_code,
+        web_search,
+    )
 
 
 def _of_the_platform() -> tuple[AnyTool, ...]:

@@ -1,17 +1,40 @@
 """Write a graph in Python; run it here, or on the bus, unchanged."""
 
-from partsong.contracts.graph import END, START, AgentSpec, Retry
+from partsong.contracts.graph import (
+    END,
+    START,
+    AgentNode,
+    AgentSpec,
+    AtLeast,
+    Graph,
+    Retry,
+    ToolNode,
+)
 from partsong.contracts.results import RunResult
-from partsong.contracts.routing import NodeContext, Route
+from partsong.contracts.routing import Goto, NodeContext, Overwrite, Route
+from partsong.contracts.timeline import Checkpoint
 from partsong.workflow.builder import WorkflowGraph
+from partsong.workflow.scheduler import TaskScheduler
+from partsong.workflow.tasks import SchedulerResult, Task, TaskResult
 
 __all__ = [
     "END",
     "START",
+    "AgentNode",
     "AgentSpec",
+    "AtLeast",
+    "Checkpoint",
+    "Goto",
+    "Graph",
     "NodeContext",
+    "Overwrite",
     "Retry",
     "Route",
     "RunResult",
+    "SchedulerResult",
+    "Task",
+    "TaskResult",
+    "TaskScheduler",
+    "ToolNode",
     "WorkflowGraph",
 ]

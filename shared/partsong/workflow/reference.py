@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from partsong.contracts.errors import InvalidInput
 
 __all__ = ["is_portable", "portable", "reference"]
 
 
-def reference(function: Callable[..., object], node: str) -> str:
-    """`module:qualname` of a function; for a lambda or a local one a name that is unique in its graph."""
+def reference(
+    function: Callable[..., object],
+    place: str,
+    others: Mapping[str, Callable[..., object]] | None = None,
+) -> str:
+    """`module:qualname` of a function; for one that cannot be imported by it, or that shares it, the place is added."""
     module = getattr(function, "__module__", None) or "?"
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    return f"{module}:{name}" if is_portable(f"{module}:{name}") else f"{module}:{name}@{node}"
+    name = f"{module}:{getattr(function, '__qualname__', type(function).__qualname__)}"
+    shared = others is not None and others.get(name, function) != function
+    return name if is_portable(name) and not shared else f"{name}@{place}"
 
 
 def is_portable(name: str) -> bool:
@@ -23,24 +28,16 @@ def is_portable(name: str) -> bool:
     return module not in {"__main__", "?"} and "<" not in qualname and "@" not in qualname
 
 
-def portable(function: Callable[..., object], name: str, node: str) -> str:
+def portable(function: Callable[..., object], name: str, where: str) -> str:
     """The name, if importing it here finds this very function.
 
     Raises:
         InvalidInput: `function.not_portable`, saying what to do.
     """
-    where = f"nodes.{node}.function"
     if not is_portable(name):
-        kind = (
-            "is a lambda"
-            if "<lambda>" in name
-            else "lives in __main__"
-            if name.startswith("__main__")
-            else "is local"
-        )
         raise InvalidInput(
             "function.not_portable",
-            f"node {node}: {name.split('@', maxsplit=1)[0]} {kind}, so no tool-runner can import it",
+            f"{where}: {name.split('@', maxsplit=1)[0]} {_hindrance(name)}, so no tool-runner can import it",
             where=where,
             fix="define it with `def` at the top level of a module, import it from there, and load that module: "
             "`partsong up --load your.module`",
@@ -52,8 +49,18 @@ def portable(function: Callable[..., object], name: str, node: str) -> str:
     if found is not function:
         raise InvalidInput(
             "function.not_portable",
-            f"node {node}: {name} is not the function the graph was given",
+            f"{where}: {name} is not the function the graph was given",
             where=where,
             fix="give the graph the function itself, not a wrapped copy; decorators should keep it importable",
         )
     return name
+
+
+def _hindrance(name: str) -> str:
+    if "<lambda>" in name:
+        return "is a lambda"
+    if name.startswith("__main__"):
+        return "lives in __main__"
+    if "<locals>" in name:
+        return "is local"
+    return "is the name of another function of this graph too"

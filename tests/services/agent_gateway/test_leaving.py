@@ -35,7 +35,6 @@ async def llm() -> AsyncIterator[FakeLLM]:
 @pytest.fixture
 def _no_collector() -> Iterator[None]:
     """The cyclic garbage collector would close what we forget."""
-    gc.collect()
     gc.disable()
     yield
     gc.enable()

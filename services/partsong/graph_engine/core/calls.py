@@ -66,14 +66,19 @@ def request_turn(
     )
 
 
-def retried(draft: Draft, call: Call, policy: Retry) -> Literal["now", "later", "never"]:
-    """What becomes of a failed call; `later` has set a durable timer."""
+def retried(
+    draft: Draft, call: Call, policy: Retry, *, park: bool = True
+) -> Literal["now", "later", "never"]:
+    """What becomes of a failed call; `later` has set a durable timer.
+
+    Without `park`, what no worker has is only hoped for as long as the policy says.
+    """
     problem = call.problem
     if call.rested or call.again:
         return "now"
     if problem is None:
         return "never"
-    if problem.code in MISSING and draft.park:
+    if problem.code in MISSING and draft.park and park:
         policy, attempt = _PARKED, call.parked + 1
     else:
         attempt = call.attempt - call.parked

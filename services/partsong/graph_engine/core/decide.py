@@ -23,7 +23,7 @@ from partsong.contracts.graph import (
 from partsong.contracts.scope import Execution, Scope, scope_of
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.values import render_value
-from partsong.graph_engine.core import agent, flow, inner, joins, waits
+from partsong.graph_engine.core import agent, flow, inner, joins, waits, webhook
 from partsong.graph_engine.core.approvals import approval
 from partsong.graph_engine.core.calls import NO_RETRY, request_call, retried
 from partsong.graph_engine.core.draft import Decision, Draft
@@ -43,6 +43,7 @@ def decide(state: RunState, now: str, *, park: bool = True) -> Decision:
             _advance(draft)
         if draft.state.stopping is not None and not draft.closings:
             end(draft)
+    webhook.tell(draft, just_ended=not state.ended)
     return Decision(tuple(draft.events), tuple(draft.closings), draft.state)
 
 

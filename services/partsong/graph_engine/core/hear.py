@@ -11,7 +11,7 @@ from partsong.contracts.conform import check_value
 from partsong.contracts.errors import Conflict, InvalidInput, Problem
 from partsong.contracts.graph import Graph, MapNode, SubgraphNode, WaitNode
 from partsong.contracts.portable import dump_state
-from partsong.contracts.revive import missing_nodes
+from partsong.contracts.revive import missing_nodes, revived
 from partsong.contracts.state import RunState
 from partsong.graph_engine.core.draft import Closing
 
@@ -106,7 +106,7 @@ def retry(
     """An ended run goes on.
 
     Raises:
-        Conflict: `run.not_ended`, `run.completed`, `graph.node_missing`.
+        Conflict: `run.not_ended`, `run.completed`, `graph.node_missing`, `graph.reducer_misfit`.
     """
     if not state.ended or state.status == "completed":
         code = "run.completed" if state.ended else "run.not_ended"
@@ -125,6 +125,8 @@ def retry(
             where="graph.nodes",
             fix="keep the names and kinds of nodes that runs are at",
         )
+    if graph is not None:
+        _fits(revived(state, graph, now))
     retried = e.RunRetried(
         id=f"{state.run_id}.retried.{request_id}",
         time=now,
@@ -135,6 +137,20 @@ def retry(
         reason=reason,
     )
     return (retried, *_deadline(options or e.RunOptions(), retried.id, now))
+
+
+def _fits(state: RunState) -> None:
+    """Refuse other reducers if they cannot read what has been written."""
+    try:
+        for scope in state.scopes.values():
+            scope.values  # noqa: B018  # reads it
+    except InvalidInput as error:
+        raise Conflict(
+            "graph.reducer_misfit",
+            f"what run {state.run_id} has written does not fit the new graph: {error.problem.message}",
+            where="graph.reducers",
+            fix="keep the reducers of keys that the run has written, or fork it with an edited state",
+        ) from error
 
 
 def child_ended(state: RunState, parent: e.Parent | None, now: str) -> e.ChildEnded:
@@ -232,7 +248,7 @@ def _stopping(state: RunState) -> str:
 def fired(state: RunState, timer_id: str, now: str) -> tuple[e.Event, ...]:
     """A timer's moment has come; nothing if the run no longer waits for it."""
     timer = state.timers.get(timer_id)
-    if timer is None or state.ended:
+    if timer is None:
         return ()
     rang = e.TimerFired(
         id=f"{state.run_id}.{timer_id}.fired",

@@ -15,6 +15,7 @@ from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.values import render_value
 from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
+from partsong.graph_engine.core import webhook
 
 __all__ = ["work_of"]
 
@@ -23,6 +24,8 @@ def work_of(state: RunState, call: Call) -> Work | None:
     """The hint for a call; None for what no worker does: approvals, closed calls."""
     if not call.open or state.graph is None:
         return None
+    if not call.exec:
+        return webhook.work(state, call)
     execution = state.execution(call.exec)
     if execution is None:
         return _undo(state, call)

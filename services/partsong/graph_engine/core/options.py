@@ -1,0 +1,63 @@
+"""What a run may be asked for, checked before anything is changed."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.run_events import Parent, RunOptions
+from partsong.contracts.work import child_of
+
+__all__ = ["check_options"]
+
+_LONGEST_URL = 2000
+
+
+def check_options(run_id: str, options: RunOptions) -> None:
+    """Refuse options that could never be met.
+
+    Raises:
+        InvalidInput: `run.not_the_child`, `webhook.bad_url`.
+    """
+    if options.parent is not None:
+        _parent(run_id, options.parent)
+    if options.webhook is not None:
+        _webhook(options.webhook)
+
+
+def _parent(run_id: str, parent: Parent) -> None:
+    if run_id != (child := child_of(parent)):
+        raise InvalidInput(
+            "run.not_the_child",
+            f"run {parent.run_id} waits for {child} at {parent.call_id}, not for {run_id}",
+            where="options.parent",
+            fix="leave `parent` out: detached subgraphs set it",
+        )
+
+
+def _webhook(url: str) -> None:
+    """The URL's form; whether it may be reached is asked when it is called."""
+    try:
+        parts = urlsplit(url)
+        port_fits = parts.port != 0
+    except ValueError as error:
+        raise _bad_url(str(error)) from error
+    if len(url) > _LONGEST_URL:
+        raise _bad_url(f"it has {len(url)} characters, at most {_LONGEST_URL} are accepted")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise _bad_url("it holds characters that no URL has")
+    if parts.scheme not in {"http", "https"}:
+        raise _bad_url(f"its scheme is {parts.scheme or 'missing'}, not http or https")
+    if not parts.hostname or not port_fits:
+        raise _bad_url("it names no host and port")
+    if parts.username is not None or parts.password is not None:
+        raise _bad_url("it carries a user name or a password")
+
+
+def _bad_url(why: str) -> InvalidInput:
+    return InvalidInput(
+        "webhook.bad_url",
+        f"no webhook can be sent there: {why}",
+        where="options.webhook",
+        fix="give a URL like https://example.com/hooks/partsong",
+    )

@@ -1,0 +1,53 @@
+"""An agent's calls as a node of a graph in this process: with its own keys, addresses and tools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from partsong.agent_gateway.turn import take_turn
+from partsong.agents.means import Means
+from partsong.agents.toolset import Approve, Toolset
+from partsong.contracts.call_events import CallFailed
+from partsong.contracts.chunks import Chunk
+from partsong.contracts.messages import ToolCallPart
+from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
+from partsong.local.engine import Result
+from partsong.runtime import clock
+
+__all__ = ["Performance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """Makes an agent node's turns and tool calls. What the toolset forbids, or `approve` refuses, fails."""
+
+    means: Means
+    toolset: Toolset
+    approve: Approve | None
+
+    def __call__(self, work: Work, emit: Callable[[Chunk], None]) -> Coroutine[None, None, Result]:
+        """Make one call."""
+        match work:
+            case TurnWork():
+                return take_turn(work, self.means.providers, self.toolset.specs, emit)
+            case ToolWork():
+                return self._tool(work, emit)
+            case FunctionWork() | ChildWork():
+                raise AssertionError(f"{work.node} is an agent")
+
+    async def _tool(self, work: ToolWork, emit: Callable[[Chunk], None]) -> Result:
+        args = work.args if isinstance(work.args, dict) else {}
+        call = ToolCallPart(id=work.call_id, name=work.tool, args=args)
+        problem = await self.toolset.refusal(call, self.approve)
+        if problem is None:
+            return await self.means.executor.run(work, emit)
+        about = f"{work.run_id}.{work.call_id}.{work.attempt}"
+        return CallFailed(
+            id=f"{about}.closed",
+            time=clock.now_text(),
+            cause=f"{about}.requested",
+            call_id=work.call_id,
+            attempt=work.attempt,
+            error=problem,
+        )

@@ -1,0 +1,189 @@
+"""`partsong run cancel|pause|resume|signal|retry|fork`: what can be asked of a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import cast
+
+import click
+
+from partsong.cli.options import (
+    Address,
+    address_options,
+    parse_inputs,
+    parse_moment,
+    parse_value,
+)
+from partsong.cli.output import Output, output_option, run_async
+from partsong.cli.waiting import Waiting, wait_options
+
+__all__ = ["COMMANDS"]
+
+_WHY = "Why; it is kept in the log."
+_MOMENT = "MOMENT|DURATION"
+
+
+@click.command(epilog="Example: partsong run cancel r_1 --reason 'not needed'")
+@click.argument("run_id")
+@click.option("--reason", required=True, help=_WHY)
+@address_options
+@output_option
+def cancel(run_id: str, reason: str, address: Address, out: Output) -> None:
+    """End a run; what runs for it is stopped."""
+
+    async def work() -> None:
+        async with address.client() as client:
+            await client.cancel(run_id, reason)
+        out.say(f"{run_id} cancelled")
+
+    run_async(work())
+
+
+@click.command(epilog="Example: partsong run pause r_1 --reason 'the bank is closed'")
+@click.argument("run_id")
+@click.option("--reason", help=_WHY)
+@address_options
+@output_option
+def pause(run_id: str, reason: str | None, address: Address, out: Output) -> None:
+    """Begin nothing new in a run; what is in flight goes on, and its results are kept."""
+
+    async def work() -> None:
+        async with address.client() as client:
+            await client.pause(run_id, reason)
+        out.say(f"{run_id} paused; it goes on with: partsong run resume {run_id}")
+
+    run_async(work())
+
+
+@click.command(epilog="Example: partsong run resume r_1")
+@click.argument("run_id")
+@address_options
+@output_option
+def resume(run_id: str, address: Address, out: Output) -> None:
+    """Go on with a paused run."""
+
+    async def work() -> None:
+        async with address.client() as client:
+            await client.resume(run_id)
+        out.say(f"{run_id} resumed")
+
+    run_async(work())
+
+
+@click.command(epilog="""Example: partsong run signal r_1 paid '{"sum": 42}' --id payment-7""")
+@click.argument("run_id")
+@click.argument("name")
+@click.argument("payload", required=False)
+@click.option("--id", "signal_id", help="Your own id: sent twice, the signal counts once.")
+@address_options
+@output_option
+def signal(
+    run_id: str,
+    name: str,
+    payload: str | None,
+    signal_id: str | None,
+    address: Address,
+    out: Output,
+) -> None:
+    """Send a run the signal NAME; PAYLOAD is JSON, or else text."""
+
+    async def work() -> None:
+        value = None if payload is None else parse_value(payload)
+        async with address.client() as client:
+            await client.signal(run_id, name, value, signal_id=signal_id)
+        out.say(f"{run_id} has the signal {name}")
+
+    run_async(work())
+
+
+@click.command(epilog="Example: partsong run retry r_1 --graph mended.yaml --follow")
+@click.argument("run_id")
+@click.option("--graph", help="The graph mended: a file, MODULE:ATTRIBUTE, or a name.")
+@click.option("--max-steps", type=click.IntRange(1), help="New limit of node executions.")
+@click.option("--max-cost", type=float, metavar="USD", help="New limit of what models may cost.")
+@click.option("--deadline", metavar=_MOMENT, help="New end: RFC 3339, or from now, like 30m.")
+@click.option("--reason", help=_WHY)
+@wait_options
+@address_options
+@output_option
+def retry(
+    run_id: str,
+    graph: str | None,
+    max_steps: int | None,
+    max_cost: float | None,
+    deadline: str | None,
+    reason: str | None,
+    *,
+    waiting: Waiting,
+    address: Address,
+    out: Output,
+) -> None:
+    """Go on with a run that failed, was cancelled or met a limit: only what is unfinished runs.
+
+    With --wait or --follow the exit code is 4 if the run did not complete.
+    """
+
+    async def work() -> int:
+        from partsong.cli.graphs import load_graph
+
+        async with address.client() as client:
+            await client.retry(
+                run_id,
+                graph=load_graph(graph) if graph else None,
+                max_steps=max_steps,
+                max_cost=max_cost,
+                deadline=parse_moment(deadline),
+                reason=reason,
+            )
+            return await waiting.report(client, run_id, out)
+
+    sys.exit(run_async(work()))
+
+
+@click.command(epilog="Example: partsong run fork r_1 --at 12 --set total=30 --follow")
+@click.argument("run_id")
+@click.option("--at", type=click.IntRange(1), metavar="SEQ", help="Where.  [default: its end]")
+@click.option(
+    "--set", "values", multiple=True, metavar="K=V|@FILE", help="Set a key of the state; may be repeated."
+)  # fmt: skip
+@click.option(
+    "--returned", "outputs", multiple=True, metavar="EXEC=JSON",
+    help="What an execution like price:1 is taken to have returned; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--run-id", "new_run_id", help="The new run's id: forking twice is then the same run."
+)
+@wait_options
+@address_options
+@output_option
+def fork(
+    run_id: str,
+    at: int | None,
+    values: tuple[str, ...],
+    outputs: tuple[str, ...],
+    new_run_id: str | None,
+    *,
+    waiting: Waiting,
+    address: Address,
+    out: Output,
+) -> None:
+    """Begin a new run where another one was, perhaps with other values.
+
+    `run history` lists the sequences. With --wait or --follow the exit code is 4 if the run did not complete.
+    """
+
+    async def work() -> int:
+        edited = parse_inputs(values, "--set")
+        returned = cast("dict[str, Mapping[str, object]]", parse_inputs(outputs, "--returned"))
+        async with address.client() as client:
+            forked = await client.fork(
+                run_id, at, new_run_id=new_run_id, values=edited, outputs=returned
+            )
+            return await waiting.report(client, forked, out)
+
+    sys.exit(run_async(work()))
+
+
+COMMANDS = (cancel, pause, resume, signal, retry, fork)
+"""For `partsong run`."""

@@ -1,0 +1,43 @@
+"""How a run stands, as a record to print."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from partsong.client import Origin, RunSummary
+from partsong.contracts.state import Call, RunState
+
+__all__ = ["place", "standing"]
+
+
+def standing(state: RunState, forks: Sequence[RunSummary], *, plain: bool) -> dict[str, object]:
+    """The run as it stands; `plain` is for people: what it waits for and where it comes from are sentences."""
+    waits, origin = state.waits_on, state.origin
+    return {
+        "run_id": state.run_id,
+        "status": state.phase,
+        "waits_on": (str(waits) if plain else dataclasses.asdict(waits)) if waits else None,
+        "graph": state.graph.name if state.graph else None,
+        "graph_hash": state.graph.hash if state.graph else None,
+        "thread": state.options.thread,
+        "started": state.started,
+        "updated": state.updated,
+        "origin": (place(origin) if plain else dataclasses.asdict(origin)) if origin else None,
+        "forks": [run.run_id for run in forks],
+        "steps": state.steps,
+        "open": [_open(call) for call in state.calls.values() if call.open],
+        "usage": state.usage.model_dump(exclude_defaults=True),
+        "error": state.error.model_dump(exclude_none=True) if state.error else None,
+        "state": state.values,
+    }
+
+
+def place(origin: Origin) -> str:
+    """A moment of a run in a few characters."""
+    return f"{origin.run_id} at {origin.seq}"
+
+
+def _open(call: Call) -> str:
+    worker = f", {call.worker}" if call.worker else ""
+    return f"{call.id} (attempt {call.attempt}{worker})"

@@ -1,0 +1,70 @@
+"""Waiting for a run's end: the options for it, and what is shown meanwhile and then."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from partsong.cli.output import EXIT, Output
+
+if TYPE_CHECKING:
+    from partsong.client import Client
+    from partsong.contracts.results import RunResult
+
+__all__ = ["Waiting", "wait_options"]
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Whether to wait for a run's end, and how."""
+
+    wait: bool
+    follow: bool
+    timeout: float | None
+
+    async def report(self, client: Client, run_id: str, out: Output) -> int:
+        """Print the run's id, or its outcome if it is waited for; the exit code."""
+        from partsong.cli.live import show_live
+
+        if not (self.wait or self.follow):
+            out.record({"run_id": run_id})
+            return EXIT["ok"]
+        out.say(run_id)
+        async with asyncio.timeout(self.timeout):
+            if self.follow:
+                await show_live(client, run_id, out)
+            result = await client.result(run_id)
+        out.record(_summary(result))
+        return EXIT["ok" if result.status == "completed" else "run_failed"]
+
+
+def wait_options(command: Callable[..., R]) -> Callable[..., R]:
+    """`--wait`, `--follow` and `--timeout`; the command gets `waiting`."""
+
+    @functools.wraps(command)
+    def waits(*args: Any, wait: bool, follow: bool, timeout: float | None, **named: Any) -> R:
+        return command(*args, waiting=Waiting(wait, follow, timeout), **named)
+
+    end = click.option("--wait", is_flag=True, help="Wait for the end, print the result.")
+    live = click.option("--follow", is_flag=True, help="Like --wait, and show live text meanwhile.")
+    bound = click.option(
+        "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer."
+    )
+    return end(live(bound(waits)))
+
+
+def _summary(result: RunResult) -> dict[str, object]:
+    error = result.error.model_dump(exclude_none=True) if result.error else None
+    return {
+        "run_id": result.run_id,
+        "status": result.status,
+        "state": result.state,
+        "error": error,
+    }

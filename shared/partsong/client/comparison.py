@@ -1,0 +1,108 @@
+"""Two runs side by side: where they parted, what each did then, and how their states differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from partsong.contracts import events as e
+from partsong.contracts.envelope import decode
+from partsong.contracts.errors import Problem
+from partsong.contracts.fold import fold_message
+from partsong.contracts.state import Origin, RunState, Status
+from partsong.contracts.timeline import Change, diff
+
+__all__ = ["Comparison", "Side", "Stretch", "compared", "origin_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two runs."""
+
+    run_id: str
+    status: Status
+    error: Problem | None
+    steps: int
+    usage: e.TurnUsage
+    executions: Mapping[str, str]
+    """What became of each execution that ended: `completed`, its label or its error's code.
+
+    Those of the runs it was forked from are among them.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How one run differs from another."""
+
+    a: Side
+    b: Side
+    parted: Origin | None
+    """The last moment they have in common; None if neither was forked from the other, nor both from a third."""
+    executions: tuple[Change, ...]
+    """By execution: what became of it in one, and in the other; None where it did not end."""
+    state: tuple[Change, ...]
+    """By key of the state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The part of a run's log that belongs to the past of another run, or all of it."""
+
+    run_id: str
+    until: int | None
+    """Sequence at which it was forked; None for the run itself."""
+    records: Sequence[tuple[int, bytes]]
+
+
+def origin_of(body: bytes) -> Origin | None:
+    """Where a run comes from, by the first record of its log."""
+    match decode(body).events[0]:
+        case e.RunForked(origin=run_id, origin_seq=seq):
+            return Origin(run_id, seq)
+        case _:
+            return None
+
+
+def compared(a: Sequence[Stretch], b: Sequence[Stretch]) -> Comparison:
+    """Compare two runs, given with the stretches of the runs they come from, the oldest first."""
+    (left, old), (right, new) = _side(a), _side(b)
+    executions = tuple(diff(dict(left.executions), dict(right.executions)))
+    return Comparison(left, right, _parted(a, b), executions, tuple(diff(old, new)))
+
+
+def _side(stretches: Sequence[Stretch]) -> tuple[Side, dict[str, JsonValue]]:
+    ends: dict[str, str] = {}
+    state = RunState(stretches[-1].run_id)
+    for stretch in stretches:
+        for seq, body in stretch.records:
+            message = decode(body)
+            for event in message.events:
+                _note(ends, event)
+            if stretch.until is None:
+                state = fold_message(state, message, seq)
+    side = Side(state.run_id, state.phase, state.error, state.steps, state.usage, ends)
+    return side, state.values
+
+
+def _note(ends: dict[str, str], event: e.Event) -> None:
+    match event:
+        case e.NodeCompleted():
+            ends[event.exec] = event.label or "completed"
+        case e.NodeFailed():
+            ends[event.exec] = event.error.code
+        case e.NodeCancelled():
+            ends[event.exec] = "cancelled"
+        case _:
+            pass
+
+
+def _parted(a: Sequence[Stretch], b: Sequence[Stretch]) -> Origin | None:
+    others = {stretch.run_id: stretch.until for stretch in b}
+    for stretch in reversed(a):
+        if stretch.run_id in others:
+            moments = [seq for seq in (stretch.until, others[stretch.run_id]) if seq is not None]
+            return Origin(stretch.run_id, min(moments)) if moments else None
+    return None

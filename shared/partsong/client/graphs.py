@@ -1,0 +1,54 @@
+"""What may be said to be a graph, and requests made of plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeVar, cast
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.graph import Graph
+from partsong.contracts.validate import problem_of
+from partsong.runtime import clock
+
+__all__ = ["GraphLike", "Portable", "a_request", "spec_of"]
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class Portable(Protocol):
+    """What can say its graph as data, like a `WorkflowGraph`."""
+
+    def spec(self) -> Graph:
+        """The graph, with functions that can be found by name elsewhere."""
+        ...
+
+
+GraphLike = str | Graph | Portable | Mapping[str, object]
+"""A graph, or the name or hash of one that the bus knows."""
+
+
+def a_request(model: type[R], own_id: str | None = None, **fields: object) -> R:
+    """A request with a fresh id, or one of the caller's.
+
+    Raises:
+        InvalidInput: `request.malformed`, naming the field.
+    """
+    try:
+        return model.model_validate({"id": own_id or f"q_{clock.new_id()}", **fields})
+    except ValidationError as error:
+        raise InvalidInput.of(problem_of(error, "request.malformed")) from error
+
+
+def spec_of(graph: GraphLike) -> str | dict[str, JsonValue]:
+    """The graph as a request names it."""
+    match graph:
+        case str():
+            return graph
+        case Graph():
+            return graph.spec()
+        case Mapping():
+            return cast("dict[str, JsonValue]", dict(graph))
+        case _:
+            return graph.spec().spec()

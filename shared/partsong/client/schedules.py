@@ -1,0 +1,103 @@
+"""Runs that begin again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import nats.errors
+from pydantic import BaseModel, TypeAdapter
+
+from partsong.client.connection import Connection
+from partsong.client.graphs import GraphLike, a_request, spec_of
+from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.requests import ScheduleRequest, UnscheduleRequest
+
+__all__ = ["Overlap", "Scheduling"]
+
+Overlap = Literal["allow", "skip", "enqueue", "cancel_previous"]
+"""What happens when a schedule's run before is still open."""
+
+
+class _Failed(BaseModel):
+    error: Problem
+
+
+_ANSWER: TypeAdapter[list[ScheduleRequest] | _Failed] = TypeAdapter(list[ScheduleRequest] | _Failed)
+
+
+class Scheduling(Connection):
+    """Schedules: kept by the bus, also while no engine and no client runs."""
+
+    async def schedule(
+        self,
+        name: str,
+        graph: GraphLike,
+        input: Mapping[str, object] | None = None,
+        *,
+        every: float | str | None = None,
+        cron: str | None = None,
+        timezone: str | None = None,
+        overlap: Overlap = "skip",
+        labels: Mapping[str, str] | None = None,
+        max_steps: int = 10_000,
+        max_cost: float | None = None,
+        webhook: str | None = None,
+    ) -> None:
+        """Start runs again and again, `every` so many seconds (or `30m`), or by `cron`.
+
+        A cron expression has six fields, seconds first, in UTC or the IANA `timezone`. A schedule of the same name
+        takes the place of the one before. Its runs are called `<name>~<moment>` and share a thread.
+
+        Raises:
+            InvalidInput: the request was refused; the problem names the field.
+            Unavailable: no engine answered in time.
+        """
+        options = {
+            "labels": dict(labels or {}),
+            "max_steps": max_steps,
+            "max_cost": max_cost,
+            "webhook": webhook,
+        }
+        request = a_request(
+            ScheduleRequest,
+            name=name,
+            graph=spec_of(graph),
+            input=dict(input or {}),
+            every=every,
+            cron=cron,
+            timezone=timezone,
+            overlap=overlap,
+            options=options,
+        )
+        await self._ask("schedule", request)
+
+    async def unschedule(self, name: str) -> None:
+        """Start no more runs for a schedule; those that run go on.
+
+        Raises:
+            InvalidInput: `schedule.unknown`.
+            Unavailable: no engine answered in time.
+        """
+        await self._ask("unschedule", a_request(UnscheduleRequest, name=name))
+
+    async def schedules(self) -> list[ScheduleRequest]:
+        """All schedules as they were asked for, by name.
+
+        Raises:
+            Unavailable: no engine answered in time.
+        """
+        question = self._subjects.query("graph-engine", "schedules")
+        try:
+            answer = await self.nats.request(question, b"{}", timeout=self._timeout)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(
+                "request.no_answer",
+                f"no engine says which schedules there are: {error!r}",
+                fix="see whether a graph-engine runs: `partsong bus status`",
+                retryable=True,
+            ) from error
+        found = _ANSWER.validate_json(answer.data)
+        if isinstance(found, _Failed):
+            raise Unavailable.of(found.error)
+        return found

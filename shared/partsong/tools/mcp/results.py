@@ -1,0 +1,65 @@
+"""What an MCP server answered, as a tool's result."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from mcp.types import (
+    AudioContent,
+    CallToolResult,
+    ContentBlock,
+    EmbeddedResource,
+    ImageContent,
+    ResourceLink,
+    TextContent,
+    TextResourceContents,
+)
+from pydantic import JsonValue, TypeAdapter
+
+from partsong.contracts.errors import InvalidInput
+from partsong.tools.untrusted import marked
+
+__all__ = ["content_of"]
+
+_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
+_LONGEST = 2000
+
+
+def content_of(result: CallToolResult, server: str, tool: str) -> JsonValue:
+    """Structured content as it is, text marked as untrusted; of images and sounds only what they are.
+
+    Raises:
+        InvalidInput: `mcp.tool_error`, the tool says that it failed.
+    """
+    text = "\n".join(_text(block) for block in result.content)
+    if result.is_error:
+        raise InvalidInput(
+            "mcp.tool_error",
+            f"{server} said: {text[:_LONGEST] or 'nothing'}",
+            where=tool,
+            fault="tool",
+        )
+    match result.structured_content:
+        case None:
+            return marked(text, f"the MCP server {server}")
+        case {"result": str() as said, **rest} if not rest:  # how the SDK wraps plain text
+            return marked(said, f"the MCP server {server}")
+        case structured:
+            return _JSON.validate_python(structured)
+
+
+def _text(block: ContentBlock) -> str:
+    match block:
+        case TextContent():
+            return block.text
+        case ImageContent() | AudioContent():
+            return f"[{block.mime_type}, {len(block.data)} characters of base64, left out]"
+        case ResourceLink():
+            return f"[{block.name}: {block.uri}]"
+        case EmbeddedResource():
+            inner = block.resource
+            if isinstance(inner, TextResourceContents):
+                return inner.text
+            return f"[{inner.uri}: {inner.mime_type or 'bytes'}, left out]"
+        case _:
+            assert_never(block)

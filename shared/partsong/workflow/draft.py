@@ -1,0 +1,189 @@
+"""`Draft`: what a builder has collected, and how it becomes a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.graph import (
+    Edge,
+    FunctionNode,
+    Graph,
+    MapNode,
+    Node,
+    ReducerName,
+    SubgraphNode,
+)
+from partsong.contracts.validate import check_graph
+from partsong.workflow.options import Schema, checked, schema_of
+from partsong.workflow.reference import portable, reference
+
+__all__ = ["Draft", "Function", "Inner", "Leaf"]
+
+Function = Callable[..., object]
+Leaf = type[Node]
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A node with a graph inside, which may still grow."""
+
+    kind: type[SubgraphNode | MapNode]
+    graph: Draft | Graph
+    fields: Mapping[str, object]
+
+
+@dataclass(slots=True)
+class _Assembly:
+    """The functions of a graph and of all graphs in it, as it is put together."""
+
+    functions: dict[str, Function]
+    places: dict[str, str]
+    """Where each is named."""
+
+    def name(self, function: Function, place: str, where: str) -> str:
+        """The name of one more function."""
+        name = reference(function, place, self.functions)
+        self.functions[name] = function
+        self.places.setdefault(name, where)
+        return name
+
+
+class Draft:
+    """A graph under construction; nodes keep the order in which they are added."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        reducers: Mapping[str, ReducerName] | None = None,
+        state_model: Schema | None = None,
+        on_failure: Literal["fail_fast", "continue"] = "fail_fast",
+    ) -> None:
+        self.name = name
+        self._reducers = dict(reducers or {})
+        self._state_model = state_model
+        self._on_failure = on_failure
+        self._nodes: dict[str, Node | Inner] = {}
+        self._edges: list[Edge] = []
+        self._entry: str | None = None
+        self._given: dict[str, Function] = {}
+        """By node: functions that were given as such."""
+        self._undo: dict[str, Function | str] = {}
+        """By node: what undoes it."""
+        self._visits: dict[str, int] = {}
+        """By node: limits that a loop brings."""
+
+    def compile(self) -> Graph:
+        """The graph as data, valid.
+
+        Raises:
+            InvalidInput: with the first finding.
+        """
+        return self._compiled()[0]
+
+    def spec(self, *, portable_functions: bool = True) -> Graph:
+        """The graph as it travels: every function must be importable by name elsewhere.
+
+        Raises:
+            InvalidInput: `function.not_portable` for a lambda, a local or a `__main__` function.
+        """
+        graph, assembly = self._compiled()
+        if portable_functions:
+            for name, function in assembly.functions.items():
+                portable(function, name, assembly.places[name])
+        return graph
+
+    @property
+    def functions(self) -> dict[str, Function]:
+        """The functions by the names the compiled graph uses, those of inner graphs and compensations included."""
+        return self._compiled()[1].functions
+
+    def _compiled(self) -> tuple[Graph, _Assembly]:
+        assembly = _Assembly({}, {})
+        return check_graph(self._assembled(assembly, (), "")), assembly
+
+    def _assembled(self, assembly: _Assembly, outer: tuple[Draft, ...], path: str) -> Graph:
+        """The graph, not validated as a whole; `path` names the nodes it is in."""
+        where = "".join(f"nodes.{name}.graph." for name in path.split("/") if name)
+        self._check(outer, where)
+        nodes = {
+            name: self._node(name, assembly, (*outer, self), path, f"{where}nodes.{name}")
+            for name in self._nodes
+        }
+        fields = {
+            "name": self.name,
+            "entry": self._entry or next(iter(nodes)),
+            "nodes": nodes,
+            "edges": tuple(self._edges),
+            "reducers": self._reducers,
+            "state_schema": schema_of(self._state_model),
+            "on_failure": self._on_failure,
+        }
+        return checked(Graph, fields, where.removesuffix(".") or "graph")
+
+    def _node(
+        self, name: str, assembly: _Assembly, outer: tuple[Draft, ...], path: str, where: str
+    ) -> Node:
+        found = self._nodes[name]
+        place = f"{path}{name}"
+        if isinstance(found, Inner):
+            graph = found.graph
+            if isinstance(graph, Draft):
+                graph = graph._assembled(assembly, outer, f"{place}/")  # noqa: SLF001  # another of us
+            found = checked(found.kind, {**found.fields, "graph": graph}, where)
+        update: dict[str, object] = {}
+        if name in self._given:
+            update["function"] = assembly.name(self._given[name], place, f"{where}.function")
+        if (undo := self._undo.get(name)) is not None:
+            undo_at = f"{place}.compensate", f"{where}.compensate"
+            update["compensate"] = undo if isinstance(undo, str) else assembly.name(undo, *undo_at)
+        if name in self._visits:
+            update["max_visits"] = self._visits[name]
+        return found.model_copy(update=update) if update else found
+
+    def _check(self, outer: tuple[Draft, ...], where: str) -> None:
+        if self in outer:
+            chain = " in ".join(draft.name for draft in (self, *reversed(outer)))
+            raise InvalidInput(
+                "graph.recursive",
+                f"graph {self.name!r} is inside itself: {chain}",
+                where=where.removesuffix(".") or None,
+                fix="go back with an edge, or give the inner graph an end of its own",
+            )
+        if not self._nodes:
+            raise InvalidInput(
+                "graph.empty",
+                f"graph {self.name!r} has no nodes",
+                where=f"{where}nodes",
+                fix="add_node(name, fn)",
+            )
+        for name, what in [
+            *((name, "compensate") for name in self._undo),
+            *((name, "add_loop") for name in self._visits),
+        ]:
+            if name not in self._nodes:
+                raise InvalidInput(
+                    "graph.unknown_node",
+                    f"{what}({name!r}, …): no such node",
+                    where=f"{where}nodes.{name}",
+                    fix=f"nodes are: {', '.join(self._nodes)}",
+                )
+
+    def _put(self, name: str, node: Node | Inner, function: Function | None = None) -> Self:
+        if name in self._nodes:
+            raise InvalidInput(
+                "graph.duplicate_node", f"node {name!r} is there already", where=f"nodes.{name}"
+            )
+        self._nodes[name] = node
+        if function is not None:
+            self._given[name] = function
+        return self
+
+    def _function(self, name: str, fn: Function | str, fields: Mapping[str, object]) -> Self:
+        """Add a function node."""
+        ref = fn if isinstance(fn, str) else reference(fn, name)
+        node = checked(FunctionNode, {**fields, "function": ref}, f"nodes.{name}")
+        return self._put(name, node, None if isinstance(fn, str) else fn)

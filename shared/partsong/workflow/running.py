@@ -1,0 +1,159 @@
+"""Running a graph in this process, and going back to what it did."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from partsong.contracts.events import RunOptions
+from partsong.workflow.draft import Draft
+from partsong.workflow.options import checked
+
+if TYPE_CHECKING:
+    from partsong.contracts.chunks import Chunk
+    from partsong.contracts.events import Event
+    from partsong.contracts.results import RunResult
+    from partsong.contracts.timeline import Checkpoint
+    from partsong.local.engine import Approver
+    from partsong.local.player import Player
+
+__all__ = ["Running"]
+
+
+class Running(Draft):
+    """Methods that run the graph without a server. `log` is a file that makes runs durable.
+
+    Without `approve`, a run stops at an approval with the status `waiting`, as it does at a signal that was not sent;
+    executed again with the same run id and log, it goes on where it was.
+    """
+
+    async def execute(
+        self,
+        input: Mapping[str, JsonValue] | None = None,
+        *,
+        run_id: str | None = None,
+        log: str | None = None,
+        approve: Approver | None = None,
+        signals: Mapping[str, JsonValue] | None = None,
+        labels: Mapping[str, str] | None = None,
+        max_steps: int | None = None,
+        max_cost: float | None = None,
+        deadline: str | None = None,
+    ) -> RunResult:
+        """Run to the end, or to where only somebody outside this process can go on.
+
+        `signals` (name: payload) are sent as soon as it runs. `max_cost` is in US dollars, `deadline` a moment in
+        RFC 3339; a run that meets a limit can be retried with a larger one.
+
+        Raises:
+            InvalidInput: the graph, the input or a limit is not valid, or no node waits for a signal.
+            Conflict: `run.exists`, the log holds a run of that id with another graph.
+        """
+        options = _options(RunOptions(), labels, max_steps, max_cost, deadline)
+        async with self._player(log, approve) as player:
+            return await player.execute(
+                dict(input or {}), run_id=run_id, options=options, signals=signals
+            )
+
+    async def stream(
+        self,
+        input: Mapping[str, JsonValue] | None = None,
+        *,
+        run_id: str | None = None,
+        log: str | None = None,
+        approve: Approver | None = None,
+        signals: Mapping[str, JsonValue] | None = None,
+        labels: Mapping[str, str] | None = None,
+        max_steps: int | None = None,
+        max_cost: float | None = None,
+        deadline: str | None = None,
+    ) -> AsyncIterator[Event | Chunk]:
+        """Like `execute`, but yields every event and every chunk as it happens. Leaving early cancels the run's calls."""
+        options = _options(RunOptions(), labels, max_steps, max_cost, deadline)
+        async with self._player(log, approve) as player:
+            async for item in player.stream(
+                dict(input or {}), run_id=run_id, options=options, signals=signals
+            ):
+                yield item
+
+    async def retry(
+        self,
+        run_id: str,
+        *,
+        log: str,
+        approve: Approver | None = None,
+        max_steps: int | None = None,
+        max_cost: float | None = None,
+        deadline: str | None = None,
+    ) -> RunResult:
+        """Go on with a run of the log that failed, was cancelled or met a limit: only what is unfinished runs.
+
+        It goes on with this graph, which may have been mended. Limits that are given take the place of the old ones; an
+        old deadline does not hold any more.
+
+        Raises:
+            NotFound: `run.unknown`.
+            Conflict: `run.not_ended`, `run.completed`, `graph.node_missing`.
+        """
+        async with self._player(log, approve) as player:
+            old = (await player.state(run_id)).options.model_copy(update={"deadline": None})
+            options = _options(old, None, max_steps, max_cost, deadline)
+            return await player.retry(run_id, options=options)
+
+    async def fork(
+        self,
+        run_id: str,
+        seq: int | None = None,
+        *,
+        log: str,
+        approve: Approver | None = None,
+        new_run_id: str | None = None,
+        values: Mapping[str, JsonValue] | None = None,
+        outputs: Mapping[str, Mapping[str, JsonValue]] | None = None,
+    ) -> RunResult:
+        """Run anew from where a run of the log was at `seq` (default: its end), perhaps with other values.
+
+        `values` are keys of the state; `outputs` what function executions are taken to have returned, by id like `a:1`.
+        The old run stays as it is.
+
+        Raises:
+            NotFound: `run.unknown`.
+            Conflict: `run.exists`, the new id is taken.
+            InvalidInput: `fork.unknown_output`.
+        """
+        async with self._player(log, approve) as player:
+            return await player.fork(
+                run_id, seq, new_run_id=new_run_id, values=values, outputs=outputs
+            )
+
+    async def history(self, run_id: str, *, log: str) -> list[Checkpoint]:
+        """The checkpoints of a run of the log, oldest first: the sequences it can be forked from.
+
+        Raises:
+            NotFound: `run.unknown`.
+        """
+        async with self._player(log, None) as player:
+            return await player.history(run_id)
+
+    def _player(
+        self, log: str | None, approve: Approver | None
+    ) -> AbstractAsyncContextManager[Player]:
+        from partsong.local.player import open_player
+
+        graph, assembly = self._compiled()
+        return open_player(graph, assembly.functions, log=log, approve=approve)
+
+
+def _options(
+    old: RunOptions,
+    labels: Mapping[str, str] | None,
+    max_steps: int | None,
+    max_cost: float | None,
+    deadline: str | None,
+) -> RunOptions:
+    given = {"labels": labels, "max_steps": max_steps, "max_cost": max_cost, "deadline": deadline}
+    changed = {name: value for name, value in given.items() if value is not None}
+    return checked(RunOptions, {**dict(old), **changed}, "options", "request.malformed")

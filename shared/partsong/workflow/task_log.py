@@ -1,0 +1,71 @@
+"""The log of a scheduler: opened once for all runs that are under way, and readable while nobody awaits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from partsong.contracts.subjects import Subjects, check_id
+from partsong.log.file import FileLog
+from partsong.log.journal import read
+from partsong.log.memory import MemoryLog
+from partsong.log.port import Log
+
+__all__ = ["Records", "TaskLog"]
+
+Records = list[tuple[int, bytes]]
+"""Sequence and body of each record of a run."""
+
+
+class TaskLog:
+    """A file, any log, or one in memory."""
+
+    def __init__(self, log: str | Path | Log | None) -> None:
+        self._path = Path(log) if isinstance(log, str | Path) else None
+        self._log = None if isinstance(log, str | Path) else log or MemoryLog()
+        self._opening = asyncio.Lock()
+        self._users = 0
+        self._noted: dict[str, Records] = {}
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Log]:
+        """The log; a file is open as long as somebody is in here."""
+        if self._path is None:
+            assert self._log is not None  # noqa: S101
+            yield self._log
+            return
+        async with self._opening:
+            if self._log is None:
+                self._log = await FileLog.open(self._path)
+        log = self._log
+        self._users += 1
+        try:
+            yield log
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._log = None
+                if isinstance(log, FileLog):
+                    await log.close()
+
+    async def records(self, log: Log, run_id: str) -> Records:
+        """What the log holds of a run."""
+        subject = Subjects().run(check_id("run_id", run_id))
+        return [(record.seq, record.body) async for record in log.read(subject)]
+
+    async def note(self, log: Log, run_id: str) -> None:
+        """Remember what the log holds of a run, if it cannot be read without waiting."""
+        if self._path is None:
+            self._noted[run_id] = await self.records(log, run_id)
+
+    def past(self) -> dict[str, Records]:
+        """All that is known without waiting: the whole file; of other logs, the runs that were noted."""
+        if self._path is None:
+            return dict(self._noted)
+        runs: defaultdict[str, Records] = defaultdict(list)
+        for record in read(self._path):
+            runs[Subjects().parse_log(record.subject).run_id].append((record.seq, record.body))
+        return dict(runs)

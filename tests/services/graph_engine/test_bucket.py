@@ -1,0 +1,54 @@
+"""A bucket with compare-and-set: of several writers one is first, and the others learn it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from partsong.contracts.errors import Unavailable
+from partsong.graph_engine.bucket import Bucket, Entry, Overtaken
+from partsong.testing.nats import Bus
+
+
+async def test_a_key_is_set_changed_and_removed_under_its_revision(bus: Bus) -> None:
+    bucket = Bucket(bus.nc, bus.names.threads)
+    assert await bucket.get("a") == Entry(None, 0)
+    await bucket.put("a", b"1", 0)
+    first = await bucket.get("a")
+    assert first.value == b"1"
+    with pytest.raises(Overtaken):
+        await bucket.put("a", b"2", 0)
+    await bucket.put("a", b"2", first.revision)
+    with pytest.raises(Overtaken):
+        await bucket.remove("a", first.revision)
+    await bucket.remove("a", (await bucket.get("a")).revision)
+    gone = await bucket.get("a")
+    assert gone.value is None
+    await bucket.put("a", b"3", gone.revision)
+    await bucket.put("b", b"4")
+    assert (await bucket.get("a")).value == b"3"
+    assert await bucket.keys() == ["a", "b"]
+
+
+async def test_of_many_writers_each_adds_once(bus: Bus) -> None:
+    bucket = Bucket(bus.nc, bus.names.threads)
+
+    async def add() -> None:
+        while True:
+            entry = await bucket.get("sum")
+            try:
+                await bucket.put("sum", b"%d" % (int(entry.value or 0) + 1), entry.revision)
+            except Overtaken:
+                continue
+            return
+
+    await asyncio.gather(*(add() for _ in range(20)))
+    assert (await bucket.get("sum")).value == b"20"
+
+
+async def test_a_bucket_that_is_not_there_is_unavailable_and_not_empty(bus: Bus) -> None:
+    bucket = Bucket(bus.nc, "nowhere", within=1.0)
+    for asked in (bucket.get("a"), bucket.put("a", b"1"), bucket.keys()):
+        with pytest.raises(Unavailable, match="bucket nowhere did not answer"):
+            await asked

@@ -1,0 +1,50 @@
+"""A finished run of the shop, in a log of one's own, and the state that its engine was left with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from partsong.contracts import events as e
+from partsong.contracts.results import RunResult
+from partsong.contracts.state import RunState
+from partsong.graph_engine.core import hear
+from partsong.local.engine import LocalRun
+from partsong.local.performers import Performers
+from partsong.local.player import open_player
+from partsong.log.file import FileLog
+from partsong.runtime import clock
+from partsong.testing import ScriptedModel, ToolCall
+from partsong.tools import ToolRegistry
+from partsong.workflow import WorkflowGraph
+from tests.services.testing import shop
+
+TOOLS = ToolRegistry([shop.price_of])
+
+
+def script() -> ScriptedModel:
+    """The shop's model: it looks the price up, then says it."""
+    called = ToolCall("price_of", {"article": "tea"})
+    return ScriptedModel(called, "It costs 3.50.", model=shop.MODEL)
+
+
+async def play(path: Path, run_id: str = "r_shop") -> RunState:
+    """Play the shop into a file; the state as its engine decided on it, not as anybody read it again."""
+    graph = shop.shop().compile()
+    async with (
+        await FileLog.open(path) as log,
+        Performers.open(graph, {}, TOOLS) as performers,
+    ):
+        run = LocalRun(log, run_id, performers)
+        await run.load()
+        start = hear.start(
+            run_id, graph, {"article": "tea"}, e.RunOptions(), "test", clock.now_text()
+        )
+        return await run.go(start)
+
+
+async def again(
+    graph: WorkflowGraph, article: str = "tea", tools: ToolRegistry = TOOLS
+) -> RunResult:
+    """Execute a shop in memory."""
+    async with open_player(graph.compile(), {}, tools=tools) as player:
+        return await player.execute({"article": article})
