@@ -43,8 +43,8 @@ Result = (
 )
 
 
-_AWAITED = frozenset({"retry", "wait"})
-"""Purposes of timers that a run in this process waits for."""
+_AWAITED = frozenset({"retry", "wait", "signal_deadline"})
+"""Purposes of timers that a run in this process waits for; nobody sends it a signal while it runs."""
 
 
 class Perform(Protocol):
@@ -221,7 +221,7 @@ class LocalRun:
         )
 
     def _set(self, timer: Timer) -> None:
-        """Let a timer fire; a deadline alone keeps nobody here, it holds for whoever goes on with the run."""
+        """Let a timer fire; an approval's deadline, or the run's, keeps nobody here: it holds for whoever goes on with the run."""
         wait = (datetime.fromisoformat(timer.at) - clock.now()).total_seconds()
         if timer.purpose in _AWAITED:
             self._awaited.add(timer.id)
