@@ -15,10 +15,10 @@ UV := env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv 
 COMPILED := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/pycache
 PYTEST := $(COMPILED) $(BIN)/pytest --durations=5 --ignore tests/docs
 
-.PHONY: help setup demo test check format bench docs clean
+.PHONY: help setup demo test coverage check format bench docs clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with everything in it (needs Python 3.11+, make and PyPI)
 
@@ -40,13 +40,16 @@ $(STAMP): pyproject.toml uv.lock
 demo: setup ## Run a team of agents to a finished document: no key, no account, no network
 	@$(BIN)/python -m examples.release_notes
 
-# Tests that kill processes need both cores for themselves, so they run last and one at a time. What they are about
-# runs in other processes, where nobody measures coverage.
-test: setup ## Run all tests, with coverage (the documents' code blocks run in check)
+# Tests that kill processes need both cores for themselves, so they run last and one at a time.
+test: setup ## Run all tests (the documents' code blocks run in check)
 	@status=0; \
-	$(PYTEST) -n 2 --dist loadfile -m "not faults" --cov --cov-report=term:skip-covered || status=1; \
+	$(PYTEST) -n 2 --dist loadfile -m "not faults" || status=1; \
 	$(PYTEST) -m faults || status=1; \
 	exit $$status
+
+# Measuring costs half as much again. What the faults are about runs in other processes, where nobody measures.
+coverage: setup ## Run all tests but the faults, and print what they do not reach; under 80 % is an error
+	@$(PYTEST) -n 2 --dist loadfile -m "not faults" --cov --cov-report=term:skip-covered --cov-fail-under=80
 
 check: setup ## Lint, types, import layers, document code blocks, schema drift
 	@$(COMPILED) .ci/check
