@@ -11,6 +11,7 @@ from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.timeline import edited
 from partsong.contracts.validate import parse_graph
 from partsong.graph_engine.core import hear
+from partsong.graph_engine.core.options import check_options
 from tests.core.scenario import NOW, Scenario, given
 from tests.core.test_flow import graph
 
@@ -173,6 +174,14 @@ def test_a_limit_can_be_raised_and_the_run_goes_on_where_it_was() -> None:
     run.then("node.scheduled c:1", "call.requested c:1")
 
 
+def test_a_retry_keeps_a_deadline_that_is_still_ahead() -> None:
+    ahead, past = "2026-01-02T00:00:00Z", "2025-12-31T00:00:00Z"
+    for deadline, kept in ((ahead, ["deadline"]), (past, [])):
+        run = Scenario(graph("a>b"), options=e.RunOptions(deadline=deadline))
+        run.fails("a:1", retryable=False).retries()
+        assert list(run.state.timers) == kept
+
+
 def test_only_runs_that_ended_badly_can_be_retried() -> None:
     run = given(graph("a>END"))
     with pytest.raises(Conflict, match="run r_1 is running"):
@@ -293,3 +302,12 @@ def test_a_state_that_is_damaged_is_refused() -> None:
     data["scopes"] = {"": {"graph": 1}}
     with pytest.raises(InvalidInput, match="cannot be read"):
         load_state("r_1", data)
+
+
+@pytest.mark.parametrize("moment", ["soon", "", "2026-01-01", "2026-01-01T00:00:00"])
+def test_a_deadline_that_is_no_moment_is_refused_and_names_the_field(moment: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_options("r_1", e.RunOptions(deadline=moment))
+    assert caught.value.problem.code == "run.bad_deadline"
+    assert caught.value.problem.where == "options.deadline"
+    check_options("r_1", e.RunOptions(deadline="2026-01-01T00:00:00+01:00"))

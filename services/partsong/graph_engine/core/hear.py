@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 from pydantic import JsonValue
 
@@ -136,7 +137,14 @@ def retry(
         options=options,
         reason=reason,
     )
-    return (retried, *_deadline(options or e.RunOptions(), retried.id, now))
+    limits = options or state.options
+    if options is None and limits.deadline is not None and not _ahead(limits.deadline, now):
+        return (retried,)  # it has passed: whoever retries wants the run to go on
+    return (retried, *_deadline(limits, retried.id, now))
+
+
+def _ahead(moment: str, now: str) -> bool:
+    return datetime.fromisoformat(moment) > datetime.fromisoformat(now)
 
 
 def _fits(state: RunState) -> None:

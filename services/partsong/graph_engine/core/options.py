@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from partsong.contracts.errors import InvalidInput
@@ -17,12 +18,28 @@ def check_options(run_id: str, options: RunOptions) -> None:
     """Refuse options that could never be met.
 
     Raises:
-        InvalidInput: `run.not_the_child`, `webhook.bad_url`.
+        InvalidInput: `run.not_the_child`, `run.bad_deadline`, `webhook.bad_url`.
     """
+    if options.deadline is not None:
+        _deadline(options.deadline)
     if options.parent is not None:
         _parent(run_id, options.parent)
     if options.webhook is not None:
         _webhook(options.webhook)
+
+
+def _deadline(moment: str) -> None:
+    try:
+        there = datetime.fromisoformat(moment).tzinfo is not None
+    except ValueError:
+        there = False
+    if not there:
+        raise InvalidInput(
+            "run.bad_deadline",
+            f"{moment!r:.60} is no time with an offset",
+            where="options.deadline",
+            fix="give RFC 3339, for example 2026-07-01T09:00:00Z",
+        )
 
 
 def _parent(run_id: str, parent: Parent) -> None:
