@@ -65,7 +65,11 @@ async def play(title: str, package: str, figures: dict[str, Figure]) -> None:
     """Parse the command line and measure the figures that it names, each in a folder of its own."""
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--only", choices=[*figures], action="append", help="just this figure")
+    parser.add_argument(
+        "--only",
+        action="append",
+        help="just this figure; one that this peer has not is passed over",
+    )
     arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
     print(
