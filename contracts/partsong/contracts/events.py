@@ -31,6 +31,7 @@ from partsong.contracts.call_events import (
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.run_events import (
     AgentTurnRequested,
+    Allowance,
     ApprovalRequested,
     CallKind,
     CallRequested,
@@ -72,6 +73,7 @@ __all__ = [
     "AgentTurnCompleted",
     "AgentTurnFailed",
     "AgentTurnRequested",
+    "Allowance",
     "ApprovalDecided",
     "ApprovalExpired",
     "ApprovalRequested",

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from partsong.contracts.nodes import (
-    AgentNode,
     AgentSpec,
     ApprovalNode,
     AtLeast,
+    Effort,
     FunctionNode,
     Join,
     NodeBase,
@@ -35,8 +35,10 @@ __all__ = [
     "ApprovalNode",
     "AtLeast",
     "Edge",
+    "Effort",
     "FunctionNode",
     "Graph",
+    "GraphTool",
     "Join",
     "MapNode",
     "Node",
@@ -45,6 +47,7 @@ __all__ = [
     "Retry",
     "Seconds",
     "SubgraphNode",
+    "ToolName",
     "ToolNode",
     "TransformNode",
     "WaitNode",
@@ -57,6 +60,45 @@ END = "END"
 """Target of an edge that leads nowhere: the path ends here."""
 
 ReducerName = Literal["replace", "append", "merge", "add", "min", "max", "union", "messages"]
+
+
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
+
+
+class GraphTool(SpecBase):
+    """A graph, perhaps one with a single agent in it, that a model may call like a tool."""
+
+    graph: Graph
+    description: str
+    """What it is for, as the model reads it."""
+    parameters: dict[str, JsonValue] = Field(default_factory=lambda: dict(_TASK))
+    """JSON Schema of the arguments; the graph begins with them as its state."""
+    result: str | None = None
+    """Key of the inner state that is the result; without it, all that the graph wrote."""
+
+
+_TASK: dict[str, JsonValue] = {
+    "type": "object",
+    "properties": {
+        "input": {"type": "string", "description": "The task, with all that is needed for it."}
+    },
+    "required": ["input"],
+}
+
+
+class AgentNode(NodeBase):
+    """A model with instructions and tools; its loop is driven by the engine, one event per turn and tool call."""
+
+    type: Literal["agent"] = "agent"
+    agent: AgentSpec
+    prompt: str = "{{input}}"
+    """What the agent is asked; `{{path.to.key}}` is taken from the state."""
+    output: str | None = None
+    """State key of the answer; default: the node's name."""
+    history: str | None = None
+    """State key, reduced as `messages`, of a conversation that this one goes on with and adds to."""
+    graphs: dict[ToolName, GraphTool] = Field(default_factory=dict)
+    """Graphs that the model may call like tools; each call runs in a scope of its own."""
 
 
 class SubgraphNode(NodeBase):
@@ -141,6 +183,8 @@ class Graph(SpecBase):
     reducers: dict[str, ReducerName] = Field(default_factory=dict)
     state_schema: dict[str, JsonValue] | None = None
     """JSON Schema of the state. A key is checked whenever it is written."""
+    memory: tuple[str, ...] = ()
+    """Keys of the state that a thread's next run begins with: its conversation, say."""
     on_failure: Literal["fail_fast", "continue"] = "fail_fast"
     """What the failure of a node without a failure edge does to the others: ends them, or lets them finish first."""
 
@@ -160,11 +204,21 @@ class Graph(SpecBase):
 
 
 def _node_spec(node: Node) -> dict[str, JsonValue]:
-    inner = isinstance(node, SubgraphNode | MapNode)
-    data: dict[str, JsonValue] = node.model_dump(
-        mode="json", by_alias=True, exclude_defaults=True, exclude={"graph"} if inner else None
-    )
+    data = _plain(node, {"graph", "graphs"})
     data["type"] = node.type  # a discriminator is a default, and defaults are left out
     if isinstance(node, SubgraphNode | MapNode):
         data["graph"] = node.graph.spec()
+    if isinstance(node, AgentNode) and node.graphs:
+        data["graphs"] = {
+            name: {**_plain(tool, {"graph"}), "graph": tool.graph.spec()}
+            for name, tool in node.graphs.items()
+        }
+    return data
+
+
+def _plain(part: SpecBase, without: set[str]) -> dict[str, JsonValue]:
+    """A part of a graph as plain JSON, without what is default and the graphs in it."""
+    data: dict[str, JsonValue] = part.model_dump(
+        mode="json", by_alias=True, exclude_defaults=True, exclude=without
+    )
     return data

@@ -8,12 +8,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 __all__ = [
-    "AgentNode",
+    "HANDOFF",
     "AgentSpec",
     "ApprovalNode",
     "AtLeast",
+    "Effort",
     "FunctionNode",
     "Join",
+    "Label",
+    "ModelName",
     "NodeBase",
     "NodeName",
     "Retry",
@@ -24,6 +27,8 @@ __all__ = [
     "WaitNode",
     "parse_duration",
 ]
+
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,48}$")]
 
 NodeName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_\-]*$", max_length=64)]
 
@@ -97,29 +102,47 @@ class FunctionNode(NodeBase):
     """`package.module:qualname`."""
 
 
+Effort = Literal["minimal", "low", "medium", "high", "max"]
+"""How much a reasoning model should think."""
+
+ModelName = Annotated[str, Field(pattern=r"^(auto|[a-z][a-z0-9_-]*:.+)$")]
+"""`provider:model`, or `auto` and `auto:<policy>` for what the router chooses, turn by turn."""
+
+HANDOFF = "transfer_to_"
+"""With a label behind it, the name of the tool by which a model hands over."""
+
+
 class AgentSpec(SpecBase):
     """An agent as data."""
 
-    model: str = Field(pattern=r"^[a-z][a-z0-9_-]*:.+$")
-    """`provider:model`, for example `anthropic:claude-sonnet-5-5`, `openai:gpt-5.4`, `scripted:summary`."""
+    model: ModelName
+    """For example `anthropic:claude-sonnet-5-5`, `openai:gpt-5.4`, `scripted:summary`, `auto:complexity`."""
+    fallbacks: tuple[ModelName, ...] = ()
+    """Models that stand in, in this order, when the one before has failed as often as it may."""
     instructions: str = ""
     tools: tuple[str, ...] = ()
-    max_turns: int = Field(default=20, ge=1)
-    max_tokens: int = Field(default=4096, ge=1)
+    handoffs: dict[Label, str] = Field(default_factory=dict)
+    """Outcome label: when to hand over. The model is offered a tool `transfer_to_<label>`; calling it ends the node
+    with that label."""
+    effort: Effort | None = None
+    """None leaves it to the router or the provider."""
     temperature: float | None = None
     output_schema: dict[str, JsonValue] | None = None
     """JSON Schema of the answer; the node then writes the parsed value instead of text."""
-
-
-class AgentNode(NodeBase):
-    """A model with instructions and tools; its loop is driven by the engine, one event per turn and tool call."""
-
-    type: Literal["agent"] = "agent"
-    agent: AgentSpec
-    prompt: str = "{{input}}"
-    """What the agent is asked; `{{path.to.key}}` is taken from the state."""
-    output: str | None = None
-    """State key of the answer; default: the node's name."""
+    repairs: int = Field(default=2, ge=0)
+    """How often an answer that does not fit the schema is sent back."""
+    max_tokens: int = Field(default=4096, ge=1)
+    """Output tokens of one turn."""
+    max_turns: int = Field(default=20, ge=1)
+    max_tool_calls: int | None = Field(default=None, ge=0)
+    max_total_tokens: int | None = Field(default=None, ge=1)
+    """Input and output tokens of all turns of one visit; a stream that goes beyond is cut off."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """US dollars for all turns of one visit; a stream that goes beyond is cut off."""
+    repeats: int = Field(default=3, ge=1)
+    """How often the same tool call may give the same result; one more is a loop."""
+    compact_at: int | None = Field(default=None, ge=1000)
+    """Input tokens of a turn beyond which the older part of the conversation is summarised before the next one."""
 
 
 class ToolNode(NodeBase):

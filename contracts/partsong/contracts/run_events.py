@@ -11,6 +11,7 @@ from partsong.contracts.graph import Graph
 
 __all__ = [
     "AgentTurnRequested",
+    "Allowance",
     "ApprovalRequested",
     "CallKind",
     "CallRequested",
@@ -103,12 +104,16 @@ class RunStarted(EventBase):
     request_id: str = ""
     queued: bool = False
     """It waits until its thread is free."""
+    remembered: dict[str, JsonValue] = Field(default_factory=dict)
+    """What the thread's last run has left for this one: the keys that the graph calls its memory."""
 
 
 class RunAdmitted(EventBase):
     """The run's thread is free: it begins."""
 
     type: Literal["run.admitted"] = "run.admitted"
+    remembered: dict[str, JsonValue] = Field(default_factory=dict)
+    """As in `RunStarted`, for a run that had to wait for its thread."""
 
 
 class RunForked(EventBase):
@@ -223,6 +228,17 @@ class CallRequested(EventBase):
     attempt: int = 1
 
 
+class Allowance(BaseModel):
+    """What one turn may use, set aside for it until it has ended; None is no bound."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    tokens: int | None = None
+    """Input and output tokens together."""
+    cost: float | None = None
+    """US dollars."""
+
+
 class AgentTurnRequested(EventBase):
     """A model is to be asked for the next turn of the conversation that the log already holds."""
 
@@ -231,6 +247,7 @@ class AgentTurnRequested(EventBase):
     exec: str
     model: str
     attempt: int = 1
+    allowance: Allowance = Allowance()
 
 
 class ApprovalRequested(EventBase):

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from partsong.contracts.graph import AgentSpec
-from partsong.contracts.messages import Message
-from partsong.contracts.run_events import Parent, RunOptions
+from partsong.contracts.messages import Message, ToolSpec
+from partsong.contracts.run_events import Allowance, Parent, RunOptions
 
 __all__ = ["WORK", "ChildWork", "FunctionWork", "ToolWork", "TurnWork", "Work", "child_of"]
 
@@ -57,7 +57,11 @@ class TurnWork(_Work):
 
     kind: Literal["agent.turn"] = "agent.turn"
     agent: AgentSpec
+    """With the model that this attempt is for."""
     messages: tuple[Message, ...]
+    graphs: tuple[ToolSpec, ...] = ()
+    """Tools that the engine itself answers: graphs and handoffs."""
+    allowance: Allowance = Allowance()
 
 
 class ChildWork(_Work):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from pydantic import JsonValue
 
 from partsong.contracts.chunks import Chunk
+from partsong.contracts.graph import Effort
 from partsong.contracts.messages import Message, ToolSpec
 
 __all__ = ["Effort", "Provider", "TurnRequest"]
-
-Effort = Literal["minimal", "low", "medium", "high", "max"]
 
 
 @dataclass(frozen=True, slots=True)

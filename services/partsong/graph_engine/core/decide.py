@@ -23,7 +23,7 @@ from partsong.contracts.graph import (
 from partsong.contracts.scope import Execution, Scope, scope_of
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.values import render_value
-from partsong.graph_engine.core import agent, flow, inner, joins, waits, webhook
+from partsong.graph_engine.core import agent, flow, inner, joins, tool_calls, waits, webhook
 from partsong.graph_engine.core.approvals import approval
 from partsong.graph_engine.core.calls import NO_RETRY, request_call, retried
 from partsong.graph_engine.core.draft import Decision, Draft
@@ -175,7 +175,7 @@ def _called(
         done = call.outcome
         flow.complete(draft, execution, done.label, call.closed_by or "", goto=done.goto)
     elif call.lapsed:
-        agent.unknown_outcome(draft, execution, call)
+        tool_calls.unknown_outcome(draft, execution, call)
     else:
         match retried(draft, call, node.retry or NO_RETRY):
             case "now":
