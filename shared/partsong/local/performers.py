@@ -65,5 +65,5 @@ class Performers:
         if self._providers is None:
             self._providers = Providers(settings_from(os.environ))
             self._stack.push_async_callback(self._providers.aclose)
-        specs = tuple(self._tools.get(name).spec() for name in work.agent.tools)
-        return await take_turn(work, self._providers, specs, emit)
+        specs = [self._tools.get(name).spec() for name in work.agent.tools]
+        return await take_turn(work, self._providers, (*specs, *work.inner), emit)
