@@ -110,7 +110,11 @@ async def test_without_a_server_every_method_fails_at_its_deadline(
         own.nc, stream=own.names.log, blobs=own.names.blobs, attempt=0.2, deadline=0.6
     )
     await log.append(own.subjects.fact("r_1"), b"", id="1")
-    os.kill(nats_server.pid, signal.SIGKILL if fate == "kill" else signal.SIGSTOP)
+    if fate == "kill":
+        nats_server.kill()
+    else:
+        os.kill(nats_server.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, nats_server.pid, os.WSTOPPED)  # until then it may still answer
     tail = log.tail(own.subjects.log())
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: log.append(own.subjects.fact("r_1"), b"", id="2"),
