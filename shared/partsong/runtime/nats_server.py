@@ -147,9 +147,10 @@ class EmbeddedNats:
             self._claim = None
 
     def kill(self) -> None:
-        """Kill the server with -9, as a crash would; `restart` brings it back."""
+        """Kill the server with -9, as a crash would, and see it dead; `restart` brings it back."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
+            self._process.wait()
 
     async def restart(self) -> None:
         """Start the server again on the same port, after stopping it if it still runs."""
