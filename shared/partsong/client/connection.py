@@ -33,9 +33,10 @@ class Connection:
     def __init__(
         self, url: str | None = None, *, prefix: str | None = None, timeout: float = 30.0
     ) -> None:
-        """`url` may be left out where `partsong up` runs, or PARTSONG_NATS_URL is set. `timeout` bounds requests.
+        """`url` may be left out where `partsong up` runs, or PARTSONG_NATS_URL is set.
 
-        `prefix` is PARTSONG_PREFIX if that is set, else `partsong`.
+        `prefix` is PARTSONG_PREFIX if that is set, else `partsong`. An engine has `timeout` seconds to carry out a
+        request.
         """
         self._url, self._timeout = url, timeout
         self._subjects = Subjects(find_prefix(prefix))
