@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import (
     AgentTurnCompleted,
+    Allowance,
     ApprovalDecided,
     ApprovalExpired,
     CallCompleted,
@@ -82,6 +83,10 @@ class Call:
     """That timer has fired."""
     parked: int = 0
     """How many attempts found no worker that has the function or tool."""
+    others: int = 0
+    """Agent turns: how many attempts were other models'."""
+    allowance: Allowance = Allowance()
+    """Agent turns: what is set aside for the attempt."""
     again: bool = False
     """The run was retried: this attempt does not count any more, and the next one is not asked whether it may."""
 

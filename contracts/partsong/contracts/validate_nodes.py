@@ -21,13 +21,13 @@ from partsong.contracts.graph import (
     WaitNode,
 )
 from partsong.contracts.plan import Plan
+from partsong.contracts.validate_agents import agent_findings
 
 __all__ = ["node_findings"]
 
 _LABELS = {
     ApprovalNode: ("approved", "rejected"),
     WaitNode: ("success", "timeout"),
-    AgentNode: ("success",),
     ToolNode: ("success",),
     SubgraphNode: ("success",),
     MapNode: ("success",),
@@ -46,13 +46,18 @@ def node_findings(graph: Graph, plan: Plan) -> Iterator[Problem]:
         yield from _conditions(name, graph, plan)
         yield from _join(name, node, arriving[name])
         yield from _texts(name, node)
+        if isinstance(node, AgentNode):
+            yield from agent_findings(name, node, graph, plan)
     yield from _state(graph)
 
 
 def _labels(name: str, node: Node, plan: Plan) -> Iterator[Problem]:
     if isinstance(node, FunctionNode):
         return
-    known = _LABELS[type(node)]
+    if isinstance(node, AgentNode):
+        known: tuple[str, ...] = ("success", *node.agent.handoffs)
+    else:
+        known = _LABELS[type(node)]
     for label in sorted(plan.labels[name] - {*known, "failure"}):
         yield Problem(
             code="graph.unknown_label",
@@ -87,13 +92,20 @@ def _texts(name: str, node: Node) -> Iterator[Problem]:
                 check_expression(expression, f"nodes.{name}.set.{key}")
         if isinstance(node, WaitNode) and node.signal_schema is not None:
             check_schema(node.signal_schema, f"nodes.{name}.signal_schema")
-        if isinstance(node, AgentNode) and node.agent.output_schema is not None:
-            check_schema(node.agent.output_schema, f"nodes.{name}.agent.output_schema")
     except InvalidInput as error:
         yield error.problem
 
 
 def _state(graph: Graph) -> Iterator[Problem]:
+    for key in graph.memory:
+        if not key or graph.memory.count(key) > 1:
+            yield Problem(
+                code="graph.memory",
+                message=f"memory names {key!r} {graph.memory.count(key)} times"
+                if key
+                else "memory names an empty key",
+                where="memory",
+            )
     for key, reducer in graph.reducers.items():
         if not key:
             yield Problem(

@@ -59,7 +59,7 @@ class TurnWork(_Work):
     agent: AgentSpec
     """With the model that this attempt is for."""
     messages: tuple[Message, ...]
-    graphs: tuple[ToolSpec, ...] = ()
+    inner: tuple[ToolSpec, ...] = ()
     """Tools that the engine itself answers: graphs and handoffs."""
     allowance: Allowance = Allowance()
 

@@ -129,7 +129,10 @@ class Door:
         check_options(run_id, request.options)
         seat = await self._threads.enter(run_id, request.options)
         queued = seat is not None and seat.queued
-        start = Start(graph, request.input, request.options, request.id, queued=queued)
+        thread = request.options.thread
+        known = await self._threads.remembered(thread, graph) if thread and not queued else {}
+        asked = graph, request.input, request.options, request.id
+        start = Start(*asked, queued=queued, remembered=known)
         await self._delivered(run_id, start)
         assert start.result is not None, "a start that is done has a result"  # noqa: S101
         if not start.result.same:

@@ -51,6 +51,7 @@ class Start(_Message):
     options: e.RunOptions
     request_id: str
     queued: bool = False
+    remembered: dict[str, JsonValue] = field(default_factory=dict)
     result: Started | None = None
 
 

@@ -257,7 +257,13 @@ class Runs:
             if isinstance(message, Start) and state.graph is None and not news:
                 run_id = state.run_id
                 asked = message.graph, message.input, message.options, message.request_id
-                news += hear.start(run_id, *asked, now, queued=message.queued)
+                news += hear.start(
+                    run_id,
+                    *asked,
+                    now,
+                    queued=message.queued,
+                    remembered=message.remembered,
+                )
             elif isinstance(message, Ask):
                 news += _told(message, fold_all(state, news), now)
             elif isinstance(message, Fired):

@@ -12,7 +12,7 @@ from partsong.contracts.graph import Retry
 from partsong.contracts.state import MISSING, Call, Execution
 from partsong.graph_engine.core.draft import Draft
 
-__all__ = ["AGENT_RETRY", "NO_RETRY", "later", "request_call", "request_turn", "retried"]
+__all__ = ["AGENT_RETRY", "NO_RETRY", "later", "request_call", "retried"]
 
 NO_RETRY = Retry(attempts=1)
 """Functions and tools: whoever wants them called again says so."""
@@ -49,23 +49,6 @@ def request_call(
     )
 
 
-def request_turn(
-    draft: Draft, execution: Execution, call_id: str, model: str, attempt: int, cause: str
-) -> None:
-    """Ask for a model's next turn."""
-    draft.add(
-        e.AgentTurnRequested(
-            id=draft.id(call_id, attempt, "requested"),
-            time=draft.now,
-            cause=cause,
-            call_id=call_id,
-            exec=execution.id,
-            model=model,
-            attempt=attempt,
-        )
-    )
-
-
 def retried(
     draft: Draft, call: Call, policy: Retry, *, park: bool = True
 ) -> Literal["now", "later", "never"]:
@@ -81,7 +64,7 @@ def retried(
     if problem.code in MISSING and draft.park and park:
         policy, attempt = _PARKED, call.parked + 1
     else:
-        attempt = call.attempt - call.parked
+        attempt = call.attempt - call.parked - call.others
         if attempt >= policy.attempts or not _worth(problem, policy):
             return "never"
     wait = max(

@@ -10,7 +10,7 @@ from partsong.contracts import events as e
 from partsong.contracts.conform import check_state
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.expressions import holds
-from partsong.contracts.graph import ApprovalNode
+from partsong.contracts.graph import AgentNode, ApprovalNode
 from partsong.contracts.outcomes import updates_of
 from partsong.contracts.scope import Execution, Scope
 from partsong.contracts.values import overwritten, reduce
@@ -219,6 +219,9 @@ def _known_route(
             fix=f"add an edge for {label!r}, or return one of the labels that have one",
         )
     conditional = bool(scope.plan.conditions[execution.node])
+    node = scope.graph.nodes[execution.node]
+    if isinstance(node, AgentNode):
+        labels = labels - node.agent.handoffs.keys()  # an agent need not hand over
     if label is None and labels - {"failure"} and not taken and not goto and not conditional:
         raise InvalidInput(
             "node.no_route",

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.conform import check_value
 from partsong.contracts.errors import Conflict, InvalidInput, Problem
-from partsong.contracts.graph import Graph, MapNode, SubgraphNode, WaitNode
+from partsong.contracts.graph import Graph, WaitNode, graphs_in
 from partsong.contracts.portable import dump_state
 from partsong.contracts.revive import missing_nodes, revived
 from partsong.contracts.state import RunState
@@ -41,8 +41,9 @@ def start(
     now: str,
     *,
     queued: bool = False,
+    remembered: dict[str, JsonValue] | None = None,
 ) -> tuple[e.Event, ...]:
-    """A run begins, or waits for its thread."""
+    """A run begins, or waits for its thread; `remembered` is what the thread's last run has left for it."""
     started = e.RunStarted(
         id=f"{run_id}.started",
         time=now,
@@ -53,6 +54,7 @@ def start(
         options=options,
         request_id=request_id,
         queued=queued,
+        remembered=remembered or {},
     )
     return (started, *_deadline(options, started.id, now))
 
@@ -71,12 +73,15 @@ def _deadline(options: e.RunOptions, cause: str, now: str) -> tuple[e.TimerSet, 
     return (timer,)
 
 
-def admit(state: RunState, now: str) -> tuple[e.Event, ...]:
-    """A queued run's thread is free."""
+def admit(
+    state: RunState, now: str, remembered: dict[str, JsonValue] | None = None
+) -> tuple[e.Event, ...]:
+    """A queued run's thread is free; `remembered` is what its last run has left."""
     if state.status != "queued" or state.graph is None or state.stopping is not None:
         return ()
     started = f"{state.run_id}.started"
-    return (e.RunAdmitted(id=f"{state.run_id}.admitted", time=now, cause=started),)
+    id_ = f"{state.run_id}.admitted"
+    return (e.RunAdmitted(id=id_, time=now, cause=started, remembered=remembered or {}),)
 
 
 def fork(
@@ -230,8 +235,8 @@ def _waits(graph: Graph) -> Iterator[WaitNode]:
     for node in graph.nodes.values():
         if isinstance(node, WaitNode):
             yield node
-        elif isinstance(node, SubgraphNode | MapNode):
-            yield from _waits(node.graph)
+        for inner in graphs_in(node).values():
+            yield from _waits(inner)
 
 
 def cancel(state: RunState, reason: str | None, request_id: str, now: str) -> tuple[e.Event, ...]:
