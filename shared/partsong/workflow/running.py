@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from partsong.contracts.timeline import Checkpoint
     from partsong.local.engine import Approver
     from partsong.local.player import Player
+    from partsong.tools.registry import ToolRegistry
 
 __all__ = ["Running"]
 
@@ -144,7 +145,25 @@ class Running(Draft):
         from partsong.local.player import open_player
 
         graph, assembly = self._compiled()
-        return open_player(graph, assembly.functions, log=log, approve=approve)
+        return open_player(
+            graph,
+            assembly.functions,
+            log=log,
+            approve=approve,
+            tools=_registry(assembly.tools),
+            agents=assembly.agents,
+        )
+
+
+def _registry(tools: Iterable[Callable[..., object]]) -> ToolRegistry:
+    """The built-in tools, and a graph's own; a plain function becomes a tool."""
+    from partsong.tools.registry import ToolRegistry
+    from partsong.tools.tool import Tool, tool
+
+    registry = ToolRegistry()
+    for given in tools:
+        registry.register(given if isinstance(given, Tool) else tool(given))
+    return registry
 
 
 def _options(

@@ -9,7 +9,7 @@ from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.state import Call, Execution
 from partsong.graph_engine.core import flow
-from partsong.graph_engine.core.asking import ask, ask_again, stand_in
+from partsong.graph_engine.core.asking import another_may, ask, ask_again, stand_in
 from partsong.graph_engine.core.budget import CUT, after_cut, shared, spent_all
 from partsong.graph_engine.core.calls import AGENT_RETRY, retried
 from partsong.graph_engine.core.compaction import compacted
@@ -63,7 +63,7 @@ def _unanswered(draft: Draft, execution: Execution, node: AgentNode, turn: Call)
     match retried(draft, turn, node.retry or AGENT_RETRY):
         case "now":
             ask_again(draft, execution, node, turn)
-        case "never" if following is not None and problem.fault == "provider":
+        case "never" if following is not None and another_may(problem):
             ask_again(draft, execution, node, turn, following)
         case "never":
             flow.fail(draft, execution, problem, turn.closed_by or "")

@@ -15,7 +15,10 @@ from partsong.graph_engine.core import flow
 from partsong.graph_engine.core.budget import allowed
 from partsong.graph_engine.core.draft import Draft
 
-__all__ = ["ask", "ask_again", "stand_in"]
+__all__ = ["another_may", "ask", "ask_again", "stand_in"]
+
+_FINAL = frozenset({"provider.cancelled", "provider.tool_call_cut"})
+"""Failures that no other model would mend."""
 
 
 def ask(
@@ -72,6 +75,11 @@ def ask_again(
         attempt=turn.attempt + 1,
         compaction=sums_up(turn.id),
     )
+
+
+def another_may(problem: Problem) -> bool:
+    """Whether another model could do better than the one that failed."""
+    return problem.code.startswith("provider.") and problem.code not in _FINAL
 
 
 def stand_in(node: AgentNode, turn: Call) -> str | None:
