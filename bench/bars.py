@@ -91,6 +91,12 @@ BARS: dict[str, Bar] = {
     "kill.takeover": Bar("first new step by a live peer of a killed service", "s", 5),
     "chunk.p50": Bar("chunk, provider socket to NATS subscriber, 1,000 chunks/s, median", "ms", 3),
     "chunk.p99": Bar("chunk, provider socket to NATS subscriber, 1,000 chunks/s, p99", "ms", 20),
+    "streams.p50": Bar(
+        "chunk, provider socket to NATS subscriber, 100 streams at once, median", "ms", 3
+    ),
+    "streams.p99": Bar(
+        "chunk, provider socket to NATS subscriber, 100 streams at once, p99", "ms", 100
+    ),
     "fold.run": Bar(
         "fold of a 1,000-event run from the log", "ms", 50, peer=PeerFigure("history", "history")
     ),

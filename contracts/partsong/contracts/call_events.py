@@ -22,6 +22,7 @@ __all__ = [
     "CallFailed",
     "CallLapsed",
     "ChildEnded",
+    "TurnPrice",
     "TurnUsage",
 ]
 
@@ -68,6 +69,50 @@ class CallFailed(EventBase):
     error: Problem
 
 
+class TurnPrice(BaseModel):
+    """What a token of a model costs, in US dollars, so that a turn nobody finished can be charged too."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    input: float
+    output: float
+
+
+class TurnUsage(BaseModel):
+    """Tokens and cost of one attempt. `cost` is in US dollars, null if the price is unknown, never 0 for that."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    input_total: int = 0
+    output_total: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    cost: float | None = None
+    estimated: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Input and output together."""
+        return self.input_total + self.output_total
+
+    def plus(self, more: TurnUsage) -> TurnUsage:
+        """Totals; a cost that is unknown once stays unknown, unless nothing was used."""
+        if self == TurnUsage():
+            return more
+        if more == TurnUsage():
+            return self
+        return TurnUsage(
+            input_total=self.input_total + more.input_total,
+            output_total=self.output_total + more.output_total,
+            cache_read=self.cache_read + more.cache_read,
+            cache_write=self.cache_write + more.cache_write,
+            reasoning=self.reasoning + more.reasoning,
+            cost=None if self.cost is None or more.cost is None else self.cost + more.cost,
+            estimated=self.estimated or more.estimated,
+        )
+
+
 class CallLapsed(EventBase):
     """The worker that had claimed a call fell silent; the outcome of its attempt is unknown."""
 
@@ -75,6 +120,8 @@ class CallLapsed(EventBase):
     call_id: str
     attempt: int
     worker: str
+    usage: TurnUsage | None = None
+    """An agent's turn: what it is estimated to have used."""
 
 
 class CallCancelled(EventBase):
@@ -83,6 +130,8 @@ class CallCancelled(EventBase):
     type: Literal["call.cancelled"] = "call.cancelled"
     call_id: str
     reason: str | None = None
+    usage: TurnUsage | None = None
+    """An agent's turn that had been claimed: what it is estimated to have used."""
 
 
 class ChildEnded(EventBase):
@@ -105,39 +154,8 @@ class AgentTurnClaimed(EventBase):
     attempt: int
     worker: str
     lease: float = 5.0
-
-
-class TurnUsage(BaseModel):
-    """Tokens and cost of one attempt. `cost` is in US dollars, null if the price is unknown, never 0 for that."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    input_total: int = 0
-    output_total: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    reasoning: int = 0
-    cost: float | None = None
-    estimated: bool = False
-
-    @property
-    def tokens(self) -> int:
-        """Input and output together."""
-        return self.input_total + self.output_total
-
-    def plus(self, more: TurnUsage) -> TurnUsage:
-        """Totals; a cost that is unknown once stays unknown."""
-        if self == TurnUsage():
-            return more
-        return TurnUsage(
-            input_total=self.input_total + more.input_total,
-            output_total=self.output_total + more.output_total,
-            cache_read=self.cache_read + more.cache_read,
-            cache_write=self.cache_write + more.cache_write,
-            reasoning=self.reasoning + more.reasoning,
-            cost=None if self.cost is None or more.cost is None else self.cost + more.cost,
-            estimated=self.estimated or more.estimated,
-        )
+    price: TurnPrice | None = None
+    """None if it is not known."""
 
 
 class AgentTurnCompleted(EventBase):

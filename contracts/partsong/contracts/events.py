@@ -26,6 +26,7 @@ from partsong.contracts.call_events import (
     CallFailed,
     CallLapsed,
     ChildEnded,
+    TurnPrice,
     TurnUsage,
 )
 from partsong.contracts.errors import InvalidInput
@@ -116,6 +117,7 @@ __all__ = [
     "TimerFired",
     "TimerPurpose",
     "TimerSet",
+    "TurnPrice",
     "TurnUsage",
     "Writer",
     "read",

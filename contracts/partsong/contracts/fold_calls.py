@@ -117,7 +117,8 @@ def call_claimed(state: RunState, event: e.CallClaimed | e.AgentTurnClaimed, seq
         return state
     call = replace(call, claim=max(seq, call.claim))
     if call.open and call.attempt == event.attempt:
-        call = replace(call, worker=event.worker)
+        price = event.price if isinstance(event, e.AgentTurnClaimed) else None
+        call = replace(call, worker=event.worker, price=price)
     return replace(state, calls={**state.calls, call.id: call})
 
 
@@ -138,8 +139,8 @@ def call_closed(state: RunState, event: Closing, seq: int) -> RunState:
         known = state.superseded if event.id in state.superseded else (*state.superseded, event.id)
         return replace(state, calls={**state.calls, call.id: guarded}, superseded=known)
     closed = replace(_ended(guarded, event), closed_by=event.id)
-    if isinstance(event, e.AgentTurnCompleted | e.AgentTurnFailed):
-        state = _charged(state, call.exec, event.usage)
+    if (usage := _usage(event)) is not None:
+        state = _charged(state, call.exec, usage)
     updated = state.updated if state.ended else event.time
     state = replace(state, calls={**state.calls, call.id: closed}, updated=updated)
     return with_due(state, call.exec)
@@ -160,6 +161,19 @@ def _ended(call: Call, event: Closing) -> Call:
             return replace(call, lapsed=True)
         case _:
             return replace(call, outcome=event)
+
+
+def _usage(event: Closing) -> e.TurnUsage | None:
+    match event:
+        case (
+            e.AgentTurnCompleted(usage=usage)
+            | e.AgentTurnFailed(usage=usage)
+            | e.CallLapsed(usage=usage)
+            | e.CallCancelled(usage=usage)
+        ):
+            return usage
+        case _:
+            return None
 
 
 def _charged(state: RunState, exec_id: str, usage: e.TurnUsage) -> RunState:

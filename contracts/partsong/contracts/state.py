@@ -19,6 +19,7 @@ from partsong.contracts.events import (
     Outcome,
     RunOptions,
     TimerPurpose,
+    TurnPrice,
     TurnUsage,
 )
 from partsong.contracts.graph import Graph, MapNode, Node, SubgraphNode, WaitNode
@@ -87,6 +88,8 @@ class Call:
     """Agent turns: how many attempts were other models'."""
     allowance: Allowance = Allowance()
     """Agent turns: what is set aside for the attempt."""
+    price: TurnPrice | None = None
+    """Agent turns: what a token of the attempt's model costs, if its worker knows."""
     again: bool = False
     """The run was retried: this attempt does not count any more, and the next one is not asked whether it may."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 
-from partsong.contracts.events import TurnUsage
+from partsong.contracts.events import TurnPrice, TurnUsage
 
-__all__ = ["cost_of"]
+__all__ = ["cost_of", "price_of"]
 
 _PRICED = {
     "anthropic": "anthropic",
@@ -14,6 +15,8 @@ _PRICED = {
     "openai-chat": "openai",
     "google": "google",
 }
+_MANY = 1000
+"""Tokens of a turn of common length: some prices rise with it."""
 
 
 async def cost_of(provider: str, model: str, usage: TurnUsage) -> float | None:
@@ -22,6 +25,22 @@ async def cost_of(provider: str, model: str, usage: TurnUsage) -> float | None:
         return None
     # In a thread, because importing the list takes most of a second.
     return await asyncio.to_thread(_listed, _PRICED[provider], model, usage)
+
+
+async def price_of(provider: str, model: str) -> TurnPrice | None:
+    """What a token costs, in US dollars; None if it is not known."""
+    if provider not in _PRICED:
+        return None
+    return await asyncio.to_thread(_per_token, _PRICED[provider], model)
+
+
+@lru_cache(maxsize=1024)
+def _per_token(provider: str, model: str) -> TurnPrice | None:
+    read = _listed(provider, model, TurnUsage(input_total=_MANY))
+    written = _listed(provider, model, TurnUsage(output_total=_MANY))
+    if read is None or written is None:
+        return None
+    return TurnPrice(input=read / _MANY, output=written / _MANY)
 
 
 def _listed(provider: str, model: str, usage: TurnUsage) -> float | None:

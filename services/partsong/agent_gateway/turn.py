@@ -45,15 +45,20 @@ class _Stage:
         self.ended = isinstance(chunk, TERMINAL)
         self.seen.append(chunk)
         self._out(self._joiner.push(chunk, self._loop.time()))
-        deadline = self._joiner.deadline
-        if deadline is not None and self._timer is None:
-            self._timer = self._loop.call_at(deadline, self._due)
+        self._wait()
         if self.ended and self._timer is not None:
             self._timer.cancel()
 
+    def _wait(self) -> None:
+        """Have what is held back sent when it is due; one timer per stretch, for most deadlines change while it runs."""
+        deadline = self._joiner.deadline
+        if deadline is not None and self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._due)
+
     def _due(self) -> None:
         self._timer = None
-        self._out(self._joiner.flush(self._loop.time()))
+        self._out(self._joiner.tick(self._loop.time()))
+        self._wait()
 
     def _out(self, chunks: Iterable[Chunk]) -> None:
         for chunk in chunks:

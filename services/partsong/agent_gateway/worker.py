@@ -7,6 +7,7 @@ from typing import Literal
 
 from nats.aio.client import Client
 
+from partsong.agent_gateway.pricing import price_of
 from partsong.agent_gateway.registry import Providers
 from partsong.agent_gateway.toolbox import Toolbox
 from partsong.agent_gateway.turn import refuse_turn, take_turn
@@ -95,6 +96,7 @@ class TurnWorker:
 
     async def _claim(self, work: TurnWork) -> Claim | Literal["busy", "closed"]:
         stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
+        provider, _, model = work.agent.model.partition(":")
         event = AgentTurnClaimed(
             id=f"{stem}.claimed.{self._worker}",
             time=clock.now_text(),
@@ -102,5 +104,6 @@ class TurnWorker:
             call_id=work.call_id,
             attempt=work.attempt,
             worker=self._worker,
+            price=await price_of(provider, model),
         )
         return await claim(self._log, self._subjects, work.run_id, event)

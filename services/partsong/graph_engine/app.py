@@ -16,6 +16,7 @@ from partsong.graph_engine.bucket import Bucket
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.door import Door, request_id
 from partsong.graph_engine.graphs import Graphs
+from partsong.graph_engine.losses import Losses
 from partsong.graph_engine.mail import Wake
 from partsong.graph_engine.others import Relations
 from partsong.graph_engine.outbox import NatsOutbox
@@ -23,6 +24,7 @@ from partsong.graph_engine.runs import Runs
 from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.threads import Threads
 from partsong.graph_engine.worker import Engine
+from partsong.log.jetstream import JetStreamLog
 from partsong.log.snapshots.open import open_snapshots
 from partsong.log.snapshots.port import Snapshots
 from partsong.log.stored import BLOB
@@ -61,6 +63,8 @@ class GraphEngine:
         snapshots = await self._stack.enter_async_context(
             open_snapshots(context.settings.snapshots, nc=context.nc, name=context.names.snapshots)
         )
+        chunks = JetStreamLog(context.nc, stream=context.names.chunks, attempt=1.0, deadline=2.0)
+        self._stack.push_async_callback(chunks.close)
         self._runs = Runs(
             context.log,
             context.subjects,
@@ -69,6 +73,7 @@ class GraphEngine:
             silent=context.watch.silent,
             telemetry=context.telemetry,
             snapshots=snapshots,
+            losses=Losses(chunks, context.subjects),
         )
         self._children = Children(context.nc, context.log, context.subjects)
         threads = self._threads(context, self._runs, snapshots)

@@ -22,6 +22,7 @@ from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.draft import Closing
 from partsong.graph_engine.ledger import Ledger
+from partsong.graph_engine.losses import Losses
 from partsong.graph_engine.mail import Ask, Fired, Message, Reported, Start, Started, Wake
 from partsong.graph_engine.others import Others
 from partsong.graph_engine.outbox import Outbox, send
@@ -67,11 +68,13 @@ class Runs:
         patience: float = 5.0,
         telemetry: Telemetry | None = None,
         snapshots: Snapshots | None = None,
+        losses: Losses | None = None,
     ) -> None:
         self._log, self._subjects, self._outbox, self._owner = store, subjects, outbox, owner
         self._silent, self._keep, self._patience = silent, keep, patience
         self._telemetry = telemetry or Telemetry()
         self._snapshots, self._keeping = snapshots, set[asyncio.Task[None]]()
+        self._losses = losses
         self.others: Others | None = None
         """Who is told what became of a run: they tell other runs here, so they come second."""
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
@@ -184,7 +187,7 @@ class Runs:
             decision = decide(state, clock.now_text())
             try:
                 if lapsed or decision.closings:
-                    await self._close(ledger.run_id, (*lapsed, *decision.closings))
+                    await self._close(state, (*lapsed, *decision.closings))
                     await ledger.refresh()
                     continue
                 events = (*news, *decision.events)
@@ -283,8 +286,11 @@ class Runs:
                 message.known = state.graph is not None
                 message.seq = slot.ledger.first_seq
 
-    async def _close(self, run_id: str, closings: tuple[Closing, ...]) -> None:
+    async def _close(self, state: RunState, closings: tuple[Closing, ...]) -> None:
         """Append the ends of guarded calls, each under its call's guard; whoever was first stands."""
+        run_id = state.run_id
+        if self._losses is not None:
+            closings = await self._losses.charged(state, closings)
         for closing in closings:
             subject = self._subjects.call(run_id, closing.call_id)
             body = encode_report(run_id, closing.event)

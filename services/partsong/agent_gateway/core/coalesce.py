@@ -56,7 +56,9 @@ class Coalescer:
         held = self._held
         if held is None:
             return ()
-        joined = held.model_copy(update={"text": "".join(self._texts)})
+        joined = held
+        if len(self._texts) > 1:
+            joined = held.model_copy(update={"text": "".join(self._texts)})
         self._held, self._texts, self._bytes = None, [], 0
         self._open_at = now + self._delay
         return (joined,)

@@ -224,8 +224,12 @@ async def _speak(
         recorded.writes.append(clock())
         await connection.write(data)
 
+    due = clock()
     for step in reply.steps:
-        if await _happens(step, connection):
+        if isinstance(step, Wait):
+            due += step.seconds
+            await asyncio.sleep(due - clock())
+        elif await _happens(step, connection):
             return None
         for event in voice.speak(step):
             recorded.tokens = voice.tokens
@@ -236,8 +240,6 @@ async def _speak(
 async def _happens(step: Step, connection: Connection) -> bool:
     """What a step does to the connection instead of saying something; whether the answer is over with it."""
     match step:
-        case Wait(seconds):
-            await asyncio.sleep(seconds)
         case Stall():
             await asyncio.get_running_loop().create_future()  # ends when the client leaves
         case Cut(torn):

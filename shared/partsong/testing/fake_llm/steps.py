@@ -127,7 +127,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Silence for some seconds."""
+    """Silence until so many seconds after the silence before it; a server that is late keeps its pace."""
 
     seconds: float
 
