@@ -107,7 +107,14 @@ def _call(event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested) -
                 allowance=event.allowance,
             )
         case e.CallRequested():
-            return Call(event.call_id, event.exec, event.kind, event.name, event.attempt)
+            return Call(
+                event.call_id,
+                event.exec,
+                event.kind,
+                event.name,
+                event.attempt,
+                child=event.child,
+            )
 
 
 def call_claimed(state: RunState, event: e.CallClaimed | e.AgentTurnClaimed, seq: int) -> RunState:

@@ -229,6 +229,8 @@ class CallRequested(EventBase):
     kind: CallKind
     name: str
     attempt: int = 1
+    child: str | None = None
+    """The run that answers it, if a detached subgraph does."""
 
 
 class Allowance(BaseModel):

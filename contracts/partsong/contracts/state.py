@@ -81,6 +81,8 @@ class Call:
     """Id of the timer before the next attempt."""
     rested: bool = False
     """That timer has fired."""
+    child: str | None = None
+    """The detached run that answers it; None also where the log is too old to say."""
     parked: int = 0
     """How many attempts found no worker that has the function or tool."""
     others: int = 0

@@ -9,7 +9,9 @@ from typing import Literal
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Retry
+from partsong.contracts.run_events import Parent
 from partsong.contracts.state import MISSING, Call, Execution
+from partsong.contracts.work import child_of
 from partsong.graph_engine.core.draft import Draft
 
 __all__ = ["AGENT_RETRY", "NO_RETRY", "later", "request_call", "retried"]
@@ -34,7 +36,8 @@ def request_call(
     attempt: int,
     cause: str,
 ) -> None:
-    """Ask for a function or tool to be called."""
+    """Ask for a function or tool to be called, or for a run of its own."""
+    own = Parent(run_id=draft.state.run_id, call_id=call_id, attempt=attempt)
     draft.add(
         e.CallRequested(
             id=draft.id(call_id, attempt, "requested"),
@@ -45,6 +48,7 @@ def request_call(
             kind=kind,
             name=name,
             attempt=attempt,
+            child=child_of(own) if kind == "run" else None,
         )
     )
 

@@ -15,7 +15,7 @@ from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.values import render_value
-from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work, child_of_v0
 from partsong.graph_engine.core import webhook
 from partsong.graph_engine.core.compaction import summing_up, transcript
 
@@ -124,6 +124,7 @@ def _child(state: RunState, execution: Execution, call: Call) -> ChildWork:
         graph=node.graph.spec(),
         input=begins_with(state, execution, 0),
         options=RunOptions(parent=parent, labels=state.options.labels),
+        child=call.child or child_of_v0(parent),
     )
 
 
