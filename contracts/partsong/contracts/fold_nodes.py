@@ -56,6 +56,7 @@ def node_scheduled(state: RunState, event: e.NodeScheduled) -> RunState:
         after=_after(scope, event, taken),
         private=_told(scope, taken),
         arrived=len(taken),
+        held=tuple(taken) if len(taken) < scope.needs(event.node) else (),
     )
     scope = replace(
         scope,

@@ -66,9 +66,24 @@ def _regraphed(state: RunState, graph: Graph) -> dict[str, Scope]:
             inner = inner_graph(outer.graph, execution.node, scope.tool)
         else:
             inner = graph
+        scope = _unheld(scope)
         active = {id_: _open(scope, execution) for id_, execution in scope.active.items()}
         scopes[path] = replace(scope, graph=inner, problem=None, active=active)
     return scopes
+
+
+def _unheld(scope: Scope) -> Scope:
+    """The scope as if joins that fired with too few branches had not: what failed beside them may arrive now."""
+    unmet = [execution for execution in scope.active.values() if execution.held]
+    return replace(
+        scope,
+        active={id_: x for id_, x in scope.active.items() if not x.held},
+        visits={**scope.visits, **{x.node: x.visit - 1 for x in unmet}},
+        tokens={
+            **scope.tokens,
+            **{x.node: (*x.held, *scope.tokens.get(x.node, ())) for x in unmet},
+        },
+    )
 
 
 def _open(scope: Scope, execution: Execution) -> Execution:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.call_events import TurnUsage
 from partsong.contracts.errors import Problem
-from partsong.contracts.graph import Graph, Node, ReducerName
+from partsong.contracts.graph import AtLeast, Graph, Node, ReducerName
 from partsong.contracts.messages import Message
 from partsong.contracts.plan import Plan, plan_of
 from partsong.contracts.values import Write, reduced
@@ -74,6 +74,8 @@ class Execution:
     private: Mapping[str, JsonValue] = field(default_factory=dict)
     arrived: int = 1
     """How many tokens it took."""
+    held: tuple[Token, ...] = ()
+    """Those tokens, if its join wants more of them: a retry gives them back."""
     turn: int = 0
     """Agent nodes: turns requested so far."""
     messages: tuple[Message, ...] = ()
@@ -171,6 +173,11 @@ class Scope:
         for key, writes in self.writes.items():
             values[key] = reduced(self.reducer(key), key, self.settled, writes)
         return values
+
+    def needs(self, node: str) -> int:
+        """How many tokens a node's join wants at least."""
+        join = self.graph.nodes[node].join
+        return join.n if isinstance(join, AtLeast) else 1
 
     def late(self, node: str, after: frozenset[str]) -> bool:
         """Whether an early join has fired without whoever comes from `after` only."""

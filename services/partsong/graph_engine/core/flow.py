@@ -69,7 +69,7 @@ def fail(
         return
     if not edges:
         problem = _placed(problem, scope, execution)
-    failed = draft.id(*_round(execution), "failed")
+    failed = draft.id(*draft.rounds(execution.id), "failed")
     draft.add(
         e.NodeFailed(
             id=failed, time=draft.now, cause=cause, exec=execution.id, error=problem, edges=edges
@@ -81,10 +81,6 @@ def fail(
         close_scope(draft, scope, problem, failed)
     else:
         draft.stop("failed", error=problem, cause=failed)
-
-
-def _round(execution: Execution) -> tuple[str, ...]:
-    return (execution.id, f"r{execution.round}") if execution.round else (execution.id,)
 
 
 def _placed(problem: Problem, scope: Scope, execution: Execution) -> Problem:
