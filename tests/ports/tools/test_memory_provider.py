@@ -34,19 +34,19 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Server
-
     def do_POST(self) -> None:
+        server = self.server
+        assert isinstance(server, Server)
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.asked.append({"path": self.path, **body})
-        self.server.keys.append(self.headers.get("authorization"))
+        server.asked.append({"path": self.path, **body})
+        server.keys.append(self.headers.get("authorization"))
         vectors = HashEmbedder().embed(body["input"])
         data = [
             {"index": i, "embedding": [3.0 * x for x in vector]} for i, vector in enumerate(vectors)
         ]
         data.reverse()
-        answer = json.dumps({"data": data[self.server.lost :]}).encode()
-        self.send_response(self.server.status)
+        answer = json.dumps({"data": data[server.lost :]}).encode()
+        self.send_response(server.status)
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
