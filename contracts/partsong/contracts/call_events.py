@@ -175,6 +175,8 @@ class ApprovalDecided(EventBase):
     decision: Literal["approve", "reject"]
     by: str
     reason: str | None = None
+    edited: JsonValue = None
+    """What was approved in the place of the editable value; null: the value as it was."""
 
 
 class ApprovalExpired(EventBase):

@@ -163,9 +163,19 @@ class ApprovalNode(NodeBase):
     detail: str = ""
     show: tuple[str, ...] = ()
     """State keys the approver sees."""
+    editable: str | None = Field(default=None, min_length=1)
+    """State key the approver sees and may give another value; it need not be there before."""
+    edit_schema: dict[str, JsonValue] | None = None
+    """JSON Schema of that value; what does not fit is refused."""
     deadline: Seconds | None = None
     """Seconds until `otherwise` is taken."""
     otherwise: Literal["approve", "reject"] = "reject"
+
+    @model_validator(mode="after")
+    def _edits(self) -> ApprovalNode:
+        if self.edit_schema is not None and self.editable is None:
+            raise ValueError("edit_schema belongs to editable, the key it is for")
+        return self
 
 
 class WaitNode(NodeBase):

@@ -23,7 +23,7 @@ from partsong.contracts.graph import (
 )
 from partsong.contracts.scope import Execution, Scope
 from partsong.contracts.state import RunState
-from partsong.contracts.values import look_up, overwritten, render_value
+from partsong.contracts.values import OVERWRITE, look_up, overwritten, render_value
 
 __all__ = [
     "ask_id",
@@ -88,8 +88,11 @@ def _decision(
     node: ApprovalNode, execution: Execution, outcome: object
 ) -> tuple[Mapping[str, JsonValue], ...]:
     match outcome:
-        case e.ApprovalDecided(decision=decision, by=by, reason=reason):
-            return ({execution.node: {"decision": decision, "by": by, "reason": reason}},)
+        case e.ApprovalDecided(decision=decision, by=by, reason=reason, edited=edited):
+            said: JsonValue = {"decision": decision, "by": by, "reason": reason}
+            if node.editable is None or edited is None:
+                return ({execution.node: said},)
+            return ({execution.node: said}, {node.editable: {OVERWRITE: edited}})
         case e.ApprovalExpired():
             expired: JsonValue = {"decision": node.otherwise, "by": "deadline", "reason": None}
             return ({execution.node: expired},)

@@ -276,6 +276,10 @@ class ApprovalRequested(EventBase):
     title: str
     detail: str = ""
     context: dict[str, JsonValue] = Field(default_factory=dict)
+    editable: str | None = None
+    """Key of the context, perhaps not in it yet, that the approver may give another value."""
+    edit_schema: dict[str, JsonValue] | None = None
+    """JSON Schema of that value."""
     deadline: str | None = None
     otherwise: Literal["approve", "reject"] = "reject"
 

@@ -92,6 +92,8 @@ def _texts(name: str, node: Node) -> Iterator[Problem]:
                 check_expression(expression, f"nodes.{name}.set.{key}")
         if isinstance(node, WaitNode) and node.signal_schema is not None:
             check_schema(node.signal_schema, f"nodes.{name}.signal_schema")
+        if isinstance(node, ApprovalNode) and node.edit_schema is not None:
+            check_schema(node.edit_schema, f"nodes.{name}.edit_schema")
     except InvalidInput as error:
         yield error.problem
 

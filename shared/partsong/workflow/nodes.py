@@ -125,15 +125,22 @@ class Nodes(Draft):
         title: str | None = None,
         detail: str = "",
         show: Sequence[str] = (),
+        editable: str | None = None,
+        edit_schema: Schema | None = None,
         deadline: float | str | None = None,
         otherwise: Literal["approve", "reject"] = "reject",
         **options: Unpack[Placing],
     ) -> Self:
-        """A person decides; edges may be for `approved` and `rejected`."""
+        """A person decides; edges may be for `approved` and `rejected`.
+
+        Who approves may give the state key `editable` another value, which fits `edit_schema`.
+        """
         fields = {
             "title": title or f"Approve {name}?",
             "detail": detail,
             "show": tuple(show),
+            "editable": editable,
+            "edit_schema": schema_of(edit_schema),
             "deadline": deadline,
             "otherwise": otherwise,
         }
