@@ -79,6 +79,7 @@ class GraphEngine:
             context.subjects,
             Bucket(context.nc, context.names.schedules),
             context.log,
+            stream=context.names.timers,
         )
         self._door = Door(self._runs, graphs.resolve, self._past, threads, self._schedules)
         self._engine = Engine(
@@ -87,6 +88,7 @@ class GraphEngine:
             context.subjects,
             self._runs,
             start_scheduled=self._door.start_scheduled,
+            restore=self._schedules.restore,
             affinity=context.settings.affinity,
         )
         self._broker = command_broker(context.nc, context.subjects, self.name)
