@@ -180,7 +180,7 @@ async def test_a_server_that_is_not_there_is_a_lost_connection(wire: str) -> Non
 
 
 async def test_silence_is_a_timeout(provider: Provider) -> None:
-    lost = await failure(provider, asked("stall", idle_timeout=0.3))
+    lost = await failure(provider, asked("stall", idle_timeout=1.0))
     assert (lost.error, lost.retryable, lost.mid_stream) == ("timeout", True, True)
 
 
@@ -192,14 +192,14 @@ async def test_a_server_that_never_answers_is_a_timeout(wire: str) -> None:
     server = await asyncio.start_server(deaf, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, connected(FakeLLM(port=port), wire) as provider:
-        lost = await failure(provider, asked("any", idle_timeout=0.3))
+        lost = await failure(provider, asked("any", idle_timeout=1.0))
     assert (lost.error, lost.retryable, lost.mid_stream) == ("timeout", True, False)
 
 
 async def test_a_stream_that_goes_on_for_ever_is_a_timeout(wire: str) -> None:
     drip: tuple[Step, ...] = (Say("drip "), Wait(0.05)) * 2000
     async with scripted(*drip) as llm, connected(llm, wire) as provider:
-        lost = await failure(provider, asked("any", timeout=0.5))
+        lost = await failure(provider, asked("any", timeout=1.5))
     assert (lost.error, lost.mid_stream) == ("timeout", True)
 
 
