@@ -31,6 +31,8 @@ from partsong.testing.fake_llm.steps import (
     Ask,
     Cut,
     Deny,
+    Drop,
+    Ending,
     Reset,
     Script,
     Stall,
@@ -71,6 +73,8 @@ class Recorded:
     """What the answer cost, once it has finished."""
     writes: list[float] = field(default_factory=list)
     """Loop times at which the stream's pieces went to the socket."""
+    sent: bytearray = field(default_factory=bytearray)
+    """The stream's body so far, without HTTP's own framing."""
     done: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the answer is over, for whatever reason."""
     disconnected: asyncio.Event = field(default_factory=asyncio.Event)
@@ -220,17 +224,37 @@ async def _speak(
     clock = asyncio.get_running_loop().time
     await connection.begin({"request-id": "req_fake", "x-request-id": "req_fake"})
 
-    async def write(data: bytes) -> None:
-        recorded.writes.append(clock())
-        await connection.write(data)
+    async def write(data: bytes) -> bool:
+        """Whether the answer goes on."""
+        room = None if reply.cut_after is None else reply.cut_after - len(recorded.sent)
+        said = data[:room]
+        if said:
+            recorded.writes.append(clock())
+            recorded.sent += said
+            await connection.write(said)
+        if room is None or room > len(data):
+            return True
+        await _end(connection, reply.ending)
+        return False
 
     for step in reply.steps:
         if await _happens(step, connection):
             return None
         for event in voice.speak(step):
             recorded.tokens = voice.tokens
-            await write(event)
+            if not await write(event):
+                return None
     return await connection.end()
+
+
+async def _end(connection: Connection, ending: Ending) -> None:
+    match ending:
+        case "end":
+            await connection.end()
+        case "drop":
+            connection.drop()
+        case "reset":
+            connection.reset()
 
 
 async def _happens(step: Step, connection: Connection) -> bool:
@@ -244,6 +268,9 @@ async def _happens(step: Step, connection: Connection) -> bool:
             if torn:
                 await connection.write(b'data: {"type":"half of an ev')
             await connection.end()
+            return True
+        case Drop():
+            connection.drop()
             return True
         case Reset():
             connection.reset()
