@@ -1,10 +1,12 @@
 """A fake LLM server on loopback: four wire formats, scenarios by model name, and no dependency beyond asyncio."""
 
+from partsong.testing.fake_llm.manners import LLAMA_CPP, OLLAMA, OPENAI, VLLM, Manners
 from partsong.testing.fake_llm.server import FakeLLM, Recorded
 from partsong.testing.fake_llm.steps import (
     Answer,
     Ask,
     Break,
+    Bytes,
     Call,
     Cut,
     Deny,
@@ -27,9 +29,14 @@ from partsong.testing.fake_llm.steps import (
 )
 
 __all__ = [
+    "LLAMA_CPP",
+    "OLLAMA",
+    "OPENAI",
+    "VLLM",
     "Answer",
     "Ask",
     "Break",
+    "Bytes",
     "Call",
     "Cut",
     "Deny",
@@ -37,6 +44,7 @@ __all__ = [
     "Event",
     "FakeLLM",
     "Finish",
+    "Manners",
     "Offer",
     "Recorded",
     "Refuse",

@@ -25,10 +25,12 @@ from partsong.testing.fake_llm.anthropic import AnthropicWire
 from partsong.testing.fake_llm.chat import ChatWire
 from partsong.testing.fake_llm.gemini import GeminiWire
 from partsong.testing.fake_llm.http import Connection, Request, listen
+from partsong.testing.fake_llm.manners import OPENAI, Manners
 from partsong.testing.fake_llm.responses import ResponsesWire
 from partsong.testing.fake_llm.steps import (
     Answer,
     Ask,
+    Bytes,
     Cut,
     Deny,
     Drop,
@@ -44,15 +46,6 @@ from partsong.testing.fake_llm.steps import (
 from partsong.testing.fake_llm.wire import Wire
 
 __all__ = ["FakeLLM", "Recorded"]
-
-
-_ROUTES: tuple[tuple[str, Wire], ...] = (
-    ("/messages", AnthropicWire()),
-    ("/responses", ResponsesWire()),
-    ("/chat/completions", ChatWire()),
-    (":streamGenerateContent", GeminiWire()),
-)
-"""Wire formats by the end of the path."""
 
 
 @dataclass(slots=True, eq=False)
@@ -90,9 +83,21 @@ class FakeLLM:
     """A loopback server that speaks Anthropic Messages, OpenAI Responses and Chat Completions, and Gemini."""
 
     def __init__(
-        self, script: Script | None = None, *, host: str = "127.0.0.1", port: int = 0
+        self,
+        script: Script | None = None,
+        *,
+        manners: Manners = OPENAI,
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
+        """Nothing listens yet; `manners` are those of the server that it is in Chat Completions."""
         self._script = script or scenarios.reply
+        self._wires: tuple[tuple[str, Wire], ...] = (
+            ("/messages", AnthropicWire()),
+            ("/responses", ResponsesWire()),
+            ("/chat/completions", ChatWire(manners)),
+            (":streamGenerateContent", GeminiWire()),
+        )
         self._host = host
         self._port = port
         self._server: asyncio.Server | None = None
@@ -165,9 +170,9 @@ class FakeLLM:
             connection.close()
 
     async def _exchange(self, connection: Connection, request: Request) -> None:
-        wire = next((wire for end, wire in _ROUTES if request.path.endswith(end)), None)
+        wire = next((wire for end, wire in self._wires if request.path.endswith(end)), None)
         if wire is None:
-            known = ", ".join(f"POST …{end}" for end, _ in _ROUTES)
+            known = ", ".join(f"POST …{end}" for end, _ in self._wires)
             return await connection.answer(
                 404, {}, f'{{"error":"the fake knows {known}"}}'.encode()
             )
@@ -240,7 +245,7 @@ async def _speak(
     for step in reply.steps:
         if await _happens(step, connection):
             return None
-        for event in voice.speak(step):
+        for event in (step.data,) if isinstance(step, Bytes) else voice.speak(step):
             recorded.tokens = voice.tokens
             if not await write(event):
                 return None

@@ -12,6 +12,7 @@ __all__ = [
     "Answer",
     "Ask",
     "Break",
+    "Bytes",
     "Call",
     "Cut",
     "Deny",
@@ -175,6 +176,13 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Bytes:
+    """Bytes of the body, framed by nobody."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The terminal marker."""
 
@@ -182,7 +190,20 @@ class Finish:
 
 
 Step: TypeAlias = (
-    Say | Think | Seal | Call | Refuse | Wait | Stall | Cut | Drop | Reset | Break | Event | Finish
+    Say
+    | Think
+    | Seal
+    | Call
+    | Refuse
+    | Wait
+    | Stall
+    | Cut
+    | Drop
+    | Reset
+    | Break
+    | Event
+    | Bytes
+    | Finish
 )
 
 
