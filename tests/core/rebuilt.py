@@ -70,6 +70,8 @@ def _add(made: WorkflowGraph, name: str, node: Node) -> None:
                 title=node.title,
                 detail=node.detail,
                 show=node.show,
+                editable=node.editable,
+                edit_schema=node.edit_schema,
                 deadline=node.deadline,
                 otherwise=node.otherwise,
                 **_placing(node),

@@ -135,7 +135,12 @@ class Scenario:
         )
 
     def decides(
-        self, call_id: str, decision: str, by: str = "ann", reason: str | None = None
+        self,
+        call_id: str,
+        decision: str,
+        by: str = "ann",
+        reason: str | None = None,
+        edited: JsonValue = None,
     ) -> Scenario:
         """A person decides."""
         return self.when(
@@ -146,6 +151,7 @@ class Scenario:
                 decision="approve" if decision == "approve" else "reject",
                 by=by,
                 reason=reason,
+                edited=edited,
             )
         )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.errors import Problem
-from partsong.contracts.graph import Graph
+from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.graph import Graph, ReducerName
 from partsong.contracts.messages import (
     AssistantMessage,
     TextPart,
@@ -168,6 +169,63 @@ def test_approved_goes_on_and_the_decision_is_in_the_state() -> None:
     run = given(approval(), {"amount": 5}).decides("ok:1", "approve", reason="fine")
     run.then("node.completed ok:1", "node.scheduled pay:1", "call.requested pay:1")
     assert run.state.values["ok"] == {"decision": "approve", "by": "ann", "reason": "fine"}
+
+
+PLAN: dict[str, object] = {
+    "show": [],
+    "editable": "plan",
+    "edit_schema": {"type": "array", "items": {"type": "string"}},
+}
+
+
+def test_what_may_be_edited_is_shown_with_its_schema() -> None:
+    run = given(approval(**PLAN), {"amount": 5, "plan": ["a"]})
+    asked = run.new[-1]
+    assert isinstance(asked, e.ApprovalRequested)
+    assert (asked.context, asked.editable) == ({"plan": ["a"]}, "plan")
+    assert asked.edit_schema == PLAN["edit_schema"]
+
+
+@pytest.mark.parametrize("reducers", [{}, {"plan": "append"}])
+def test_an_edit_takes_the_place_of_the_value_whatever_its_reducer(
+    reducers: dict[str, ReducerName],
+) -> None:
+    graph = approval(**PLAN).model_copy(update={"reducers": reducers})
+    run = given(graph, {"amount": 5, "plan": ["a"]}).decides("ok:1", "approve", edited=["b", "c"])
+    assert run.state.values["plan"] == ["b", "c"]
+    assert run.work("pay:1").state["plan"] == ["b", "c"]
+    assert run.refolded == run.state
+
+
+def test_an_approval_without_an_edit_leaves_the_value_as_it_was() -> None:
+    run = given(approval(**PLAN), {"amount": 5, "plan": ["a"]}).decides("ok:1", "approve")
+    assert run.state.values["plan"] == ["a"]
+
+
+def test_an_edit_gives_a_value_to_a_key_that_had_none() -> None:
+    run = given(approval(**PLAN), {"amount": 5}).decides("ok:1", "approve", edited=["b"])
+    assert run.state.values["plan"] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "edited", "code"),
+    [(PLAN, ["b", 3], "approval.bad_edit"), ({}, 3, "approval.not_editable")],
+)
+def test_an_edit_that_came_past_the_service_is_checked_again(
+    fields: dict[str, object], edited: JsonValue, code: str
+) -> None:
+    run = given(approval(**fields), {"amount": 5, "plan": ["a"]})
+    run.decides("ok:1", "approve", edited=edited).stands("failed")
+    assert run.state.error is not None
+    assert run.state.error.code == code
+    assert run.state.values.get("plan") == ["a"]
+
+
+def test_a_schema_for_an_edit_needs_the_key_that_is_edited() -> None:
+    with pytest.raises(InvalidInput, match="edit_schema belongs to editable"):
+        approval(edit_schema={"type": "string"})
+    with pytest.raises(InvalidInput, match="not a JSON Schema"):
+        approval(editable="plan", edit_schema={"type": "strin"})
 
 
 def test_rejected_without_an_edge_for_it_fails_the_run_with_who_and_why() -> None:

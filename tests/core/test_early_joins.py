@@ -8,8 +8,9 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.graph import Graph
+from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.validate import parse_graph
-from tests.core.scenario import given
+from tests.core.scenario import Scenario, describe, given
 from tests.core.test_flow import graph
 
 
@@ -76,6 +77,39 @@ def test_n_of_many_that_can_never_come_fails_loudly() -> None:
     assert run.state.error is not None
     assert run.state.error.code == "join.unmet"
     assert "2 branches, 1 arrived" in run.state.error.message
+
+
+def unmet_beside_a_failure() -> Scenario:
+    """`j` wants two branches; `b` came, `c` failed, and nothing else was stopped by that."""
+    spec = graph("a>b", "a>c", "b>j", "c>j", "j>z", j={"join": {"n": 2}}).spec()
+    run = given(parse_graph({**spec, "on_failure": "continue"})).completes("a:1")
+    run.completes("b:1", {"b": 1}).fails("c:1", retryable=False)
+    assert run.state.root.active["j:1"].problem is not None
+    return run.stands("failed")
+
+
+def test_a_join_that_was_unmet_beside_a_failure_is_met_when_the_run_is_retried() -> None:
+    run = unmet_beside_a_failure().retries().then("call.requested c:1")
+    run.completes("c:1", {"c": 1})
+    run.then("node.completed c:1", "node.scheduled j:1", "call.requested j:1")
+    assert run.work("j:1").state == {"b": 1, "c": 1}
+    run.completes("j:1").completes("z:1").stands("completed")
+    assert run.refolded == run.state
+
+
+def test_a_join_that_stays_unmet_after_a_retry_says_so_each_time_under_another_id() -> None:
+    run = unmet_beside_a_failure()
+    for _ in range(2):
+        run.retries().fails("c:1", retryable=False).stands("failed")
+    unmet = [event.id for event in run.log if describe(event) == "node.failed j:1"]
+    assert len(set(unmet)) == 3
+    run.retries().completes("c:1").completes("j:1").completes("z:1").stands("completed")
+
+
+def test_a_fork_of_a_run_with_an_unmet_join_can_meet_it() -> None:
+    state = load_state("r_1", dump_state(unmet_beside_a_failure().state))
+    fork = Scenario.forked(state, 7, "r_2").completes("c:1")
+    fork.completes("j:1").completes("z:1").stands("completed")
 
 
 def test_an_early_join_in_a_loop_fires_once_per_round() -> None:

@@ -53,6 +53,11 @@ async def hasty(bus: Bus) -> AsyncIterator[Client]:
         yield connected
 
 
+def impatient(bus: Bus) -> Client:
+    """A client that gives an engine time to carry out what is asked, and then waits for no answer."""
+    return Client(bus.url, prefix=bus.subjects.prefix, timeout=3.0)
+
+
 class Engine:
     """Commits what a test says to a run's log."""
 
@@ -148,10 +153,10 @@ async def test_a_lost_answer_to_a_request_that_was_carried_out_is_no_error(
         await Engine(bus, client, str(request.run_id)).start(request.id)
 
     async with (
-        Client(bus.url, prefix=bus.subjects.prefix, timeout=3.0) as patient,
+        impatient(bus) as asking,
         at_the_door(bus, carry_out),
     ):
-        run_id = await patient.start(GRAPH)
+        run_id = await asking.start(GRAPH)
     assert (await client.state(run_id)).status == "running"
 
 
@@ -164,8 +169,8 @@ async def test_a_fork_whose_answer_is_lost_is_found(bus: Bus, client: Client) ->
             *hear.fork(source, first, run_id, (), request.id, NOW)
         )
 
-    async with at_the_door(bus, carry_out):
-        fork = await client.fork("r_1", first)
+    async with impatient(bus) as asking, at_the_door(bus, carry_out):
+        fork = await asking.fork("r_1", first)
     assert [origin.run_id for origin in await client.lineage(fork)] == ["r_1"]
 
 

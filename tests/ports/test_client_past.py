@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from pydantic import JsonValue
 
 from partsong.client import Change, Checkpoint, Client, Origin
+from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, NotFound
+from partsong.contracts.fold import fold_all
+from partsong.contracts.timeline import state_at
+from partsong.contracts.validate import parse_graph
+from partsong.graph_engine.core import hear
+from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.ledger import Ledger
+from partsong.log.snapshots.kv import KvSnapshots
+from partsong.log.snapshots.port import Snapshots
 from partsong.testing.nats import Bus
 from tests.system import graphs, nodes
 from tests.system.platform import a_platform
 
 WITHIN = 30.0
+NOW = "2026-01-01T00:00:00.000Z"
 
 
 @pytest.fixture
@@ -33,6 +44,48 @@ async def a_failed_run(client: Client) -> str:
 def when(history: list[Checkpoint], what: str) -> int:
     """Where in the log something was decided."""
     return next(checkpoint.seq for checkpoint in history if what in checkpoint.did)
+
+
+LOOP = {
+    "name": "loop",
+    "nodes": {"a": {"type": "function", "function": "m:a"}},
+    "edges": [{"from": "a", "to": "a", "on": "again"}, {"from": "a", "to": "END", "on": "done"}],
+}
+
+
+async def a_long_run(bus: Bus, client: Client, snapshots: Snapshots, steps: int) -> list[int]:
+    """A run that an engine has led through a loop, keeping snapshots; the sequences of its commits."""
+    ledger, seqs = Ledger(client.log, bus.subjects, "r_long"), list[int]()
+    news: tuple[e.Event, ...]
+    news = hear.start("r_long", parse_graph(LOOP), {}, e.RunOptions(), "q", NOW)
+    for step in range(1, steps + 2):
+        decision = decide(fold_all(ledger.state, news), NOW)
+        await ledger.commit((*news, *decision.events), decision.state)
+        await ledger.refresh()
+        seqs.append(ledger.commit_seq)
+        if (snapshot := ledger.snapshot()) is not None:
+            await snapshots.put(snapshot)
+        done: dict[str, JsonValue] = {"n": step}
+        label = "again" if step < steps else "done"
+        call_id = f"a:{step}"
+        news = (e.CallCompleted(id=call_id, call_id=call_id, attempt=1, update=done, label=label),)
+    return seqs
+
+
+async def test_the_state_at_any_moment_of_a_long_run_is_read_from_a_snapshot_near_it(
+    bus: Bus,
+) -> None:
+    async with Client(bus.url, prefix=bus.subjects.prefix) as client:
+        snapshots = KvSnapshots(client.nats, bucket=bus.names.snapshots)
+        seqs = await a_long_run(bus, client, snapshots, 600)
+        everything = [(r.seq, r.body) async for r in client.log.read(bus.subjects.run("r_long"))]
+        for seq in (seqs[0], seqs[300], seqs[-1]):
+            before = client.nats.stats["in_msgs"]
+            state = await client.state("r_long", at=seq)
+            assert state == state_at("r_long", everything, seq)
+            assert client.nats.stats["in_msgs"] - before < 150
+        await snapshots.delete("r_long")
+        assert (await client.state("r_long")).values == {"n": 600}, "snapshots may be gone"
 
 
 async def test_a_failed_run_is_looked_into_forked_compared_and_retried(client: Client) -> None:

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from nats.aio.client import Client
 
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.runtime.connect import connect, disconnect
@@ -136,3 +137,20 @@ async def test_a_dead_connection_can_be_closed(nats_server: EmbeddedNats) -> Non
     await disconnect(nc)
     assert nc.is_closed
     assert not lost.is_set()
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"A: 1\r\nB:2\r\nC:\t 3 \r\n\r\n",
+        b"A: b: c\r\nno colon\r\n: nameless\r\nA: again",
+        b"two words: 1\r\n padded : 2\r\n\xffbad: 3\r\nGood: caf\xc3\xa9\xff\r\n",
+        b"",
+    ],
+)
+async def test_headers_are_read_as_the_client_library_reads_them(
+    nats_url: str, block: bytes
+) -> None:
+    nc = await connect(nats_url, name="test")
+    assert nc._parse_header_lines(block) == Client._parse_header_lines(block)
+    await disconnect(nc)

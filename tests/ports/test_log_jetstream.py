@@ -102,6 +102,12 @@ async def test_an_append_without_a_stream_fails_at_once_and_says_so(bus: Bus) ->
     assert "stream not found" in missing.value.problem.message
 
 
+def freeze(pid: int) -> None:
+    """Stop a child, and see it stopped: until then it may still answer."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED)
+
+
 @pytest.mark.parametrize("fate", ["kill", "freeze"])
 async def test_without_a_server_every_method_fails_at_its_deadline(
     own: Bus, nats_server: EmbeddedNats, fate: str
@@ -113,8 +119,7 @@ async def test_without_a_server_every_method_fails_at_its_deadline(
     if fate == "kill":
         nats_server.kill()
     else:
-        os.kill(nats_server.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, nats_server.pid, os.WSTOPPED)  # until then it may still answer
+        freeze(nats_server.pid)
     tail = log.tail(own.subjects.log())
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: log.append(own.subjects.fact("r_1"), b"", id="2"),

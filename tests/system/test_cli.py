@@ -26,7 +26,7 @@ name: refund
 entry: amount
 nodes:
   amount: {type: tool, tool: calculator, args: {expression: "{{price}} * 2"}, output: total}
-  ok: {type: approval, title: "Refund {{total}}?", show: [total]}
+  ok: {type: approval, title: "Refund {{total}}?", editable: total, edit_schema: {type: number}}
   thanks: {type: agent, agent: {model: "scripted:echo"}, prompt: "refunded {{total}}"}
 edges:
   - {from: amount, to: ok}
@@ -118,13 +118,17 @@ def test_a_run_from_a_file_to_its_replay(shell: Shell) -> None:
         assert "'on': 'approval', 'what': 'ok:1'" in str(shown["waits_on"])
         approval_id = f"{run_id}.ok:1"
         assert shell.json("approval", "show", approval_id)["title"] == "Refund 42?"
-        decided = shell.json("approval", "approve", approval_id, "--by", "ann", "--reason", "fair")
-        assert decided["decision"] == "approve"
+        approve = ("approval", "approve", approval_id, "--by", "ann", "--reason", "fair", "--edit")
+        assert "input.malformed" in shell(*approve, "4o", code=2)
+        assert "approval.bad_edit" in shell(*approve, '"much"', code=2)
+        (shell.folder / "less.yaml").write_text("40")
+        decided = shell.json(*approve, "@less.yaml")
+        assert (decided["decision"], decided["edited"]) == ("approve", 40)
         assert "ann" in shell("approval", "reject", approval_id, "--reason", "late", code=1)
         kinds += [json.loads(line)["type"] for line in events.stdout]
         assert events.wait(30) == 0
     assert kinds[-1] == "run.completed"
-    assert "42" in str(shell.json("run", "state", run_id)["thanks"])
+    assert "40" in str(shell.json("run", "state", run_id)["thanks"])
     assert shell.json("run", "replay", run_id)["ok"] is True
     assert run_id in shell("run", "list")
 

@@ -120,6 +120,25 @@ class TurnUsage(BaseModel):
     cost: float | None = None
     estimated: bool = False
 
+    @property
+    def tokens(self) -> int:
+        """Input and output together."""
+        return self.input_total + self.output_total
+
+    def plus(self, more: TurnUsage) -> TurnUsage:
+        """Totals; a cost that is unknown once stays unknown."""
+        if self == TurnUsage():
+            return more
+        return TurnUsage(
+            input_total=self.input_total + more.input_total,
+            output_total=self.output_total + more.output_total,
+            cache_read=self.cache_read + more.cache_read,
+            cache_write=self.cache_write + more.cache_write,
+            reasoning=self.reasoning + more.reasoning,
+            cost=None if self.cost is None or more.cost is None else self.cost + more.cost,
+            estimated=self.estimated or more.estimated,
+        )
+
 
 class AgentTurnCompleted(EventBase):
     """The model answered; its stream had a proper end."""
@@ -156,6 +175,8 @@ class ApprovalDecided(EventBase):
     decision: Literal["approve", "reject"]
     by: str
     reason: str | None = None
+    edited: JsonValue = None
+    """What was approved in the place of the editable value; null: the value as it was."""
 
 
 class ApprovalExpired(EventBase):

@@ -14,7 +14,30 @@ from partsong.contracts.errors import InvalidInput
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-__all__ = ["check_schema", "check_state", "check_value"]
+__all__ = ["check_edit", "check_schema", "check_state", "check_value"]
+
+
+def check_edit(
+    edited: JsonValue, editable: str | None, schema: Mapping[str, JsonValue] | None, decision: str
+) -> None:
+    """Refuse what an approver may not put in the place of a value.
+
+    Raises:
+        InvalidInput: `approval.not_editable`, `approval.bad_edit`.
+    """
+    if edited is None:
+        return
+    if editable is None or decision != "approve":
+        raise InvalidInput(
+            "approval.not_editable",
+            "nothing of this approval can be edited"
+            if editable is None
+            else f"an edit of {editable} belongs to an approval, the decision is {decision}",
+            where="edit",
+            fix="decide without an edit",
+        )
+    if schema is not None:
+        check_value(schema, edited, editable, "approval.bad_edit")
 
 
 def check_schema(schema: Mapping[str, JsonValue], where: str) -> None:

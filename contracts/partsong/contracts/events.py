@@ -35,6 +35,7 @@ from partsong.contracts.run_events import (
     ApprovalRequested,
     CallKind,
     CallRequested,
+    ConversationCompacted,
     EventBase,
     NodeCancelled,
     NodeCompensated,
@@ -85,6 +86,7 @@ __all__ = [
     "CallLapsed",
     "CallRequested",
     "ChildEnded",
+    "ConversationCompacted",
     "Event",
     "EventBase",
     "NodeCancelled",
@@ -149,6 +151,7 @@ Event: TypeAlias = Annotated[
     | ApprovalDecided
     | ApprovalExpired
     | ChildEnded
+    | ConversationCompacted
     | NodeCancelled
     | NodeCompensated
     | RunAdmitted
@@ -183,6 +186,7 @@ WRITERS: dict[type[EventBase], Writer] = {
     CallCancelled: "graph-engine",
     ApprovalExpired: "graph-engine",
     ChildEnded: "graph-engine",
+    ConversationCompacted: "graph-engine",
     NodeCancelled: "graph-engine",
     NodeCompensated: "graph-engine",
     RunAdmitted: "graph-engine",

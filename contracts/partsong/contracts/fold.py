@@ -16,6 +16,7 @@ from partsong.contracts.fold_calls import (
     call_claimed,
     call_closed,
     call_requested,
+    conversation_compacted,
     run_notified,
     timer_changed,
 )
@@ -32,7 +33,7 @@ from partsong.contracts.graph import WaitNode
 from partsong.contracts.portable import load_state
 from partsong.contracts.revive import revived
 from partsong.contracts.scope import Scope, Token
-from partsong.contracts.state import CANCELLED, Origin, RunState, Signal, Stopping
+from partsong.contracts.state import Origin, RunState, Signal, Stopping
 
 __all__ = ["fold", "fold_all", "fold_message"]
 
@@ -64,19 +65,11 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
             return call_requested(state, event)
         case e.CallClaimed() | e.AgentTurnClaimed():
             return call_claimed(state, event, seq)
-        case e.CallCompleted() | e.AgentTurnCompleted():
-            return call_closed(state, event, seq, outcome=event)
-        case e.CallFailed() | e.AgentTurnFailed():
-            return call_closed(state, event, seq, problem=event.error)
-        case e.ApprovalDecided() | e.ApprovalExpired():
-            return call_closed(state, event, seq, outcome=event)
-        case e.ChildEnded():
-            return call_closed(state, event, seq, outcome=event)
-        case e.CallLapsed():
-            return call_closed(state, event, seq, lapsed=True)
-        case e.CallCancelled():
-            problem = Problem(code=CANCELLED, message=event.reason or "the run is ending")
-            return call_closed(state, event, seq, problem=problem)
+        case (
+            e.CallCompleted() | e.CallFailed() | e.CallLapsed() | e.CallCancelled() | e.ChildEnded()
+            | e.AgentTurnCompleted() | e.AgentTurnFailed() | e.ApprovalDecided() | e.ApprovalExpired()
+        ):  # fmt: skip
+            return call_closed(state, event, seq)
         case e.TimerSet() | e.TimerFired():
             return timer_changed(state, event)
         case e.NodeCompleted() | e.NodeFailed():
@@ -94,7 +87,9 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
         case e.OwnerChanged():
             return replace(state, owner=event.owner)
         case e.RunAdmitted():
-            return replace(state, status="running") if state.status == "queued" else state
+            return _admitted(state, event)
+        case e.ConversationCompacted():
+            return conversation_compacted(state, event)
         case e.RunPaused() | e.RunResumed():
             paused = isinstance(event, e.RunPaused)
             return state if state.ended else replace(state, paused=paused, updated=event.time)
@@ -123,8 +118,17 @@ def _started(state: RunState, event: e.RunStarted) -> RunState:
         options=event.options,
         started=event.time,
         updated=event.time,
-        scopes={"": Scope("", event.graph, settled=event.input, tokens=entry)},
+        scopes={
+            "": Scope("", event.graph, settled={**event.remembered, **event.input}, tokens=entry)
+        },
     )
+
+
+def _admitted(state: RunState, event: e.RunAdmitted) -> RunState:
+    if state.status != "queued":
+        return state
+    root = replace(state.root, settled={**event.remembered, **state.root.settled})
+    return replace(state, status="running", scopes={**state.scopes, "": root})
 
 
 def _forked(state: RunState, event: e.RunForked) -> RunState:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from partsong.contracts import events as e
-from partsong.contracts.errors import Problem
+from partsong.contracts.conversation import after_turn, begun, compacted
+from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.frozen import replace
-from partsong.contracts.outcomes import since_last_turn
+from partsong.contracts.graph import AgentNode
 from partsong.contracts.scope import Execution
-from partsong.contracts.state import MISSING, Call, RunState, Timer
+from partsong.contracts.state import CANCELLED, MISSING, Call, RunState, Timer
 
 __all__ = [
+    "Closing",
     "call_claimed",
     "call_closed",
     "call_requested",
+    "conversation_compacted",
     "drop",
     "run_notified",
     "timer_changed",
@@ -37,16 +42,38 @@ def call_requested(
     call = replace(call, since=event.time)
     if before is not None:
         absent = before.problem is not None and before.problem.code in MISSING
-        call = replace(call, claim=before.claim, parked=before.parked + absent)
+        others = before.others if before.name == call.name else before.attempt
+        call = replace(call, claim=before.claim, parked=before.parked + absent, others=others)
     calls = state.calls
     state = replace(state, due=drop(state.due, event.exec), updated=event.time)
-    if isinstance(event, e.AgentTurnRequested) and before is None and execution is not None:
-        messages = (*execution.messages, *since_last_turn(state, execution))
-        state = with_execution(
-            state, replace(execution, turn=execution.turn + 1, messages=messages)
-        )
+    turn = event if isinstance(event, e.AgentTurnRequested) and before is None else None
+    if turn is not None and turn.purpose == "answer" and execution is not None:
+        state = with_execution(state, _next_turn(state, execution, turn.repair))
         calls = {id_: c for id_, c in calls.items() if c.exec != event.exec}
     return replace(state, calls={**calls, event.call_id: call})
+
+
+def _next_turn(state: RunState, execution: Execution, repair: str | None) -> Execution:
+    if execution.turn:
+        execution = after_turn(state, execution, repair)
+    elif isinstance(node := state.node(execution), AgentNode):
+        try:
+            messages, inherited = begun(state, execution, node)
+        except InvalidInput:
+            return execution  # no engine asks for a turn that cannot begin
+        talk = replace(execution.talk, inherited=inherited)
+        execution = replace(execution, messages=messages, talk=talk)
+    return replace(execution, turn=execution.turn + 1)
+
+
+def conversation_compacted(state: RunState, event: e.ConversationCompacted) -> RunState:
+    """A summary stands for what was said; without one, nobody asks for another until the next turn has ended."""
+    execution = state.execution(event.exec)
+    node = state.node(execution) if execution is not None else None
+    if execution is None or not isinstance(node, AgentNode):
+        return state
+    execution = compacted(state, execution, node, event.summary)
+    return with_due(replace(with_execution(state, execution), updated=event.time), execution.id)
 
 
 def _webhook_requested(
@@ -71,9 +98,23 @@ def _call(event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested) -
         case e.ApprovalRequested():
             return Call(event.call_id, event.exec, "approval", event.title)
         case e.AgentTurnRequested():
-            return Call(event.call_id, event.exec, "agent.turn", event.model, event.attempt)
+            return Call(
+                event.call_id,
+                event.exec,
+                "agent.turn",
+                event.model,
+                event.attempt,
+                allowance=event.allowance,
+            )
         case e.CallRequested():
-            return Call(event.call_id, event.exec, event.kind, event.name, event.attempt)
+            return Call(
+                event.call_id,
+                event.exec,
+                event.kind,
+                event.name,
+                event.attempt,
+                child=event.child,
+            )
 
 
 def call_claimed(state: RunState, event: e.CallClaimed | e.AgentTurnClaimed, seq: int) -> RunState:
@@ -87,26 +128,13 @@ def call_claimed(state: RunState, event: e.CallClaimed | e.AgentTurnClaimed, seq
     return replace(state, calls={**state.calls, call.id: call})
 
 
-_Closing = (
+Closing: TypeAlias = (
     e.CallCompleted | e.CallFailed | e.CallLapsed | e.CallCancelled | e.ChildEnded
     | e.AgentTurnCompleted | e.AgentTurnFailed | e.ApprovalDecided | e.ApprovalExpired
 )  # fmt: skip
 
 
-def call_closed(
-    state: RunState,
-    event: _Closing,
-    seq: int,
-    *,
-    outcome: e.CallCompleted
-    | e.AgentTurnCompleted
-    | e.ApprovalDecided
-    | e.ApprovalExpired
-    | e.ChildEnded
-    | None = None,
-    problem: Problem | None = None,
-    lapsed: bool = False,
-) -> RunState:
+def call_closed(state: RunState, event: Closing, seq: int) -> RunState:
     """The first closing event of an attempt counts; a second is recorded and changes nothing."""
     call = state.calls.get(event.call_id)
     if call is None or call.closed_by == event.id:
@@ -116,37 +144,37 @@ def call_closed(
     if not call.open or attempt != call.attempt:
         known = state.superseded if event.id in state.superseded else (*state.superseded, event.id)
         return replace(state, calls={**state.calls, call.id: guarded}, superseded=known)
-    closed = replace(
-        guarded,
-        outcome=outcome,
-        problem=problem,
-        lapsed=lapsed,
-        closed_by=event.id,
-        retry_after=event.retry_after if isinstance(event, e.AgentTurnFailed) else None,
-    )
+    closed = replace(_ended(guarded, event), closed_by=event.id)
     if isinstance(event, e.AgentTurnCompleted | e.AgentTurnFailed):
-        state = replace(state, usage=_add(state.usage, event.usage))
+        state = _charged(state, call.exec, event.usage)
     updated = state.updated if state.ended else event.time
     state = replace(state, calls={**state.calls, call.id: closed}, updated=updated)
     return with_due(state, call.exec)
 
 
-def _add(total: e.TurnUsage, more: e.TurnUsage) -> e.TurnUsage:
-    """Totals; a cost that is unknown once stays unknown."""
-    untouched = total == e.TurnUsage()
-    return e.TurnUsage(
-        input_total=total.input_total + more.input_total,
-        output_total=total.output_total + more.output_total,
-        cache_read=total.cache_read + more.cache_read,
-        cache_write=total.cache_write + more.cache_write,
-        reasoning=total.reasoning + more.reasoning,
-        cost=more.cost
-        if untouched
-        else None
-        if total.cost is None or more.cost is None
-        else total.cost + more.cost,
-        estimated=total.estimated or more.estimated,
-    )
+def _ended(call: Call, event: Closing) -> Call:
+    """The attempt with how it ended."""
+    call = replace(call, outcome=None, problem=None, lapsed=False, retry_after=None)
+    match event:
+        case e.CallFailed(error=problem):
+            return replace(call, problem=problem)
+        case e.AgentTurnFailed(error=problem, retry_after=wait):
+            return replace(call, problem=problem, retry_after=wait)
+        case e.CallCancelled(reason=reason):
+            message = reason or "the run is ending"
+            return replace(call, problem=Problem(code=CANCELLED, message=message))
+        case e.CallLapsed():
+            return replace(call, lapsed=True)
+        case _:
+            return replace(call, outcome=event)
+
+
+def _charged(state: RunState, exec_id: str, usage: e.TurnUsage) -> RunState:
+    execution = state.execution(exec_id)
+    if execution is not None:
+        talk = replace(execution.talk, usage=execution.talk.usage.plus(usage))
+        state = with_execution(state, replace(execution, talk=talk))
+    return replace(state, usage=state.usage.plus(usage))
 
 
 def timer_changed(state: RunState, event: e.TimerSet | e.TimerFired) -> RunState:

@@ -12,8 +12,9 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.fold_calls import drop, with_due, with_execution
 from partsong.contracts.frozen import replace
-from partsong.contracts.graph import END, MapNode, SubgraphNode
+from partsong.contracts.graph import END, AgentNode, MapNode
 from partsong.contracts.outcomes import begins_with, result_of, updates_of
+from partsong.contracts.portable import inner_graph
 from partsong.contracts.scope import Execution, Scope, Token, scope_of
 from partsong.contracts.state import RunState, Undo
 from partsong.contracts.values import Write, contribute, reduced
@@ -55,6 +56,7 @@ def node_scheduled(state: RunState, event: e.NodeScheduled) -> RunState:
         after=_after(scope, event, taken),
         private=_told(scope, taken),
         arrived=len(taken),
+        held=tuple(taken) if len(taken) < scope.needs(event.node) else (),
     )
     scope = replace(
         scope,
@@ -236,20 +238,19 @@ def scope_opened(state: RunState, event: e.ScopeOpened) -> RunState:
     execution = state.execution(event.exec)
     if execution is None or event.scope in state.scopes or not execution.live:
         return state
-    node = state.node(execution)
-    if not isinstance(node, SubgraphNode | MapNode):
-        return state
     try:
+        graph = inner_graph(state.scope(execution).graph, execution.node, event.tool)
         values = begins_with(state, execution, event.index)
-    except InvalidInput:
+    except (InvalidInput, KeyError, IndexError):
         return state
     scope = Scope(
         event.scope,
-        node.graph,
+        graph,
         exec=execution.id,
         index=event.index,
+        tool=event.tool,
         settled=values,
-        tokens={node.graph.entry: (Token("START", 0, frozenset()),)},
+        tokens={graph.entry: (Token("START", 0, frozenset()),)},
     )
     state = with_execution(state, replace(execution, opened=execution.opened + 1))
     state = replace(state, scopes={**state.scopes, event.scope: scope}, updated=event.time)
@@ -270,6 +271,9 @@ def scope_closed(state: RunState, event: e.ScopeClosed) -> RunState:
     elif isinstance(node, MapNode) and node.on_item_error == "collect":
         error: JsonValue = {"error": event.error.model_dump(mode="json", exclude_none=True)}
         execution = replace(execution, results={**execution.results, scope.index: error})
+        state = _closed(state, scope)
+    elif isinstance(node, AgentNode):
+        execution = replace(execution, broken={**execution.broken, scope.index: event.error})
         state = _closed(state, scope)
     else:
         execution = replace(execution, broken={**execution.broken, scope.index: event.error})

@@ -51,6 +51,7 @@ __all__ = [
     "ToolNode",
     "TransformNode",
     "WaitNode",
+    "graphs_in",
     "parse_duration",
 ]
 
@@ -151,6 +152,17 @@ Node = Annotated[
     | TransformNode,
     Field(discriminator="type"),
 ]
+
+
+def graphs_in(node: Node) -> dict[str, Graph]:
+    """The graphs inside a node, by where they are in it."""
+    match node:
+        case SubgraphNode(graph=graph) | MapNode(graph=graph):
+            return {"graph": graph}
+        case AgentNode(graphs=graphs):
+            return {f"graphs.{name}.graph": tool.graph for name, tool in graphs.items()}
+        case _:
+            return {}
 
 
 class Edge(SpecBase):

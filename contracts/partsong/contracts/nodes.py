@@ -134,7 +134,7 @@ class AgentSpec(SpecBase):
     max_tokens: int = Field(default=4096, ge=1)
     """Output tokens of one turn."""
     max_turns: int = Field(default=20, ge=1)
-    max_tool_calls: int | None = Field(default=None, ge=0)
+    max_tool_calls: int | None = Field(default=100, ge=0)
     max_total_tokens: int | None = Field(default=None, ge=1)
     """Input and output tokens of all turns of one visit; a stream that goes beyond is cut off."""
     max_cost: float | None = Field(default=None, gt=0)
@@ -163,9 +163,19 @@ class ApprovalNode(NodeBase):
     detail: str = ""
     show: tuple[str, ...] = ()
     """State keys the approver sees."""
+    editable: str | None = Field(default=None, min_length=1)
+    """State key the approver sees and may give another value; it need not be there before."""
+    edit_schema: dict[str, JsonValue] | None = None
+    """JSON Schema of that value; what does not fit is refused."""
     deadline: Seconds | None = None
     """Seconds until `otherwise` is taken."""
     otherwise: Literal["approve", "reject"] = "reject"
+
+    @model_validator(mode="after")
+    def _edits(self) -> ApprovalNode:
+        if self.edit_schema is not None and self.editable is None:
+            raise ValueError("edit_schema belongs to editable, the key it is for")
+        return self
 
 
 class WaitNode(NodeBase):

@@ -1,4 +1,4 @@
-"""What a finished call or scope means for its execution: an update of the state, or the next lines of a conversation."""
+"""What a finished call or scope means for its execution: an update of the state."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
+from partsong.contracts.conversation import tool_calls_of, written
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import (
     AgentNode,
@@ -20,17 +21,15 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
-from partsong.contracts.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from partsong.contracts.scope import Execution, Scope
-from partsong.contracts.state import Call, RunState
-from partsong.contracts.values import look_up, overwritten, render, render_value
+from partsong.contracts.state import RunState
+from partsong.contracts.values import OVERWRITE, look_up, overwritten, render_value
 
 __all__ = [
     "ask_id",
     "begins_with",
     "items_of",
     "result_of",
-    "since_last_turn",
     "updates_of",
 ]
 
@@ -60,10 +59,8 @@ def updates_of(  # noqa: PLR0911  # one case per kind of node
                 return ()
             return ({node.output or execution.node: outcome.content},)
         case AgentNode():
-            outcome = _outcome(state, f"{execution.id}/t{execution.turn}")
-            if not isinstance(outcome, e.AgentTurnCompleted):
-                return ()
-            return ({node.output or execution.node: _answer(node, outcome.message)},)
+            update = written(state, execution, node)
+            return (update,) if update else ()
         case ApprovalNode():
             return _decision(node, execution, _outcome(state, ask_id(execution)))
         case SubgraphNode():
@@ -91,8 +88,11 @@ def _decision(
     node: ApprovalNode, execution: Execution, outcome: object
 ) -> tuple[Mapping[str, JsonValue], ...]:
     match outcome:
-        case e.ApprovalDecided(decision=decision, by=by, reason=reason):
-            return ({execution.node: {"decision": decision, "by": by, "reason": reason}},)
+        case e.ApprovalDecided(decision=decision, by=by, reason=reason, edited=edited):
+            said: JsonValue = {"decision": decision, "by": by, "reason": reason}
+            if node.editable is None or edited is None:
+                return ({execution.node: said},)
+            return ({execution.node: said}, {node.editable: {OVERWRITE: edited}})
         case e.ApprovalExpired():
             expired: JsonValue = {"decision": node.otherwise, "by": "deadline", "reason": None}
             return ({execution.node: expired},)
@@ -122,6 +122,8 @@ def _crossing(
 def result_of(node: object, scope: Scope) -> JsonValue:
     """What an ended scope gives to the execution that it belongs to."""
     match node:
+        case AgentNode(graphs=graphs) if (key := graphs[scope.tool].result) is not None:
+            return scope.values.get(key)
         case SubgraphNode(outputs=None):
             return dict(scope.added)
         case SubgraphNode(outputs=outputs):
@@ -143,7 +145,10 @@ def begins_with(state: RunState, execution: Execution, index: int) -> dict[str, 
     Raises:
         InvalidInput: `template.unknown_key`, `map.not_a_list`.
     """
-    node, view = state.node(execution), state.view(execution)
+    node = state.node(execution)
+    if isinstance(node, AgentNode):
+        return dict(tool_calls_of(state, execution)[index].args)
+    view = state.view(execution)
     assert isinstance(node, SubgraphNode | MapNode)  # noqa: S101
     values = view if node.inputs is None else {}
     for key, value in (node.inputs or {}).items():
@@ -169,46 +174,3 @@ def items_of(node: MapNode, view: Mapping[str, JsonValue]) -> list[JsonValue]:
             fix="write a list there in a node before",
         )
     return found
-
-
-def _answer(node: AgentNode, message: AssistantMessage) -> JsonValue:
-    if node.agent.output_schema is None:
-        return message.text
-    try:
-        value: JsonValue = json.loads(message.text)
-    except ValueError:
-        return message.text
-    return value
-
-
-def since_last_turn(state: RunState, execution: Execution) -> tuple[Message, ...]:
-    """What the conversation gains before a turn is asked for: the prompt, or the last answer and its tools' results."""
-    node = state.node(execution)
-    if execution.turn == 0:
-        if not isinstance(node, AgentNode):
-            return ()
-        try:
-            return (UserMessage(text=render(node.prompt, state.view(execution))),)
-        except InvalidInput:
-            return (UserMessage(text=node.prompt),)
-    last = f"{execution.id}/t{execution.turn}"
-    turn = state.calls.get(last)
-    if turn is None or not isinstance(turn.outcome, e.AgentTurnCompleted):
-        return ()
-    answer = turn.outcome.message
-    results = [
-        _tool_result(state.calls.get(f"{last}/c{i}"), call.id, call.name)
-        for i, call in enumerate(answer.tool_calls)
-    ]
-    return (answer, *results)
-
-
-def _tool_result(call: Call | None, tool_call_id: str, name: str) -> ToolMessage:
-    """One result per tool call, always: what it returned, or why it did not."""
-    if call is not None and isinstance(call.outcome, e.CallCompleted):
-        return ToolMessage(call_id=tool_call_id, name=name, content=call.outcome.content)
-    problem = call.problem if call else None
-    text = (
-        f"{problem.code}: {problem.message}" if problem else "the outcome of this call is unknown"
-    )
-    return ToolMessage(call_id=tool_call_id, name=name, content=text, is_error=True)

@@ -14,7 +14,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
-from partsong.contracts.graph import Graph, MapNode, SubgraphNode
+from partsong.contracts.graph import AgentNode, Graph, MapNode, SubgraphNode
 from partsong.contracts.scope import scope_of
 from partsong.contracts.state import RunState
 
@@ -58,7 +58,9 @@ def load_state(run_id: str, data: dict[str, JsonValue]) -> RunState:
             raw = scopes[path]
             if path:
                 outer = scope_of(str(raw["exec"]))
-                graphs[path] = inner_graph(graphs[outer], _node_of(str(raw["exec"])))
+                graphs[path] = inner_graph(
+                    graphs[outer], _node_of(str(raw["exec"])), str(raw["tool"])
+                )
             whole[path] = {**raw, "graph": graphs[path]}
         state = _adapter().validate_python({**data, "scopes": whole, "run_id": run_id})
     except (ValidationError, KeyError, TypeError, ValueError) as error:
@@ -70,16 +72,19 @@ def load_state(run_id: str, data: dict[str, JsonValue]) -> RunState:
     return replace(state, run_id=run_id)
 
 
-def inner_graph(graph: Graph, node: str) -> Graph:
-    """The graph inside a subgraph or map node.
+def inner_graph(graph: Graph, node: str, tool: str) -> Graph:
+    """The graph inside a subgraph or map node, or the one that an agent calls by the name `tool`.
 
     Raises:
         KeyError: there is no such node, or it has none.
     """
-    found = graph.nodes[node]
-    if not isinstance(found, SubgraphNode | MapNode):
-        raise KeyError(node)
-    return found.graph
+    match graph.nodes[node]:
+        case SubgraphNode(graph=inner) | MapNode(graph=inner):
+            return inner
+        case AgentNode(graphs=graphs):
+            return graphs[tool].graph
+        case _:
+            raise KeyError(node)
 
 
 def _node_of(exec_id: str) -> str:

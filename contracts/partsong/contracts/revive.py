@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from partsong.contracts.frozen import replace
-from partsong.contracts.graph import Graph
+from partsong.contracts.graph import AgentNode, Graph
 from partsong.contracts.portable import inner_graph
 from partsong.contracts.scope import Execution, Scope, scope_of
 from partsong.contracts.state import Call, RunState
@@ -63,16 +63,35 @@ def _regraphed(state: RunState, graph: Graph) -> dict[str, Scope]:
             execution = outer.active.get(scope.exec) if outer else None
             if outer is None or execution is None:
                 continue
-            inner = inner_graph(outer.graph, execution.node)
+            inner = inner_graph(outer.graph, execution.node, scope.tool)
         else:
             inner = graph
-        active = {id_: _open(execution) for id_, execution in scope.active.items()}
+        scope = _unheld(scope)
+        active = {id_: _open(scope, execution) for id_, execution in scope.active.items()}
         scopes[path] = replace(scope, graph=inner, problem=None, active=active)
     return scopes
 
 
-def _open(execution: Execution) -> Execution:
-    return replace(execution, problem=None, broken={}, round=execution.round + 1)
+def _unheld(scope: Scope) -> Scope:
+    """The scope as if joins that fired with too few branches had not: what failed beside them may arrive now."""
+    unmet = [execution for execution in scope.active.values() if execution.held]
+    return replace(
+        scope,
+        active={id_: x for id_, x in scope.active.items() if not x.held},
+        visits={**scope.visits, **{x.node: x.visit - 1 for x in unmet}},
+        tokens={
+            **scope.tokens,
+            **{x.node: (*x.held, *scope.tokens.get(x.node, ())) for x in unmet},
+        },
+    )
+
+
+def _open(scope: Scope, execution: Execution) -> Execution:
+    told = isinstance(
+        scope.graph.nodes[execution.node], AgentNode
+    )  # a model was told of its failures
+    broken = execution.broken if told else {}
+    return replace(execution, problem=None, broken=broken, round=execution.round + 1)
 
 
 def missing_nodes(state: RunState, graph: Graph) -> list[str]:
@@ -85,7 +104,7 @@ def missing_nodes(state: RunState, graph: Graph) -> list[str]:
             outer = graphs.get(scope_of(scope.exec))
             name = scope.exec.rpartition("/")[2].rpartition(":")[0]
             try:
-                inner = inner_graph(outer, name) if outer else None
+                inner = inner_graph(outer, name, scope.tool) if outer else None
             except KeyError:
                 missing.append(scope.exec)
                 continue

@@ -1,4 +1,4 @@
-"""What a user's function meets: what it may return beside a dict, and `NodeContext`, which it may ask for."""
+"""What a user's functions meet: what they may return beside plain values, and `NodeContext`, which they may ask for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-__all__ = ["Emit", "Goto", "NodeContext", "Overwrite", "Route"]
+__all__ = ["Edited", "Emit", "Goto", "NodeContext", "Overwrite", "Route"]
 
 Emit = Callable[[str | Mapping[str, JsonValue]], None]
 """Shows text or an object to whoever watches the run; safe in any thread, and never part of the state."""
@@ -48,6 +48,14 @@ class Overwrite:
     """A value that takes the place of a key's old one, whatever the key's reducer: `{"log": Overwrite([])}`."""
 
     value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """An approver's yes to another value than the one it was shown: `Edited({"tasks": []})`."""
+
+    value: object
+    """Takes the place of the approval's editable value; JSON, or what pydantic can make JSON of."""
 
 
 @dataclass(frozen=True, slots=True)

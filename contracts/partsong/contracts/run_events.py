@@ -15,6 +15,7 @@ __all__ = [
     "ApprovalRequested",
     "CallKind",
     "CallRequested",
+    "ConversationCompacted",
     "EventBase",
     "NodeCancelled",
     "NodeCompensated",
@@ -165,12 +166,14 @@ class SignalReceived(EventBase):
 
 
 class ScopeOpened(EventBase):
-    """A subgraph, or one item of a map, begins. What it begins with follows from the state."""
+    """A subgraph, one item of a map, or a graph that a model called begins. What it begins with follows from the state."""
 
     type: Literal["scope.opened"] = "scope.opened"
     scope: str
     exec: str
     index: int = 0
+    tool: str = ""
+    """The name by which a model called the graph."""
 
 
 class ScopeClosed(EventBase):
@@ -226,6 +229,8 @@ class CallRequested(EventBase):
     kind: CallKind
     name: str
     attempt: int = 1
+    child: str | None = None
+    """The run that answers it, if a detached subgraph does."""
 
 
 class Allowance(BaseModel):
@@ -248,6 +253,18 @@ class AgentTurnRequested(EventBase):
     model: str
     attempt: int = 1
     allowance: Allowance = Allowance()
+    purpose: Literal["answer", "compaction"] = "answer"
+    """`compaction`: the model is asked to sum up the conversation so far."""
+    repair: str | None = None
+    """What the model is told about its last answer, which did not fit."""
+
+
+class ConversationCompacted(EventBase):
+    """An agent's conversation goes on with a summary of what was said; without one, as it was: nobody could sum it up."""
+
+    type: Literal["agent.conversation.compacted"] = "agent.conversation.compacted"
+    exec: str
+    summary: str | None = None
 
 
 class ApprovalRequested(EventBase):
@@ -259,6 +276,10 @@ class ApprovalRequested(EventBase):
     title: str
     detail: str = ""
     context: dict[str, JsonValue] = Field(default_factory=dict)
+    editable: str | None = None
+    """Key of the context, perhaps not in it yet, that the approver may give another value."""
+    edit_schema: dict[str, JsonValue] | None = None
+    """JSON Schema of that value."""
     deadline: str | None = None
     otherwise: Literal["approve", "reject"] = "reject"
 

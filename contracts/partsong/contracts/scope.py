@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
+from partsong.contracts.call_events import TurnUsage
 from partsong.contracts.errors import Problem
-from partsong.contracts.graph import Graph, Node, ReducerName
+from partsong.contracts.graph import AtLeast, Graph, Node, ReducerName
 from partsong.contracts.messages import Message
 from partsong.contracts.plan import Plan, plan_of
 from partsong.contracts.values import Write, reduced
 
-__all__ = ["Execution", "Scope", "Token", "scope_of"]
+__all__ = ["Execution", "Scope", "Talk", "Token", "scope_of"]
 
 
 def scope_of(exec_id: str) -> str:
@@ -40,6 +41,25 @@ class Token:
 
 
 @dataclass(frozen=True)
+class Talk:
+    """What an agent's conversation has cost and come to, in one visit."""
+
+    usage: TurnUsage = TurnUsage()
+    """Of all attempts of all turns that have ended."""
+    tool_calls: int = 0
+    repairs: int = 0
+    """Answers sent back because they did not fit."""
+    seen: Mapping[str, int] = field(default_factory=dict)
+    """How often each tool call gave each result, by digest."""
+    inherited: int = 0
+    """So many of the messages were there before the visit."""
+    compacted: int = 0
+    """The turn after which somebody was last asked to sum it up."""
+    shortened: bool = False
+    """A summary stands for what was said first."""
+
+
+@dataclass(frozen=True)
 class Execution:
     """One visit of one node, from scheduled to completed; one that failed stays until the run is retried or ends."""
 
@@ -54,16 +74,20 @@ class Execution:
     private: Mapping[str, JsonValue] = field(default_factory=dict)
     arrived: int = 1
     """How many tokens it took."""
+    held: tuple[Token, ...] = ()
+    """Those tokens, if its join wants more of them: a retry gives them back."""
     turn: int = 0
     """Agent nodes: turns requested so far."""
     messages: tuple[Message, ...] = ()
     """Agent nodes: the conversation up to the turn that is open."""
+    talk: Talk = Talk()
+    """Agent nodes: what the conversation has cost and come to."""
     opened: int = 0
     """Subgraphs and maps: scopes opened so far."""
     results: Mapping[int, JsonValue] = field(default_factory=dict)
-    """Subgraphs and maps: what ended scopes gave, by index."""
+    """What ended scopes gave, by index; for an agent, those that its last turn called."""
     broken: Mapping[int, Problem] = field(default_factory=dict)
-    """Subgraphs and maps: scopes that failed."""
+    """Scopes that failed, likewise."""
     timer: str | None = None
     """Wait nodes: the timer that was set for it."""
     problem: Problem | None = None
@@ -91,7 +115,9 @@ class Scope:
     exec: str = ""
     """The execution that it belongs to; the run's own scope has none."""
     index: int = 0
-    """Which item of a map it is."""
+    """Which item of a map, or which tool call of a turn it is."""
+    tool: str = ""
+    """The name by which a model called its graph."""
     settled: Mapping[str, JsonValue] = field(default_factory=dict)
     writes: Mapping[str, tuple[Write, ...]] = field(default_factory=dict)
     """Per key, in reduction order: what has not settled."""
@@ -147,6 +173,11 @@ class Scope:
         for key, writes in self.writes.items():
             values[key] = reduced(self.reducer(key), key, self.settled, writes)
         return values
+
+    def needs(self, node: str) -> int:
+        """How many tokens a node's join wants at least."""
+        join = self.graph.nodes[node].join
+        return join.n if isinstance(join, AtLeast) else 1
 
     def late(self, node: str, after: frozenset[str]) -> bool:
         """Whether an early join has fired without whoever comes from `after` only."""

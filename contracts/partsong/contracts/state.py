@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import (
     AgentTurnCompleted,
+    Allowance,
     ApprovalDecided,
     ApprovalExpired,
     CallCompleted,
@@ -80,8 +81,14 @@ class Call:
     """Id of the timer before the next attempt."""
     rested: bool = False
     """That timer has fired."""
+    child: str | None = None
+    """The detached run that answers it; None also where the log is too old to say."""
     parked: int = 0
     """How many attempts found no worker that has the function or tool."""
+    others: int = 0
+    """Agent turns: how many attempts were other models'."""
+    allowance: Allowance = Allowance()
+    """Agent turns: what is set aside for the attempt."""
     again: bool = False
     """The run was retried: this attempt does not count any more, and the next one is not asked whether it may."""
 

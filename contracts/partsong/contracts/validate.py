@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.expressions import check_expression
-from partsong.contracts.graph import END, START, Edge, FunctionNode, Graph, MapNode, SubgraphNode
+from partsong.contracts.graph import END, START, Edge, FunctionNode, Graph, graphs_in
 from partsong.contracts.plan import Plan, plan_of
 from partsong.contracts.validate_nodes import node_findings
 
@@ -82,9 +82,9 @@ def findings(graph: Graph) -> Iterator[Problem]:
     yield from _endless(graph)
     yield from node_findings(graph, plan)
     for name, node in graph.nodes.items():
-        if isinstance(node, SubgraphNode | MapNode):
-            for problem in findings(node.graph):
-                where = f"nodes.{name}.graph.{problem.where}"
+        for place, inner in graphs_in(node).items():
+            for problem in findings(inner):
+                where = f"nodes.{name}.{place}.{problem.where}"
                 yield problem.model_copy(update={"where": where})
 
 
@@ -104,13 +104,25 @@ def _with_entry(spec: object, whole: str, place: str) -> dict[str, object]:
         if "entry" not in found and nodes:
             found["entry"] = next(iter(nodes))
         found["nodes"] = {
-            name: {
-                **node,
-                "graph": _with_entry(node["graph"], whole, f"{place}nodes.{name}.graph."),
-            }
-            if isinstance(node, Mapping) and isinstance(node.get("graph"), Mapping)
+            name: _with_entries(node, whole, f"{place}nodes.{name}.")
+            if isinstance(node, Mapping)
             else node
             for name, node in nodes.items()
+        }
+    return found
+
+
+def _with_entries(part: Mapping[str, object], whole: str, place: str) -> dict[str, object]:
+    """A node, or a graph that it calls as a tool, with the graphs in it."""
+    found = dict(part)
+    if isinstance(graph := found.get("graph"), Mapping):
+        found["graph"] = _with_entry(graph, whole, f"{place}graph.")
+    if isinstance(tools := found.get("graphs"), Mapping):
+        found["graphs"] = {
+            name: _with_entries(tool, whole, f"{place}graphs.{name}.")
+            if isinstance(tool, Mapping)
+            else tool
+            for name, tool in tools.items()
         }
     return found
 
@@ -251,5 +263,5 @@ def functions_of(graph: Graph) -> Iterator[str]:
             yield node.function
         if node.compensate is not None:
             yield node.compensate
-        if isinstance(node, SubgraphNode | MapNode):
-            yield from functions_of(node.graph)
+        for inner in graphs_in(node).values():
+            yield from functions_of(inner)

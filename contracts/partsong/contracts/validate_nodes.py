@@ -20,18 +20,35 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
+from partsong.contracts.nodes import NodeBase
 from partsong.contracts.plan import Plan
+from partsong.contracts.validate_agents import agent_findings
 
 __all__ = ["node_findings"]
 
 _LABELS = {
     ApprovalNode: ("approved", "rejected"),
     WaitNode: ("success", "timeout"),
-    AgentNode: ("success",),
     ToolNode: ("success",),
     SubgraphNode: ("success",),
     MapNode: ("success",),
     TransformNode: ("success",),
+}
+
+_CALLING = ("retry", "timeout", "idle_timeout")
+_HEEDED: dict[type[NodeBase], tuple[str, ...]] = {
+    FunctionNode: _CALLING,
+    AgentNode: _CALLING,
+    ToolNode: ("retry", "timeout"),
+}
+"""By kind: which of the options for calls it heeds; other kinds heed none."""
+_INSTEAD: dict[type[NodeBase], str] = {
+    ToolNode: "use timeout: a tool shows nothing before its result",
+    ApprovalNode: "use deadline and otherwise: people are asked once",
+    WaitNode: "use deadline: nobody is called",
+    TransformNode: "leave it out: the engine computes it at once",
+    MapNode: "give it to the nodes inside",
+    SubgraphNode: "give it to the nodes inside",
 }
 
 
@@ -45,14 +62,20 @@ def node_findings(graph: Graph, plan: Plan) -> Iterator[Problem]:
         yield from _labels(name, node, plan)
         yield from _conditions(name, graph, plan)
         yield from _join(name, node, arriving[name])
+        yield from _idle_options(name, node)
         yield from _texts(name, node)
+        if isinstance(node, AgentNode):
+            yield from agent_findings(name, node, graph, plan)
     yield from _state(graph)
 
 
 def _labels(name: str, node: Node, plan: Plan) -> Iterator[Problem]:
     if isinstance(node, FunctionNode):
         return
-    known = _LABELS[type(node)]
+    if isinstance(node, AgentNode):
+        known: tuple[str, ...] = ("success", *node.agent.handoffs)
+    else:
+        known = _LABELS[type(node)]
     for label in sorted(plan.labels[name] - {*known, "failure"}):
         yield Problem(
             code="graph.unknown_label",
@@ -80,6 +103,22 @@ def _join(name: str, node: Node, arriving: int) -> Iterator[Problem]:
         )
 
 
+def _idle_options(name: str, node: Node) -> Iterator[Problem]:
+    """Options that look as if they did something, and do not."""
+    heeded = _HEEDED.get(type(node), ())
+    if node.compensate is not None or (isinstance(node, SubgraphNode) and node.detached):
+        heeded = (*heeded, "retry")
+    for option in _CALLING:
+        if option not in heeded and getattr(node, option) is not None:
+            alone = isinstance(node, SubgraphNode) and option == "retry"
+            yield Problem(
+                code="graph.no_effect",
+                message=f"{node.type} node {name} has {option}, which has no effect there",
+                where=f"nodes.{name}.{option}",
+                fix=_INSTEAD[type(node)] + (", or make the subgraph detached" if alone else ""),
+            )
+
+
 def _texts(name: str, node: Node) -> Iterator[Problem]:
     try:
         if isinstance(node, TransformNode):
@@ -87,13 +126,22 @@ def _texts(name: str, node: Node) -> Iterator[Problem]:
                 check_expression(expression, f"nodes.{name}.set.{key}")
         if isinstance(node, WaitNode) and node.signal_schema is not None:
             check_schema(node.signal_schema, f"nodes.{name}.signal_schema")
-        if isinstance(node, AgentNode) and node.agent.output_schema is not None:
-            check_schema(node.agent.output_schema, f"nodes.{name}.agent.output_schema")
+        if isinstance(node, ApprovalNode) and node.edit_schema is not None:
+            check_schema(node.edit_schema, f"nodes.{name}.edit_schema")
     except InvalidInput as error:
         yield error.problem
 
 
 def _state(graph: Graph) -> Iterator[Problem]:
+    for key in graph.memory:
+        if not key or graph.memory.count(key) > 1:
+            yield Problem(
+                code="graph.memory",
+                message=f"memory names {key!r} {graph.memory.count(key)} times"
+                if key
+                else "memory names an empty key",
+                where="memory",
+            )
     for key, reducer in graph.reducers.items():
         if not key:
             yield Problem(

@@ -10,7 +10,16 @@ from partsong.contracts.graph import AgentSpec
 from partsong.contracts.messages import Message, ToolSpec
 from partsong.contracts.run_events import Allowance, Parent, RunOptions
 
-__all__ = ["WORK", "ChildWork", "FunctionWork", "ToolWork", "TurnWork", "Work", "child_of"]
+__all__ = [
+    "WORK",
+    "ChildWork",
+    "FunctionWork",
+    "ToolWork",
+    "TurnWork",
+    "Work",
+    "child_of",
+    "child_of_v0",
+]
 
 
 class _Work(BaseModel):
@@ -59,7 +68,7 @@ class TurnWork(_Work):
     agent: AgentSpec
     """With the model that this attempt is for."""
     messages: tuple[Message, ...]
-    graphs: tuple[ToolSpec, ...] = ()
+    inner: tuple[ToolSpec, ...] = ()
     """Tools that the engine itself answers: graphs and handoffs."""
     allowance: Allowance = Allowance()
 
@@ -71,17 +80,27 @@ class ChildWork(_Work):
     graph: dict[str, JsonValue]
     input: dict[str, JsonValue]
     options: RunOptions
+    child: str
+    """The id of that run: the same however often it is asked for."""
 
-    @property
-    def child(self) -> str:
-        """The id of that run: the same however often it is asked for."""
-        return child_of(Parent(run_id=self.run_id, call_id=self.call_id, attempt=self.attempt))
+
+_PLAIN = str.maketrans({":": "-", "/": "~", "-": "="})
+"""A call's id has no other signs, and a colon always has a number behind it: no two ids become one."""
 
 
 def child_of(parent: Parent) -> str:
-    """The id of the run that answers a parent's call."""
+    """The id of the run that answers a parent's call, and no other call of no other run; fit for a path or a URL."""
+    return _numbered(f"{parent.run_id}--{parent.call_id.translate(_PLAIN)}", parent.attempt)
+
+
+def child_of_v0(parent: Parent) -> str:
+    """The id it has where the log does not say: two calls with odd names could come to the same."""
     name = parent.call_id.replace("/", "-").replace(":", "-")
-    return f"{parent.run_id}--{name}" + (f"-a{parent.attempt}" if parent.attempt > 1 else "")
+    return _numbered(f"{parent.run_id}--{name}", parent.attempt)
+
+
+def _numbered(child: str, attempt: int) -> str:
+    return f"{child}-a{attempt}" if attempt > 1 else child
 
 
 Work = Annotated[FunctionWork | ToolWork | TurnWork | ChildWork, Field(discriminator="kind")]

@@ -70,7 +70,7 @@ class TurnWorker:
     async def _turn(self, work: TurnWork) -> AgentTurnCompleted | AgentTurnFailed:
         show = self._chunks.of(work.run_id, work.node, work.call_id)
         try:
-            tools = await self._toolbox.specs(work.agent.tools)
+            tools = (*await self._toolbox.specs(work.agent.tools), *work.inner)
         except PartsongError as error:
             return refuse_turn(work, error.problem, show, worker=self._worker)
         provider, _, model = work.agent.model.partition(":")

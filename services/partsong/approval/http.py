@@ -91,9 +91,13 @@ async def decide_approval(
     data: JSONBody[DecisionBody],
     key: Annotated[str | None, HeaderParameter(name="Idempotency-Key")] = None,
 ) -> Response[ApprovalView]:
-    """Approve or reject. The first decision wins; the same one sent again with the same key is answered as the first was."""
+    """Approve, perhaps with an edit, or reject.
+
+    The first decision wins; the same one sent again with the same key is answered as the first was.
+    """
     key = check_id("Idempotency-Key", key) if key is not None else clock.new_id()
-    done = await desk.decide(approval_id, Decision(data.decision, data.by, data.reason, key))
+    decision = Decision(data.decision, data.by, data.reason, key, data.edit)
+    done = await desk.decide(approval_id, decision)
     return Response(view(done.approval), status_code=200 if done.shown else 202)
 
 

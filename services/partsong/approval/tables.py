@@ -23,10 +23,10 @@ class ApprovalRow(SQLModel, table=True):
     """One approval. Its place in the log is unique, so that nothing is asked twice."""
 
     metadata = METADATA
-    __tablename__ = "approval_v1"  # pyright: ignore[reportAssignmentType]  # SQLModel types it as declared_attr
+    __tablename__ = "approval_v2"  # pyright: ignore[reportAssignmentType]  # SQLModel types it as declared_attr
     __table_args__ = (
-        UniqueConstraint("requested_seq", "requested_index", name="approval_v1_position"),
-        Index("approval_v1_status", "status", "requested_seq", "requested_index"),
+        UniqueConstraint("requested_seq", "requested_index", name="approval_v2_position"),
+        Index("approval_v2_status", "status", "requested_seq", "requested_index"),
     )
 
     run_id: str = Field(primary_key=True)
@@ -39,6 +39,8 @@ class ApprovalRow(SQLModel, table=True):
     title: str
     detail: str
     context: dict[str, JsonValue] = Field(sa_column=Column(JSON, nullable=False))
+    editable: str | None
+    edit_schema: dict[str, JsonValue] | None = Field(sa_column=Column(JSON(none_as_null=True)))
     deadline: str | None
     otherwise: str
     guard: int = Field(sa_type=BigInteger)
@@ -50,13 +52,14 @@ class ApprovalRow(SQLModel, table=True):
     decision: str | None
     by: str | None
     reason: str | None
+    edited: JsonValue = Field(sa_column=Column(JSON(none_as_null=True)))
 
 
 class CheckpointRow(SQLModel, table=True):
     """How far the projection has read: the last record, by sequence and id. There is one row."""
 
     metadata = METADATA
-    __tablename__ = "approval_checkpoint_v1"  # pyright: ignore[reportAssignmentType]  # SQLModel types it as declared_attr
+    __tablename__ = "approval_checkpoint_v2"  # pyright: ignore[reportAssignmentType]  # SQLModel types it as declared_attr
 
     name: str = Field(primary_key=True)
     seq: int = Field(sa_type=BigInteger)
@@ -77,6 +80,8 @@ def to_row(approval: Approval) -> ApprovalRow:
         title=_storable(approval.title),
         detail=_storable(approval.detail),
         context=dict(approval.context),
+        editable=approval.editable,
+        edit_schema=dict(approval.edit_schema) if approval.edit_schema is not None else None,
         deadline=approval.deadline,
         otherwise=approval.otherwise,
         guard=approval.guard,
@@ -88,6 +93,7 @@ def to_row(approval: Approval) -> ApprovalRow:
         decision=closure.decision if closure else None,
         by=_storable(closure.by) if closure and closure.by is not None else None,
         reason=_storable(closure.reason) if closure and closure.reason is not None else None,
+        edited=closure.edited if closure else None,
     )
 
 
@@ -103,6 +109,8 @@ def from_row(row: ApprovalRow) -> Approval:
         title=row.title,
         detail=row.detail,
         context=row.context,
+        editable=row.editable,
+        edit_schema=row.edit_schema,
         deadline=row.deadline,
         otherwise=cast("Verdict", row.otherwise),
         guard=row.guard,
@@ -121,6 +129,7 @@ def _closure(row: ApprovalRow) -> Closure | None:
         decision=cast("Verdict | None", row.decision),
         by=row.by,
         reason=row.reason,
+        edited=row.edited,
     )
 
 

@@ -43,6 +43,10 @@ class ApprovalView(_View):
     detail: str
     context: dict[str, JsonValue]
     """What the graph's author chose to show."""
+    editable: str | None
+    """Key of the context, perhaps not in it yet, that who approves may give another value."""
+    edit_schema: dict[str, JsonValue] | None
+    """JSON Schema of that value."""
     requested_at: str
     deadline: str | None
     otherwise: Verdict
@@ -51,6 +55,8 @@ class ApprovalView(_View):
     """What holds for the run, once it has ended."""
     by: str | None
     reason: str | None
+    edited: JsonValue
+    """What was approved in the place of the editable value; null: the value as it was."""
     closed_at: str | None
 
 
@@ -78,6 +84,8 @@ class DecisionBody(BaseModel):
     ]
     """Who decides. It is recorded, not verified."""
     reason: Annotated[str, StringConstraints(max_length=4000, pattern=r"^[^\x00]*$")] | None = None
+    edit: JsonValue = None
+    """Approve this in the place of the editable value."""
 
 
 class ProblemView(Problem):
@@ -142,11 +150,14 @@ def view(approval: Approval) -> ApprovalView:
         detail=approval.detail,
         context=dict(approval.context),
         requested_at=approval.requested_at,
+        editable=approval.editable,
+        edit_schema=dict(approval.edit_schema) if approval.edit_schema is not None else None,
         deadline=approval.deadline,
         otherwise=approval.otherwise,
         decision=closure.decision if closure else None,
         by=closure.by if closure else None,
         reason=closure.reason if closure else None,
+        edited=closure.edited if closure else None,
         closed_at=closure.at if closure else None,
     )
 

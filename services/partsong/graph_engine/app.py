@@ -24,6 +24,7 @@ from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.threads import Threads
 from partsong.graph_engine.worker import Engine
 from partsong.log.snapshots.open import open_snapshots
+from partsong.log.snapshots.port import Snapshots
 from partsong.log.stored import BLOB
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
@@ -57,6 +58,9 @@ class GraphEngine:
         """Begin to listen; the door opens last."""
         self._context = context
         outbox = NatsOutbox(context.nc, context.subjects, context.blobs)
+        snapshots = await self._stack.enter_async_context(
+            open_snapshots(context.settings.snapshots, nc=context.nc, name=context.names.snapshots)
+        )
         self._runs = Runs(
             context.log,
             context.subjects,
@@ -64,14 +68,10 @@ class GraphEngine:
             context.worker,
             silent=context.watch.silent,
             telemetry=context.telemetry,
-            snapshots=await self._stack.enter_async_context(
-                open_snapshots(
-                    context.settings.snapshots, nc=context.nc, name=context.names.snapshots
-                )
-            ),
+            snapshots=snapshots,
         )
         self._children = Children(context.nc, context.log, context.subjects)
-        threads = self._threads(context, self._runs)
+        threads = self._threads(context, self._runs, snapshots)
         self._runs.others = Relations(self._children, threads, self._runs.hear)
         graphs = Graphs(context.nc, context.names.graphs)
         self._schedules = Schedules(
@@ -79,6 +79,7 @@ class GraphEngine:
             context.subjects,
             Bucket(context.nc, context.names.schedules),
             context.log,
+            stream=context.names.timers,
         )
         self._door = Door(self._runs, graphs.resolve, self._past, threads, self._schedules)
         self._engine = Engine(
@@ -87,6 +88,7 @@ class GraphEngine:
             context.subjects,
             self._runs,
             start_scheduled=self._door.start_scheduled,
+            restore=self._schedules.restore,
             affinity=context.settings.affinity,
         )
         self._broker = command_broker(context.nc, context.subjects, self.name)
@@ -110,10 +112,13 @@ class GraphEngine:
         await self._stack.aclose()
 
     @staticmethod
-    def _threads(context: Context, runs: Runs) -> Threads:
-        bucket = Bucket(context.nc, context.names.threads)
+    def _threads(context: Context, runs: Runs, snapshots: Snapshots) -> Threads:
         return Threads(
-            bucket, context.log, context.subjects, lambda run_id: runs.hear(run_id, Wake())
+            Bucket(context.nc, context.names.threads),
+            context.log,
+            context.subjects,
+            snapshots,
+            lambda run_id: runs.hear(run_id, Wake()),
         )
 
     async def _list_schedules(self, _command: Command) -> list[dict[str, JsonValue]]:

@@ -51,6 +51,7 @@ class Start(_Message):
     options: e.RunOptions
     request_id: str
     queued: bool = False
+    remembered: dict[str, JsonValue] = field(default_factory=dict)
     result: Started | None = None
 
 
@@ -63,8 +64,10 @@ class Ask(_Message):
     """Whether it may be the first thing of a run."""
     known: bool = False
     """Afterwards: whether there is such a run."""
+    told: bool = False
+    """Afterwards: whether it meant anything new."""
     seq: int = 0
-    """Afterwards: where the run begins in the log."""
+    """Afterwards: where in the log that is; otherwise where the run begins."""
     refused: PartsongError | None = None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from partsong.contracts.events import Event
 from partsong.contracts.state import RunState
 from partsong.graph_engine.children import Children, abandoned
@@ -49,9 +51,21 @@ class Relations:
         elif (why := await self._children.orphaned(state)) is not None:
             self._cancel(state.run_id, why)
         elif state.status == "queued":
-            thread = state.options.thread
-            if thread is None or await self._threads.may_go(state.run_id, thread):
-                self._tell(state.run_id, Ask(hear.admit))
+            await self._admit(state)
+
+    async def _admit(self, state: RunState) -> None:
+        """Let a run begin that waits for its thread, if it has it now."""
+        thread, known = state.options.thread, dict[str, JsonValue]()
+        if thread is not None:
+            if not await self._threads.may_go(state.run_id, thread):
+                return
+            if state.graph is not None:
+                known = await self._threads.remembered(thread, state.graph)
+
+        def admit(state: RunState, now: str) -> tuple[Event, ...]:
+            return hear.admit(state, now, known)
+
+        self._tell(state.run_id, Ask(admit))
 
     async def _ended(self, state: RunState) -> None:
         await self._children.answer(state)

@@ -257,7 +257,13 @@ class Runs:
             if isinstance(message, Start) and state.graph is None and not news:
                 run_id = state.run_id
                 asked = message.graph, message.input, message.options, message.request_id
-                news += hear.start(run_id, *asked, now, queued=message.queued)
+                news += hear.start(
+                    run_id,
+                    *asked,
+                    now,
+                    queued=message.queued,
+                    remembered=message.remembered,
+                )
             elif isinstance(message, Ask):
                 news += _told(message, fold_all(state, news), now)
             elif isinstance(message, Fired):
@@ -275,7 +281,7 @@ class Runs:
                 message.result = Started(state.run_id, slot.ledger.first_seq, same)
             elif isinstance(message, Ask):
                 message.known = state.graph is not None
-                message.seq = slot.ledger.first_seq
+                message.seq = slot.ledger.commit_seq if message.told else slot.ledger.first_seq
 
     async def _close(self, run_id: str, closings: tuple[Closing, ...]) -> None:
         """Append the ends of guarded calls, each under its call's guard; whoever was first stands."""
@@ -339,7 +345,9 @@ def _told(message: Ask, state: RunState, now: str) -> tuple[e.Event, ...]:
         return ()
     message.refused = None
     try:
-        return message.tell(state, now)
+        events = message.tell(state, now)
     except PartsongError as error:
         message.refused = error
-        return ()
+        events = ()
+    message.told = bool(events)
+    return events

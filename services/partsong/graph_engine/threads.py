@@ -12,14 +12,19 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime
 
+from pydantic import JsonValue
+
 from partsong.contracts.envelope import decode
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.graph import Graph
 from partsong.contracts.run_events import RunOptions
 from partsong.contracts.state import ENDED
 from partsong.contracts.subjects import Subjects
 from partsong.graph_engine.bucket import Bucket, Overtaken
 from partsong.graph_engine.core.line import Line, OnBusy, Place, Seat, entered, without
 from partsong.log.port import Log
+from partsong.log.snapshots.folded import fold_to
+from partsong.log.snapshots.port import Snapshots
 from partsong.runtime import clock
 
 __all__ = ["Threads"]
@@ -34,10 +39,16 @@ class Threads:
     """The lines of all threads."""
 
     def __init__(
-        self, bucket: Bucket, log: Log, subjects: Subjects, let_in: Callable[[str], None]
+        self,
+        bucket: Bucket,
+        log: Log,
+        subjects: Subjects,
+        snapshots: Snapshots,
+        let_in: Callable[[str], None],
     ) -> None:
         """`let_in` is called for runs that had waited and have the thread now."""
         self._bucket, self._log, self._subjects = bucket, log, subjects
+        self._snapshots = snapshots
         self._let_in = let_in
 
     async def enter(self, run_id: str, options: RunOptions) -> Seat | None:
@@ -90,10 +101,26 @@ class Threads:
         seat = line.seat(run_id)
         return seat is not None and not seat.queued
 
+    async def remembered(self, thread: str, graph: Graph) -> dict[str, JsonValue]:
+        """What the thread's last run has left for the next one: the keys that the graph calls its memory.
+
+        Raises:
+            Unavailable: the bucket or the log did not answer.
+        """
+        if not graph.memory:
+            return {}
+        entry = await self._bucket.get(_key(thread))
+        last = Line.model_validate_json(entry.value).last if entry.value else ""
+        if not last:
+            return {}
+        folded = await fold_to(self._log, self._subjects, last, self._snapshots)
+        values = folded.state.values
+        return {key: values[key] for key in graph.memory if key in values}
+
     async def _change(
         self, thread: str, change: Callable[[Line], Line], *, clear: bool = False
     ) -> Line:
-        key = hashlib.sha256(thread.encode()).hexdigest()[:40]
+        key = _key(thread)
         for _ in range(_TRIES):
             entry = await self._bucket.get(key)
             held = Line.model_validate_json(entry.value) if entry.value else Line(thread=thread)
@@ -104,7 +131,7 @@ class Threads:
             try:
                 if line == held:
                     pass
-                elif line.open:
+                elif line.open or line.last:
                     await self._bucket.put(key, line.model_dump_json().encode(), entry.revision)
                 else:
                     await self._bucket.remove(key, entry.revision)
@@ -133,3 +160,7 @@ class Threads:
                 return True
         waited = clock.now() - datetime.fromisoformat(place.since)
         return waited.total_seconds() > _UNBORN
+
+
+def _key(thread: str) -> str:
+    return hashlib.sha256(thread.encode()).hexdigest()[:40]

@@ -87,9 +87,15 @@ class Definition:
     def _spec(self, model: str, instructions: str, schema: object) -> AgentSpec:
         fields = {
             "model": model,
+            "fallbacks": self.choice.models[1:],
             "instructions": instructions,
             "tools": self.toolset.names,
             "max_turns": self.limits.turns,
+            "max_tool_calls": self.limits.tool_calls,
+            "max_total_tokens": self.limits.tokens,
+            "max_cost": self.limits.cost,
+            "repeats": self.limits.repeats,
+            "repairs": self.repairs,
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
             "output_schema": schema,

@@ -30,7 +30,8 @@ class Performance:
         """Make one call."""
         match work:
             case TurnWork():
-                return take_turn(work, self.means.providers, self.toolset.specs, emit)
+                specs = (*self.toolset.specs, *work.inner)
+                return take_turn(work, self.means.providers, specs, emit)
             case ToolWork():
                 return self._tool(work, emit)
             case FunctionWork() | ChildWork():

@@ -62,17 +62,29 @@ def show(approval_id: str, url: str | None, out: Output) -> None:
     out.record(_api(url).approval(approval_id))
 
 
-@command.command()
+@command.command(epilog="Example: partsong approval approve r_1.ok:1 --edit @plan.yaml")
 @click.argument("approval_id")
 @click.option("--reason", help=reason_help)
+@click.option(
+    "--edit", metavar="JSON|@FILE", help="Approve this in the place of the value that may be edited."
+)  # fmt: skip
 @by_option
 @url_option
 @output_option
 def approve(
-    approval_id: str, reason: str | None, by: str | None, url: str | None, out: Output
+    approval_id: str,
+    reason: str | None,
+    edit: str | None,
+    by: str | None,
+    url: str | None,
+    out: Output,
 ) -> None:
-    """Approve. Exit code 1 if it has been decided already."""
-    out.record(_api(url).decide(approval_id, "approve", by or getpass.getuser(), reason))
+    """Approve, perhaps another value than the one shown. Exit code 1 if it has been decided already."""
+    from partsong.cli.options import parse_edit
+
+    edited = parse_edit(edit)
+    by = by or getpass.getuser()
+    out.record(_api(url).decide(approval_id, "approve", by, reason, edit=edited))
 
 
 @command.command()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from partsong.cli.trail import Look, Seen, Trail
-from partsong.contracts.graph import Edge, Graph, MapNode, Node, SubgraphNode
+from partsong.contracts.graph import AgentNode, Edge, Graph, MapNode, Node, SubgraphNode
 
 __all__ = ["Arrow", "Box", "Drawing", "Manner", "drawing"]
 
@@ -68,7 +68,8 @@ def drawing(graph: Graph, *, expand: bool = False, trail: Trail | None = None) -
 
 def _drawing(graph: Graph, trail: Trail | None, place: str, stem: str, *, expand: bool) -> Drawing:
     ids = {name: f"{stem}{i}" for i, name in enumerate(graph.nodes)}
-    boxes = []
+    boxes: list[Box] = []
+    arrows: list[Arrow] = []
     for name, node in graph.nodes.items():
         path = f"{place}/{name}" if place else name
         seen = trail.nodes.get(path) if trail is not None else None
@@ -79,7 +80,12 @@ def _drawing(graph: Graph, trail: Trail | None, place: str, stem: str, *, expand
         )
         text = _named(name, node) + (_so_often(seen) if seen is not None else "")
         boxes.append(Box(ids[name], text, node.type, seen.look if seen else None, inside))
-    arrows = []
+        if expand and isinstance(node, AgentNode):
+            for i, (tool, called) in enumerate(node.graphs.items()):
+                id_ = f"{ids[name]}_g{i}"
+                within = _drawing(called.graph, trail, path, f"{id_}_", expand=True)
+                boxes.append(Box(id_, tool, "subgraph", None, within))
+                arrows.append(Arrow(ids[name], id_, "calls", "goto"))
     for edge in graph.edges:
         taken = trail.taken.get((place, edge), 0) if trail is not None else 0
         to = ids.get(edge.to)

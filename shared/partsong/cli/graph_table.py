@@ -17,6 +17,7 @@ from partsong.contracts.graph import (
     ToolNode,
     TransformNode,
     WaitNode,
+    graphs_in,
 )
 
 __all__ = ["columns", "observed", "rows"]
@@ -41,8 +42,8 @@ def rows(
             row["visits"] = str(seen.visits) if seen else "0"
             row["stands"] = (seen.error or seen.look) if seen else ""
         yield {**row, "leads_to": ", ".join(leads) or "END", "what": _what(node)}
-        if expand and isinstance(node, SubgraphNode | MapNode):
-            yield from rows(node.graph, trail, expand=True, place=path)
+        for inner in graphs_in(node).values() if expand else ():
+            yield from rows(inner, trail, expand=True, place=path)
 
 
 def observed(trail: Trail) -> dict[str, object]:

@@ -52,13 +52,23 @@ class Api:
         """One approval."""
         return self._call("GET", f"/api/approvals/{quote(approval_id, safe='')}")
 
-    def decide(self, approval_id: str, decision: str, by: str, reason: str | None) -> Record:
-        """Decide an approval; what it is afterwards.
+    def decide(
+        self,
+        approval_id: str,
+        decision: str,
+        by: str,
+        reason: str | None,
+        *,
+        edit: JsonValue = None,
+    ) -> Record:
+        """Decide an approval, perhaps with another value in the place of the editable one; what it is afterwards.
 
         Raises:
             Conflict: it has been decided already, or its deadline has passed.
         """
         body: Record = {"decision": decision, "by": by, "reason": reason}
+        if edit is not None:
+            body["edit"] = edit
         return self._call("POST", f"/api/approvals/{quote(approval_id, safe='')}/decision", body)
 
     def _call(self, method: str, path: str, body: Record | None = None) -> Record:

@@ -78,9 +78,13 @@ def _add_approvals(server: MCPServer, api: Api, by: str) -> None:
         approval_id: Annotated[str, Field(description="As list_approvals says it.")],
         decision: Literal["approve", "reject"],
         reason: Annotated[str, Field(min_length=1, description="Why; it is kept in the log.")],
+        edit: Annotated[
+            JsonValue,
+            Field(description="Approve this in the place of the value that `editable` names."),
+        ] = None,
     ) -> Record:
         """Decide an approval in the name of the person at the client. The first decision counts, and is final."""
-        return await _asked(lambda: api.decide(approval_id, decision, by, reason))
+        return await _asked(lambda: api.decide(approval_id, decision, by, reason, edit=edit))
 
 
 async def _asked(question: Callable[[], T]) -> T:

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from partsong.client import Client
 
-__all__ = ["Address", "address_options", "parse_inputs", "parse_moment", "parse_value"]
+__all__ = [
+    "Address",
+    "address_options",
+    "parse_edit",
+    "parse_inputs",
+    "parse_moment",
+    "parse_value",
+]
 
 R = TypeVar("R")
 
@@ -97,6 +104,26 @@ def parse_moment(text: str | None) -> str | None:
     raise InvalidInput("input.malformed", said, where="--deadline", fix=fix)
 
 
+def parse_edit(text: str | None) -> JsonValue:
+    """An approver's edit: JSON, or `@file` with JSON or YAML.
+
+    Raises:
+        InvalidInput: it is neither, or null.
+    """
+    from partsong.contracts.errors import InvalidInput
+
+    if text is None:
+        return None
+    try:
+        value: JsonValue = _file(Path(text[1:])) if text.startswith("@") else json.loads(text)
+    except ValueError as error:
+        said = f"{text[:80]!r} is neither JSON nor @file: {error}"
+        raise InvalidInput("input.malformed", said, where="--edit") from None
+    if value is None:
+        raise InvalidInput("input.malformed", "null takes the place of nothing", where="--edit")
+    return value
+
+
 def parse_value(text: str) -> JsonValue:
     """JSON if it is JSON, else the text itself."""
     try:
@@ -106,11 +133,16 @@ def parse_value(text: str) -> JsonValue:
     return value
 
 
-def _from_file(path: Path, option: str) -> dict[str, JsonValue]:
+def _file(path: Path) -> JsonValue:
     from partsong.cli.graph_file import parse, read_text
+
+    return parse(path, read_text(path))
+
+
+def _from_file(path: Path, option: str) -> dict[str, JsonValue]:
     from partsong.contracts.errors import InvalidInput
 
-    value = parse(path, read_text(path))
+    value = _file(path)
     if not isinstance(value, dict):
         said = f"{path} holds a {type(value).__name__}, not an object"
         raise InvalidInput("input.malformed", said, where=option)

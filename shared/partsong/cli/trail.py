@@ -13,7 +13,7 @@ from typing import Literal, cast
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.graph import Edge, Graph, MapNode, SubgraphNode, WaitNode
+from partsong.contracts.graph import Edge, Graph, WaitNode, graphs_in
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import RunState
 
@@ -98,8 +98,8 @@ class _Path:
 
     def _end(self, exec_id: str, look: Look, edges: tuple[int, ...]) -> None:
         self.looks[exec_id] = look
-        place = _place(exec_id).rpartition("/")[0]
-        graph = _inside(self.graph, place)
+        path = _place(exec_id)
+        place, graph = path.rpartition("/")[0], _around(self.graph, path)
         for index in edges:
             if graph is not None and index < len(graph.edges):
                 self.taken[place, graph.edges[index]] += 1
@@ -110,11 +110,13 @@ def _place(exec_id: str) -> str:
     return "/".join(part.rpartition(":")[0] for part in exec_id.split("/") if ":" in part)
 
 
-def _inside(graph: Graph | None, place: str) -> Graph | None:
-    """The graph at a path, as far as there is one."""
-    for name in place.split("/") if place else ():
+def _around(graph: Graph | None, path: str) -> Graph | None:
+    """The graph that the node at a path is in, as far as there is one."""
+    *outer, _ = names = path.split("/")
+    for name, following in zip(outer, names[1:], strict=True):
         node = graph.nodes.get(name) if graph is not None else None
-        graph = node.graph if isinstance(node, SubgraphNode | MapNode) else None
+        inner = graphs_in(node).values() if node is not None else ()
+        graph = next((found for found in inner if following in found.nodes), None)
     return graph
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
 from nats.aio.client import Client as Nats
 
 from partsong.client.requests import ask
-from partsong.client.where import find_nats, find_prefix
+from partsong.client.where import find_nats, find_prefix, find_snapshots
 from partsong.contracts.errors import NotFound
 from partsong.contracts.requests import Accepted, Request
 from partsong.contracts.subjects import Subjects, check_id
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Record
+from partsong.log.snapshots.open import open_snapshots
+from partsong.log.snapshots.port import Snapshots
 from partsong.runtime import clock
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.streams import Names
@@ -25,6 +28,8 @@ STATUS = "Partsong-Status"
 """Header of a commit that says how the run stands after it."""
 _STALE = 0.25
 """Seconds for which a replica of the log may not have what its leader has."""
+_PATIENCE = 2.0
+"""Seconds that snapshots have to answer; then the log is read from its beginning, which may take less."""
 
 
 class Connection:
@@ -33,24 +38,36 @@ class Connection:
     def __init__(
         self, url: str | None = None, *, prefix: str | None = None, timeout: float = 30.0
     ) -> None:
-        """`url` may be left out where `partsong up` runs, or PARTSONG_NATS_URL is set. `timeout` bounds requests.
+        """`url` may be left out where `partsong up` runs, or PARTSONG_NATS_URL is set.
 
-        `prefix` is PARTSONG_PREFIX if that is set, else `partsong`.
+        `prefix` is PARTSONG_PREFIX if that is set, else `partsong`. An engine has `timeout` seconds to carry out a
+        request.
         """
         self._url, self._timeout = url, timeout
         self._subjects = Subjects(find_prefix(prefix))
         self._names = Names.of(self._subjects)
         self._nc: Nats | None = None
         self._log: JetStreamLog | None = None
+        self._kept: Snapshots | None = None
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """Connect.
 
         Raises:
             Unavailable: no server is known, or it does not answer.
+            InvalidInput: `settings.invalid`: PARTSONG_SNAPSHOTS names no store.
         """
-        self._nc = await connect(find_nats(self._url), name="partsong client")
-        self._log = JetStreamLog(self._nc, stream=self._names.log, blobs=self._names.blobs)
+        async with AsyncExitStack() as stack:
+            nc = self._nc = await connect(find_nats(self._url), name="partsong client")
+            stack.push_async_callback(disconnect, nc)
+            self._log = JetStreamLog(nc, stream=self._names.log, blobs=self._names.blobs)
+            stack.push_async_callback(self._log.close)
+            snapshots = open_snapshots(
+                find_snapshots(), nc=nc, name=self._names.snapshots, patience=_PATIENCE
+            )
+            self._kept = await stack.enter_async_context(snapshots)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
@@ -60,10 +77,7 @@ class Connection:
         tb: TracebackType | None,
     ) -> None:
         """Disconnect; runs go on."""
-        if self._log is not None:
-            await self._log.close()
-        if self._nc is not None:
-            await disconnect(self._nc)
+        await self._stack.aclose()
 
     @property
     def nats(self) -> Nats:
@@ -81,6 +95,11 @@ class Connection:
         """The log itself."""
         assert self._log is not None, "use `async with Client() as client`"  # noqa: S101
         return self._log
+
+    @property
+    def _snapshots(self) -> Snapshots:
+        assert self._kept is not None, "use `async with Client() as client`"  # noqa: S101
+        return self._kept
 
     def _run(self, run_id: str) -> str:
         """Filter: everything the log holds of a run."""

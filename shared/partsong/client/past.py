@@ -6,12 +6,12 @@ from contextlib import aclosing
 
 from partsong.client.comparison import Comparison, Stretch, compared, origin_of
 from partsong.client.connection import Connection, unknown
-from partsong.contracts.envelope import decode
 from partsong.contracts.errors import NotFound
-from partsong.contracts.fold import fold_message
 from partsong.contracts.state import Origin, RunState
+from partsong.contracts.subjects import check_id
 from partsong.contracts.timeline import Change, Checkpoint, checkpoints, diff
 from partsong.contracts.verify import Replay, replay
+from partsong.log.snapshots.folded import fold_to
 
 __all__ = ["Past"]
 
@@ -20,17 +20,13 @@ class Past(Connection):
     """Reading. Nobody is called, and nothing changes."""
 
     async def state(self, run_id: str, *, at: int | None = None) -> RunState:
-        """The run's state now, or as it was at sequence `at`: a fold of its log.
+        """The run's state now, or as it was at sequence `at`: a fold of its log, from the nearest snapshot on.
 
         Raises:
             NotFound: the log holds nothing of such a run.
         """
-        state = RunState(run_id)
-        async with aclosing(self.log.read(self._run(run_id))) as records:
-            async for record in records:
-                if at is not None and record.seq > at:
-                    break
-                state = fold_message(state, decode(record.body), record.seq)
+        run_id = check_id("run_id", run_id)
+        state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
         if state.graph is None:
             raise unknown(run_id, "" if at is None else f" at {at}")
         return state

@@ -17,11 +17,14 @@ from partsong.runtime import clock
 
 __all__ = ["ask"]
 
+_STORED = 10.0
+"""Seconds the server has to say that a request is stored."""
+
 
 async def ask(
     nc: Nats, subjects: Subjects, verb: str, request_id: str, request: BaseModel, *, within: float
 ) -> Accepted:
-    """Publish a request and wait until an engine has carried it out.
+    """Publish a request and wait, for at most `within` seconds, until an engine has carried it out.
 
     The request is in a stream before this waits: if the answer does not come in time it may still be carried out
     later, and asking again with the same run id is safe. A request asked again is stored again, as an answer is due.
@@ -42,7 +45,7 @@ async def ask(
         await nc.jetstream().publish(
             subjects.request(verb),
             body,
-            timeout=min(within, 5.0),
+            timeout=_STORED,
             headers={"Nats-Msg-Id": f"{request_id}.{clock.new_id()}"},
         )
         reply = REPLY.validate_json(await asyncio.wait_for(answer, within))

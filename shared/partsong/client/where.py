@@ -8,7 +8,7 @@ from pathlib import Path
 
 from partsong.contracts.errors import Unavailable
 
-__all__ = ["find_http", "find_nats", "find_prefix"]
+__all__ = ["find_http", "find_nats", "find_prefix", "find_snapshots"]
 
 
 def find_nats(given: str | None = None) -> str:
@@ -34,6 +34,11 @@ def find_http(given: str | None = None) -> str:
 def find_prefix(given: str | None = None) -> str:
     """The first token of every subject."""
     return given or os.environ.get("PARTSONG_PREFIX") or "partsong"
+
+
+def find_snapshots() -> str:
+    """The URL of the snapshots that the engines keep; a client that finds none there reads the log instead."""
+    return os.environ.get("PARTSONG_SNAPSHOTS") or "kv:"
 
 
 def _noted(key: str) -> str:

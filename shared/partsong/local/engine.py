@@ -10,11 +10,15 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from typing import Protocol
 
+from pydantic_core import to_jsonable_python
+
 from partsong.contracts import events as e
 from partsong.contracts.chunks import Chunk
+from partsong.contracts.conform import check_edit
 from partsong.contracts.envelope import decode
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
+from partsong.contracts.routing import Edited
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork, Work
@@ -27,8 +31,8 @@ from partsong.runtime import clock
 
 __all__ = ["Approver", "Item", "LocalRun", "Perform", "Result"]
 
-Approver = Callable[[e.ApprovalRequested], Awaitable[bool]]
-"""Decides an approval in this process: True approves."""
+Approver = Callable[[e.ApprovalRequested], Awaitable[bool | Edited]]
+"""Decides an approval in this process: True approves, `Edited` approves another value than the one shown."""
 
 Item = e.Event | Chunk
 """What a stream of a run yields."""
@@ -210,14 +214,17 @@ class LocalRun:
             self._inbox.put_nowait(error)
 
     async def _ask(self, approve: Approver, request: e.ApprovalRequested) -> Result:
-        yes = await approve(request)
+        answer = await approve(request)
+        edited = to_jsonable_python(answer.value) if isinstance(answer, Edited) else None
+        check_edit(edited, request.editable, request.edit_schema, "approve")
         return e.ApprovalDecided(
             id=f"{self.state.run_id}.{request.call_id}.decided",
             time=clock.now_text(),
             cause=request.id,
             call_id=request.call_id,
-            decision="approve" if yes else "reject",
+            decision="approve" if answer else "reject",
             by="callback",
+            edited=edited,
         )
 
     def _set(self, timer: Timer) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Self, assert_never
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Protocol, Self, assert_never
 
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.graph import Graph
 from partsong.contracts.validate import functions_of
 from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
-from partsong.local.engine import Result
+from partsong.local.engine import Perform, Result
 from partsong.tool_runner.executor import Executor
 from partsong.tool_runner.functions import Functions
 from partsong.tools.registry import ToolRegistry
@@ -19,7 +19,25 @@ from partsong.tools.registry import ToolRegistry
 if TYPE_CHECKING:
     from partsong.agent_gateway.registry import Providers
 
-__all__ = ["Performers"]
+__all__ = ["Equipped", "Performers", "routed"]
+
+
+class Equipped(Protocol):
+    """An agent that brings its own keys and tools."""
+
+    def performing(self) -> AbstractAsyncContextManager[Perform]:
+        """What makes the calls of a node that is this agent."""
+        ...
+
+
+def routed(shared: Perform, own: Mapping[str, Perform], whose: Callable[[Work], str]) -> Perform:
+    """Agents that bring their own keys and tools make their own turns and tool calls; `shared` makes all other calls."""
+
+    def perform(work: Work, emit: Callable[[Chunk], None]) -> Coroutine[None, None, Result]:
+        mine = own.get(whose(work)) if isinstance(work, TurnWork | ToolWork) else None
+        return (mine or shared)(work, emit)
+
+    return perform
 
 
 class Performers:
@@ -65,5 +83,5 @@ class Performers:
         if self._providers is None:
             self._providers = Providers(settings_from(os.environ))
             self._stack.push_async_callback(self._providers.aclose)
-        specs = tuple(self._tools.get(name).spec() for name in work.agent.tools)
-        return await take_turn(work, self._providers, specs, emit)
+        specs = [self._tools.get(name).spec() for name in work.agent.tools]
+        return await take_turn(work, self._providers, (*specs, *work.inner), emit)

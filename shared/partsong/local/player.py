@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -19,9 +19,10 @@ from partsong.contracts.results import RunResult
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects, check_id
 from partsong.contracts.timeline import Checkpoint, checkpoints, edited, state_at
+from partsong.contracts.work import Work
 from partsong.graph_engine.core import hear
 from partsong.local.engine import Approver, Item, LocalRun, Perform
-from partsong.local.performers import Performers
+from partsong.local.performers import Equipped, Performers, routed
 from partsong.log.port import Log
 from partsong.runtime import clock
 from partsong.tools.registry import ToolRegistry
@@ -230,10 +231,25 @@ async def open_player(
     log: str | Log | None = None,
     approve: Approver | None = None,
     tools: ToolRegistry | None = None,
+    agents: Mapping[str, Equipped] | None = None,
 ) -> AsyncIterator[Player]:
-    """A player on a memory log, on the file `log`, which makes its runs durable, or on any log."""
-    async with Performers.open(graph, functions, tools) as performers, _open_log(log) as opened:
-        yield Player(graph, performers, opened, approve)
+    """A player on a memory log, on the file `log`, which makes its runs durable, or on any log.
+
+    `agents` answer for their own nodes; they are given by the paths of those.
+    """
+    async with AsyncExitStack() as stack:
+        shared = await stack.enter_async_context(Performers.open(graph, functions, tools))
+        opened = await stack.enter_async_context(_open_log(log))
+        own = {
+            path: await stack.enter_async_context(agent.performing())
+            for path, agent in (agents or {}).items()
+        }
+        yield Player(graph, routed(shared, own, _place) if own else shared, opened, approve)
+
+
+def _place(work: Work) -> str:
+    """The path of the node that a call is for: `a:1/t1/c0/b:1/t1` is a turn of `a/b`."""
+    return "/".join(part.rpartition(":")[0] for part in work.call_id.split("/") if ":" in part)
 
 
 @asynccontextmanager

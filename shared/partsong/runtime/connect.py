@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ async def connect(
         Unavailable: nobody answered in time (`nats.unreachable`), or the credentials were refused (`nats.refused`).
     """
     servers = [_server(part.strip()) for part in url.split(",")]
-    client = Client()
+    client = _Client()
     watch = _Watch(client, url, name, on_reconnect)
     try:
         async with asyncio.timeout(within):
@@ -86,6 +87,32 @@ async def disconnect(client: Client, *, within: float = 5.0) -> None:
     with suppress(OSError, nats.errors.Error):  # TimeoutError is an OSError
         async with asyncio.timeout(within):
             await client.close()
+
+
+class _Client(Client):
+    """NATS's own client, which looks at every character of every header's name; they repeat, so once will do.
+
+    Records and deliveries have up to a dozen headers, and reading them was the largest part of reading a log.
+    """
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for line in raw.split(b"\r\n"):
+            name, colon, value = line.partition(b":")
+            if colon and (key := _header(name)) is not None:
+                found[key] = value.strip().decode("utf-8", "replace")
+        return found
+
+
+@lru_cache(maxsize=512)
+def _header(name: bytes) -> str | None:
+    """The name of a header; None if it is none."""
+    try:
+        key = name.strip().decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    return None if any(char.isspace() for char in key) else key
 
 
 def _server(part: str) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from pydantic import JsonValue
+
 import partsong.agent_gateway.app
 import partsong.graph_engine.app
 from partsong.client import Client
@@ -50,6 +52,7 @@ class Platform:
         *,
         by: str = "test",
         reason: str | None = None,
+        edit: JsonValue = None,
         within: float = 30.0,
     ) -> None:
         """Wait until a run asks for an approval that nobody has decided, and decide it, as the approval service would.
@@ -73,6 +76,7 @@ class Platform:
                         decision=decision,
                         by=by,
                         reason=reason,
+                        edited=edit,
                     )
                     if await self._first(run_id, event):
                         return

@@ -11,7 +11,7 @@ from partsong.contracts.graph import (
     ToolNode,
 )
 from partsong.contracts.results import RunResult
-from partsong.contracts.routing import Goto, NodeContext, Overwrite, Route
+from partsong.contracts.routing import Edited, Goto, NodeContext, Overwrite, Route
 from partsong.contracts.timeline import Checkpoint
 from partsong.workflow.builder import WorkflowGraph
 from partsong.workflow.scheduler import TaskScheduler
@@ -24,6 +24,7 @@ __all__ = [
     "AgentSpec",
     "AtLeast",
     "Checkpoint",
+    "Edited",
     "Goto",
     "Graph",
     "NodeContext",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from partsong.contracts.errors import InvalidInput, NotFound
 from partsong.contracts.graph import (
@@ -16,28 +14,17 @@ from partsong.contracts.graph import (
     Node,
     SubgraphNode,
 )
+from partsong.workflow.draft import Equipped
 from partsong.workflow.nodes import Specified
 from partsong.workflow.reference import is_portable
 from partsong.workflow.task_functions import answering, name_of
 from partsong.workflow.task_graph import APPROVAL, Doer
 from partsong.workflow.tasks import Task
 
-if TYPE_CHECKING:
-    from partsong.local.engine import Perform
-
-__all__ = ["AgentLike", "Doers", "Equipped"]
+__all__ = ["AgentLike", "Doers"]
 
 AgentLike = AgentSpec | Specified | str | Callable[..., object]
 """An agent as data, as an object or just as `provider:model`; or a function."""
-
-
-@runtime_checkable
-class Equipped(Protocol):
-    """An agent that brings its own keys and tools."""
-
-    def performing(self) -> AbstractAsyncContextManager[Perform]:
-        """What makes the calls of a node that is this agent."""
-        ...
 
 
 class Doers:

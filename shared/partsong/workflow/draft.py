@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal, Self
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, Self, runtime_checkable
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import (
     Edge,
     FunctionNode,
     Graph,
+    GraphTool,
     MapNode,
     Node,
     ReducerName,
@@ -20,10 +23,15 @@ from partsong.contracts.validate import check_graph
 from partsong.workflow.options import Schema, checked, schema_of
 from partsong.workflow.reference import portable, reference
 
-__all__ = ["Draft", "Function", "Inner", "Leaf"]
+__all__ = ["Called", "Draft", "Equipped", "Function", "Inner", "Leaf"]
+
+if TYPE_CHECKING:
+    from partsong.local.engine import Perform
 
 Function = Callable[..., object]
 Leaf = type[Node]
+
+_NODE = re.compile(r"nodes\.([^.]+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +43,33 @@ class Inner:
     fields: Mapping[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A graph that an agent calls like a tool, which may still grow."""
+
+    graph: Draft | Graph
+    fields: Mapping[str, object]
+
+
+@runtime_checkable
+class Equipped(Protocol):
+    """An agent that brings its own keys and tools."""
+
+    def performing(self) -> AbstractAsyncContextManager[Perform]:
+        """What makes the calls of a node that is this agent."""
+        ...
+
+
 @dataclass(slots=True)
 class _Assembly:
-    """The functions of a graph and of all graphs in it, as it is put together."""
+    """The functions and agents of a graph and of all graphs in it, as it is put together."""
 
-    functions: dict[str, Function]
-    places: dict[str, str]
+    functions: dict[str, Function] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
     """Where each is named."""
+    agents: dict[str, Equipped] = field(default_factory=dict)
+    """By the path of their node."""
+    tools: list[Callable[..., object]] = field(default_factory=list)
 
     def name(self, function: Function, place: str, where: str) -> str:
         """The name of one more function."""
@@ -60,9 +88,17 @@ class Draft:
         *,
         reducers: Mapping[str, ReducerName] | None = None,
         state_model: Schema | None = None,
+        memory: Sequence[str] = (),
         on_failure: Literal["fail_fast", "continue"] = "fail_fast",
+        tools: Iterable[Callable[..., object]] = (),
     ) -> None:
         self.name = name
+        self._memory = tuple(memory)
+        self._tools = tuple(tools)
+        self._agents: dict[str, Equipped] = {}
+        """By node: agents that were given as objects with keys and tools of their own."""
+        self._called: dict[str, dict[str, Called]] = {}
+        """By agent node: graphs that it calls like tools."""
         self._reducers = dict(reducers or {})
         self._state_model = state_model
         self._on_failure = on_failure
@@ -102,13 +138,17 @@ class Draft:
         return self._compiled()[1].functions
 
     def _compiled(self) -> tuple[Graph, _Assembly]:
-        assembly = _Assembly({}, {})
-        return check_graph(self._assembled(assembly, (), "")), assembly
+        assembly = _Assembly()
+        return check_graph(self._assembled(assembly, (), "", "")), assembly
 
-    def _assembled(self, assembly: _Assembly, outer: tuple[Draft, ...], path: str) -> Graph:
-        """The graph, not validated as a whole; `path` names the nodes it is in."""
-        where = "".join(f"nodes.{name}.graph." for name in path.split("/") if name)
+    def _assembled(
+        self, assembly: _Assembly, outer: tuple[Draft, ...], path: str, where: str
+    ) -> Graph:
+        """The graph, not validated as a whole; `path` names the nodes it is in, `where` its place in the whole spec."""
         self._check(outer, where)
+        assembly.tools += self._tools
+        inside = "".join(f"{name}/" for name in _NODE.findall(where))
+        assembly.agents.update({f"{inside}{name}": agent for name, agent in self._agents.items()})
         nodes = {
             name: self._node(name, assembly, (*outer, self), path, f"{where}nodes.{name}")
             for name in self._nodes
@@ -120,6 +160,7 @@ class Draft:
             "edges": tuple(self._edges),
             "reducers": self._reducers,
             "state_schema": schema_of(self._state_model),
+            "memory": self._memory,
             "on_failure": self._on_failure,
         }
         return checked(Graph, fields, where.removesuffix(".") or "graph")
@@ -129,12 +170,28 @@ class Draft:
     ) -> Node:
         found = self._nodes[name]
         place = f"{path}{name}"
+
+        def inside(graph: Draft | Graph, path: str, at: str) -> Graph:
+            if isinstance(graph, Graph):
+                return graph
+            return graph._assembled(assembly, outer, path, f"{where}.{at}.")  # noqa: SLF001  # another of us
+
         if isinstance(found, Inner):
-            graph = found.graph
-            if isinstance(graph, Draft):
-                graph = graph._assembled(assembly, outer, f"{place}/")  # noqa: SLF001  # another of us
-            found = checked(found.kind, {**found.fields, "graph": graph}, where)
+            fields = {**found.fields, "graph": inside(found.graph, f"{place}/", "graph")}
+            found = checked(found.kind, fields, where)
         update: dict[str, object] = {}
+        if name in self._called:
+            update["graphs"] = {
+                tool: checked(
+                    GraphTool,
+                    {
+                        **called.fields,
+                        "graph": inside(called.graph, f"{place}/{tool}/", f"graphs.{tool}.graph"),
+                    },
+                    f"{where}.graphs.{tool}",
+                )
+                for tool, called in self._called[name].items()
+            }
         if name in self._given:
             update["function"] = assembly.name(self._given[name], place, f"{where}.function")
         if (undo := self._undo.get(name)) is not None:
@@ -163,6 +220,7 @@ class Draft:
         for name, what in [
             *((name, "compensate") for name in self._undo),
             *((name, "add_loop") for name in self._visits),
+            *((name, "add_agent_tool") for name in self._called),
         ]:
             if name not in self._nodes:
                 raise InvalidInput(

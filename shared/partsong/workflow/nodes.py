@@ -21,7 +21,7 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
-from partsong.workflow.draft import Draft, Function, Inner
+from partsong.workflow.draft import Called, Draft, Equipped, Function, Inner
 from partsong.workflow.options import Calling, Placing, Schema, checked, fields_of, schema_of
 
 __all__ = ["Nodes", "Specified"]
@@ -54,16 +54,56 @@ class Nodes(Draft):
         *,
         prompt: str = "{{input}}",
         output: str | None = None,
+        history: str | None = None,
         **options: Unpack[Calling],
     ) -> Self:
-        """A model, as an `AgentSpec`, an `Agent` or just `provider:model`; it writes its answer to `output` (default: `name`)."""
+        """A model, as an `AgentSpec`, an `Agent` or just `provider:model`; it writes its answer to `output` (default: `name`).
+
+        `history` is a key with the reducer `messages`: the agent goes on with that conversation, and adds to it. In
+        this process an `Agent` answers with its own keys, addresses and tools; on the bus the services' are used.
+        """
         where = f"nodes.{name}"
-        if isinstance(agent, str):
-            agent = checked(AgentSpec, {"model": agent}, where)
-        elif not isinstance(agent, AgentSpec):
-            agent = agent.spec()
-        fields = {"agent": agent, "prompt": prompt, "output": output}
+        if isinstance(agent, Equipped):
+            self._agents[name] = agent
+        fields = {
+            "agent": _spec_of(agent, where),
+            "prompt": prompt,
+            "output": output,
+            "history": history,
+        }
         return self._put(name, checked(AgentNode, {**fields_of(options), **fields}, where))
+
+    def add_agent_tool(
+        self,
+        source: str,
+        name: str,
+        work: Draft | Graph | AgentSpec | Specified | str,
+        *,
+        description: str,
+        parameters: Mapping[str, JsonValue] | None = None,
+        result: str | None = None,
+    ) -> Self:
+        """Another agent, or a whole graph, that the agent node `source` may call as the tool `name`.
+
+        Each call runs in a scope of its own, with the arguments as its state; by default there is one, `input`, and an
+        agent is asked with it. `parameters` is their JSON Schema. The result is the key `result` of what the work
+        leaves behind, by default an agent's answer, or else all that was written.
+        """
+        fields: dict[str, object] = {"description": description, "result": result}
+        if parameters is not None:
+            fields["parameters"] = dict(parameters)
+        if not isinstance(work, Draft | Graph):
+            work = Nodes(name).add_agent(name, work)
+            fields["result"] = result or name
+        tools = self._called.setdefault(source, {})
+        if name in tools:
+            raise InvalidInput(
+                "graph.tool_twice",
+                f"agent {source} has a tool {name!r} already",
+                where=f"nodes.{source}.graphs.{name}",
+            )
+        tools[name] = Called(work, fields)
+        return self
 
     def add_tool(
         self,
@@ -85,15 +125,22 @@ class Nodes(Draft):
         title: str | None = None,
         detail: str = "",
         show: Sequence[str] = (),
+        editable: str | None = None,
+        edit_schema: Schema | None = None,
         deadline: float | str | None = None,
         otherwise: Literal["approve", "reject"] = "reject",
         **options: Unpack[Placing],
     ) -> Self:
-        """A person decides; edges may be for `approved` and `rejected`."""
+        """A person decides; edges may be for `approved` and `rejected`.
+
+        Who approves may give the state key `editable` another value, which fits `edit_schema`.
+        """
         fields = {
             "title": title or f"Approve {name}?",
             "detail": detail,
             "show": tuple(show),
+            "editable": editable,
+            "edit_schema": schema_of(edit_schema),
             "deadline": deadline,
             "otherwise": otherwise,
         }
@@ -213,6 +260,12 @@ class Nodes(Draft):
         """
         self._undo[source] = fn
         return self
+
+
+def _spec_of(agent: AgentSpec | Specified | str, where: str) -> AgentSpec:
+    if isinstance(agent, str):
+        return checked(AgentSpec, {"model": agent}, where)
+    return agent if isinstance(agent, AgentSpec) else agent.spec()
 
 
 def _alone(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,6 @@ from pydantic import JsonValue
 from partsong.contracts.errors import InvalidInput, NotFound
 from partsong.contracts.graph import Graph
 from partsong.contracts.timeline import Checkpoint, checkpoints, state_at
-from partsong.contracts.work import ToolWork, TurnWork, Work
 from partsong.runtime import clock
 from partsong.workflow.doers import AgentLike, Doers
 from partsong.workflow.task_graph import TaskGraph, priorities, task_graph
@@ -22,7 +21,7 @@ from partsong.workflow.tasks import SchedulerResult, Task, result_of
 if TYPE_CHECKING:
     from partsong.contracts.chunks import Chunk
     from partsong.contracts.events import Event
-    from partsong.local.engine import Approver, Perform, Result
+    from partsong.local.engine import Approver
     from partsong.local.player import Player
     from partsong.log.port import Log
     from partsong.tools.registry import ToolRegistry
@@ -184,7 +183,7 @@ class TaskScheduler:
         self, graph: Graph, run_id: str, approve: Approver | None
     ) -> AsyncIterator[tuple[Player, Log]]:
         """A player for one run, and the log it writes."""
-        from partsong.local.performers import Performers
+        from partsong.local.performers import Performers, routed
         from partsong.local.player import Player
         from partsong.local.slots import Slots
 
@@ -197,7 +196,7 @@ class TaskScheduler:
                 name: await stack.enter_async_context(agent.performing())
                 for name, agent in self._doers.equipped(graph).items()
             }
-            perform = _routed(shared, own)
+            perform = routed(shared, own, lambda work: work.node)
             if self._most is None:
                 yield Player(graph, perform, log, approve), log
                 return
@@ -209,11 +208,3 @@ def _single(task: Task | str, agent_name: str | None) -> Task:
     if isinstance(task, str):
         task = Task(id="task", description=task)
     return task if agent_name is None else task.model_copy(update={"agent": agent_name})
-
-
-def _routed(shared: Perform, own: Mapping[str, Perform]) -> Perform:
-    def perform(work: Work, emit: Callable[[Chunk], None]) -> Coroutine[None, None, Result]:
-        mine = own.get(work.node) if isinstance(work, TurnWork | ToolWork) else None
-        return (mine or shared)(work, emit)
-
-    return perform

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
+from pydantic import JsonValue
+
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode
 from partsong.contracts.subjects import Subjects
@@ -41,12 +44,15 @@ async def test_an_approval_that_the_engine_asks_for_is_listed(
             "title": "Refund 120 €?",
             "detail": "Order 7",
             "context": {"amount": 120, "big": 2**80},
+            "editable": None,
+            "edit_schema": None,
             "requested_at": NOON,
             "deadline": "2099-01-01T00:00:00.000Z",
             "otherwise": "reject",
             "decision": None,
             "by": None,
             "reason": None,
+            "edited": None,
             "closed_at": None,
         }
     ]
@@ -69,6 +75,53 @@ async def test_a_decision_is_appended_to_the_calls_own_subject(
     assert (event.call_id, event.cause) == ("refund:1", f"{RUN}.refund:1.requested")
     assert record.id == event.id
     assert record.headers["traceparent"].startswith("00-")
+
+
+AMOUNT = {"editable": "amount", "context": {"amount": 120}, "edit_schema": {"maximum": 100}}
+
+
+async def test_an_edit_is_approved_in_the_place_of_the_value_that_was_shown(
+    office: Office, scribe: Scribe, log: Log, subjects: Subjects
+) -> None:
+    await office.shows(await scribe.ask(RUN, "refund:1", **AMOUNT))
+    path = f"/api/approvals/{RUN}.refund:1"
+    shown = (await office.http.get(path)).json()
+    assert (shown["editable"], shown["edit_schema"]) == ("amount", {"maximum": 100})
+    answer = await office.http.post(f"{path}/decision", json={**YES, "edit": 90})
+    assert (answer.status_code, answer.json()["edited"]) == (200, 90)
+    assert (await office.http.get(path)).json()["edited"] == 90
+    record = await log.last(subjects.call(RUN, "refund:1"))
+    assert record is not None
+    (event,) = decode(record.body).events
+    assert isinstance(event, e.ApprovalDecided)
+    assert event.edited == 90
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "where"),
+    [
+        ({**YES, "edit": 101}, "approval.bad_edit", "amount"),
+        ({**YES, "decision": "reject", "edit": 90}, "approval.not_editable", "edit"),
+    ],
+)
+async def test_an_edit_that_may_not_be_is_refused_and_decides_nothing(
+    office: Office, scribe: Scribe, body: dict[str, JsonValue], code: str, where: str
+) -> None:
+    await scribe.ask(RUN, "refund:1", **AMOUNT)
+    path = f"/api/approvals/{RUN}.refund:1"
+    answer = await office.http.post(f"{path}/decision", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+    assert answer.json()["where"] == where
+    assert (await office.http.get(path)).json()["status"] == "pending"
+
+
+async def test_what_is_not_editable_is_approved_as_it_is_or_not_at_all(
+    office: Office, scribe: Scribe
+) -> None:
+    await scribe.ask(RUN, "refund:1", context={"amount": 120})
+    path = f"/api/approvals/{RUN}.refund:1/decision"
+    answer = await office.http.post(path, json={**YES, "edit": 90})
+    assert (answer.status_code, answer.json()["code"]) == (400, "approval.not_editable")
 
 
 async def test_a_decision_is_seen_by_whoever_reads_after_it(office: Office, scribe: Scribe) -> None:

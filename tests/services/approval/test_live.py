@@ -177,8 +177,8 @@ async def test_viewers_begin_again_when_the_projection_does(
     await scribe.ask(RUN, "a:1")
     assert (await hear(viewer))["type"] == "created"
     async with office.store._engine.begin() as connection:
-        await connection.exec_driver_sql("DROP TABLE approval_checkpoint_v1")
-        await connection.exec_driver_sql("DROP TABLE approval_v1")
+        await connection.exec_driver_sql("DROP TABLE approval_checkpoint_v2")
+        await connection.exec_driver_sql("DROP TABLE approval_v2")
     await scribe.ask(RUN, "b:1")
     heard = await hear(viewer)
     assert heard["type"] == "snapshot"

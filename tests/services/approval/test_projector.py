@@ -132,8 +132,8 @@ async def test_a_projection_whose_tables_are_dropped_under_it_heals(
     async with an_office(memory_log, subjects, database) as office:
         await office.shows(await scribe.ask("r_1", "a:1"))
         async with office.store._engine.begin() as connection:
-            await connection.exec_driver_sql("DROP TABLE approval_v1")
-            await connection.exec_driver_sql("DROP TABLE approval_checkpoint_v1")
+            await connection.exec_driver_sql("DROP TABLE approval_v2")
+            await connection.exec_driver_sql("DROP TABLE approval_checkpoint_v2")
         await office.shows(await scribe.ask("r_1", "b:1"))
         assert [row.call_id for row in await rows(office)] == ["b:1", "a:1"]
         assert await office.projector.catch_up(PATIENCE)

@@ -165,8 +165,8 @@ async def test_processes_that_project_the_same_log_into_one_database_agree(opens
 
 async def test_a_dropped_table_is_a_problem_until_the_store_is_opened_again(store: Store) -> None:
     async with store._engine.begin() as connection:
-        await connection.exec_driver_sql("DROP TABLE approval_v1")
-        await connection.exec_driver_sql("DROP TABLE approval_checkpoint_v1")
+        await connection.exec_driver_sql("DROP TABLE approval_v2")
+        await connection.exec_driver_sql("DROP TABLE approval_checkpoint_v2")
     with pytest.raises(Unavailable, match="cannot load the projection"):
         await store.load()
     await store.open()

@@ -68,6 +68,8 @@ class Closure:
     by: str | None = None
     """The person; None if it was not a person."""
     reason: str | None = None
+    edited: JsonValue = None
+    """What was approved in the place of the editable value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ class Approval:
     title: str
     detail: str = ""
     context: Mapping[str, JsonValue] = field(default_factory=dict)
+    editable: str | None = None
+    """Key of the context, perhaps not in it yet, that the approver may give another value."""
+    edit_schema: Mapping[str, JsonValue] | None = None
     deadline: str | None = None
     otherwise: Verdict = "reject"
     guard: int = 0

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
+from pydantic import JsonValue
+
 from partsong.approval.core.approval import Approval, Closure, Outcome, Position, Verdict
+from partsong.contracts.conform import check_edit
 from partsong.contracts.errors import Conflict
 from partsong.contracts.events import ApprovalDecided
 
-__all__ = ["Closed", "Decision", "after", "decide", "is_repeat"]
+__all__ = ["Closed", "Decision", "after", "closed_by", "decide", "is_repeat"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Decision:
     reason: str | None
     key: str
     """Names the request: made again with the same key, it is the same decision and not a second one."""
+    edited: JsonValue = None
+    """Approve this in the place of the editable value."""
 
 
 class Closed(Conflict):
@@ -43,6 +48,7 @@ def decide(approval: Approval, decision: Decision, now: str) -> ApprovalDecided:
     Raises:
         Closed: the approval has ended already.
         Conflict: `approval.deadline_passed`.
+        InvalidInput: `approval.not_editable`, `approval.bad_edit`.
     """
     if approval.closure is not None:
         raise Closed(approval)
@@ -53,6 +59,7 @@ def decide(approval: Approval, decision: Decision, now: str) -> ApprovalDecided:
             where="id",
             fix="nothing is left to decide",
         )
+    check_edit(decision.edited, approval.editable, approval.edit_schema, decision.verdict)
     return ApprovalDecided(
         id=_event_id(approval, decision),
         time=now,
@@ -61,14 +68,29 @@ def decide(approval: Approval, decision: Decision, now: str) -> ApprovalDecided:
         decision=decision.verdict,
         by=decision.by,
         reason=decision.reason,
+        edited=decision.edited,
     )
 
 
 def after(approval: Approval, event: ApprovalDecided, at: Position) -> Approval:
     """The approval once the decision is in the log."""
-    outcome: Outcome = "approved" if event.decision == "approve" else "rejected"
-    closure = Closure(at, event.id, outcome, event.time, event.decision, event.by, event.reason)
+    closure = closed_by(event, at)
     return replace(approval, guard=at.seq, closure=closure)
+
+
+def closed_by(event: ApprovalDecided, at: Position) -> Closure:
+    """How an approval ended that was decided."""
+    outcome: Outcome = "approved" if event.decision == "approve" else "rejected"
+    return Closure(
+        at,
+        event.id,
+        outcome,
+        event.time,
+        event.decision,
+        event.by,
+        event.reason,
+        event.edited,
+    )
 
 
 def is_repeat(approval: Approval, decision: Decision) -> bool:
@@ -77,8 +99,8 @@ def is_repeat(approval: Approval, decision: Decision) -> bool:
     return (
         closure is not None
         and closure.event == _event_id(approval, decision)
-        and (closure.decision, closure.by, closure.reason)
-        == (decision.verdict, decision.by, decision.reason)
+        and (closure.decision, closure.by, closure.reason, closure.edited)
+        == (decision.verdict, decision.by, decision.reason, decision.edited)
     )
 
 

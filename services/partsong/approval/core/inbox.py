@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from partsong.approval.core.approval import Approval, Closure, Outcome, Position
+from partsong.approval.core.approval import Approval, Closure, Position
+from partsong.approval.core.decision import closed_by
 from partsong.contracts import events as e
 from partsong.contracts.envelope import spelled_out
 from partsong.contracts.errors import InvalidInput, Problem
@@ -119,6 +120,8 @@ def _asked(run_id: str, at: Position, event: e.ApprovalRequested) -> Change:
         title=event.title,
         detail=event.detail,
         context=event.context,
+        editable=event.editable,
+        edit_schema=event.edit_schema,
         deadline=event.deadline,
         otherwise=event.otherwise,
     )
@@ -129,10 +132,8 @@ def _closed(
     asked: Approval, at: Position, event: e.ApprovalDecided | e.ApprovalExpired | e.CallCancelled
 ) -> Change:
     match event:
-        case e.ApprovalDecided(decision=decision, by=by, reason=reason):
-            outcome: Outcome = "approved" if decision == "approve" else "rejected"
-            closure = Closure(at, event.id, outcome, event.time, decision, by, reason)
-            return Change("decided", replace(asked, closure=closure))
+        case e.ApprovalDecided():
+            return Change("decided", replace(asked, closure=closed_by(event, at)))
         case e.ApprovalExpired():
             closure = Closure(at, event.id, "expired", event.time, asked.otherwise)
             return Change("expired", replace(asked, closure=closure))

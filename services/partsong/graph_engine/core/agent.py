@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
-
 from partsong.contracts import events as e
+from partsong.contracts.conform import check_value
+from partsong.contracts.conversation import begun, handoff_of, most_repeated, parsed
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.state import Call, Execution
-from partsong.contracts.values import render
 from partsong.graph_engine.core import flow
-from partsong.graph_engine.core.calls import AGENT_RETRY, request_turn, retried
+from partsong.graph_engine.core.asking import another_may, ask, ask_again, stand_in
+from partsong.graph_engine.core.budget import CUT, after_cut, shared, spent_all
+from partsong.graph_engine.core.calls import AGENT_RETRY, retried
+from partsong.graph_engine.core.compaction import compacted
 from partsong.graph_engine.core.draft import Draft
 from partsong.graph_engine.core.tool_calls import tools_done
 
 __all__ = ["progress"]
+
+_REPAIR = (
+    "That answer does not fit what was asked for:\n{why}\nGive the whole answer again, corrected."
+)
 
 
 def progress(draft: Draft, execution: Execution, node: AgentNode) -> None:
@@ -28,67 +34,102 @@ def progress(draft: Draft, execution: Execution, node: AgentNode) -> None:
     if isinstance(turn.outcome, e.AgentTurnCompleted):
         _answered(draft, execution, node, turn, turn.outcome)
     elif turn.lapsed:
-        request_turn(
-            draft, execution, turn.id, node.agent.model, turn.attempt + 1, turn.closed_by or ""
-        )
+        ask_again(draft, execution, node, turn)
     else:
-        match retried(draft, turn, node.retry or AGENT_RETRY):
-            case "now":
-                request_turn(
-                    draft,
-                    execution,
-                    turn.id,
-                    node.agent.model,
-                    turn.attempt + 1,
-                    turn.closed_by or "",
-                )
-            case "never":
-                problem = turn.problem or Problem(
-                    code="agent.no_answer", message=f"{turn.id} gave no answer"
-                )
-                flow.fail(draft, execution, problem, turn.closed_by or "")
-            case "later":
-                pass
+        _unanswered(draft, execution, node, turn)
 
 
 def _first_turn(draft: Draft, execution: Execution, node: AgentNode) -> None:
     cause = draft.id(execution.id, "scheduled")
     try:
-        render(node.prompt, draft.state.view(execution))
+        begun(draft.state, execution, node)
     except InvalidInput as error:
         flow.fail(draft, execution, error.problem, cause)
         return
-    request_turn(draft, execution, f"{execution.id}/t1", node.agent.model, 1, cause)
+    ask(draft, execution, node, f"{execution.id}/t1", node.agent.model, cause)
+
+
+def _unanswered(draft: Draft, execution: Execution, node: AgentNode, turn: Call) -> None:
+    problem = turn.problem or Problem(
+        code="agent.no_answer", message=f"{turn.id} gave no answer", fault="provider"
+    )
+    if problem.code in CUT and not turn.again:
+        _cut(draft, execution, node, turn, problem)
+        return
+    following = stand_in(node, turn)
+    if following is not None and problem.code == "provider.breaker_open":
+        ask_again(draft, execution, node, turn, following)
+        return
+    match retried(draft, turn, node.retry or AGENT_RETRY):
+        case "now":
+            ask_again(draft, execution, node, turn)
+        case "never" if following is not None and another_may(problem):
+            ask_again(draft, execution, node, turn, following)
+        case "never":
+            flow.fail(draft, execution, problem, turn.closed_by or "")
+        case "later":
+            pass
+
+
+def _cut(draft: Draft, execution: Execution, node: AgentNode, turn: Call, problem: Problem) -> None:
+    match after_cut(draft, execution, node, turn):
+        case "again":
+            ask_again(draft, execution, node, turn)
+        case "later":
+            pass
+        case "never" if shared(draft.state, node) and problem.code == "agent.max_cost":
+            spent_all(draft)
+        case "never":
+            flow.fail(draft, execution, problem, turn.closed_by or "")
 
 
 def _answered(
     draft: Draft, execution: Execution, node: AgentNode, turn: Call, answer: e.AgentTurnCompleted
 ) -> None:
     cause = turn.closed_by or ""
-    if answer.message.tool_calls:
-        if not tools_done(draft, execution, turn, answer):
+    calls = answer.message.tool_calls
+    repair: str | None = None
+    label = next((found for call in calls if (found := handoff_of(node, call.name))), None)
+    if label is not None:
+        flow.complete(draft, execution, label, cause)
+        return
+    if calls:
+        if problem := _too_many(execution, node, len(calls)):
+            flow.fail(draft, execution, problem, cause)
+            return
+        if not tools_done(draft, execution, node, turn, answer):
             return
     elif answer.stop != "pause":
-        if problem := _unusable(node, answer):
+        problem = _unusable(answer)
+        why = _unfit(node, answer.message.text) if problem is None else None
+        if why is not None and execution.talk.repairs >= node.agent.repairs:
+            problem = _bad_output(execution, why, answer)
+        if problem is not None:
             flow.fail(draft, execution, problem, cause)
-        else:
+            return
+        if why is None:
             flow.complete(draft, execution, None, cause)
-        return
-    if execution.turn >= node.agent.max_turns:
-        problem = Problem(
-            code="agent.max_turns",
-            message=f"{execution.id} took {execution.turn} turns without an answer, max_turns is {node.agent.max_turns}",
-            where=f"nodes.{execution.node}.agent.max_turns",
-            fix="raise max_turns, or make the task smaller",
-        )
-        flow.fail(draft, execution, problem, cause)
-        return
-    request_turn(
-        draft, execution, f"{execution.id}/t{execution.turn + 1}", node.agent.model, 1, cause
-    )
+            return
+        repair = _REPAIR.format(why=why)
+    _next_turn(draft, execution, node, turn, repair)
 
 
-def _unusable(node: AgentNode, answer: e.AgentTurnCompleted) -> Problem | None:
+def _next_turn(
+    draft: Draft, execution: Execution, node: AgentNode, turn: Call, repair: str | None
+) -> None:
+    current = draft.state.execution(execution.id)
+    if current is None or not current.live:
+        return
+    cause = turn.closed_by or ""
+    problem = _looping(draft, current, node) or _too_long(current, node)
+    if problem is not None:
+        flow.fail(draft, current, problem, cause)
+    elif compacted(draft, current, node, turn):
+        following = f"{current.id}/t{current.turn + 1}"
+        ask(draft, draft.state.executions[current.id], node, following, turn.name, cause, repair)
+
+
+def _unusable(answer: e.AgentTurnCompleted) -> Problem | None:
     """Why an answer without tool calls cannot stand."""
     if answer.stop in {"refusal", "blocked"}:
         return Problem(
@@ -103,13 +144,64 @@ def _unusable(node: AgentNode, answer: e.AgentTurnCompleted) -> Problem | None:
             fix="raise max_tokens" if answer.stop == "length" else "try another model",
             fault="provider",
         )
-    if node.agent.output_schema is not None:
-        try:
-            json.loads(answer.message.text)
-        except ValueError as error:
-            return Problem(
-                code="agent.bad_output",
-                message=f"the answer is not JSON: {error}",
-                fault="provider",
-            )
     return None
+
+
+def _unfit(node: AgentNode, text: str) -> str | None:
+    """Why an answer does not fit the schema that was asked for."""
+    if node.agent.output_schema is None:
+        return None
+    try:
+        check_value(node.agent.output_schema, parsed(text), "answer", "agent.bad_output")
+    except InvalidInput as error:
+        return error.problem.message
+    except ValueError as error:
+        return f"the answer is not JSON: {error}"
+    return None
+
+
+def _bad_output(execution: Execution, why: str, answer: e.AgentTurnCompleted) -> Problem:
+    return Problem(
+        code="agent.bad_output",
+        message=f"the answer does not fit its schema: {why}; it began {answer.message.text[:200]!r}",
+        where=f"nodes.{execution.node}.agent.output_schema",
+        fix="simplify the schema, raise repairs, or ask a stronger model",
+        fault="provider",
+    )
+
+
+def _too_many(execution: Execution, node: AgentNode, wanted: int) -> Problem | None:
+    most, made = node.agent.max_tool_calls, execution.talk.tool_calls
+    if most is None or made + wanted <= most:
+        return None
+    return Problem(
+        code="agent.max_tool_calls",
+        message=f"{execution.id} made {made} tool calls and wants {wanted} more, max_tool_calls is {most}",
+        where=f"nodes.{execution.node}.agent.max_tool_calls",
+        fix="raise max_tool_calls, or make the task smaller",
+    )
+
+
+def _too_long(execution: Execution, node: AgentNode) -> Problem | None:
+    if execution.turn < node.agent.max_turns:
+        return None
+    return Problem(
+        code="agent.max_turns",
+        message=f"{execution.id} took {execution.turn} turns without an answer, max_turns is {node.agent.max_turns}",
+        where=f"nodes.{execution.node}.agent.max_turns",
+        fix="raise max_turns, or make the task smaller",
+    )
+
+
+def _looping(draft: Draft, execution: Execution, node: AgentNode) -> Problem | None:
+    found = most_repeated(draft.state, execution)
+    if found is None or found[1] <= node.agent.repeats:
+        return None
+    call, times = found
+    return Problem(
+        code="agent.loop",
+        message=f"{execution.id} called {call.name} with {call.args!r:.200} {times} times and got the same result each time",
+        where=f"nodes.{execution.node}.agent.repeats",
+        fix="say in the instructions what to do with that result, or raise repeats",
+        fault="provider",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from partsong.contracts import events as e
+from partsong.contracts.conform import check_edit
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import ApprovalNode
 from partsong.contracts.outcomes import ask_id
@@ -44,6 +45,11 @@ def _answered(
     cause = call.closed_by or ""
     if isinstance(answer, e.ApprovalDecided):
         decision, by, reason = answer.decision, answer.by, answer.reason
+        try:
+            check_edit(answer.edited, node.editable, node.edit_schema, decision)
+        except InvalidInput as error:
+            flow.fail(draft, execution, error.problem, cause, handled=False)
+            return
     else:
         decision, by, reason = node.otherwise, "deadline", None
     if decision == "approve":
@@ -79,7 +85,9 @@ def _ask(draft: Draft, execution: Execution, node: ApprovalNode) -> None:
             exec=execution.id,
             title=title,
             detail=detail,
-            context={key: view[key] for key in node.show if key in view},
+            context={key: view[key] for key in _shown(node) if key in view},
+            editable=node.editable,
+            edit_schema=node.edit_schema,
             deadline=deadline,
             otherwise=node.otherwise,
         )
@@ -97,3 +105,9 @@ def _ask(draft: Draft, execution: Execution, node: ApprovalNode) -> None:
                 call_id=call_id,
             )
         )
+
+
+def _shown(node: ApprovalNode) -> tuple[str, ...]:
+    if node.editable is None or node.editable in node.show:
+        return node.show
+    return (*node.show, node.editable)

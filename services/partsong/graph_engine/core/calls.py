@@ -9,10 +9,12 @@ from typing import Literal
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Retry
+from partsong.contracts.run_events import Parent
 from partsong.contracts.state import MISSING, Call, Execution
+from partsong.contracts.work import child_of
 from partsong.graph_engine.core.draft import Draft
 
-__all__ = ["AGENT_RETRY", "NO_RETRY", "later", "request_call", "request_turn", "retried"]
+__all__ = ["AGENT_RETRY", "NO_RETRY", "later", "request_call", "retried"]
 
 NO_RETRY = Retry(attempts=1)
 """Functions and tools: whoever wants them called again says so."""
@@ -34,7 +36,8 @@ def request_call(
     attempt: int,
     cause: str,
 ) -> None:
-    """Ask for a function or tool to be called."""
+    """Ask for a function or tool to be called, or for a run of its own."""
+    own = Parent(run_id=draft.state.run_id, call_id=call_id, attempt=attempt)
     draft.add(
         e.CallRequested(
             id=draft.id(call_id, attempt, "requested"),
@@ -45,23 +48,7 @@ def request_call(
             kind=kind,
             name=name,
             attempt=attempt,
-        )
-    )
-
-
-def request_turn(
-    draft: Draft, execution: Execution, call_id: str, model: str, attempt: int, cause: str
-) -> None:
-    """Ask for a model's next turn."""
-    draft.add(
-        e.AgentTurnRequested(
-            id=draft.id(call_id, attempt, "requested"),
-            time=draft.now,
-            cause=cause,
-            call_id=call_id,
-            exec=execution.id,
-            model=model,
-            attempt=attempt,
+            child=child_of(own) if kind == "run" else None,
         )
     )
 
@@ -81,7 +68,7 @@ def retried(
     if problem.code in MISSING and draft.park and park:
         policy, attempt = _PARKED, call.parked + 1
     else:
-        attempt = call.attempt - call.parked
+        attempt = call.attempt - call.parked - call.others
         if attempt >= policy.attempts or not _worth(problem, policy):
             return "never"
     wait = max(

@@ -25,6 +25,7 @@ from partsong.contracts.state import Call, RunState
 from partsong.contracts.values import render_value
 from partsong.graph_engine.core import agent, flow, inner, joins, tool_calls, waits, webhook
 from partsong.graph_engine.core.approvals import approval
+from partsong.graph_engine.core.budget import spent_all
 from partsong.graph_engine.core.calls import NO_RETRY, request_call, retried
 from partsong.graph_engine.core.draft import Decision, Draft
 from partsong.graph_engine.core.ending import end
@@ -67,13 +68,7 @@ def _within_budget(draft: Draft) -> None:
     most, cost = draft.state.options.max_cost, draft.state.usage.cost
     if most is None or cost is None or cost < most or draft.state.stopping is not None:
         return
-    problem = Problem(
-        code="run.max_cost",
-        message=f"models have cost {cost:.4f} $, max_cost is {most:.4f} $",
-        where="options.max_cost",
-        fix="retry the run with a larger max_cost",
-    )
-    draft.stop("limit_exceeded", error=problem)
+    spent_all(draft)
 
 
 def _fire(draft: Draft) -> bool:

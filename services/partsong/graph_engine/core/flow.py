@@ -10,7 +10,7 @@ from partsong.contracts import events as e
 from partsong.contracts.conform import check_state
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.expressions import holds
-from partsong.contracts.graph import ApprovalNode
+from partsong.contracts.graph import AgentNode, ApprovalNode
 from partsong.contracts.outcomes import updates_of
 from partsong.contracts.scope import Execution, Scope
 from partsong.contracts.values import overwritten, reduce
@@ -69,7 +69,7 @@ def fail(
         return
     if not edges:
         problem = _placed(problem, scope, execution)
-    failed = draft.id(*_round(execution), "failed")
+    failed = draft.id(*draft.rounds(execution.id), "failed")
     draft.add(
         e.NodeFailed(
             id=failed, time=draft.now, cause=cause, exec=execution.id, error=problem, edges=edges
@@ -81,10 +81,6 @@ def fail(
         close_scope(draft, scope, problem, failed)
     else:
         draft.stop("failed", error=problem, cause=failed)
-
-
-def _round(execution: Execution) -> tuple[str, ...]:
-    return (execution.id, f"r{execution.round}") if execution.round else (execution.id,)
 
 
 def _placed(problem: Problem, scope: Scope, execution: Execution) -> Problem:
@@ -223,6 +219,9 @@ def _known_route(
             fix=f"add an edge for {label!r}, or return one of the labels that have one",
         )
     conditional = bool(scope.plan.conditions[execution.node])
+    node = scope.graph.nodes[execution.node]
+    if isinstance(node, AgentNode):
+        labels = labels - node.agent.handoffs.keys()  # an agent need not hand over
     if label is None and labels - {"failure"} and not taken and not goto and not conditional:
         raise InvalidInput(
             "node.no_route",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
@@ -10,7 +11,8 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.conform import check_value
 from partsong.contracts.errors import Conflict, InvalidInput, Problem
-from partsong.contracts.graph import Graph, MapNode, SubgraphNode, WaitNode
+from partsong.contracts.frozen import replace
+from partsong.contracts.graph import Graph, WaitNode, graphs_in
 from partsong.contracts.portable import dump_state
 from partsong.contracts.revive import missing_nodes, revived
 from partsong.contracts.state import RunState
@@ -41,8 +43,9 @@ def start(
     now: str,
     *,
     queued: bool = False,
+    remembered: dict[str, JsonValue] | None = None,
 ) -> tuple[e.Event, ...]:
-    """A run begins, or waits for its thread."""
+    """A run begins, or waits for its thread; `remembered` is what the thread's last run has left for it."""
     started = e.RunStarted(
         id=f"{run_id}.started",
         time=now,
@@ -53,6 +56,7 @@ def start(
         options=options,
         request_id=request_id,
         queued=queued,
+        remembered=remembered or {},
     )
     return (started, *_deadline(options, started.id, now))
 
@@ -71,18 +75,23 @@ def _deadline(options: e.RunOptions, cause: str, now: str) -> tuple[e.TimerSet, 
     return (timer,)
 
 
-def admit(state: RunState, now: str) -> tuple[e.Event, ...]:
-    """A queued run's thread is free."""
+def admit(
+    state: RunState, now: str, remembered: dict[str, JsonValue] | None = None
+) -> tuple[e.Event, ...]:
+    """A queued run's thread is free; `remembered` is what its last run has left."""
     if state.status != "queued" or state.graph is None or state.stopping is not None:
         return ()
     started = f"{state.run_id}.started"
-    return (e.RunAdmitted(id=f"{state.run_id}.admitted", time=now, cause=started),)
+    id_ = f"{state.run_id}.admitted"
+    return (e.RunAdmitted(id=id_, time=now, cause=started, remembered=remembered or {}),)
 
 
 def fork(
     source: RunState, seq: int, run_id: str, edited: tuple[str, ...], request_id: str, now: str
 ) -> tuple[e.Event, ...]:
-    """A run begins where `source` stands."""
+    """A run begins where `source` stands; it is no part of its thread, so it neither waits there nor is waited for."""
+    alone = source.options.model_copy(update={"thread": None})
+    source = replace(source, options=alone)
     forked = e.RunForked(
         id=f"{run_id}.forked",
         time=now,
@@ -208,7 +217,10 @@ def signal(
         return ()
     if state.ended:
         raise Conflict(
-            "run.ended", f"run {state.run_id} is {state.status}: nobody waits", where="run_id"
+            "run.ended",
+            f"run {state.run_id} is {state.status}: nobody waits",
+            where="run_id",
+            fix="fork it" if state.status == "completed" else "retry it, then send the signal",
         )
     waits = list(_waits(state.root.graph))
     fitting = [node for node in waits if node.signal == name]
@@ -218,6 +230,7 @@ def signal(
             "signal.unknown",
             f"no node of {state.root.graph.name} waits for {name!r} (signals: {known})",
             where="name",
+            fix=_meant(name, waits),
         )
     for node in fitting:
         if node.signal_schema is not None:
@@ -226,12 +239,20 @@ def signal(
     return (received,)
 
 
+def _meant(name: str, waits: list[WaitNode]) -> str:
+    names = sorted({node.signal for node in waits if node.signal})
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return "send one of these" if names else "add a wait node for the signal to the graph"
+
+
 def _waits(graph: Graph) -> Iterator[WaitNode]:
     for node in graph.nodes.values():
         if isinstance(node, WaitNode):
             yield node
-        elif isinstance(node, SubgraphNode | MapNode):
-            yield from _waits(node.graph)
+        for inner in graphs_in(node).values():
+            yield from _waits(inner)
 
 
 def cancel(state: RunState, reason: str | None, request_id: str, now: str) -> tuple[e.Event, ...]:

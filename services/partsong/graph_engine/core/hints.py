@@ -7,15 +7,17 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
+from partsong.contracts.conversation import inner_tools, sums_up
 from partsong.contracts.graph import AgentNode, SubgraphNode, ToolNode
-from partsong.contracts.messages import ToolCallPart
+from partsong.contracts.messages import ToolCallPart, UserMessage
 from partsong.contracts.outcomes import begins_with
 from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.values import render_value
-from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work, child_of_v0
 from partsong.graph_engine.core import webhook
+from partsong.graph_engine.core.compaction import summing_up, transcript
 
 __all__ = ["work_of"]
 
@@ -92,6 +94,8 @@ def _tool(state: RunState, execution: Execution, call: Call) -> ToolWork:
 def _turn(state: RunState, execution: Execution, call: Call) -> TurnWork:
     node = state.node(execution)
     assert isinstance(node, AgentNode)  # noqa: S101
+    summing = sums_up(call.id)
+    told = transcript(execution.messages)
     return TurnWork(
         run_id=state.run_id,
         call_id=call.id,
@@ -99,8 +103,12 @@ def _turn(state: RunState, execution: Execution, call: Call) -> TurnWork:
         attempt=call.attempt,
         timeout=node.timeout,
         idle_timeout=node.idle_timeout,
-        agent=node.agent,
-        messages=execution.messages,
+        agent=summing_up(call.name)
+        if summing
+        else node.agent.model_copy(update={"model": call.name}),
+        messages=(UserMessage(text=told),) if summing else execution.messages,
+        inner=() if summing else inner_tools(node),
+        allowance=call.allowance,
     )
 
 
@@ -116,6 +124,7 @@ def _child(state: RunState, execution: Execution, call: Call) -> ChildWork:
         graph=node.graph.spec(),
         input=begins_with(state, execution, 0),
         options=RunOptions(parent=parent, labels=state.options.labels),
+        child=call.child or child_of_v0(parent),
     )
 
 

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
-from partsong.contracts.graph import AtLeast
 from partsong.contracts.scope import Scope, Token
 from partsong.graph_engine.core.draft import Draft
 from partsong.graph_engine.core.ending import quiesce
@@ -75,18 +74,13 @@ def _enough(scope: Scope) -> list[str]:
         for node in scope.plan.position
         if node in scope.plan.early
         and (count := len(scope.tokens.get(node, ())))
-        and count >= _needs(scope, node)
+        and count >= scope.needs(node)
     ]
-
-
-def _needs(scope: Scope, node: str) -> int:
-    join = scope.graph.nodes[node].join
-    return join.n if isinstance(join, AtLeast) else 1
 
 
 def unmet(scope: Scope, node: str, arrived: int) -> Problem | None:
     """Why a join that wants so many tokens must fail: nothing more can reach it."""
-    needs = _needs(scope, node)
+    needs = scope.needs(node)
     if arrived >= needs or node not in scope.plan.early:
         return None
     return Problem(

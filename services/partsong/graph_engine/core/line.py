@@ -32,6 +32,8 @@ class Line(BaseModel):
     thread: str
     open: tuple[Place, ...] = ()
     queue: tuple[Place, ...] = ()
+    last: str = ""
+    """The run that left last: the next one begins with what it remembers."""
 
     def seat(self, run_id: str) -> Seat | None:
         """Where a run is; None if it is not in line."""
@@ -76,7 +78,9 @@ def entered(line: Line, place: Place, on_busy: OnBusy) -> Line:
 def without(line: Line, gone: Collection[str]) -> Line:
     """The line when runs have left it; if nobody has the thread then, it is the next one's."""
     open_ = tuple(place for place in line.open if place.run_id not in gone)
+    left = [place.run_id for place in line.open if place.run_id in gone]
     queue = tuple(place for place in line.queue if place.run_id not in gone)
     if not open_:
         open_, queue = queue[:1], queue[1:]
-    return line.model_copy(update={"open": open_, "queue": queue})
+    last = left[-1] if left else line.last
+    return line.model_copy(update={"open": open_, "queue": queue, "last": last})

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
+from partsong.contracts.graph import AgentNode
 from partsong.contracts.state import Call, Execution
 from partsong.graph_engine.core import flow
 from partsong.graph_engine.core.calls import NO_RETRY, request_call, retried
 from partsong.graph_engine.core.draft import Draft
+from partsong.graph_engine.core.graph_tools import graph_done
 
 __all__ = ["tools_done", "unknown_outcome"]
 
 
 def tools_done(
-    draft: Draft, execution: Execution, turn: Call, answer: e.AgentTurnCompleted
+    draft: Draft,
+    execution: Execution,
+    node: AgentNode,
+    turn: Call,
+    answer: e.AgentTurnCompleted,
 ) -> bool:
     """Whether every tool call of a turn has its result; asks for those that were not asked for yet."""
     done = True
     for i, wanted in enumerate(answer.message.tool_calls):
+        if wanted.name in node.graphs:
+            done = graph_done(draft, execution, node, i, wanted, turn.closed_by or "") and done
+            continue
+        if wanted.name not in node.agent.tools:
+            continue  # the model made it up, and is told so
         call_id = f"{turn.id}/c{i}"
         call = draft.state.calls.get(call_id)
         if call is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import zlib
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from partsong.contracts.envelope import START_HASH, Commit, chain, decode
@@ -106,8 +107,9 @@ async def fold_to(
         Unavailable: the log does not answer.
     """
     folded = await nearest(snapshots, run_id, at)
-    async for record in log.read(subjects.run(run_id), after=folded.seq):
-        if at is not None and record.seq > at:
-            break
-        folded = folded.after(record)
+    async with aclosing(log.read(subjects.run(run_id), after=folded.seq)) as records:
+        async for record in records:
+            if at is not None and record.seq > at:
+                break
+            folded = folded.after(record)
     return folded

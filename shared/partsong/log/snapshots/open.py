@@ -33,11 +33,16 @@ _WHERE = "PARTSONG_SNAPSHOTS"
 
 @asynccontextmanager
 async def open_snapshots(
-    url: str, *, nc: Client | None = None, name: str = "partsong_snapshots"
+    url: str,
+    *,
+    nc: Client | None = None,
+    name: str = "partsong_snapshots",
+    patience: float = 6.0,
 ) -> AsyncGenerator[Snapshots, None]:
     """The snapshots that a URL names, closed at the end; no server is asked yet.
 
-    `nc` is the connection that `kv:` needs; `name` is the bucket, and what the keys in Redis start with.
+    `nc` is the connection that `kv:` needs, and `patience` how many seconds its bucket has to answer; `name` is the
+    bucket, and what the keys in Redis start with.
 
     Raises:
         InvalidInput: `settings.invalid`: the URL is none of these, or an option is wrong.
@@ -49,7 +54,13 @@ async def open_snapshots(
             case SplitResult(scheme="kv", netloc="", path=""):
                 if nc is None:
                     raise _invalid("kv: needs a connection to NATS, and there is none")
-                kv = KvSnapshots(nc, bucket=name, retention=wanted.retention, ttl=wanted.ttl)
+                kv = KvSnapshots(
+                    nc,
+                    bucket=name,
+                    retention=wanted.retention,
+                    ttl=wanted.ttl,
+                    deadline=patience,
+                )
                 stack.push_async_callback(kv.close)
                 yield kv
             case SplitResult(scheme="file", netloc="", path=path) if path:

@@ -1,0 +1,253 @@
+"""An agent's conversation: how it begins, what each turn adds, and what of it is said to come after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+
+from pydantic import JsonValue, ValidationError
+
+from partsong.contracts import events as e
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.frozen import replace
+from partsong.contracts.graph import AgentNode
+from partsong.contracts.messages import (
+    MESSAGE,
+    MESSAGES,
+    Message,
+    ToolCallPart,
+    ToolMessage,
+    ToolSpec,
+    UserMessage,
+)
+from partsong.contracts.nodes import HANDOFF
+from partsong.contracts.scope import Execution
+from partsong.contracts.state import Call, RunState
+from partsong.contracts.values import OVERWRITE, render
+
+__all__ = [
+    "after_turn",
+    "begun",
+    "compacted",
+    "handoff_of",
+    "inner_tools",
+    "most_repeated",
+    "parsed",
+    "sums_up",
+    "tool_calls_of",
+    "written",
+]
+
+_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n\s*```\s*", re.DOTALL)
+_SUMMARY = "What was said before, in short:\n{summary}\n\nThe task:\n{task}"
+_HANDOFF: dict[str, JsonValue] = {
+    "type": "object",
+    "properties": {
+        "message": {"type": "string", "description": "What whoever takes over needs to know."}
+    },
+    "required": ["message"],
+}
+
+
+def begun(
+    state: RunState, execution: Execution, node: AgentNode
+) -> tuple[tuple[Message, ...], int]:
+    """The messages of the first turn, and how many of them were there before.
+
+    Raises:
+        InvalidInput: `template.unknown_key`, `agent.bad_history`.
+    """
+    view = state.view(execution)
+    before = _history(node.history, view)
+    return (*before, UserMessage(text=render(node.prompt, view))), len(before)
+
+
+def _history(key: str | None, view: Mapping[str, JsonValue]) -> tuple[Message, ...]:
+    if key is None or key not in view:
+        return ()
+    try:
+        return MESSAGES.validate_python(view[key])
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(
+            "agent.bad_history",
+            f"{key}.{place}: {first['msg']}",
+            where=f"state.{key}",
+            fix="a conversation is a list of user, assistant and tool messages as agents write them",
+        ) from None
+
+
+def tool_calls_of(state: RunState, execution: Execution) -> tuple[ToolCallPart, ...]:
+    """What the last turn's answer asks for."""
+    answer = _last_answer(state, execution)
+    return answer.message.tool_calls if answer is not None else ()
+
+
+def _last_answer(state: RunState, execution: Execution) -> e.AgentTurnCompleted | None:
+    turn = state.calls.get(f"{execution.id}/t{execution.turn}")
+    outcome = turn.outcome if turn is not None else None
+    return outcome if isinstance(outcome, e.AgentTurnCompleted) else None
+
+
+def after_turn(state: RunState, execution: Execution, repair: str | None) -> Execution:
+    """The conversation before the next turn: the last answer and its tools' results have come to it."""
+    answer = _last_answer(state, execution)
+    if answer is None:
+        return execution
+    node, talk = state.node(execution), execution.talk
+    calls = answer.message.tool_calls
+    results = [_result(state, execution, node, i, call) for i, call in enumerate(calls)]
+    said: tuple[Message, ...] = (*execution.messages, answer.message, *results)
+    if repair is not None:
+        said = (*said, UserMessage(text=repair))
+    talk = replace(
+        talk,
+        tool_calls=talk.tool_calls + len(calls),
+        repairs=talk.repairs + (repair is not None),
+        seen=_seen(talk.seen, calls, results),
+    )
+    return replace(execution, messages=said, talk=talk, results={}, broken={})
+
+
+def _result(
+    state: RunState, execution: Execution, node: object, index: int, wanted: ToolCallPart
+) -> ToolMessage:
+    """One result per tool call, always: what it returned, or why it did not."""
+    call = state.calls.get(f"{execution.id}/t{execution.turn}/c{index}")
+    content, failed = _content(execution, node, index, wanted, call)
+    return ToolMessage(call_id=wanted.id, name=wanted.name, content=content, is_error=failed)
+
+
+def _content(
+    execution: Execution, node: object, index: int, wanted: ToolCallPart, call: Call | None
+) -> tuple[JsonValue, bool]:
+    if call is not None and isinstance(call.outcome, e.CallCompleted):
+        return call.outcome.content, False
+    if index in execution.results:
+        return execution.results[index], False
+    problem = call.problem if call is not None else execution.broken.get(index)
+    if problem is not None:
+        return f"{problem.code}: {problem.message}", True
+    if call is None and isinstance(node, AgentNode) and not _offered(node, wanted.name):
+        offered = ", ".join((*node.agent.tools, *(spec.name for spec in inner_tools(node))))
+        return f"tool.not_offered: there is no tool {wanted.name!r}; there are: {offered}", True
+    return "the outcome of this call is unknown", True
+
+
+def _offered(node: AgentNode, name: str) -> bool:
+    return name in node.agent.tools or name in node.graphs or handoff_of(node, name) is not None
+
+
+def handoff_of(node: AgentNode, name: str) -> str | None:
+    """The label that a tool call hands over to; None if it is no handoff."""
+    label = name.removeprefix(HANDOFF)
+    return label if name.startswith(HANDOFF) and label in node.agent.handoffs else None
+
+
+def inner_tools(node: AgentNode) -> tuple[ToolSpec, ...]:
+    """The tools that the engine itself answers: graphs, and handing over."""
+    graphs = [
+        ToolSpec(name=name, description=tool.description, parameters=tool.parameters)
+        for name, tool in node.graphs.items()
+    ]
+    handoffs = [
+        ToolSpec(name=f"{HANDOFF}{label}", description=when, parameters=_HANDOFF)
+        for label, when in node.agent.handoffs.items()
+    ]
+    return (*graphs, *handoffs)
+
+
+def _seen(
+    seen: Mapping[str, int], calls: tuple[ToolCallPart, ...], results: list[ToolMessage]
+) -> Mapping[str, int]:
+    counts = dict(seen)
+    for call, result in zip(calls, results, strict=True):
+        about = _digest(call, result)
+        counts[about] = counts.get(about, 0) + 1
+    return counts
+
+
+def _digest(call: ToolCallPart, result: ToolMessage) -> str:
+    about = json.dumps([call.name, call.args, result.text], sort_keys=True)
+    return hashlib.sha256(about.encode()).hexdigest()[:16]
+
+
+def most_repeated(state: RunState, execution: Execution) -> tuple[ToolCallPart, int] | None:
+    """The last turn's tool call that gave the same result most often, and how often that was; polling is no loop."""
+    after = after_turn(state, execution, None)
+    calls, results = tool_calls_of(state, execution), after.messages[len(execution.messages) + 1 :]
+    found = [
+        (call, after.talk.seen[_digest(call, result)])
+        for call, result in zip(calls, results, strict=False)
+        if isinstance(result, ToolMessage)
+    ]
+    return max(found, key=lambda each: each[1], default=None)
+
+
+def compacted(
+    state: RunState, execution: Execution, node: AgentNode, summary: str | None
+) -> Execution:
+    """The conversation with one message in the place of all up to the last turn: what was said, and the task.
+
+    Without a summary it stays as it is, and nobody asks for one until another turn has ended.
+    """
+    talk = replace(execution.talk, compacted=execution.turn)
+    if summary is None:
+        return replace(execution, talk=talk)
+    task = render(node.prompt, state.view(execution))
+    message = UserMessage(text=_SUMMARY.format(summary=summary, task=task))
+    talk = replace(talk, inherited=0, shortened=True)
+    return replace(execution, messages=(message,), talk=talk)
+
+
+def sums_up(call_id: str) -> bool:
+    """Whether a turn is asked for a summary and not for an answer."""
+    return call_id.rpartition("/")[2].startswith("k")
+
+
+def parsed(text: str) -> JsonValue:
+    """The JSON value of an answer; a fence around it is no harm.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    fenced = _FENCED.fullmatch(text)
+    value: JsonValue = json.loads(fenced[1] if fenced else text)
+    return value
+
+
+def written(state: RunState, execution: Execution, node: AgentNode) -> dict[str, JsonValue]:
+    """What an agent that has answered adds to the state: its answer, and what was said."""
+    answer = _last_answer(state, execution)
+    if answer is None:
+        return {}
+    calls = answer.message.tool_calls
+    handed = next((call for call in calls if handoff_of(node, call.name)), None)
+    key = node.output or execution.node
+    update: dict[str, JsonValue]
+    if handed is not None:
+        update = {key: handed.args.get("message")}
+    elif node.agent.output_schema is None:
+        update = {key: answer.message.text}
+    else:
+        update = {key: parsed(answer.message.text)}
+    if node.history is not None:
+        closing = [
+            ToolMessage(call_id=call.id, name=call.name, content="handed over") for call in calls
+        ]
+        update[node.history] = _said(state, execution, (answer.message, *closing))
+    return update
+
+
+def _said(state: RunState, execution: Execution, last: tuple[Message, ...]) -> JsonValue:
+    """What the visit adds to the conversation; one that was summed up takes the place of the whole."""
+    talk = execution.talk
+    messages: list[JsonValue] = []
+    for place, message in enumerate((*execution.messages, *last)):
+        if place >= talk.inherited:
+            id_ = f"{state.run_id}.{execution.id}.{place}"
+            messages.append({**MESSAGE.dump_python(message, mode="json"), "id": id_})
+    return {OVERWRITE: messages} if talk.shortened else messages

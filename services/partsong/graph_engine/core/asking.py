@@ -1,0 +1,89 @@
+"""Asking for turns: of which model, with how much to spend."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from partsong.contracts import events as e
+from partsong.contracts.conversation import sums_up
+from partsong.contracts.errors import Problem
+from partsong.contracts.graph import AgentNode
+from partsong.contracts.run_events import Allowance
+from partsong.contracts.scope import Execution
+from partsong.contracts.state import Call
+from partsong.graph_engine.core import flow
+from partsong.graph_engine.core.budget import allowed
+from partsong.graph_engine.core.draft import Draft
+
+__all__ = ["another_may", "ask", "ask_again", "stand_in"]
+
+_FINAL = frozenset({"provider.cancelled", "provider.tool_call_cut"})
+"""Failures that no other model would mend."""
+
+
+def ask(
+    draft: Draft,
+    execution: Execution,
+    node: AgentNode,
+    call_id: str,
+    model: str,
+    cause: str,
+    repair: str | None = None,
+    *,
+    attempt: int = 1,
+    compaction: bool = False,
+) -> None:
+    """Ask for a turn; not yet if parallel turns have set aside all that is left, never if nothing is."""
+    allowance = allowed(draft, execution, node)
+    match allowance:
+        case Allowance():
+            pass
+        case Problem():
+            flow.fail(draft, execution, allowance, cause)
+            return
+        case "later":
+            return
+        case _:
+            assert_never(allowance)
+    draft.add(
+        e.AgentTurnRequested(
+            id=draft.id(call_id, attempt, "requested"),
+            time=draft.now,
+            cause=cause,
+            call_id=call_id,
+            exec=execution.id,
+            model=model,
+            attempt=attempt,
+            allowance=allowance,
+            purpose="compaction" if compaction else "answer",
+            repair=repair,
+        )
+    )
+
+
+def ask_again(
+    draft: Draft, execution: Execution, node: AgentNode, turn: Call, model: str | None = None
+) -> None:
+    """Ask for another attempt of a turn, perhaps of another model."""
+    ask(
+        draft,
+        execution,
+        node,
+        turn.id,
+        model or turn.name,
+        turn.closed_by or "",
+        attempt=turn.attempt + 1,
+        compaction=sums_up(turn.id),
+    )
+
+
+def another_may(problem: Problem) -> bool:
+    """Whether another model could do better than the one that failed."""
+    return problem.code.startswith("provider.") and problem.code not in _FINAL
+
+
+def stand_in(node: AgentNode, turn: Call) -> str | None:
+    """The model that comes after the one that failed."""
+    line = (node.agent.model, *node.agent.fallbacks)
+    place = line.index(turn.name) + 1 if turn.name in line else 0
+    return line[place] if place < len(line) else None
