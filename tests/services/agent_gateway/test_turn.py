@@ -63,10 +63,14 @@ async def test_a_turn_that_ends_well_is_completed() -> None:
 
 
 async def test_what_the_model_is_asked_is_what_the_work_says() -> None:
-    player = Player(Held())
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            await take_turn(turn(model="scripted:x:3"), served_by(player), (), lambda _: None)
+    held = Held()
+    player = Player(held)
+    work = turn(model="scripted:x:3")
+    taking = asyncio.create_task(take_turn(work, served_by(player), (), lambda _: None))
+    async with asyncio.timeout(PATIENCE):
+        await held.begun.get()
+    taking.cancel()
+    await asyncio.wait([taking])
     (asked,) = player.asked
     assert (asked.model, asked.messages, asked.max_tokens) == ("x:3", turn().messages, 4096)
 
