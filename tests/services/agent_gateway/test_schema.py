@@ -122,3 +122,9 @@ def test_a_value_of_several_kinds_and_its_description_are_kept() -> None:
         "anyOf": [{"type": "null"}, {"description": "X.", "anyOf": [{"$ref": "#/x"}]}],
         "description": "(default: null)",
     }
+
+
+def test_a_list_that_says_it_may_be_empty_is() -> None:
+    names: dict[str, JsonValue] = {"type": "array", "items": {"type": "string"}}
+    assert sample(names, "ann") == ["ann"]
+    assert sample({**names, "minItems": 0}, "ann") == []
