@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from partsong.approval.core.approval import id_of
 from partsong.cli.platform import ROLES, Platform
 from partsong.client import Client
 from partsong.contracts import events as e
@@ -56,7 +57,7 @@ async def question(client: Client, run_id: str) -> e.ApprovalRequested:
 
 async def approve(platform: Platform, run_id: str, call_id: str) -> None:
     end = asyncio.get_running_loop().time() + WITHIN
-    url = f"{platform.http_url}/api/approvals/{run_id}.{call_id}/decision"
+    url = f"{platform.http_url}/api/approvals/{id_of(run_id, call_id)}/decision"
     async with httpx2.AsyncClient(timeout=10, verify=False) as http:
         while True:
             answer = await http.post(url, json={"decision": "approve", "by": "ann"})

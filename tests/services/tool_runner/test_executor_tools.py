@@ -265,7 +265,8 @@ async def test_a_rule_decides_by_the_arguments() -> None:
 
 
 async def test_an_agent_may_ask_about_any_tool() -> None:
-    calls, args = Calls(), {"expression": "1"}
+    calls = Calls()
+    args: dict[str, JsonValue] = {"expression": "1"}
     assert failure(await calls.run(order("calculator", args, asks="none"))).code == (
         "tool.approval_required"
     )
