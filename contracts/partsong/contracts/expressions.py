@@ -88,7 +88,8 @@ def _plain(value: object) -> JsonValue:
         case list():
             return [_plain(element) for element in value]
         case dict():
-            return {str(key): _plain(element) for key, element in value.items()}
+            # CEL keeps no order of keys; in this one, the same expression always gives the same text.
+            return {str(key): _plain(value[key]) for key in sorted(value, key=str)}
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
         case timedelta():

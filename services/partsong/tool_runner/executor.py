@@ -7,6 +7,7 @@ import base64
 import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import TypeAlias, TypedDict, assert_never
 
 from partsong.contracts.chunks import Chunk
@@ -155,7 +156,8 @@ class Executor:
             case Value(Stopped() as stopped):
                 return stopped
             case Value(value):
-                return content(value, tool.output_cap)
+                hide = partial(tool.without_secrets, args=work.args) if tool.redact else None
+                return content(value, tool.output_cap, hide)
             case Raised(error):
                 problem = raised("tool", error, source_of(tool.function))
                 said = tool.without_secrets(problem.message, work.args)

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.schema import closed
+from partsong.agent_gateway.core.effort import Budget, Level, of_claude
+from partsong.agent_gateway.core.schema import CLAUDE, portable
 from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.messages import (
     AssistantMessage,
@@ -43,15 +44,38 @@ def params(request: TurnRequest) -> dict[str, Any]:
         ]
     output: dict[str, JsonValue] = {}
     if request.output_schema is not None:
-        output["format"] = {"type": "json_schema", "schema": closed(request.output_schema)}
-    if request.effort is not None:
-        output["effort"] = "low" if request.effort == "minimal" else request.effort
-        fields["thinking"] = {"type": "adaptive", "display": "summarized"}
+        output["format"] = {
+            "type": "json_schema",
+            "schema": portable(request.output_schema, CLAUDE),
+        }
+    match of_claude(request.model, request.effort, request.max_tokens):
+        case Level(word):
+            output["effort"] = word
+            fields["thinking"] = {"type": "adaptive", "display": "summarized"}
+        case Budget(tokens) if not _begun_without_thinking(request.messages):
+            fields["thinking"] = {"type": "enabled", "budget_tokens": tokens}
+        case _:
+            pass
     if output:
         fields["output_config"] = output
     temperature = {} if request.temperature is None else {"temperature": request.temperature}
     fields["extra_body"] = {**temperature, **request.extra} or None
     return fields
+
+
+def _begun_without_thinking(messages: tuple[Message, ...]) -> bool:
+    """Whether the turns since the user spoke began without a thought: models with a budget refuse to think then."""
+    for message in reversed(messages):
+        match message:
+            case AssistantMessage():
+                first = next(iter(message.parts), None)
+                if not (isinstance(first, ReasoningStatePart) and first.provider == "anthropic"):
+                    return True
+            case UserMessage():
+                return False
+            case ToolMessage():
+                pass
+    return False
 
 
 def _messages(messages: tuple[Message, ...]) -> list[_Json]:
