@@ -21,6 +21,7 @@ __all__ = [
     "NodeName",
     "Retry",
     "Seconds",
+    "SideEffect",
     "SpecBase",
     "ToolNode",
     "TransformNode",
