@@ -60,3 +60,9 @@ def test_a_sample_fits_the_schema_it_was_made_for() -> None:
     assert report.summary == "a longer text"
     assert report.findings == [Finding(title="a longer", severity="low")]
     assert (report.score, report.done) == (3, True)
+
+
+def test_a_list_that_says_it_may_be_empty_is() -> None:
+    names: dict[str, JsonValue] = {"type": "array", "items": {"type": "string"}}
+    assert sample(names, "ann") == ["ann"]
+    assert sample({**names, "minItems": 0}, "ann") == []

@@ -134,7 +134,10 @@ def is_strict(schema: JsonValue) -> bool:
 
 
 def sample(schema: JsonValue, text: str, root: JsonValue = None) -> JsonValue:
-    """The plainest value that fits a schema; where text may stand, it is `text`."""
+    """The plainest value that fits a schema; where text may stand, it is `text`.
+
+    A list has one element, unless the schema says that it may have none.
+    """
     if not isinstance(schema, dict):
         return text
     root = schema if root is None else root
@@ -160,7 +163,8 @@ def _plain(schema: dict[str, JsonValue], text: str, root: JsonValue) -> JsonValu
             fields = properties if isinstance(properties, dict) else {}
             return {name: sample(inner, text, root) for name, inner in fields.items()}
         case "array":
-            return [sample(schema.get("items"), text, root)]
+            may_be_empty = schema.get("minItems") == 0
+            return [] if may_be_empty else [sample(schema.get("items"), text, root)]
         case "integer" | "number":
             least = schema.get("minimum")
             return least if isinstance(least, int | float) else 1
