@@ -5,7 +5,8 @@ In Python it is one flat frozen model, so that a `match` reads it at a glance. `
 
 Ids are derived, never drawn: `<run>.<what>.<verb>`. The same thing said twice has the same id.
 Execution ids are `<node>:<visit>`; call ids are the execution's id, with `/t<turn>` and `/c<index>` for an agent's
-turns and the tool calls in them.
+turns and the tool calls in them, `/n<attempt>` for a call by the code that such an attempt ran, and `/p<attempt>` for
+the question whether it may be called.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from partsong.contracts.call_events import (
     CallCompleted,
     CallFailed,
     CallLapsed,
+    CallSuspended,
     ChildEnded,
     TurnUsage,
+    Unapproved,
 )
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.run_events import (
@@ -85,6 +88,7 @@ __all__ = [
     "CallKind",
     "CallLapsed",
     "CallRequested",
+    "CallSuspended",
     "ChildEnded",
     "ConversationCompacted",
     "Event",
@@ -117,6 +121,7 @@ __all__ = [
     "TimerPurpose",
     "TimerSet",
     "TurnUsage",
+    "Unapproved",
     "Writer",
     "read",
     "write",
@@ -145,6 +150,7 @@ Event: TypeAlias = Annotated[
     | CallFailed
     | CallLapsed
     | CallCancelled
+    | CallSuspended
     | AgentTurnClaimed
     | AgentTurnCompleted
     | AgentTurnFailed
@@ -201,6 +207,7 @@ WRITERS: dict[type[EventBase], Writer] = {
     CallClaimed: "tool-runner",
     CallCompleted: "tool-runner",
     CallFailed: "tool-runner",
+    CallSuspended: "tool-runner",
     AgentTurnClaimed: "agent-gateway",
     AgentTurnCompleted: "agent-gateway",
     AgentTurnFailed: "agent-gateway",

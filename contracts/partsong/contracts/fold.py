@@ -66,8 +66,8 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
         case e.CallClaimed() | e.AgentTurnClaimed():
             return call_claimed(state, event, seq)
         case (
-            e.CallCompleted() | e.CallFailed() | e.CallLapsed() | e.CallCancelled() | e.ChildEnded()
-            | e.AgentTurnCompleted() | e.AgentTurnFailed() | e.ApprovalDecided() | e.ApprovalExpired()
+            e.CallCompleted() | e.CallFailed() | e.CallSuspended() | e.CallLapsed() | e.CallCancelled()
+            | e.ChildEnded() | e.AgentTurnCompleted() | e.AgentTurnFailed() | e.ApprovalDecided() | e.ApprovalExpired()
         ):  # fmt: skip
             return call_closed(state, event, seq)
         case e.TimerSet() | e.TimerFired():
