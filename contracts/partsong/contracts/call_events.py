@@ -7,7 +7,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from partsong.contracts.errors import Problem
+from partsong.contracts.graph import Effort
 from partsong.contracts.messages import AssistantMessage
+from partsong.contracts.routes import RouteDecision, Score
 from partsong.contracts.run_events import EventBase
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "CallFailed",
     "CallLapsed",
     "ChildEnded",
+    "RouteDecided",
     "TurnUsage",
 ]
 
@@ -105,6 +108,20 @@ class AgentTurnClaimed(EventBase):
     attempt: int
     worker: str
     lease: float = 5.0
+
+
+class RouteDecided(EventBase):
+    """The gateway chose the model of a turn; it stands in the log with the claim, before the model is asked."""
+
+    type: Literal["route.decided"] = "route.decided"
+    call_id: str
+    attempt: int
+    worker: str
+    model: str
+    """`provider:model`."""
+    effort: Effort | None = None
+    score: Score
+    decision: RouteDecision
 
 
 class TurnUsage(BaseModel):

@@ -26,6 +26,7 @@ from partsong.contracts.call_events import (
     CallFailed,
     CallLapsed,
     ChildEnded,
+    RouteDecided,
     TurnUsage,
 )
 from partsong.contracts.errors import InvalidInput
@@ -97,6 +98,7 @@ __all__ = [
     "Outcome",
     "OwnerChanged",
     "Parent",
+    "RouteDecided",
     "RunAdmitted",
     "RunCancelled",
     "RunCompleted",
@@ -154,6 +156,7 @@ Event: TypeAlias = Annotated[
     | ConversationCompacted
     | NodeCancelled
     | NodeCompensated
+    | RouteDecided
     | RunAdmitted
     | RunForked
     | RunNotified
@@ -202,6 +205,7 @@ WRITERS: dict[type[EventBase], Writer] = {
     CallCompleted: "tool-runner",
     CallFailed: "tool-runner",
     AgentTurnClaimed: "agent-gateway",
+    RouteDecided: "agent-gateway",
     AgentTurnCompleted: "agent-gateway",
     AgentTurnFailed: "agent-gateway",
     ApprovalDecided: "approval",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from partsong.contracts.graph import AgentSpec
 from partsong.contracts.messages import Message, ToolSpec
+from partsong.contracts.routes import Progress
 from partsong.contracts.run_events import Allowance, Parent, RunOptions
 
 __all__ = [
@@ -71,6 +72,7 @@ class TurnWork(_Work):
     inner: tuple[ToolSpec, ...] = ()
     """Tools that the engine itself answers: graphs and handoffs."""
     allowance: Allowance = Allowance()
+    progress: Progress = Progress()
 
 
 class ChildWork(_Work):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.choice import Choice
-from partsong.agents.limiter import RateLimiter
 from partsong.agents.limits import AgentLimits
 from partsong.agents.output import ANSWER, Output
 from partsong.agents.toolset import Approve, Toolset

@@ -7,7 +7,7 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.conversation import inner_tools, sums_up
+from partsong.contracts.conversation import inner_tools, progress_of, sums_up
 from partsong.contracts.graph import AgentNode, SubgraphNode, ToolNode
 from partsong.contracts.messages import ToolCallPart, UserMessage
 from partsong.contracts.outcomes import begins_with
@@ -109,6 +109,7 @@ def _turn(state: RunState, execution: Execution, call: Call) -> TurnWork:
         messages=(UserMessage(text=told),) if summing else execution.messages,
         inner=() if summing else inner_tools(node),
         allowance=call.allowance,
+        progress=progress_of(execution),
     )
 
 
