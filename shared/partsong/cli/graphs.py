@@ -1,4 +1,4 @@
-"""Graphs as people name them on a command line: a file, `module:attribute`, a name the bus knows, or by a run."""
+"""Graphs as people name them on a command line: a file, `module:attribute`, `team:name`, a name the bus knows, or by a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["known_graph", "load_graph", "local_graph", "path_of_run", "problems_
 
 
 def load_graph(text: str) -> Graph | str:
-    """The graph, or the name itself if it is neither a file nor `module:attribute`.
+    """The graph, or the name itself if it is neither a file nor `module:attribute` nor `team:name`.
 
     Raises:
         InvalidInput: the file cannot be read, the module not imported, or the graph is not valid.
@@ -39,6 +39,10 @@ def load_graph(text: str) -> Graph | str:
     module, colon, name = text.partition(":")
     if not colon or module == "sha256":
         return text
+    if module == "team":
+        from partsong.teams import team
+
+        return team(name).spec()
     sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(importlib.import_module(module), name)

@@ -69,7 +69,7 @@ def start(
     address: Address,
     out: Output,
 ) -> None:
-    """Start a run of GRAPH: a YAML or JSON file, MODULE:ATTRIBUTE, or a name the bus knows.
+    """Start a run of GRAPH: a YAML or JSON file, MODULE:ATTRIBUTE, team:NAME, or a name the bus knows.
 
     With --wait or --follow the exit code is 4 if the run did not complete.
     """

@@ -72,7 +72,8 @@ def trail(state: RunState, events: Iterable[e.Event]) -> Trail:
 def _note(nodes: dict[str, Seen], node: str, seen: Seen) -> None:
     """Add what is seen of some more visits of a node."""
     if (before := nodes.get(node)) is not None:
-        worst = min(seen.look, before.look, key=_ORDER.index)
+        new, old = _ORDER.index(seen.look), _ORDER.index(before.look)
+        worst = seen.look if new < old else before.look
         seen = Seen(before.visits + seen.visits, worst, seen.error or before.error)
     nodes[node] = seen
 

@@ -1,5 +1,6 @@
 """Teams of agents as graphs: templates that return a `WorkflowGraph`, to be run, changed, or written to a file."""
 
+from partsong.teams.catalogue import TEAMS, team
 from partsong.teams.delegation import handoff, supervisor
 from partsong.teams.members import Member, Player
 from partsong.teams.plan import Plan, PlannedTask
@@ -8,6 +9,7 @@ from partsong.teams.software import Gate, software_team
 from partsong.teams.talks import debate, round_robin
 
 __all__ = [
+    "TEAMS",
     "Gate",
     "Member",
     "Plan",
@@ -19,4 +21,5 @@ __all__ = [
     "round_robin",
     "software_team",
     "supervisor",
+    "team",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import Graph
-from partsong.teams.members import Casting, Member, Player, about, check_names
+from partsong.teams.members import Casting, Member, Player, about, check_names, player_of
 from partsong.workflow import WorkflowGraph
 
 __all__ = ["handoff", "supervisor"]
@@ -78,7 +78,7 @@ def handoff(
     for who, member in members.items():
         others = {to: about(to, members[to]) for to in _reachable(members, who, paths)}
         agent = casting.part(
-            _player(who, member), told=_COLLEAGUE.format(name=who), text=True, handoffs=others
+            player_of(who, member), told=_COLLEAGUE.format(name=who), text=True, handoffs=others
         )
         graph.add_agent(
             who, agent, prompt="{{answer}}", output="answer", history="talk", max_visits=max_visits
@@ -86,18 +86,6 @@ def handoff(
         if others:
             graph.add_conditional_edge(who, {to: to for to in others})
     return graph
-
-
-def _player(who: str, member: Player | Member) -> Player:
-    player = member.player if isinstance(member, Member) else member
-    if isinstance(player, WorkflowGraph | Graph):
-        raise InvalidInput(
-            "team.not_an_agent",
-            f"{who} is a graph, and a graph hands no conversation over",
-            where=f"members.{who}",
-            fix="give an agent, or make the graph a member of a supervisor",
-        )
-    return player
 
 
 def _reachable(

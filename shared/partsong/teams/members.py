@@ -22,7 +22,7 @@ from partsong.workflow.options import Schema, checked, schema_of
 if TYPE_CHECKING:
     from partsong.local.engine import Perform
 
-__all__ = ["Casting", "Member", "Player", "about", "check_names"]
+__all__ = ["Casting", "Member", "Player", "about", "check_names", "player_of"]
 
 Player: TypeAlias = AgentRole | AgentSpec | Specified | str
 """A role, which the team's model plays; an agent as data or as an object; or just `provider:model`."""
@@ -57,6 +57,23 @@ def about(name: str, member: Player | Member) -> str:
         where=f"members.{name}",
         fix="write Member(agent, 'what it is for'), or give a role",
     )
+
+
+def player_of(name: str, member: Player | Member) -> Player:
+    """The agent that a member is.
+
+    Raises:
+        InvalidInput: `team.not_an_agent`, it is a graph.
+    """
+    player = member.player if isinstance(member, Member) else member
+    if isinstance(player, WorkflowGraph | Graph):
+        raise InvalidInput(
+            "team.not_an_agent",
+            f"{name} is a graph, and only an agent can have this part",
+            where=f"members.{name}",
+            fix="make the graph a tool of an agent: a member of a supervisor",
+        )
+    return player
 
 
 def check_names(members: Mapping[str, object], least: int, reserved: tuple[str, ...]) -> None:

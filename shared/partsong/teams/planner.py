@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from partsong.contracts.errors import InvalidInput
-from partsong.contracts.graph import Graph
-from partsong.teams.members import Casting, Member, Player, about, check_names
+from partsong.teams.members import Casting, Member, Player, about, check_names, player_of
 from partsong.teams.plan import CHECK, CYCLE, READY, SORT, plan_schema
 from partsong.workflow import WorkflowGraph
 
@@ -119,22 +117,10 @@ def _work(casting: Casting, workers: Mapping[str, Player | Member]) -> WorkflowG
     """What is done with one task: its doer does it, and the outcome says whose it is."""
     graph = WorkflowGraph("task").add_transform("route", {"doer": "state.item.doer"})
     for who, worker in workers.items():
-        agent = casting.part(_agent(who, worker))
+        agent = casting.part(player_of(who, worker))
         graph.add_agent(who, agent, prompt=_TASK, output="result").add_edge(who, "report")
     graph.add_condition("route", [(f'state.doer == "{who}"', who) for who in workers])
     outcome = (
         '{"id": state.item.id, "doer": state.doer, "task": state.item.task, "result": state.result}'
     )
     return graph.add_transform("report", {"outcome": outcome})
-
-
-def _agent(who: str, worker: Player | Member) -> Player:
-    player = worker.player if isinstance(worker, Member) else worker
-    if isinstance(player, WorkflowGraph | Graph):
-        raise InvalidInput(
-            "team.not_an_agent",
-            f"{who} is a graph, and the doers of a plan are agents",
-            where=f"workers.{who}",
-            fix="give a supervisor that calls the graph",
-        )
-    return player
