@@ -22,7 +22,7 @@ from partsong.agent_gateway.registry import Settings, usable
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.routes import Tier
 
-__all__ = ["MODELS_SETTING", "POLICIES", "Catalogue", "policy_of"]
+__all__ = ["MODELS_SETTING", "POLICIES", "Catalogue", "Entry", "policy_of"]
 
 MODELS_SETTING = "PARTSONG_MODELS"
 """A YAML file of models, or `provider:model=tier` by commas."""

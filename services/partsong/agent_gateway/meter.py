@@ -63,6 +63,7 @@ class Meter:
                 self._letters += len(chunk.text)
             case Usage():
                 self._told = chunk
+                return None  # an answer whose end is all that is missing is not thrown away
             case _:
                 return None
         return self._over()
