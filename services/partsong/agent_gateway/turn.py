@@ -130,6 +130,7 @@ async def _chunks(
         max_tokens=work.agent.max_tokens,
         temperature=work.agent.temperature,
         output_schema=work.agent.output_schema,
+        effort=work.agent.effort,
         timeout=work.timeout or _TIMEOUT,
         idle_timeout=work.idle_timeout or _IDLE_TIMEOUT,
     )

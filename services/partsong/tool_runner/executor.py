@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import TypeAlias, TypedDict, assert_never
 
 from partsong.contracts.chunks import Chunk
@@ -132,7 +133,8 @@ class Executor:
             outcome = await self._tried(bound, context, work.timeout)
         match outcome:
             case Value(value):
-                return content(value, tool.output_cap)
+                hide = partial(tool.without_secrets, args=work.args) if tool.redact else None
+                return content(value, tool.output_cap, hide)
             case Raised(error):
                 problem = raised("tool", error, source_of(tool.function))
                 said = tool.without_secrets(problem.message, work.args)

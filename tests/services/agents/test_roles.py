@@ -19,9 +19,11 @@ from partsong.agents.artefacts import (
     artefact,
 )
 from partsong.contracts.errors import InvalidInput, NotFound
+from partsong.contracts.graph import AgentNode
 from partsong.contracts.messages import ToolMessage
 from partsong.testing.fake_llm import FakeLLM, Finish, Say
 from partsong.tools import ToolRegistry, tool
+from partsong.workflow import WorkflowGraph
 from tests.services.agents.support import address, call, saying, steps
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -117,6 +119,19 @@ async def test_without_a_key_every_role_hands_over_its_artefact(name: str) -> No
     assert isinstance(result.output, HANDED_OVER[name])
     assert agent.spec().output_schema == HANDED_OVER[name].model_json_schema()
     assert agent.name == name
+
+
+@pytest.mark.parametrize("name", RoleLibrary.roles())
+def test_a_role_is_the_same_agent_with_and_without_an_object_around_it(name: str) -> None:
+    role, model = RoleLibrary.get(name), "openai:gpt-5.4"
+    assert role.spec(model) == RoleBasedAgent(role, model, api_key="sk-test").spec()
+    told = role.spec(model, instructions="Be brief.").instructions
+    assert told == f"{role.prompt()}\n\nBe brief."
+    node = WorkflowGraph("alone").add_agent("a", role).compile().nodes["a"]
+    assert isinstance(node, AgentNode)
+    assert node.agent == role.spec()
+    with pytest.raises(InvalidInput, match="nonsense"):
+        role.spec("nonsense")
 
 
 async def test_a_role_of_ones_own_works_from_yaml_text_and_from_a_file(tmp_path: Path) -> None:

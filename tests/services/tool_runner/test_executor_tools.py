@@ -78,6 +78,15 @@ async def test_a_secret_is_not_in_the_error() -> None:
     assert problem.where.startswith("test_executor_tools.py:")
 
 
+async def test_a_secret_is_not_in_the_result() -> None:
+    @tool(redact=("token",))
+    def echo(token: str, times: int) -> dict[str, list[str]]:
+        return {"said": [f"token={token}"] * times, token: []}
+
+    done = success(await Calls(tools=(echo,)).tool("echo", {"token": "hunter2", "times": 2}))
+    assert done.content == {"said": ["token=[redacted]"] * 2, "[redacted]": []}
+
+
 async def test_a_result_that_json_cannot_hold_is_a_failure() -> None:
     @tool
     def act() -> object:
