@@ -141,7 +141,7 @@ def _usual(settings: Settings) -> tuple[Entry, ...]:
         for model, tier in models.items()
     ]
     if not found:
-        found.append(Entry(model="scripted:auto", tier="reasoning", context_window=10_000_000))
+        found.append(Entry(model="scripted:text", tier="reasoning", context_window=10_000_000))
     return tuple(found)
 
 

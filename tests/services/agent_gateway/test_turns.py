@@ -163,7 +163,7 @@ async def test_without_a_file_the_models_are_those_of_the_keys_that_are_there() 
     only = Catalogue.read({}, Settings(anthropic_api_key="k"))
     assert {entry.model.partition(":")[0] for entry in only.entries} == {"anthropic"}
     none = Catalogue.read({}, Settings())
-    assert [entry.model for entry in none.entries] == ["scripted:auto"]
+    assert [entry.model for entry in none.entries] == ["scripted:text"]
 
 
 @pytest.mark.parametrize("given", ["openai:x=huge", "/not/there.yaml", "openai=simple,x:y=simple"])
