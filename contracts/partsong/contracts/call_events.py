@@ -23,9 +23,11 @@ __all__ = [
     "CallCompleted",
     "CallFailed",
     "CallLapsed",
+    "CallSuspended",
     "ChildEnded",
     "RouteDecided",
     "TurnUsage",
+    "Unapproved",
 ]
 
 
@@ -61,14 +63,41 @@ class CallCompleted(EventBase):
     """A tool's result."""
 
 
+class Unapproved(BaseModel):
+    """What a person is asked about: a call that was not made because nobody has agreed to it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+    """The arguments as people may see them."""
+    digest: str
+    """Of the arguments as they are: whoever agrees, agrees to these and to no others."""
+
+
 class CallFailed(EventBase):
-    """A function or tool raised, timed out or could not be found."""
+    """A function or tool raised, timed out, could not be found, or waits for a person to agree."""
 
     type: Literal["call.failed"] = "call.failed"
     call_id: str
     attempt: int
     worker: str = ""
     error: Problem
+    unapproved: Unapproved | None = None
+    """With the error `tool.approval_required`: the tool was not called."""
+
+
+class CallSuspended(EventBase):
+    """Code that a tool runs has called another tool, and waits for its result: nothing of it runs meanwhile."""
+
+    type: Literal["call.suspended"] = "call.suspended"
+    call_id: str
+    attempt: int
+    worker: str = ""
+    tool: str
+    """The tool that the code called."""
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+    snapshot: str
+    """Base64 of all there is to go on from, in any process."""
 
 
 class CallLapsed(EventBase):

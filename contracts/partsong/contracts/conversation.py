@@ -26,6 +26,7 @@ from partsong.contracts.nodes import HANDOFF
 from partsong.contracts.routes import Progress
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
+from partsong.contracts.tool_calls import refusal
 from partsong.contracts.values import OVERWRITE, render
 
 __all__ = [
@@ -119,18 +120,25 @@ def _result(
 ) -> ToolMessage:
     """One result per tool call, always: what it returned, or why it did not."""
     call = state.calls.get(f"{execution.id}/t{execution.turn}/c{index}")
-    content, failed = _content(execution, node, index, wanted, call)
+    content, failed = _content(state, execution, node, index, wanted, call)
     return ToolMessage(call_id=wanted.id, name=wanted.name, content=content, is_error=failed)
 
 
 def _content(
-    execution: Execution, node: object, index: int, wanted: ToolCallPart, call: Call | None
+    state: RunState,
+    execution: Execution,
+    node: object,
+    index: int,
+    wanted: ToolCallPart,
+    call: Call | None,
 ) -> tuple[JsonValue, bool]:
     if call is not None and isinstance(call.outcome, e.CallCompleted):
         return call.outcome.content, False
     if index in execution.results:
         return execution.results[index], False
-    problem = call.problem if call is not None else execution.broken.get(index)
+    problem = execution.broken.get(index)
+    if call is not None:
+        problem = refusal(state, call) or call.problem
     if problem is not None:
         return f"{problem.code}: {problem.message}", True
     if call is None and isinstance(node, AgentNode) and not _offered(node, wanted.name):

@@ -5,7 +5,8 @@ In Python it is one flat frozen model, so that a `match` reads it at a glance. `
 
 Ids are derived, never drawn: `<run>.<what>.<verb>`. The same thing said twice has the same id.
 Execution ids are `<node>:<visit>`; call ids are the execution's id, with `/t<turn>` and `/c<index>` for an agent's
-turns and the tool calls in them.
+turns and the tool calls in them, `/n<attempt>` for a call by the code that such an attempt ran, and `/p<attempt>` for
+the question whether it may be called.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from partsong.contracts.call_events import (
     CallCompleted,
     CallFailed,
     CallLapsed,
+    CallSuspended,
     ChildEnded,
     RouteDecided,
     TurnUsage,
+    Unapproved,
 )
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.run_events import (
@@ -86,6 +89,7 @@ __all__ = [
     "CallKind",
     "CallLapsed",
     "CallRequested",
+    "CallSuspended",
     "ChildEnded",
     "ConversationCompacted",
     "Event",
@@ -119,6 +123,7 @@ __all__ = [
     "TimerPurpose",
     "TimerSet",
     "TurnUsage",
+    "Unapproved",
     "Writer",
     "read",
     "write",
@@ -147,6 +152,7 @@ Event: TypeAlias = Annotated[
     | CallFailed
     | CallLapsed
     | CallCancelled
+    | CallSuspended
     | AgentTurnClaimed
     | AgentTurnCompleted
     | AgentTurnFailed
@@ -204,6 +210,7 @@ WRITERS: dict[type[EventBase], Writer] = {
     CallClaimed: "tool-runner",
     CallCompleted: "tool-runner",
     CallFailed: "tool-runner",
+    CallSuspended: "tool-runner",
     AgentTurnClaimed: "agent-gateway",
     RouteDecided: "agent-gateway",
     AgentTurnCompleted: "agent-gateway",

@@ -67,8 +67,8 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
         case e.CallClaimed() | e.AgentTurnClaimed():
             return call_claimed(state, event, seq)
         case (
-            e.CallCompleted() | e.CallFailed() | e.CallLapsed() | e.CallCancelled() | e.ChildEnded()
-            | e.AgentTurnCompleted() | e.AgentTurnFailed() | e.ApprovalDecided() | e.ApprovalExpired()
+            e.CallCompleted() | e.CallFailed() | e.CallSuspended() | e.CallLapsed() | e.CallCancelled()
+            | e.ChildEnded() | e.AgentTurnCompleted() | e.AgentTurnFailed() | e.ApprovalDecided() | e.ApprovalExpired()
         ):  # fmt: skip
             return call_closed(state, event, seq)
         case e.RouteDecided():
@@ -156,7 +156,7 @@ def _retried(state: RunState, event: e.RunRetried) -> RunState:
     if not state.ended or state.status == "completed" or state.graph is None:
         return state
     graph = event.graph or state.graph
-    state = replace(state, options=event.options or state.options)
+    state = replace(state, options=event.options or state.options, retried=event.cause)
     return revived(state, graph, event.time, rerun=event.graph is None)
 
 

@@ -44,7 +44,14 @@ def call_requested(
     if before is not None:
         absent = before.problem is not None and before.problem.code in MISSING
         others = before.others if before.name == call.name else before.attempt
-        call = replace(call, claim=before.claim, parked=before.parked + absent, others=others)
+        stood = before.outcome if isinstance(before.outcome, e.CallSuspended) else before.resumes
+        call = replace(
+            call,
+            claim=before.claim,
+            parked=before.parked + absent,
+            others=others,
+            resumes=stood,
+        )
     calls = state.calls
     state = replace(state, due=drop(state.due, event.exec), updated=event.time)
     turn = event if isinstance(event, e.AgentTurnRequested) and before is None else None
@@ -126,6 +133,7 @@ def _call(event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested) -
                 event.name,
                 event.attempt,
                 child=event.child,
+                approved=event.approved,
             )
 
 
@@ -141,7 +149,7 @@ def call_claimed(state: RunState, event: e.CallClaimed | e.AgentTurnClaimed, seq
 
 
 Closing: TypeAlias = (
-    e.CallCompleted | e.CallFailed | e.CallLapsed | e.CallCancelled | e.ChildEnded
+    e.CallCompleted | e.CallFailed | e.CallSuspended | e.CallLapsed | e.CallCancelled | e.ChildEnded
     | e.AgentTurnCompleted | e.AgentTurnFailed | e.ApprovalDecided | e.ApprovalExpired
 )  # fmt: skip
 
@@ -166,10 +174,12 @@ def call_closed(state: RunState, event: Closing, seq: int) -> RunState:
 
 def _ended(call: Call, event: Closing) -> Call:
     """The attempt with how it ended."""
-    call = replace(call, outcome=None, problem=None, lapsed=False, retry_after=None)
+    call = replace(
+        call, outcome=None, problem=None, unapproved=None, lapsed=False, retry_after=None
+    )
     match event:
         case e.CallFailed(error=problem):
-            return replace(call, problem=problem)
+            return replace(call, problem=problem, unapproved=event.unapproved)
         case e.AgentTurnFailed(error=problem, retry_after=wait):
             return replace(call, problem=problem, retry_after=wait)
         case e.CallCancelled(reason=reason):

@@ -47,6 +47,8 @@ def _again(call: Call, *, rerun: bool) -> Call:
         again=True,
         closed_by=call.closed_by or "retried",
         outcome=None,
+        approved=None,
+        resumes=None if rerun else call.resumes,
         lapsed=False,
         waits=None,
         rested=False,

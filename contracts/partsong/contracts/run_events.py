@@ -231,6 +231,8 @@ class CallRequested(EventBase):
     attempt: int = 1
     child: str | None = None
     """The run that answers it, if a detached subgraph does."""
+    approved: str | None = None
+    """Who has agreed to a tool's call that needs it."""
 
 
 class Allowance(BaseModel):

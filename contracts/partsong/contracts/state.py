@@ -15,11 +15,13 @@ from partsong.contracts.events import (
     ApprovalDecided,
     ApprovalExpired,
     CallCompleted,
+    CallSuspended,
     ChildEnded,
     Outcome,
     RunOptions,
     TimerPurpose,
     TurnUsage,
+    Unapproved,
 )
 from partsong.contracts.graph import Graph, MapNode, Node, SubgraphNode, WaitNode
 from partsong.contracts.scope import Execution, Scope, Token, scope_of
@@ -71,9 +73,21 @@ class Call:
     expired: bool = False
     """An approval's deadline has passed."""
     outcome: (
-        CallCompleted | AgentTurnCompleted | ApprovalDecided | ApprovalExpired | ChildEnded | None
+        CallCompleted
+        | CallSuspended
+        | AgentTurnCompleted
+        | ApprovalDecided
+        | ApprovalExpired
+        | ChildEnded
+        | None
     ) = None
     problem: Problem | None = None
+    unapproved: Unapproved | None = None
+    """What a person is asked about before a tool is called."""
+    approved: str | None = None
+    """Who has agreed to it."""
+    resumes: CallSuspended | None = None
+    """Where the attempt goes on: code called a tool there, and its result has come."""
     retry_after: float | None = None
     closed_by: str | None = None
     """Id of the event that closed the attempt."""
@@ -187,6 +201,8 @@ class RunState:
     paused: bool = False
     round: int = 0
     """How often it was retried."""
+    retried: str = ""
+    """The request of its newest retry: delivered again, it means nothing more."""
     origin: Origin | None = None
     scopes: Mapping[str, Scope] = field(default_factory=dict)
     """By path; the run's own graph is at the empty path."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from partsong.contracts.graph import AgentSpec
 from partsong.contracts.messages import Message, ToolSpec
+from partsong.contracts.nodes import SideEffect
 from partsong.contracts.routes import Progress
 from partsong.contracts.run_events import Allowance, Parent, RunOptions
 
@@ -15,6 +16,7 @@ __all__ = [
     "WORK",
     "ChildWork",
     "FunctionWork",
+    "Resume",
     "ToolWork",
     "TurnWork",
     "Work",
@@ -54,12 +56,30 @@ class FunctionWork(_Work):
     state: dict[str, JsonValue]
 
 
+class Resume(BaseModel):
+    """What code that has waited goes on with: the result of the tool it called, or why there is none."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    snapshot: str
+    result: JsonValue = None
+    error: str | None = None
+
+
 class ToolWork(_Work):
     """Call a tool."""
 
     kind: Literal["tool"] = "tool"
     tool: str
     args: JsonValue
+    approved: str | None = None
+    """Who has agreed to the call; a worker believes it if the log says so too."""
+    asks: SideEffect | None = None
+    """From this side effect on, a person must agree, whatever the tool itself says."""
+    tools: tuple[str, ...] = ()
+    """Tools that code may call which the tool runs."""
+    resume: Resume | None = None
+    """Where the attempt before has stopped."""
 
 
 class TurnWork(_Work):

@@ -60,7 +60,7 @@ class ToolRunner:
         )
         self._drain = context.settings.drain
         self._broker = command_broker(context.nc, context.subjects, self.name)
-        on_query(self._broker, context.subjects, self.name, "tools", self._describe)
+        on_query(self._broker, context.subjects, self.name, "tools", self._describe, everybody=True)
         await self._broker.start()
         self._jobs = Jobs(
             context.nc, context.subjects, self.name, worker.work, context.blobs, slots=slots

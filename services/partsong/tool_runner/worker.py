@@ -16,13 +16,14 @@ from partsong.bus.chunks import ChunkPublisher
 from partsong.bus.claims import claim, report
 from partsong.bus.jobs import Busy
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.events import CallClaimed, CallCompleted, CallFailed
+from partsong.contracts.events import CallClaimed, CallFailed
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
 from partsong.log.port import Log
 from partsong.runtime import clock, spans
 from partsong.runtime.telemetry import Telemetry, traceparent
-from partsong.tool_runner.executor import Executor
+from partsong.tool_runner.approvals import approved
+from partsong.tool_runner.executor import Closed, Executor
 
 __all__ = ["CallWorker"]
 
@@ -69,10 +70,23 @@ class CallWorker:
             )
         if self._executor.lacks(work) and self._may_hand_back(work):
             raise Busy(_HAND_BACK)
-        if isinstance(work, ToolWork) and self._executor.guarded(work.tool):
-            await self._guarded(work)
-            return
+        if isinstance(work, ToolWork):
+            work = await self._believed(work)
+            if self._executor.guarded(work):
+                await self._guarded(work)
+                return
         await report(self._log, self._subjects, work.run_id, await self._call(work))
+
+    async def _believed(self, work: ToolWork) -> ToolWork:
+        """The work, approved only if it need not be or the log says so too; a hint alone proves nothing."""
+        if work.approved is None or not self._executor.asks(work):
+            return work
+        if await approved(self._log, self._subjects, work):
+            return work
+        if self._may_hand_back(work):
+            raise Busy(_HAND_BACK)  # what was decided may not have reached this reader yet
+        _log.warning("nobody approved that", extra={"call": work.call_id, "tool": work.tool})
+        return work.model_copy(update={"approved": None})
 
     def _may_hand_back(self, work: FunctionWork | ToolWork) -> bool:
         times = self._handed_back.pop(work.id, 0)
@@ -101,7 +115,7 @@ class CallWorker:
         if not await claimed.close(await self._call(work)):
             _log.info("result superseded", extra={"call": work.call_id})
 
-    async def _call(self, work: FunctionWork | ToolWork) -> CallCompleted | CallFailed:
+    async def _call(self, work: FunctionWork | ToolWork) -> Closed:
         show = self._chunks.of(work.run_id, work.node, work.call_id)
         about = work.run_id, work.call_id
         with self._telemetry.span(

@@ -26,7 +26,9 @@ __all__ = ["Claim", "claim", "report"]
 _log = logging.getLogger("partsong.bus")
 
 _Claimed = e.CallClaimed | e.AgentTurnClaimed
-_Closing = e.CallCompleted | e.CallFailed | e.AgentTurnCompleted | e.AgentTurnFailed
+_Closing = (
+    e.CallCompleted | e.CallFailed | e.CallSuspended | e.AgentTurnCompleted | e.AgentTurnFailed
+)
 
 _FIRST, _LONGEST = 0.5, 30.0
 
@@ -101,7 +103,7 @@ def _standing(last: Record, mine: _Claimed) -> Literal["open", "ours", "busy", "
             if event.id == mine.id:
                 return "ours"
             return "closed" if event.attempt > mine.attempt else "busy"
-        case e.CallFailed() | e.AgentTurnFailed() | e.CallLapsed():
+        case e.CallFailed() | e.CallSuspended() | e.AgentTurnFailed() | e.CallLapsed():
             return "open" if event.attempt < mine.attempt else "closed"
         case _:
             return "closed"

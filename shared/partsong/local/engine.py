@@ -40,6 +40,7 @@ Item = e.Event | Chunk
 Result = (
     e.CallCompleted
     | e.CallFailed
+    | e.CallSuspended
     | e.AgentTurnCompleted
     | e.AgentTurnFailed
     | e.ApprovalDecided

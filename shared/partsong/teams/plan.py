@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import cast
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 __all__ = ["CHECK", "CYCLE", "READY", "SORT", "Plan", "PlannedTask", "plan_schema"]
 
@@ -21,8 +21,8 @@ class PlannedTask(BaseModel):
     """Who does it."""
     task: str
     """What to do, with all that is needed for it."""
-    depends_on: tuple[str, ...]
-    """The tasks whose results it needs, by id."""
+    depends_on: tuple[str, ...] = Field(json_schema_extra={"minItems": 0})
+    """The tasks whose results it needs, by id; perhaps none."""
 
 
 class Plan(BaseModel):

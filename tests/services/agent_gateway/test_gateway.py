@@ -203,6 +203,19 @@ async def test_known_tools_are_known_while_no_tool_runner_answers(bus: Bus) -> N
         await toolbox.specs(("lookup", "another"))
 
 
+async def test_tools_of_different_tool_runners_are_all_known(bus: Bus) -> None:
+    @tool(side_effect="read")
+    def weigh(thing: str) -> int:
+        """Weighs."""
+        return len(thing)
+
+    toolbox = Toolbox(bus.nc, bus.subjects, within=PATIENCE)
+    other = ToolRunner(Functions(()), ToolRegistry((weigh,)))
+    async with running(bus, tool_runner()), running(bus, other):
+        for names in (("lookup", "weigh"), ("weigh", "lookup")):
+            assert [spec.name for spec in await toolbox.specs(names)] == list(names)
+
+
 async def test_an_unknown_tool_is_named_with_those_there_are(bus: Bus) -> None:
     toolbox = Toolbox(bus.nc, bus.subjects)
     async with running(bus, tool_runner()):

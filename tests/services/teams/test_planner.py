@@ -163,6 +163,12 @@ async def test_no_more_tasks_run_at_a_time_than_the_limit_says() -> None:
     assert graph.nodes["work"].model_dump()["max_concurrency"] == 1
 
 
+async def test_without_a_key_a_plan_of_one_task_is_carried_out() -> None:
+    by_rules = planner("scripted:echo", {"ann": Member("scripted:echo", "Reads.")}, approve=False)
+    result = await by_rules.execute(GOAL)
+    assert order(result) == ["a report"]
+
+
 def test_workers_are_agents_with_names_of_their_own() -> None:
     with pytest.raises(InvalidInput) as refused:
         planner("test:boss", {"ann": Member(WorkflowGraph("g"), "A graph.")})

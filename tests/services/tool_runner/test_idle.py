@@ -8,17 +8,15 @@ import threading
 import pytest
 from pydantic import JsonValue
 
-from partsong.contracts.events import CallCompleted, CallFailed
 from partsong.contracts.routing import NodeContext, Route
 from partsong.contracts.work import FunctionWork
+from partsong.tool_runner.executor import Closed
 from tests.services.tool_runner.calls import Calls, failure, success
 
 State = dict[str, JsonValue]
 
 
-async def bounded(
-    calls: Calls, idle: float, within: float | None = None
-) -> CallCompleted | CallFailed:
+async def bounded(calls: Calls, idle: float, within: float | None = None) -> Closed:
     work = FunctionWork(
         run_id="r_1",
         call_id="n:1",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import chain
 
 from pydantic import JsonValue
 
-__all__ = ["CLAUDE", "OPENAI", "closed", "is_strict", "portable", "sample"]
+__all__ = ["CLAUDE", "OPENAI", "closed", "is_closed", "is_strict", "portable", "sample"]
 
 _NESTED_LIST = ("anyOf", "allOf", "oneOf", "prefixItems")
 _NESTED_MAP = ("properties", "$defs", "definitions")
@@ -32,6 +33,8 @@ _COMMON = frozenset(
         "$ref",
     ]
 )
+_KINDS = frozenset({"type", "anyOf", "oneOf", "enum", "const", "$ref"})
+"""Keywords of which a value's schema has one, if it says what the value is."""
 CLAUDE = _COMMON
 """Keywords of structured output that Anthropic knows; others are an error."""
 OPENAI = _COMMON | frozenset(
@@ -115,6 +118,19 @@ def _ported(value: JsonValue, known: frozenset[str]) -> JsonValue:
     return _portable(value, known) if isinstance(value, dict) else value
 
 
+def is_closed(schema: JsonValue) -> bool:
+    """Whether a schema says all that there may be: of every object its properties, of every value its kind."""
+    if not isinstance(schema, dict) or _LOOSE & schema.keys() or not _KINDS & schema.keys():
+        return False
+    is_object = schema.get("type") == "object" or "properties" in schema
+    if is_object and schema.get("additionalProperties") is not False:
+        return False
+    maps = [inner.values() for key in _NESTED_MAP if isinstance(inner := schema.get(key), dict)]
+    lists = [inner for key in ("anyOf", "oneOf") if isinstance(inner := schema.get(key), list)]
+    items = [schema["items"]] if "items" in schema else []
+    return all(is_closed(inner) for inner in chain(items, *maps, *lists))
+
+
 def is_strict(schema: JsonValue) -> bool:
     """Whether every object is closed and requires all its properties: only then may `strict` be asked for."""
     if isinstance(schema, list):
@@ -134,7 +150,10 @@ def is_strict(schema: JsonValue) -> bool:
 
 
 def sample(schema: JsonValue, text: str, root: JsonValue = None) -> JsonValue:
-    """The plainest value that fits a schema; where text may stand, it is `text`."""
+    """The plainest value that fits a schema; where text may stand, it is `text`.
+
+    A list has one element, unless the schema says that it may have none.
+    """
     if not isinstance(schema, dict):
         return text
     root = schema if root is None else root
@@ -160,7 +179,8 @@ def _plain(schema: dict[str, JsonValue], text: str, root: JsonValue) -> JsonValu
             fields = properties if isinstance(properties, dict) else {}
             return {name: sample(inner, text, root) for name, inner in fields.items()}
         case "array":
-            return [sample(schema.get("items"), text, root)]
+            may_be_empty = schema.get("minItems") == 0
+            return [] if may_be_empty else [sample(schema.get("items"), text, root)]
         case "integer" | "number":
             least = schema.get("minimum")
             return least if isinstance(least, int | float) else 1

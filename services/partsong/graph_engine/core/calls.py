@@ -14,7 +14,7 @@ from partsong.contracts.state import MISSING, Call, Execution
 from partsong.contracts.work import child_of
 from partsong.graph_engine.core.draft import Draft
 
-__all__ = ["AGENT_RETRY", "NO_RETRY", "later", "request_call", "retried"]
+__all__ = ["AGENT_RETRY", "NO_RETRY", "later", "no_outcome", "request_call", "retried"]
 
 NO_RETRY = Retry(attempts=1)
 """Functions and tools: whoever wants them called again says so."""
@@ -35,8 +35,10 @@ def request_call(
     name: str,
     attempt: int,
     cause: str,
+    *,
+    approved: str | None = None,
 ) -> None:
-    """Ask for a function or tool to be called, or for a run of its own."""
+    """Ask for a function or tool to be called, or for a run of its own; `approved` is who has agreed to it."""
     own = Parent(run_id=draft.state.run_id, call_id=call_id, attempt=attempt)
     draft.add(
         e.CallRequested(
@@ -49,6 +51,7 @@ def request_call(
             name=name,
             attempt=attempt,
             child=child_of(own) if kind == "run" else None,
+            approved=approved,
         )
     )
 
@@ -91,6 +94,13 @@ def retried(
         )
     )
     return "later"
+
+
+def no_outcome(call: Call) -> Problem:
+    """The error of a call that ended without saying how."""
+    return Problem(
+        code="call.no_outcome", message=f"{call.id} was closed without a result", fault="platform"
+    )
 
 
 def _worth(problem: Problem, policy: Retry) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from partsong.contracts import events as e
-from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.errors import Problem
 from partsong.contracts.graph import (
     AgentNode,
     ApprovalNode,
@@ -21,12 +21,11 @@ from partsong.contracts.graph import (
     WaitNode,
 )
 from partsong.contracts.scope import Execution, Scope, scope_of
-from partsong.contracts.state import Call, RunState
-from partsong.contracts.values import render_value
+from partsong.contracts.state import RunState
 from partsong.graph_engine.core import agent, flow, inner, joins, tool_calls, waits, webhook
 from partsong.graph_engine.core.approvals import approval
 from partsong.graph_engine.core.budget import spent_all
-from partsong.graph_engine.core.calls import NO_RETRY, request_call, retried
+from partsong.graph_engine.core.calls import NO_RETRY, no_outcome, request_call, retried
 from partsong.graph_engine.core.draft import Decision, Draft
 from partsong.graph_engine.core.ending import end
 
@@ -135,9 +134,9 @@ def _progress(draft: Draft, exec_id: str) -> None:
         return
     match node:
         case FunctionNode():
-            _called(draft, execution, node, "function", node.function)
+            _called(draft, execution, node)
         case ToolNode():
-            _called(draft, execution, node, "tool", node.tool)
+            tool_calls.tool_node(draft, execution, node)
         case AgentNode():
             agent.progress(draft, execution, node)
         case ApprovalNode():
@@ -154,43 +153,22 @@ def _progress(draft: Draft, exec_id: str) -> None:
             assert_never(node)
 
 
-def _called(
-    draft: Draft, execution: Execution, node: FunctionNode | ToolNode, kind: e.CallKind, name: str
-) -> None:
+def _called(draft: Draft, execution: Execution, node: FunctionNode) -> None:
     call = draft.state.calls.get(execution.id)
-    scheduled = draft.id(execution.id, "scheduled")
     if call is None:
-        if isinstance(node, ToolNode) and (problem := _unrenderable(draft.state, execution, node)):
-            flow.fail(draft, execution, problem, scheduled)
-            return
-        request_call(draft, execution, execution.id, kind, name, 1, scheduled)
+        cause = draft.id(execution.id, "scheduled")
+        request_call(draft, execution, execution.id, "function", node.function, 1, cause)
     elif call.open or call.given_up:
         return
     elif isinstance(call.outcome, e.CallCompleted):
         done = call.outcome
         flow.complete(draft, execution, done.label, call.closed_by or "", goto=done.goto)
-    elif call.lapsed:
-        tool_calls.unknown_outcome(draft, execution, call)
     else:
         match retried(draft, call, node.retry or NO_RETRY):
             case "now":
                 attempt, cause = call.attempt + 1, call.closed_by or ""
-                request_call(draft, execution, call.id, kind, name, attempt, cause)
+                request_call(draft, execution, call.id, "function", node.function, attempt, cause)
             case "never":
-                flow.fail(draft, execution, call.problem or _no_outcome(call), call.closed_by or "")
+                flow.fail(draft, execution, call.problem or no_outcome(call), call.closed_by or "")
             case "later":
                 pass
-
-
-def _no_outcome(call: Call) -> Problem:
-    return Problem(
-        code="call.no_outcome", message=f"{call.id} was closed without a result", fault="platform"
-    )
-
-
-def _unrenderable(state: RunState, execution: Execution, node: ToolNode) -> Problem | None:
-    try:
-        render_value(dict(node.args), state.view(execution))
-    except InvalidInput as error:
-        return error.problem
-    return None

@@ -8,15 +8,25 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.conversation import inner_tools, progress_of, sums_up
-from partsong.contracts.graph import AgentNode, SubgraphNode, ToolNode
+from partsong.contracts.graph import AgentNode, AgentSpec, Node, SubgraphNode, ToolNode
 from partsong.contracts.messages import ToolCallPart, UserMessage
 from partsong.contracts.outcomes import begins_with
 from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
+from partsong.contracts.tool_calls import answer_to, nested_in, refusal
 from partsong.contracts.values import render_value
-from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work, child_of_v0
+from partsong.contracts.work import (
+    ChildWork,
+    FunctionWork,
+    Resume,
+    ToolWork,
+    TurnWork,
+    Work,
+    child_of_v0,
+)
 from partsong.graph_engine.core import webhook
+from partsong.graph_engine.core.calls import no_outcome
 from partsong.graph_engine.core.compaction import summing_up, transcript
 
 __all__ = ["work_of"]
@@ -75,11 +85,6 @@ def _undo(state: RunState, call: Call) -> Work | None:
 
 def _tool(state: RunState, execution: Execution, call: Call) -> ToolWork:
     node = state.node(execution)
-    args: JsonValue
-    if isinstance(node, ToolNode):
-        args = render_value(dict(node.args), state.view(execution))
-    else:
-        args = dict(_wanted(state, call).args)
     return ToolWork(
         run_id=state.run_id,
         call_id=call.id,
@@ -87,8 +92,42 @@ def _tool(state: RunState, execution: Execution, call: Call) -> ToolWork:
         attempt=call.attempt,
         timeout=node.timeout if isinstance(node, ToolNode) else None,
         tool=call.name,
-        args=args,
+        args=_args(state, execution, call),
+        approved=call.approved,
+        asks=node.agent.asks if isinstance(node, AgentNode) else None,
+        tools=_callable(node, call),
+        resume=_resume(state, call.resumes) if call.resumes is not None else None,
     )
+
+
+def _args(state: RunState, execution: Execution, call: Call) -> JsonValue:
+    node, outer = state.node(execution), nested_in(call.id)
+    if outer is not None:
+        paused = state.calls[outer].outcome
+        assert isinstance(paused, e.CallSuspended)  # noqa: S101
+        return dict(paused.args)
+    if isinstance(node, ToolNode):
+        return render_value(dict(node.args), state.view(execution))
+    return dict(_wanted(state, call).args)
+
+
+def _callable(node: Node, call: Call) -> tuple[str, ...]:
+    """What code may call that a tool runs; code of code, nothing."""
+    if nested_in(call.id) is not None:
+        return ()
+    match node:
+        case ToolNode(tools=tools) | AgentNode(agent=AgentSpec(tools=tools)):
+            return tuple(name for name in tools if name != call.name)
+        case _:
+            return ()
+
+
+def _resume(state: RunState, paused: e.CallSuspended) -> Resume:
+    answer = state.calls[answer_to(paused)]
+    if isinstance(answer.outcome, e.CallCompleted):
+        return Resume(snapshot=paused.snapshot, result=answer.outcome.content)
+    problem = refusal(state, answer) or answer.problem or no_outcome(answer)
+    return Resume(snapshot=paused.snapshot, error=f"{problem.code}: {problem.message}")
 
 
 def _turn(state: RunState, execution: Execution, call: Call) -> TurnWork:
