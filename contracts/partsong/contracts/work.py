@@ -74,6 +74,8 @@ class ToolWork(_Work):
     args: JsonValue
     approved: str | None = None
     """Who has agreed to the call; a worker believes it if the log says so too."""
+    may: SideEffect | None = None
+    """The strongest side effect that the call may have."""
     asks: SideEffect | None = None
     """From this side effect on, a person must agree, whatever the tool itself says."""
     tools: tuple[str, ...] = ()

@@ -90,6 +90,7 @@ class Definition:
             "fallbacks": self.choice.models[1:],
             "instructions": instructions,
             "tools": self.toolset.names,
+            "may": self.toolset.may,
             "asks": self.toolset.asks,
             "max_turns": self.limits.turns,
             "max_tool_calls": self.limits.tool_calls,

@@ -85,6 +85,7 @@ def _undo(state: RunState, call: Call) -> Work | None:
 
 def _tool(state: RunState, execution: Execution, call: Call) -> ToolWork:
     node = state.node(execution)
+    agent = node.agent if isinstance(node, AgentNode) else None
     return ToolWork(
         run_id=state.run_id,
         call_id=call.id,
@@ -94,7 +95,8 @@ def _tool(state: RunState, execution: Execution, call: Call) -> ToolWork:
         tool=call.name,
         args=_args(state, execution, call),
         approved=call.approved,
-        asks=node.agent.asks if isinstance(node, AgentNode) else None,
+        may=agent.may if agent is not None else None,
+        asks=agent.asks if agent is not None else None,
         tools=_callable(node, call),
         resume=_resume(state, call.resumes) if call.resumes is not None else None,
     )
