@@ -195,6 +195,16 @@ def test_a_retry_keeps_a_deadline_that_is_still_ahead() -> None:
         assert list(run.state.timers) == kept
 
 
+def test_a_retry_that_is_delivered_twice_counts_once() -> None:
+    run = given(graph("a>b")).fails("a:1", retryable=False)
+    for _ in range(2):
+        run.when(*hear.retry(run.state, None, None, None, "q7", NOW))
+        assert (run.state.round, run.state.status) == (1, "running")
+    with pytest.raises(Conflict, match="run r_1 is running"):
+        hear.retry(run.state, None, None, None, "q8", NOW)
+    assert run.refolded == run.state
+
+
 def test_only_runs_that_ended_badly_can_be_retried() -> None:
     run = given(graph("a>END"))
     with pytest.raises(Conflict, match="run r_1 is running"):

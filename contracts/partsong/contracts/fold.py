@@ -153,7 +153,7 @@ def _retried(state: RunState, event: e.RunRetried) -> RunState:
     if not state.ended or state.status == "completed" or state.graph is None:
         return state
     graph = event.graph or state.graph
-    state = replace(state, options=event.options or state.options)
+    state = replace(state, options=event.options or state.options, retried=event.cause)
     return revived(state, graph, event.time, rerun=event.graph is None)
 
 

@@ -89,7 +89,10 @@ class SignalRequest(_Request):
 
 
 class RetryRequest(_Request):
-    """Go on with a run that failed, was cancelled or met a limit; only what is unfinished runs."""
+    """Go on with a run that failed, was cancelled or met a limit; only what is unfinished runs.
+
+    Sent twice with the same request id, it counts once.
+    """
 
     run_id: str
     graph: str | dict[str, JsonValue] | None = None

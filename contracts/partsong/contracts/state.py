@@ -201,6 +201,8 @@ class RunState:
     paused: bool = False
     round: int = 0
     """How often it was retried."""
+    retried: str = ""
+    """The request of its newest retry: delivered again, it means nothing more."""
     origin: Origin | None = None
     scopes: Mapping[str, Scope] = field(default_factory=dict)
     """By path; the run's own graph is at the empty path."""

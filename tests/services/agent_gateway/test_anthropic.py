@@ -300,3 +300,20 @@ async def test_a_schema_has_no_keyword_that_anthropic_refuses() -> None:
         "tag": {"type": "string", "title": "Tag", "description": "(minLength: 2)"},
     }
     assert dig(schema, "additionalProperties") is False
+
+
+async def test_a_schema_that_no_model_can_be_kept_to_is_told_in_words() -> None:
+    """An open map, or a value of any kind: Anthropic would refuse the whole request."""
+
+    class Stock(BaseModel):
+        pounds: dict[str, int]
+
+    async with FakeLLM() as llm, connected(llm, "anthropic") as provider:
+        request = asked("text:1", instructions="Count.", output_schema=Stock.model_json_schema())
+        await turned(provider, request)
+        body = llm.calls[0].body
+    assert "output_config" not in body
+    system = body["system"]
+    assert isinstance(system, str)
+    assert system.startswith("Count.\n\nAnswer with nothing but one JSON value")
+    assert '"pounds"' in system

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import chain
 
 from pydantic import JsonValue
 
-__all__ = ["CLAUDE", "OPENAI", "closed", "is_strict", "portable", "sample"]
+__all__ = ["CLAUDE", "OPENAI", "closed", "is_closed", "is_strict", "portable", "sample"]
 
 _NESTED_LIST = ("anyOf", "allOf", "oneOf", "prefixItems")
 _NESTED_MAP = ("properties", "$defs", "definitions")
@@ -32,6 +33,8 @@ _COMMON = frozenset(
         "$ref",
     ]
 )
+_KINDS = frozenset({"type", "anyOf", "oneOf", "enum", "const", "$ref"})
+"""Keywords of which a value's schema has one, if it says what the value is."""
 CLAUDE = _COMMON
 """Keywords of structured output that Anthropic knows; others are an error."""
 OPENAI = _COMMON | frozenset(
@@ -113,6 +116,19 @@ def _portable(schema: dict[str, JsonValue], known: frozenset[str]) -> dict[str, 
 
 def _ported(value: JsonValue, known: frozenset[str]) -> JsonValue:
     return _portable(value, known) if isinstance(value, dict) else value
+
+
+def is_closed(schema: JsonValue) -> bool:
+    """Whether a schema says all that there may be: of every object its properties, of every value its kind."""
+    if not isinstance(schema, dict) or _LOOSE & schema.keys() or not _KINDS & schema.keys():
+        return False
+    is_object = schema.get("type") == "object" or "properties" in schema
+    if is_object and schema.get("additionalProperties") is not False:
+        return False
+    maps = [inner.values() for key in _NESTED_MAP if isinstance(inner := schema.get(key), dict)]
+    lists = [inner for key in ("anyOf", "oneOf") if isinstance(inner := schema.get(key), list)]
+    items = [schema["items"]] if "items" in schema else []
+    return all(is_closed(inner) for inner in chain(items, *maps, *lists))
 
 
 def is_strict(schema: JsonValue) -> bool:

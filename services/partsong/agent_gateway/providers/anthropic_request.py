@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import JsonValue
 
 from partsong.agent_gateway.core.effort import Budget, Level, of_claude
-from partsong.agent_gateway.core.schema import CLAUDE, portable
+from partsong.agent_gateway.core.schema import CLAUDE, closed, is_closed, portable
 from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.messages import (
     AssistantMessage,
@@ -27,6 +28,9 @@ __all__ = ["params"]
 
 _Json = dict[str, JsonValue]
 
+_ORDER = "Answer with nothing but one JSON value that fits this JSON Schema:\n"
+"""For schemas with open maps and the like: the API keeps a model to no such schema, it refuses the request."""
+
 
 def params(request: TurnRequest) -> dict[str, Any]:
     """The arguments of `messages.create`. It knows no temperature any more; the body still may."""
@@ -35,19 +39,21 @@ def params(request: TurnRequest) -> dict[str, Any]:
         "max_tokens": request.max_tokens,
         "messages": _messages(request.messages),
     }
-    if request.instructions:
-        fields["system"] = request.instructions
+    output: dict[str, JsonValue] = {}
+    instructions = request.instructions
+    if request.output_schema is not None:
+        schema = closed(request.output_schema)
+        if is_closed(schema):
+            output["format"] = {"type": "json_schema", "schema": portable(schema, CLAUDE)}
+        else:
+            instructions = f"{instructions}\n\n{_ORDER}{json.dumps(schema)}".strip()
+    if instructions:
+        fields["system"] = instructions
     if request.tools:
         fields["tools"] = [
             {"name": t.name, "description": t.description, "input_schema": t.parameters}
             for t in request.tools
         ]
-    output: dict[str, JsonValue] = {}
-    if request.output_schema is not None:
-        output["format"] = {
-            "type": "json_schema",
-            "schema": portable(request.output_schema, CLAUDE),
-        }
     match of_claude(request.model, request.effort, request.max_tokens):
         case Level(word):
             output["effort"] = word

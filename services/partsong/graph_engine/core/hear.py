@@ -113,11 +113,13 @@ def retry(
     request_id: str,
     now: str,
 ) -> tuple[e.Event, ...]:
-    """An ended run goes on.
+    """An ended run goes on; nothing if this very request was what it went on for.
 
     Raises:
         Conflict: `run.not_ended`, `run.completed`, `graph.node_missing`, `graph.reducer_misfit`.
     """
+    if state.retried == request_id:
+        return ()
     if not state.ended or state.status == "completed":
         code = "run.completed" if state.ended else "run.not_ended"
         raise Conflict(
