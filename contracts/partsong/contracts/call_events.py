@@ -7,7 +7,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from partsong.contracts.errors import Problem
+from partsong.contracts.graph import Effort
 from partsong.contracts.messages import AssistantMessage
+from partsong.contracts.routes import RouteDecision, Score
 from partsong.contracts.run_events import EventBase
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "CallLapsed",
     "CallSuspended",
     "ChildEnded",
+    "RouteDecided",
     "TurnUsage",
     "Unapproved",
 ]
@@ -134,6 +137,20 @@ class AgentTurnClaimed(EventBase):
     attempt: int
     worker: str
     lease: float = 5.0
+
+
+class RouteDecided(EventBase):
+    """The gateway chose the model of a turn; it stands in the log with the claim, before the model is asked."""
+
+    type: Literal["route.decided"] = "route.decided"
+    call_id: str
+    attempt: int
+    worker: str
+    model: str
+    """`provider:model`."""
+    effort: Effort | None = None
+    score: Score
+    decision: RouteDecision
 
 
 class TurnUsage(BaseModel):

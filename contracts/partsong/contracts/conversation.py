@@ -23,6 +23,7 @@ from partsong.contracts.messages import (
     UserMessage,
 )
 from partsong.contracts.nodes import HANDOFF
+from partsong.contracts.routes import Progress
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.tool_calls import refusal
@@ -36,6 +37,7 @@ __all__ = [
     "inner_tools",
     "most_repeated",
     "parsed",
+    "progress_of",
     "sums_up",
     "tool_calls_of",
     "written",
@@ -209,6 +211,13 @@ def compacted(
     message = UserMessage(text=_SUMMARY.format(summary=summary, task=task))
     talk = replace(talk, inherited=0, shortened=True)
     return replace(execution, messages=(message,), talk=talk)
+
+
+def progress_of(execution: Execution) -> Progress:
+    """How the visit has gone, for whoever chooses a model."""
+    talk = execution.talk
+    repeats = max(talk.seen.values(), default=1) - 1
+    return Progress(previous=talk.model, repeats=repeats, rejections=talk.repairs)
 
 
 def sums_up(call_id: str) -> bool:

@@ -28,6 +28,7 @@ from partsong.contracts.call_events import (
     CallLapsed,
     CallSuspended,
     ChildEnded,
+    RouteDecided,
     TurnUsage,
     Unapproved,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "Outcome",
     "OwnerChanged",
     "Parent",
+    "RouteDecided",
     "RunAdmitted",
     "RunCancelled",
     "RunCompleted",
@@ -160,6 +162,7 @@ Event: TypeAlias = Annotated[
     | ConversationCompacted
     | NodeCancelled
     | NodeCompensated
+    | RouteDecided
     | RunAdmitted
     | RunForked
     | RunNotified
@@ -209,6 +212,7 @@ WRITERS: dict[type[EventBase], Writer] = {
     CallFailed: "tool-runner",
     CallSuspended: "tool-runner",
     AgentTurnClaimed: "agent-gateway",
+    RouteDecided: "agent-gateway",
     AgentTurnCompleted: "agent-gateway",
     AgentTurnFailed: "agent-gateway",
     ApprovalDecided: "approval",

@@ -17,6 +17,7 @@ from partsong.contracts.fold_calls import (
     call_closed,
     call_requested,
     conversation_compacted,
+    route_decided,
     run_notified,
     timer_changed,
 )
@@ -70,6 +71,8 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
             | e.ChildEnded() | e.AgentTurnCompleted() | e.AgentTurnFailed() | e.ApprovalDecided() | e.ApprovalExpired()
         ):  # fmt: skip
             return call_closed(state, event, seq)
+        case e.RouteDecided():
+            return route_decided(state, event)
         case e.TimerSet() | e.TimerFired():
             return timer_changed(state, event)
         case e.NodeCompleted() | e.NodeFailed():

@@ -19,6 +19,7 @@ __all__ = [
     "call_requested",
     "conversation_compacted",
     "drop",
+    "route_decided",
     "run_notified",
     "timer_changed",
     "with_due",
@@ -81,6 +82,17 @@ def conversation_compacted(state: RunState, event: e.ConversationCompacted) -> R
         return state
     execution = compacted(state, execution, node, event.summary)
     return with_due(replace(with_execution(state, execution), updated=event.time), execution.id)
+
+
+def route_decided(state: RunState, event: e.RouteDecided) -> RunState:
+    """The conversation's next turn goes on with the model that was chosen, if it may."""
+    call = state.calls.get(event.call_id)
+    execution = state.execution(call.exec) if call is not None else None
+    if execution is None:
+        return state
+    return with_execution(
+        state, replace(execution, talk=replace(execution.talk, model=event.model))
+    )
 
 
 def _webhook_requested(

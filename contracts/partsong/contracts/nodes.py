@@ -127,6 +127,8 @@ class AgentSpec(SpecBase):
     instructions: str = ""
     tools: tuple[str, ...] = ()
     """Code that one of them runs may call the others."""
+    may: SideEffect | None = None
+    """The strongest side effect of a tool's call; one beyond it is refused, whoever agrees. None leaves that to `tools`."""
     asks: SideEffect | None = None
     """From this side effect on, a person must agree to a tool's call; None leaves that to the tools."""
     handoffs: dict[Label, str] = Field(default_factory=dict)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 from partsong.contracts.graph import AgentSpec
 from partsong.contracts.messages import Message, ToolSpec
 from partsong.contracts.nodes import SideEffect
+from partsong.contracts.routes import Progress
 from partsong.contracts.run_events import Allowance, Parent, RunOptions
 
 __all__ = [
@@ -73,6 +74,8 @@ class ToolWork(_Work):
     args: JsonValue
     approved: str | None = None
     """Who has agreed to the call; a worker believes it if the log says so too."""
+    may: SideEffect | None = None
+    """The strongest side effect that the call may have."""
     asks: SideEffect | None = None
     """From this side effect on, a person must agree, whatever the tool itself says."""
     tools: tuple[str, ...] = ()
@@ -91,6 +94,7 @@ class TurnWork(_Work):
     inner: tuple[ToolSpec, ...] = ()
     """Tools that the engine itself answers: graphs and handoffs."""
     allowance: Allowance = Allowance()
+    progress: Progress = Progress()
 
 
 class ChildWork(_Work):

@@ -11,7 +11,7 @@ from partsong.agent_gateway.port import Provider
 from partsong.agent_gateway.stand_ins import stand_in
 from partsong.contracts.errors import InvalidInput, Unavailable
 
-__all__ = ["Providers", "Settings", "provider_for", "settings_from", "split_model"]
+__all__ = ["Providers", "Settings", "provider_for", "settings_from", "split_model", "usable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,14 @@ def provider_for(model: str, settings: Settings) -> Provider:
             fix=f"set {vendor.variable}, or use a scripted:… model, which needs no key",
         )
     return vendor.make(settings)
+
+
+def usable(provider: str, settings: Settings) -> bool:
+    """Whether a vendor's models can be asked: its SDK is there, and a key or an address."""
+    vendor = _VENDORS.get(provider)
+    if vendor is None or (vendor.sdk and not _installed(vendor.sdk)):
+        return False
+    return bool(vendor.usable(settings))
 
 
 def _installed(module: str) -> bool:

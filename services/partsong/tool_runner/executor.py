@@ -147,6 +147,7 @@ class Executor:
         self, work: ToolWork, context: NodeContext
     ) -> Content | Problem | Stopped | Refused:
         tool = self._tools.get(work.tool)
+        tool.check_permitted(work.may)
         bound = tool.bind(work.args)
         if work.approved is None and bound.needs_approval(work.asks):
             return refused(tool, work.args)

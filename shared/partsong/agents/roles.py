@@ -116,6 +116,7 @@ class AgentRole(BaseModel):
             "model": model or choose("", os.environ).models[0],
             "instructions": told,
             "tools": self.toolset,
+            "may": self.may,
             "asks": self.asks,
             "max_tokens": ROOM,
             "output_schema": output.model_json_schema() if isinstance(output, type) else output,

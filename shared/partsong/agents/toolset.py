@@ -9,14 +9,14 @@ from typing import TypeAlias, assert_never
 
 from partsong.contracts.call_events import CallCompleted, CallFailed, CallSuspended
 from partsong.contracts.chunks import Chunk
-from partsong.contracts.errors import InvalidInput, PartsongError, Problem
+from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.messages import ToolCallPart, ToolMessage, ToolSpec
 from partsong.contracts.tool_calls import answer_to
 from partsong.contracts.work import Resume, ToolWork
 from partsong.tool_runner.executor import Executor
 from partsong.tool_runner.functions import Functions
 from partsong.tools.registry import ToolRegistry
-from partsong.tools.tool import STRENGTH, AnyTool, SideEffect, Tool, tool
+from partsong.tools.tool import AnyTool, SideEffect, Tool, tool
 
 __all__ = ["ASKED", "UNASKED", "Approve", "Tools", "Toolset", "perform"]
 
@@ -46,7 +46,7 @@ class Toolset:
         registry: ToolRegistry,
         names: Iterable[str] | None = None,
         *,
-        may: SideEffect = "destructive",
+        may: SideEffect | None = None,
         asks: SideEffect | None = None,
     ) -> None:
         """Look the tools up.
@@ -56,18 +56,15 @@ class Toolset:
             InvalidInput: `tool.forbidden` for a named tool whose side effect goes beyond `may`.
         """
         self._registry = registry
+        self.may: SideEffect | None = may
+        """The strongest side effect a call may have; None is any."""
         self.asks: SideEffect | None = asks
         """From this side effect on, a person must approve a call."""
         found = [registry.get(name) for name in (registry.names if names is None else names)]
-        beyond = [tool for tool in found if STRENGTH[tool.side_effect] > STRENGTH[may]]
-        if beyond and names is not None:
-            raise InvalidInput(
-                "tool.forbidden",
-                f"{beyond[0].name} has the side effect {beyond[0].side_effect}, allowed is up to {may}",
-                where=beyond[0].name,
-                fix="take it off the list, or allow more",
-            )
-        self._tools = {tool.name: tool for tool in found if tool not in beyond}
+        if names is not None:
+            for each in found:
+                each.check_permitted(may)
+        self._tools = {each.name: each for each in found if each.permitted(may)}
 
     @classmethod
     def of(cls, tools: Tools) -> Toolset:

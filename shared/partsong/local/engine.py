@@ -45,7 +45,9 @@ Result = (
     | e.AgentTurnFailed
     | e.ApprovalDecided
     | e.ChildEnded
+    | tuple[e.RouteDecided, e.AgentTurnCompleted | e.AgentTurnFailed]
 )
+"""How a call ended; a turn's with the choice of its model, if there was one."""
 
 
 _AWAITED = frozenset({"retry", "wait", "signal_deadline"})
@@ -254,7 +256,7 @@ class LocalRun:
                 self._awaited.discard(item)
                 news += hear.fired(fold_all(self.state, news), item, clock.now_text())
             else:
-                news.append(item)
+                news += item if isinstance(item, tuple) else (item,)
         return tuple(news)
 
     async def _let_go(self) -> None:

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import TYPE_CHECKING, Protocol, Self, assert_never
 
 from partsong.contracts.chunks import Chunk
+from partsong.contracts.errors import PartsongError
 from partsong.contracts.graph import Graph
 from partsong.contracts.validate import functions_of
 from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
@@ -17,7 +18,7 @@ from partsong.tool_runner.functions import Functions
 from partsong.tools.registry import ToolRegistry
 
 if TYPE_CHECKING:
-    from partsong.agent_gateway.registry import Providers
+    from partsong.agent_gateway.turns import Turns
 
 __all__ = ["Equipped", "Performers", "routed"]
 
@@ -47,7 +48,7 @@ class Performers:
         self._executor = Executor(functions, tools)
         self._tools = tools
         self._stack = stack
-        self._providers: Providers | None = None
+        self._turns: Turns | None = None
         stack.callback(self._executor.close)
 
     @classmethod
@@ -77,11 +78,16 @@ class Performers:
                 assert_never(work)
 
     async def _turn(self, work: TurnWork, emit: Callable[[Chunk], None]) -> Result:
-        from partsong.agent_gateway.registry import Providers, settings_from
-        from partsong.agent_gateway.turn import take_turn
+        from partsong.agent_gateway.turn import refuse_turn
+        from partsong.agent_gateway.turns import Turns
 
-        if self._providers is None:
-            self._providers = Providers(settings_from(os.environ))
-            self._stack.push_async_callback(self._providers.aclose)
+        if self._turns is None:
+            self._turns = Turns.from_env(os.environ)
+            self._stack.push_async_callback(self._turns.aclose)
         specs = [self._tools.get(name).spec() for name in work.agent.tools]
-        return await take_turn(work, self._providers, (*specs, *work.inner), emit)
+        try:
+            decided = await self._turns.decide(work)
+        except PartsongError as error:
+            return refuse_turn(work, error.problem, emit)
+        event = await self._turns.take(work, decided, (*specs, *work.inner), emit)
+        return event if decided is None else (decided, event)

@@ -19,7 +19,7 @@ from partsong.tools.docstring import described
 from partsong.tools.parameters import Parameters, parameters_of
 from partsong.tools.pausing import Pausing
 
-__all__ = ["STRENGTH", "AnyTool", "Approval", "Bound", "SideEffect", "Tool", "tool"]
+__all__ = ["AnyTool", "Approval", "Bound", "SideEffect", "Tool", "tool"]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -27,7 +27,7 @@ R_co = TypeVar("R_co", covariant=True)
 Approval: TypeAlias = str
 """Whether a person must agree to a call: `never`, `always`, or CEL over `args` that is true if so."""
 
-STRENGTH: dict[SideEffect, int] = {"none": 0, "read": 1, "write": 2, "destructive": 3}
+_STRENGTH: dict[SideEffect, int] = {"none": 0, "read": 1, "write": 2, "destructive": 3}
 """Side effects, the stronger the higher."""
 
 _PLAIN = frozenset({"never", "always"})
@@ -94,6 +94,24 @@ class Tool(Generic[P, R_co]):
             approval=self.approval,
         )
 
+    def permitted(self, may: SideEffect | None) -> bool:
+        """Whether its side effect is allowed to whoever may have effects up to `may`; None is any."""
+        return may is None or _STRENGTH[self.side_effect] <= _STRENGTH[may]
+
+    def check_permitted(self, may: SideEffect | None) -> None:
+        """Refuse what is not permitted.
+
+        Raises:
+            InvalidInput: `tool.forbidden`.
+        """
+        if not self.permitted(may):
+            raise InvalidInput(
+                "tool.forbidden",
+                f"{self.name} has the side effect {self.side_effect}, allowed is up to {may}",
+                where=self.name,
+                fix="take it off the list, or allow more",
+            )
+
     def bind(self, args: JsonValue) -> Bound:
         """Check arguments, without calling anything.
 
@@ -130,7 +148,7 @@ class Bound:
         A rule that cannot be followed, because an argument it speaks of is not there, asks.
         """
         tool = self.tool
-        if asks is not None and STRENGTH[tool.side_effect] >= STRENGTH[asks]:
+        if asks is not None and _STRENGTH[tool.side_effect] >= _STRENGTH[asks]:
             return True
         if tool.approval in _PLAIN:
             return tool.approval == "always"

@@ -104,11 +104,8 @@ async def uncut(llm: FakeLLM, provider: Provider, shears: Shears) -> bytes:
     return bytes(llm.calls[0].sent)
 
 
-@pytest.mark.parametrize("steps", [RICH, PLAIN], ids=["rich", "plain"])
-async def test_a_body_that_ends_at_any_place_is_truncated_and_no_turn(
-    wire: str, steps: tuple[Step, ...]
-) -> None:
-    shears = Shears(steps)
+async def test_a_body_that_ends_at_any_place_is_truncated_and_no_turn(wire: str) -> None:
+    shears = Shears(RICH)
     async with FakeLLM(shears) as llm, connected(llm, wire) as provider:
         for place in places(await uncut(llm, provider, shears), _MARK[wire]):
             chunks = await cut(llm, provider, shears, place)

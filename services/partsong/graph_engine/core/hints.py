@@ -7,7 +7,7 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.conversation import inner_tools, sums_up
+from partsong.contracts.conversation import inner_tools, progress_of, sums_up
 from partsong.contracts.graph import AgentNode, AgentSpec, Node, SubgraphNode, ToolNode
 from partsong.contracts.messages import ToolCallPart, UserMessage
 from partsong.contracts.outcomes import begins_with
@@ -85,6 +85,7 @@ def _undo(state: RunState, call: Call) -> Work | None:
 
 def _tool(state: RunState, execution: Execution, call: Call) -> ToolWork:
     node = state.node(execution)
+    agent = node.agent if isinstance(node, AgentNode) else None
     return ToolWork(
         run_id=state.run_id,
         call_id=call.id,
@@ -94,7 +95,8 @@ def _tool(state: RunState, execution: Execution, call: Call) -> ToolWork:
         tool=call.name,
         args=_args(state, execution, call),
         approved=call.approved,
-        asks=node.agent.asks if isinstance(node, AgentNode) else None,
+        may=agent.may if agent is not None else None,
+        asks=agent.asks if agent is not None else None,
         tools=_callable(node, call),
         resume=_resume(state, call.resumes) if call.resumes is not None else None,
     )
@@ -148,6 +150,7 @@ def _turn(state: RunState, execution: Execution, call: Call) -> TurnWork:
         messages=(UserMessage(text=told),) if summing else execution.messages,
         inner=() if summing else inner_tools(node),
         allowance=call.allowance,
+        progress=progress_of(execution),
     )
 
 
