@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
@@ -155,6 +156,22 @@ async def test_an_agent_that_asks_from_some_side_effect_on_does_so_in_graphs(
         result = await run(graph)
     assert [question.context for question in asked(result)] == [{"amount": 1}]
     assert bank.paid == [1]
+
+
+async def test_code_that_waits_for_a_person_outlives_its_process(
+    bank: Bank, tmp_path: Path
+) -> None:
+    graph, log = node(bank, "run_code", code=CODE), str(tmp_path / "log")
+    left = await graph.execute({"input": "go"}, log=log, run_id="r_1")
+    assert (left.status, bank.paid) == ("waiting", [1])
+
+    async def answer(_asked: e.ApprovalRequested) -> bool:
+        return True
+
+    again = node(bank, "run_code", code=CODE)
+    result = await again.execute({}, log=log, run_id="r_1", approve=answer)
+    assert result.raise_for_status()["buy"] == {"value": ["paid 1", "paid 50", 42], "printed": ""}
+    assert bank.paid == [1, 50]
 
 
 async def test_code_that_waits_for_a_person_outlives_its_tool_runner(

@@ -126,6 +126,6 @@ class CallWorker:
             at=traceparent(work.run_id, work.call_id, work.attempt),
         ) as span:
             result = await self._executor.run(work, show)
-            if isinstance(result, CallFailed):
+            if isinstance(result, CallFailed) and result.unapproved is None:
                 span.fail(result.error)
         return result
