@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Effort
+from partsong.contracts.hooks import HookOutcome, HookPoint, HookReport
 from partsong.contracts.messages import AssistantMessage
 from partsong.contracts.routes import RouteDecision, Score
 from partsong.contracts.run_events import EventBase
@@ -25,6 +26,7 @@ __all__ = [
     "CallLapsed",
     "CallSuspended",
     "ChildEnded",
+    "HookDecided",
     "RouteDecided",
     "TurnUsage",
     "Unapproved",
@@ -137,6 +139,21 @@ class AgentTurnClaimed(EventBase):
     attempt: int
     worker: str
     lease: float = 5.0
+
+
+class HookDecided(EventBase):
+    """Plugins were asked at a hook point; what they decided holds, also for every replay."""
+
+    type: Literal["hook.decided"] = "hook.decided"
+    call_id: str
+    attempt: int
+    worker: str = ""
+    point: HookPoint
+    outcome: HookOutcome
+    outcomes: tuple[HookReport, ...] = ()
+    """What each plugin said, in the order in which they were asked."""
+    seen: int = 0
+    """How many messages they were shown, where it was messages."""
 
 
 class RouteDecided(EventBase):

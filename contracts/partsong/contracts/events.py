@@ -28,6 +28,7 @@ from partsong.contracts.call_events import (
     CallLapsed,
     CallSuspended,
     ChildEnded,
+    HookDecided,
     RouteDecided,
     TurnUsage,
     Unapproved,
@@ -94,6 +95,7 @@ __all__ = [
     "ConversationCompacted",
     "Event",
     "EventBase",
+    "HookDecided",
     "NodeCancelled",
     "NodeCompensated",
     "NodeCompleted",
@@ -162,6 +164,7 @@ Event: TypeAlias = Annotated[
     | ConversationCompacted
     | NodeCancelled
     | NodeCompensated
+    | HookDecided
     | RouteDecided
     | RunAdmitted
     | RunForked
@@ -210,6 +213,7 @@ WRITERS: dict[type[EventBase], Writer] = {
     CallClaimed: "tool-runner",
     CallCompleted: "tool-runner",
     CallFailed: "tool-runner",
+    HookDecided: "tool-runner",
     CallSuspended: "tool-runner",
     AgentTurnClaimed: "agent-gateway",
     RouteDecided: "agent-gateway",

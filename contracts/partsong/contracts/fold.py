@@ -68,7 +68,7 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
             return call_claimed(state, event, seq)
         case (
             e.CallCompleted() | e.CallFailed() | e.CallSuspended() | e.CallLapsed() | e.CallCancelled()
-            | e.ChildEnded() | e.AgentTurnCompleted() | e.AgentTurnFailed() | e.ApprovalDecided() | e.ApprovalExpired()
+            | e.ChildEnded() | e.HookDecided() | e.AgentTurnCompleted() | e.AgentTurnFailed() | e.ApprovalDecided() | e.ApprovalExpired()
         ):  # fmt: skip
             return call_closed(state, event, seq)
         case e.RouteDecided():
@@ -119,6 +119,7 @@ def _started(state: RunState, event: e.RunStarted) -> RunState:
         state,
         status="queued" if event.queued else "running",
         options=event.options,
+        plugins=event.plugins,
         started=event.time,
         updated=event.time,
         scopes={

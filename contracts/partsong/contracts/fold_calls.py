@@ -31,10 +31,11 @@ def call_requested(
     state: RunState, event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested
 ) -> RunState:
     """A call is open."""
-    if not event.exec:
+    hook = isinstance(event, e.CallRequested) and event.kind == "hook"
+    if not event.exec and not hook:
         return _webhook_requested(state, event)
     execution = state.execution(event.exec)
-    if execution is None and state.undone(event.exec) is None:
+    if execution is None and event.exec and state.undone(event.exec) is None:
         return state
     before = state.calls.get(event.call_id)
     call = _call(event)
@@ -57,8 +58,13 @@ def call_requested(
     turn = event if isinstance(event, e.AgentTurnRequested) and before is None else None
     if turn is not None and turn.purpose == "answer" and execution is not None:
         state = with_execution(state, _next_turn(state, execution, turn.repair))
-        calls = {id_: c for id_, c in calls.items() if c.exec != event.exec}
+        calls = {id_: c for id_, c in calls.items() if c.exec != event.exec or _lasts(id_, turn)}
     return replace(state, calls={**calls, event.call_id: call})
+
+
+def _lasts(call_id: str, turn: e.AgentTurnRequested) -> bool:
+    """Whether a call outlives the turn before: what plugins said of the execution, and of the turn that begins."""
+    return call_id.startswith((f"{turn.exec}/h.", f"{turn.call_id}/h."))
 
 
 def _next_turn(state: RunState, execution: Execution, repair: str | None) -> Execution:
@@ -149,7 +155,7 @@ def call_claimed(state: RunState, event: e.CallClaimed | e.AgentTurnClaimed, seq
 
 
 Closing: TypeAlias = (
-    e.CallCompleted | e.CallFailed | e.CallSuspended | e.CallLapsed | e.CallCancelled | e.ChildEnded
+    e.CallCompleted | e.CallFailed | e.CallSuspended | e.CallLapsed | e.CallCancelled | e.ChildEnded | e.HookDecided
     | e.AgentTurnCompleted | e.AgentTurnFailed | e.ApprovalDecided | e.ApprovalExpired
 )  # fmt: skip
 

@@ -17,6 +17,7 @@ from partsong.contracts.events import (
     CallCompleted,
     CallSuspended,
     ChildEnded,
+    HookDecided,
     Outcome,
     RunOptions,
     TimerPurpose,
@@ -24,6 +25,7 @@ from partsong.contracts.events import (
     Unapproved,
 )
 from partsong.contracts.graph import Graph, MapNode, Node, SubgraphNode, WaitNode
+from partsong.contracts.hooks import PluginRef
 from partsong.contracts.scope import Execution, Scope, Token, scope_of
 
 __all__ = [
@@ -61,7 +63,7 @@ class Call:
 
     id: str
     exec: str
-    kind: Literal["function", "tool", "agent.turn", "approval", "run"]
+    kind: Literal["function", "tool", "agent.turn", "approval", "run", "hook"]
     name: str
     attempt: int = 1
     worker: str | None = None
@@ -79,6 +81,7 @@ class Call:
         | ApprovalDecided
         | ApprovalExpired
         | ChildEnded
+        | HookDecided
         | None
     ) = None
     problem: Problem | None = None
@@ -120,7 +123,7 @@ class Call:
     @property
     def guarded(self) -> bool:
         """Whether it is closed on its own subject, under a guard."""
-        return self.kind not in {"function", "run"}
+        return self.kind not in {"function", "run", "hook"}
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,8 @@ class RunState:
     retried: str = ""
     """The request of its newest retry: delivered again, it means nothing more."""
     origin: Origin | None = None
+    plugins: tuple[PluginRef, ...] = ()
+    """Who is asked at hook points."""
     scopes: Mapping[str, Scope] = field(default_factory=dict)
     """By path; the run's own graph is at the empty path."""
     calls: Mapping[str, Call] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from partsong.contracts.graph import AgentSpec
+from partsong.contracts.hooks import HookPoint, PluginRef
 from partsong.contracts.messages import Message, ToolSpec
 from partsong.contracts.nodes import SideEffect
 from partsong.contracts.routes import Progress
@@ -16,6 +17,7 @@ __all__ = [
     "WORK",
     "ChildWork",
     "FunctionWork",
+    "HookWork",
     "Resume",
     "ToolWork",
     "TurnWork",
@@ -84,6 +86,16 @@ class ToolWork(_Work):
     """Where the attempt before has stopped."""
 
 
+class HookWork(_Work):
+    """Ask plugins at a hook point."""
+
+    kind: Literal["hook"] = "hook"
+    point: HookPoint
+    plugins: tuple[PluginRef, ...]
+    """Those of the point, in their order."""
+    payload: dict[str, JsonValue]
+
+
 class TurnWork(_Work):
     """Ask a model for its next turn."""
 
@@ -127,5 +139,7 @@ def _numbered(child: str, attempt: int) -> str:
     return f"{child}-a{attempt}" if attempt > 1 else child
 
 
-Work = Annotated[FunctionWork | ToolWork | TurnWork | ChildWork, Field(discriminator="kind")]
+Work = Annotated[
+    FunctionWork | ToolWork | HookWork | TurnWork | ChildWork, Field(discriminator="kind")
+]
 WORK: TypeAdapter[Work] = TypeAdapter(Work)
