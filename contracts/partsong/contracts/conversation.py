@@ -13,10 +13,13 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import AgentNode
+from partsong.contracts.hooked import forbidden, replaced
 from partsong.contracts.messages import (
     MESSAGE,
     MESSAGES,
+    AssistantMessage,
     Message,
+    TextPart,
     ToolCallPart,
     ToolMessage,
     ToolSpec,
@@ -31,6 +34,7 @@ from partsong.contracts.values import OVERWRITE, render
 
 __all__ = [
     "after_turn",
+    "answer_of",
     "begun",
     "compacted",
     "handoff_of",
@@ -91,8 +95,20 @@ def tool_calls_of(state: RunState, execution: Execution) -> tuple[ToolCallPart, 
 
 def _last_answer(state: RunState, execution: Execution) -> e.AgentTurnCompleted | None:
     turn = state.calls.get(f"{execution.id}/t{execution.turn}")
-    outcome = turn.outcome if turn is not None else None
-    return outcome if isinstance(outcome, e.AgentTurnCompleted) else None
+    return answer_of(state, turn) if turn is not None else None
+
+
+def answer_of(state: RunState, turn: Call) -> e.AgentTurnCompleted | None:
+    """What a model answered, as plugins have left it."""
+    outcome = turn.outcome
+    if not isinstance(outcome, e.AgentTurnCompleted):
+        return None
+    text = replaced(state, turn.id, "after_agent_call", None, turn.attempt)
+    if not isinstance(text, str):
+        return outcome
+    rest = tuple(part for part in outcome.message.parts if not isinstance(part, TextPart))
+    message = AssistantMessage(parts=(*((TextPart(text=text),) if text else ()), *rest))
+    return outcome.model_copy(update={"message": message})
 
 
 def after_turn(state: RunState, execution: Execution, repair: str | None) -> Execution:
@@ -132,8 +148,14 @@ def _content(
     wanted: ToolCallPart,
     call: Call | None,
 ) -> tuple[JsonValue, bool]:
+    call_id = f"{execution.id}/t{execution.turn}/c{index}"
+    objection = forbidden(state, call_id, "before_tool_call") or forbidden(
+        state, call_id, "after_tool_call"
+    )
+    if objection is not None:
+        return f"{objection.code}: {objection.message}", True
     if call is not None and isinstance(call.outcome, e.CallCompleted):
-        return call.outcome.content, False
+        return replaced(state, call_id, "after_tool_call", call.outcome.content), False
     if index in execution.results:
         return execution.results[index], False
     problem = execution.broken.get(index)

@@ -247,7 +247,9 @@ class RunState:
     @property
     def telling(self) -> bool:
         """Whether the run has ended, and its webhook has not been told yet."""
-        return self.ended and any(not call.exec for call in self.calls.values())
+        return self.ended and any(
+            not call.exec and call.kind != "hook" for call in self.calls.values()
+        )
 
     @property
     def values(self) -> dict[str, JsonValue]:

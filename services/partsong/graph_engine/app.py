@@ -26,6 +26,7 @@ from partsong.graph_engine.worker import Engine
 from partsong.log.snapshots.open import open_snapshots
 from partsong.log.snapshots.port import Snapshots
 from partsong.log.stored import BLOB
+from partsong.plugins.shelf import Shelf
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
 
@@ -81,7 +82,14 @@ class GraphEngine:
             context.log,
             stream=context.names.timers,
         )
-        self._door = Door(self._runs, graphs.resolve, self._past, threads, self._schedules)
+        self._door = Door(
+            self._runs,
+            graphs.resolve,
+            self._past,
+            threads,
+            self._schedules,
+            Shelf.load(context.settings.plugins).refs,
+        )
         self._engine = Engine(
             context.nc,
             context.log,

@@ -21,6 +21,7 @@ from partsong.contracts.errors import (
 )
 from partsong.contracts.events import Event
 from partsong.contracts.graph import Graph
+from partsong.contracts.hooks import PluginRef
 from partsong.contracts.requests import (
     Accepted,
     CancelRequest,
@@ -65,10 +66,12 @@ class Door:
         past: Callable[[str], Awaitable[list[tuple[int, bytes]]]],
         threads: Threads,
         schedules: Schedules,
+        plugins: tuple[PluginRef, ...] = (),
     ) -> None:
-        """`past` reads all records of a run, as (sequence, body)."""
+        """`past` reads all records of a run, as (sequence, body); `plugins` are asked in every run that begins here."""
         self._runs, self._resolve, self._past = runs, resolve, past
         self._threads, self._schedules = threads, schedules
+        self._plugins = plugins
 
     async def start_scheduled(self, name: str, moment_ns: int) -> None:
         """Start the run of a schedule whose time has come, unless the run before is in its way.
@@ -132,7 +135,7 @@ class Door:
         thread = request.options.thread
         known = await self._threads.remembered(thread, graph) if thread and not queued else {}
         asked = graph, request.input, request.options, request.id
-        start = Start(*asked, queued=queued, remembered=known)
+        start = Start(*asked, queued=queued, remembered=known, plugins=self._plugins)
         await self._delivered(run_id, start)
         assert start.result is not None, "a start that is done has a result"  # noqa: S101
         if not start.result.same:

@@ -288,6 +288,7 @@ class Runs:
                     now,
                     queued=message.queued,
                     remembered=message.remembered,
+                    plugins=message.plugins,
                 )
             elif isinstance(message, Ask):
                 news += _told(message, fold_all(state, news), now)

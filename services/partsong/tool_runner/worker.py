@@ -18,12 +18,13 @@ from partsong.bus.jobs import Busy
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CallClaimed, CallFailed
 from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.port import Log
 from partsong.runtime import clock, spans
 from partsong.runtime.telemetry import Telemetry, traceparent
 from partsong.tool_runner.approvals import approved
 from partsong.tool_runner.executor import Closed, Executor
+from partsong.tool_runner.hooks import Hooks
 
 __all__ = ["CallWorker"]
 
@@ -45,11 +46,12 @@ class CallWorker:
         subjects: Subjects,
         store: Log,
         executor: Executor,
+        hooks: Hooks,
         worker: str,
         telemetry: Telemetry,
     ) -> None:
         self._subjects, self._log, self._worker = subjects, store, worker
-        self._executor, self._telemetry = executor, telemetry
+        self._executor, self._hooks, self._telemetry = executor, hooks, telemetry
         self._chunks = ChunkPublisher(nc, subjects)
         self._handed_back: OrderedDict[str, int] = OrderedDict()
 
@@ -68,8 +70,14 @@ class CallWorker:
                 where="kind",
                 fault="platform",
             )
-        if self._executor.lacks(work) and self._may_hand_back(work):
+        lacks = (
+            self._hooks.lacks(work) if isinstance(work, HookWork) else self._executor.lacks(work)
+        )
+        if lacks and self._may_hand_back(work):
             raise Busy(_HAND_BACK)
+        if isinstance(work, HookWork):
+            await report(self._log, self._subjects, work.run_id, await self._hooks.run(work))
+            return
         if isinstance(work, ToolWork):
             work = await self._believed(work)
             if self._executor.guarded(work):
@@ -88,7 +96,7 @@ class CallWorker:
         _log.warning("nobody approved that", extra={"call": work.call_id, "tool": work.tool})
         return work.model_copy(update={"approved": None})
 
-    def _may_hand_back(self, work: FunctionWork | ToolWork) -> bool:
+    def _may_hand_back(self, work: FunctionWork | ToolWork | HookWork) -> bool:
         times = self._handed_back.pop(work.id, 0)
         if times >= _MOST:
             return False

@@ -11,7 +11,7 @@ from partsong.agents.toolset import ASKED, UNASKED, Approve, Toolset
 from partsong.contracts.call_events import CallFailed
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.messages import ToolCallPart
-from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.local.engine import Result
 from partsong.runtime import clock
 
@@ -37,7 +37,7 @@ class Performance:
                 return take_turn(work, self.means.providers, specs, emit)
             case ToolWork():
                 return self._tool(work, emit)
-            case FunctionWork() | ChildWork():
+            case FunctionWork() | ChildWork() | HookWork():
                 raise AssertionError(f"{work.node} is an agent")
 
     async def _tool(self, work: ToolWork, emit: Callable[[Chunk], None]) -> Result:

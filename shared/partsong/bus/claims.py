@@ -27,7 +27,12 @@ _log = logging.getLogger("partsong.bus")
 
 _Claimed = e.CallClaimed | e.AgentTurnClaimed
 _Closing = (
-    e.CallCompleted | e.CallFailed | e.CallSuspended | e.AgentTurnCompleted | e.AgentTurnFailed
+    e.CallCompleted
+    | e.CallFailed
+    | e.CallSuspended
+    | e.AgentTurnCompleted
+    | e.AgentTurnFailed
+    | e.HookDecided
 )
 
 _FIRST, _LONGEST = 0.5, 30.0

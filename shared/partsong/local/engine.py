@@ -45,6 +45,7 @@ Result = (
     | e.AgentTurnFailed
     | e.ApprovalDecided
     | e.ChildEnded
+    | e.HookDecided
     | tuple[e.RouteDecided, e.AgentTurnCompleted | e.AgentTurnFailed]
 )
 """How a call ended; a turn's with the choice of its model, if there was one."""

@@ -11,10 +11,12 @@ from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.graph import Graph
 from partsong.contracts.validate import functions_of
-from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.local.engine import Perform, Result
+from partsong.plugins.shelf import Shelf
 from partsong.tool_runner.executor import Executor
 from partsong.tool_runner.functions import Functions
+from partsong.tool_runner.hooks import Hooks
 from partsong.tools.registry import ToolRegistry
 
 if TYPE_CHECKING:
@@ -44,8 +46,12 @@ def routed(shared: Perform, own: Mapping[str, Perform], whose: Callable[[Work], 
 class Performers:
     """Makes any call; a provider's SDK is loaded when the first agent asks for it."""
 
-    def __init__(self, functions: Functions, tools: ToolRegistry, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, functions: Functions, tools: ToolRegistry, plugins: Shelf, stack: AsyncExitStack
+    ) -> None:
         self._executor = Executor(functions, tools)
+        self._hooks = Hooks(plugins)
+        stack.callback(self._hooks.close)
         self._tools = tools
         self._stack = stack
         self._turns: Turns | None = None
@@ -58,18 +64,26 @@ class Performers:
         graph: Graph,
         functions: Mapping[str, Callable[..., object]],
         tools: ToolRegistry | None,
+        plugins: Shelf | None = None,
     ) -> AsyncIterator[Self]:
         """Ready to perform for `graph`; functions it names but was not given are imported by name."""
         named = set(functions_of(graph))
         modules = sorted({name.partition(":")[0] for name in named - functions.keys()})
         async with AsyncExitStack() as stack:
-            yield cls(Functions(modules, given=functions), tools or ToolRegistry(), stack)
+            yield cls(
+                Functions(modules, given=functions),
+                tools or ToolRegistry(),
+                plugins or Shelf({}),
+                stack,
+            )
 
     def __call__(self, work: Work, emit: Callable[[Chunk], None]) -> Coroutine[None, None, Result]:
         """Make one call."""
         match work:
             case FunctionWork() | ToolWork():
                 return self._executor.run(work, emit)
+            case HookWork():
+                return self._hooks.run(work)
             case TurnWork():
                 return self._turn(work, emit)
             case ChildWork():

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from partsong.contracts.timeline import Checkpoint
     from partsong.local.engine import Approver
     from partsong.local.player import Player
+    from partsong.plugins import Plugin
+    from partsong.plugins.shelf import Shelf
     from partsong.tools.registry import ToolRegistry
 
 __all__ = ["Running"]
@@ -158,7 +160,14 @@ class Running(Draft):
             approve=approve,
             tools=_registry(assembly.tools),
             agents=assembly.agents,
+            plugins=_shelf(assembly.plugins),
         )
+
+
+def _shelf(plugins: Iterable[Plugin]) -> Shelf | None:
+    from partsong.plugins.shelf import Shelf
+
+    return Shelf.of(plugins) if plugins else None
 
 
 def _registry(tools: Iterable[Callable[..., object]]) -> ToolRegistry:

@@ -28,6 +28,7 @@ from partsong.graph_engine.core.budget import spent_all
 from partsong.graph_engine.core.calls import NO_RETRY, no_outcome, request_call, retried
 from partsong.graph_engine.core.draft import Decision, Draft
 from partsong.graph_engine.core.ending import end
+from partsong.graph_engine.core.gates import passes
 
 __all__ = ["decide"]
 
@@ -49,6 +50,8 @@ def decide(state: RunState, now: str, *, park: bool = True) -> Decision:
 
 def _advance(draft: Draft) -> None:
     _within_budget(draft)
+    if not _begun(draft):
+        return
     idle: set[str] = set()
     while draft.state.stopping is None and not draft.closings:
         before = len(draft.events)
@@ -61,6 +64,14 @@ def _advance(draft: Draft) -> None:
         elif not _fire(draft) and not _close(draft):
             break
         idle.clear()  # what nothing could be done for may be ripe now
+
+
+def _begun(draft: Draft) -> bool:
+    """Whether plugins let the run begin."""
+    may = passes(draft, None, "", "before_run", draft.id("started"))
+    if isinstance(may, Problem):
+        draft.stop("failed", error=may)
+    return may == "yes"
 
 
 def _within_budget(draft: Draft) -> None:
@@ -103,9 +114,11 @@ def _close(draft: Draft) -> bool:
             flow.close_scope(draft, scope, failed, cause)
         elif failed is not None:
             draft.stop("failed", error=failed, cause=cause)
-        else:
+        elif passes(draft, None, "", "after_run", cause, attempt=draft.state.round + 1) != "wait":
             id_ = draft.id("completed")
             draft.add(e.RunCompleted(id=id_, time=draft.now, cause=cause))
+            return False
+        else:
             return False
         return not draft.closings
     return False
@@ -121,6 +134,15 @@ def _last_id(draft: Draft) -> str:
     return draft.events[-1].id if draft.events else draft.id("started")
 
 
+def _admitted(draft: Draft, execution: Execution) -> bool:
+    """Whether plugins let a node be visited."""
+    scheduled = draft.id(execution.id, "scheduled")
+    may = passes(draft, execution, execution.id, "before_node", scheduled)
+    if isinstance(may, Problem):
+        flow.fail(draft, execution, may, scheduled, handled=False)
+    return may == "yes"
+
+
 def _progress(draft: Draft, exec_id: str) -> None:
     """Take one execution a step further, if something is to be done for it now."""
     execution = draft.state.execution(exec_id)
@@ -128,6 +150,8 @@ def _progress(draft: Draft, exec_id: str) -> None:
         return
     scope = draft.state.scope(execution)
     node = scope.node(execution)
+    if not _admitted(draft, execution):
+        return
     problem = joins.unmet(scope, execution.node, execution.arrived)
     if problem is not None:
         flow.fail(draft, execution, problem, draft.id(execution.id, "scheduled"))

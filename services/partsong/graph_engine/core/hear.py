@@ -13,6 +13,7 @@ from partsong.contracts.conform import check_value
 from partsong.contracts.errors import Conflict, InvalidInput, Problem
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Graph, WaitNode, graphs_in
+from partsong.contracts.hooks import PluginRef
 from partsong.contracts.portable import dump_state
 from partsong.contracts.revive import missing_nodes, revived
 from partsong.contracts.state import RunState
@@ -44,6 +45,7 @@ def start(
     *,
     queued: bool = False,
     remembered: dict[str, JsonValue] | None = None,
+    plugins: tuple[PluginRef, ...] = (),
 ) -> tuple[e.Event, ...]:
     """A run begins, or waits for its thread; `remembered` is what the thread's last run has left for it."""
     started = e.RunStarted(
@@ -57,6 +59,7 @@ def start(
         request_id=request_id,
         queued=queued,
         remembered=remembered or {},
+        plugins=plugins,
     )
     return (started, *_deadline(options, started.id, now))
 

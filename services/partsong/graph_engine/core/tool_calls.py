@@ -11,12 +11,14 @@ from __future__ import annotations
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentNode, Retry, ToolNode
+from partsong.contracts.hooked import forbidden
 from partsong.contracts.state import Call, Execution, RunState
 from partsong.contracts.tool_calls import answer_to, nested_in, question_about, refusal
 from partsong.contracts.values import render_value
 from partsong.graph_engine.core import flow
 from partsong.graph_engine.core.calls import NO_RETRY, no_outcome, request_call, retried
 from partsong.graph_engine.core.draft import Draft
+from partsong.graph_engine.core.gates import passes
 from partsong.graph_engine.core.graph_tools import graph_done
 
 __all__ = ["tool_node", "tools_done"]
@@ -33,10 +35,11 @@ def tool_node(draft: Draft, execution: Execution, node: ToolNode) -> None:
     call = _ended(draft, execution, execution.id, node.tool, scheduled, node.retry or NO_RETRY)
     if call is None:
         return
-    if isinstance(call.outcome, e.CallCompleted):
+    objection = forbidden(draft.state, execution.id, "after_tool_call")
+    if isinstance(call.outcome, e.CallCompleted) and objection is None:
         flow.complete(draft, execution, None, call.closed_by or "")
         return
-    problem = refusal(draft.state, call) or call.problem or no_outcome(call)
+    problem = objection or refusal(draft.state, call) or call.problem or no_outcome(call)
     flow.fail(draft, execution, problem, call.closed_by or "")
 
 
@@ -73,8 +76,14 @@ def _ended(  # noqa: PLR0911  # one return per way a call can stand
     """The call as it ended for good; None as long as something is still to come, which is asked for if need be."""
     call = draft.state.calls.get(call_id)
     if call is None:
-        request_call(draft, execution, call_id, "tool", name, 1, cause)
-        return None
+        may = passes(draft, execution, call_id, "before_tool_call", cause)
+        if may == "yes":
+            request_call(draft, execution, call_id, "tool", name, 1, cause)
+        return (
+            Call(call_id, execution.id, "tool", name, problem=may, closed_by=cause)
+            if isinstance(may, Problem)
+            else None
+        )
     if call.open or call.given_up:
         return None
     if call.lapsed:
@@ -85,7 +94,8 @@ def _ended(  # noqa: PLR0911  # one return per way a call can stand
             _nested(draft, execution, call, call.outcome)
             return None
         case e.CallCompleted():
-            return call
+            checked = passes(draft, execution, call_id, "after_tool_call", call.closed_by or "")
+            return None if checked == "wait" else call
         case _:
             pass
     if call.unapproved is not None and not call.again:
