@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 __all__ = [
     "Continue",
@@ -51,34 +58,43 @@ class PluginRef(_Value):
     """Seconds for one hook."""
 
 
-class Continue(_Value):
+class _Outcome(_Value):
+    """Always written with the tag that tells it apart."""
+
+    @model_serializer(mode="wrap")
+    def _with_kind(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        return {"kind": getattr(self, "kind"), **fields}  # noqa: B009  # its subclasses have it
+
+
+class Continue(_Outcome):
     """Go on as if nobody had looked."""
 
     kind: Literal["continue"] = "continue"
 
 
-class Replace(_Value):
+class Replace(_Outcome):
     """Go on with another value: arguments, a result, messages, an answer's text, an update, an error."""
 
     kind: Literal["replace"] = "replace"
     value: JsonValue
 
 
-class Veto(_Value):
+class Veto(_Outcome):
     """Do not do it."""
 
     kind: Literal["veto"] = "veto"
     reason: str
 
 
-class RequireApproval(_Value):
+class RequireApproval(_Outcome):
     """Do it if a person agrees."""
 
     kind: Literal["require_approval"] = "require_approval"
     reason: str
 
 
-class Retry(_Value):
+class Retry(_Outcome):
     """Have it done once more."""
 
     kind: Literal["retry"] = "retry"

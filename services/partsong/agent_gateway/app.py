@@ -8,6 +8,7 @@ from partsong.agent_gateway.toolbox import Toolbox
 from partsong.agent_gateway.turns import Turns
 from partsong.agent_gateway.worker import TurnWorker
 from partsong.bus.jobs import Jobs
+from partsong.plugins.shelf import Shelf
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
 
@@ -40,6 +41,7 @@ class Gateway:
             toolbox,
             context.worker,
             context.telemetry,
+            Shelf.load(context.settings.plugins),
         )
         self._drain = context.settings.drain
         self._jobs = Jobs(

@@ -24,6 +24,8 @@ from partsong.contracts.events import (
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import TurnWork, Work
 from partsong.log.port import Log
+from partsong.plugins.shelf import Shelf
+from partsong.plugins.watching import watched
 from partsong.runtime import clock, spans
 from partsong.runtime.telemetry import Telemetry, traceparent
 
@@ -44,10 +46,11 @@ class TurnWorker:
         toolbox: Toolbox,
         worker: str,
         telemetry: Telemetry,
+        plugins: Shelf | None = None,
     ) -> None:
         self._subjects, self._log, self._worker = subjects, store, worker
         self._turns, self._toolbox = turns, toolbox
-        self._telemetry = telemetry
+        self._telemetry, self._plugins = telemetry, plugins or Shelf({})
         self._chunks = ChunkPublisher(nc, subjects)
 
     async def work(self, work: Work) -> None:
@@ -90,7 +93,8 @@ class TurnWorker:
     async def _turn(
         self, work: TurnWork, decided: RouteDecided | None
     ) -> AgentTurnCompleted | AgentTurnFailed:
-        show = self._chunks.of(work.run_id, work.node, work.call_id)
+        chunks = self._chunks.of(work.run_id, work.node, work.call_id)
+        show = watched(chunks, self._plugins, work.run_id, work.node)
         try:
             tools = (*await self._toolbox.specs(work.agent.tools), *work.inner)
         except PartsongError as error:

@@ -50,7 +50,7 @@ class Performers:
         self, functions: Functions, tools: ToolRegistry, plugins: Shelf, stack: AsyncExitStack
     ) -> None:
         self._executor = Executor(functions, tools)
-        self._hooks = Hooks(plugins)
+        self._hooks, self._plugins = Hooks(plugins), plugins
         stack.callback(self._hooks.close)
         self._tools = tools
         self._stack = stack
@@ -94,14 +94,16 @@ class Performers:
     async def _turn(self, work: TurnWork, emit: Callable[[Chunk], None]) -> Result:
         from partsong.agent_gateway.turn import refuse_turn
         from partsong.agent_gateway.turns import Turns
+        from partsong.plugins.watching import watched
 
         if self._turns is None:
             self._turns = Turns.from_env(os.environ)
             self._stack.push_async_callback(self._turns.aclose)
         specs = [self._tools.get(name).spec() for name in work.agent.tools]
+        show = watched(emit, self._plugins, work.run_id, work.node)
         try:
             decided = await self._turns.decide(work)
         except PartsongError as error:
             return refuse_turn(work, error.problem, emit)
-        event = await self._turns.take(work, decided, (*specs, *work.inner), emit)
+        event = await self._turns.take(work, decided, (*specs, *work.inner), show)
         return event if decided is None else (decided, event)

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.hooks import HookOutcome, HookPoint, PluginRef
 
-__all__ = ["POINTS", "Hook", "Plugin", "PluginKind", "ref_of"]
+__all__ = ["POINTS", "Hook", "Method", "Plugin", "PluginKind", "ref_of"]
 
 PluginKind = Literal["guard", "observer"]
 POINTS: tuple[HookPoint, ...] = get_args(HookPoint)
@@ -59,12 +59,12 @@ def ref_of(name: str, plugin: Plugin | type[Plugin]) -> PluginRef:
         InvalidInput: `plugin.no_points`.
     """
     points = tuple(point for point in POINTS if callable(getattr(plugin, point, None)))
-    if not points:
+    if not points and not callable(getattr(plugin, "on_chunk", None)):
         raise InvalidInput(
             "plugin.no_points",
             f"plugin {name} has no method named like a hook point",
             where=name,
-            fix=f"give it one of {', '.join(POINTS)}",
+            fix=f"give it one of {', '.join(POINTS)}, on_chunk",
         )
     return PluginRef(
         name=name, points=points, kind=plugin.kind, order=plugin.order, timeout=plugin.timeout

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 
+from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import InvalidInput, NotFound
 from partsong.contracts.hooks import PluginRef
 from partsong.plugins.plugin import Plugin, ref_of
@@ -43,7 +44,14 @@ class Shelf:
     def refs(self) -> tuple[PluginRef, ...]:
         """All of them as runs know them, in the order in which they are asked."""
         found = [ref_of(name, plugin) for name, plugin in self._plugins.items()]
-        return tuple(sorted(found, key=lambda ref: (ref.order, ref.name)))
+        asked = [ref for ref in found if ref.points]
+        return tuple(sorted(asked, key=lambda ref: (ref.order, ref.name)))
+
+    @property
+    def watchers(self) -> dict[str, Callable[[str, str, Chunk], None]]:
+        """What plugins with a method `on_chunk(run_id, node, chunk)` do with chunks."""
+        found = {name: getattr(plugin, "on_chunk", None) for name, plugin in self._plugins.items()}
+        return {name: watch for name, watch in found.items() if callable(watch)}
 
     def get(self, name: str) -> Plugin | None:
         """The plugin of this name."""
