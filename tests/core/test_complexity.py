@@ -7,17 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.complexity import (
-    TIERS,
-    WEIGHTS,
-    ComplexityAnalyzer,
-    Weights,
-    approach,
-)
+from partsong.agent_gateway.core.complexity import WEIGHTS, ComplexityAnalyzer, Weights, approach
 from partsong.agent_gateway.core.cues import CUES
 from partsong.agent_gateway.core.features import READ, Context, Reading, RunSignals, Task
 from partsong.agent_gateway.core.weights import BASE, LIMITS, POINTS
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.routes import TIERS
 from tests.core.complexity.fit import fit, length_limits
 from tests.core.complexity.tasks import Labelled, held_out, labelled, train
 

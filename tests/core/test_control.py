@@ -101,15 +101,28 @@ def test_a_signal_that_comes_early_is_kept_and_one_that_comes_twice_counts_once(
 
 def test_signals_that_nobody_waits_for_or_that_do_not_fit_are_refused() -> None:
     run = given(waiting(signal_schema={"type": "object", "required": ["n"]}))
-    with pytest.raises(InvalidInput, match=r"nobody|no node of t waits for 'gone' \(signals: go\)"):
+    with pytest.raises(
+        InvalidInput, match=r"no node of t waits for 'gone' \(signals: go\)"
+    ) as unknown:
         run.signals("gone")
+    assert unknown.value.problem.fix == "did you mean go?"
     with pytest.raises(InvalidInput) as caught:
         run.signals("go", {"m": 1})
     assert caught.value.problem.code == "signal.invalid"
     run.signals("go", {"n": 1})
     run.completes("a:1")
-    with pytest.raises(Conflict, match="nobody waits"):
+    with pytest.raises(Conflict, match="nobody waits") as ended:
         run.signals("go", {"n": 1}, "s9")
+    assert ended.value.problem.fix == "fork it"
+
+
+def test_a_signal_that_is_refused_comes_with_what_to_do_instead() -> None:
+    with pytest.raises(InvalidInput) as silent:
+        given(graph("a>b")).signals("go")
+    assert silent.value.problem.fix == "add a wait node for the signal to the graph"
+    with pytest.raises(Conflict) as failed:
+        given(waiting(deadline=60)).fires("w:1/w0").signals("go")
+    assert failed.value.problem.fix == "retry it, then send the signal"
 
 
 def test_a_signals_deadline_takes_the_timeout_edge_or_fails() -> None:
@@ -180,6 +193,16 @@ def test_a_retry_keeps_a_deadline_that_is_still_ahead() -> None:
         run = Scenario(graph("a>b"), options=e.RunOptions(deadline=deadline))
         run.fails("a:1", retryable=False).retries()
         assert list(run.state.timers) == kept
+
+
+def test_a_retry_that_is_delivered_twice_counts_once() -> None:
+    run = given(graph("a>b")).fails("a:1", retryable=False)
+    for _ in range(2):
+        run.when(*hear.retry(run.state, None, None, None, "q7", NOW))
+        assert (run.state.round, run.state.status) == (1, "running")
+    with pytest.raises(Conflict, match="run r_1 is running"):
+        hear.retry(run.state, None, None, None, "q8", NOW)
+    assert run.refolded == run.state
 
 
 def test_only_runs_that_ended_badly_can_be_retried() -> None:
@@ -289,6 +312,13 @@ def test_a_fork_goes_on_from_any_moment_with_other_values_and_asks_people_again(
     assert fork.state.values["x"] == 2
     assert run.state.values == {"x": 1}, "the origin is as it was"
     assert fork.refolded == fork.state
+
+
+def test_a_fork_belongs_to_no_thread() -> None:
+    run = Scenario(graph("a>b"), options=e.RunOptions(thread="talk", labels={"k": "v"}))
+    fork = Scenario.forked(run.completes("a:1").state, 3, "r_2")
+    assert fork.state.options == e.RunOptions(labels={"k": "v"})
+    assert run.state.options.thread == "talk"
 
 
 def test_a_state_survives_being_plain_json() -> None:

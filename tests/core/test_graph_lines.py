@@ -60,6 +60,11 @@ WRONG = {
         PLAIN.replace('"m:b"}', '"m:b"} # here') + "  - {from: b, to: END, else: true}\n"
     ],
     "graph.join_too_many": [PLAIN.replace('"m:b"}', '"m:b",\n      join: {n: 2}} # here')],
+    "graph.no_effect": [
+        PLAIN.replace(
+            'type: function, function: "m:b"}', "type: tool, tool: x,\n      idle_timeout: 3} # here"
+        )
+    ],
     "graph.reducer": [PLAIN + 'reducers: # here\n  "": append'],
     "schema.invalid": [
         PLAIN + "state_schema: {type: thing} # here",

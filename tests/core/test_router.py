@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partsong.agent_gateway.core.breaker import Breaker, BreakerRules
-from partsong.agent_gateway.core.complexity import TIERS, ComplexityAnalyzer, Tier
+from partsong.agent_gateway.core.complexity import ComplexityAnalyzer
 from partsong.agent_gateway.core.draws import draw_beta
 from partsong.agent_gateway.core.features import Context, RunSignals, Task
 from partsong.agent_gateway.core.policies import (
@@ -22,14 +22,8 @@ from partsong.agent_gateway.core.policies import (
     Shadow,
     Static,
 )
-from partsong.agent_gateway.core.router import (
-    Candidate,
-    Capability,
-    RouteDecision,
-    RouteRequest,
-    explain,
-    route,
-)
+from partsong.agent_gateway.core.router import Candidate, Capability, RouteRequest, explain, route
+from partsong.contracts.routes import TIERS, RouteDecision, Tier
 from tests.core.complexity.tasks import held_out
 
 ALL: frozenset[Capability] = frozenset({"tools", "json", "vision"})

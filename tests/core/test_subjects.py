@@ -30,7 +30,7 @@ prefixes = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1,
 )
 
 FILTERS = {
-    "alives", "calls", "chunks", "commits", "deads", "fireds", "log", "parse_fired", "parse_log", "reports", "requests", "run",
+    "alives", "calls", "chunks", "commits", "deads", "fireds", "log", "parse_fired", "parse_log", "reports", "requests", "run", "schedules",
     "stops", "timers", "works",
 }  # fmt: skip
 HOSTILE = {

@@ -294,5 +294,54 @@ class TestRefused:
         assert problem(lambda: make(act)).where == where
 
 
+class TestApproval:
+    @staticmethod
+    def pay(approval: str, **args: JsonValue) -> bool:
+        @tool(approval=approval)
+        def pay(amount: int, note: str | None = None, fast: bool = False) -> None: ...
+
+        return pay.bind(args).needs_approval()
+
+    @pytest.mark.parametrize(
+        ("approval", "asked"),
+        [
+            ("never", False),
+            ("always", True),
+            ("args.amount > 100", True),
+            ("args.amount > 200", False),
+            ("!args.fast", True),
+            ("args.fast || args.amount < 5", False),
+        ],
+    )
+    def test_whether_a_person_must_agree_is_a_word_or_a_rule(
+        self, approval: str, asked: bool
+    ) -> None:
+        assert self.pay(approval, amount=150) is asked
+
+    @pytest.mark.parametrize("approval", ["args.nothing == 1", "args.note == 1.5 + 1", "args"])
+    def test_a_rule_that_cannot_be_followed_asks(self, approval: str) -> None:
+        assert self.pay(approval, amount=1)
+
+    def test_a_rule_speaks_of_the_arguments_that_the_function_gets(self) -> None:
+        assert self.pay("args.amount > 100", amount="150")
+        assert not self.pay("args.amount > 100", amount="50")
+
+    def test_a_rule_that_is_none_is_refused_when_the_tool_is_made(self) -> None:
+        found = problem(lambda: self.pay("args.amount >", amount=1))
+        assert (found.code, found.where) == ("cel.syntax", "tool pay: approval")
+
+    def test_an_agent_may_ask_for_more_than_the_tool(self) -> None:
+        bound = forecast.bind({"place": {"city": "Oslo"}, "day": "2026-01-01"})
+        assert [bound.needs_approval(asks) for asks in (None, "write", "read", "none")] == [
+            False, False, True, True,
+        ]  # fmt: skip
+
+    def test_models_and_people_see_the_rule(self) -> None:
+        @tool(approval="args.amount > 100")
+        def pay(amount: int) -> None: ...
+
+        assert pay.spec().approval == "args.amount > 100"
+
+
 class threading_lock:  # noqa: N801
     """A class that pydantic knows nothing of."""

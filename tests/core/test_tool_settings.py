@@ -38,6 +38,9 @@ def test_a_setting_says_what_happens_without_it() -> None:
 def test_what_may_hold_a_secret_is_not_shown() -> None:
     hidden = {setting.name for setting in SETTINGS if setting.secret}
     assert hidden == {
+        "GEMINI_API_KEY",
+        "GOOGLE_API_KEY",
+        "OPENAI_API_KEY",
         "PARTSONG_MCP",
         "PARTSONG_QUERY_DATABASE_URL",
         "PARTSONG_SEARCH_URL",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -160,3 +162,43 @@ def test_reachability_equals_a_plain_search(n: int, pairs: set[tuple[int, int]])
             found |= frontier
             frontier = {j for k, j in wanted if k in frontier} - found
         assert {j for j in range(n) if plan.reaches(names[i], names[j])} == found
+
+
+INNER = {"name": "i", "nodes": {"a": F}}
+KINDS: dict[str, Mapping[str, object]] = {
+    "function": F,
+    "agent": {"type": "agent", "agent": {"model": "scripted:echo"}},
+    "tool": {"type": "tool", "tool": "calculator"},
+    "approval": {"type": "approval", "title": "ok?"},
+    "wait": {"type": "wait", "seconds": 1},
+    "transform": {"type": "transform", "set": {"x": "1"}},
+    "subgraph": {"type": "subgraph", "graph": INNER},
+    "detached": {"type": "subgraph", "graph": INNER, "detached": True},
+    "map": {"type": "map", "graph": INNER, "over": "x", "into": "y"},
+}
+CALLING = {"retry": {"attempts": 2}, "timeout": 3, "idle_timeout": 3}
+HEEDED = {
+    "function": {"retry", "timeout", "idle_timeout"},
+    "agent": {"retry", "timeout", "idle_timeout"},
+    "tool": {"retry", "timeout"},
+    "detached": {"retry"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("option", CALLING)
+def test_an_option_that_a_kind_of_node_does_not_heed_is_a_mistake(kind: str, option: str) -> None:
+    node = {**KINDS[kind], option: CALLING[option]}
+    found = problems_in({"name": "t", "nodes": {"n": node}})
+    if option in HEEDED.get(kind, ()):
+        assert found == []
+        return
+    [problem] = found
+    assert (problem.code, problem.where) == ("graph.no_effect", f"nodes.n.{option}")
+    assert problem.message == f"{node['type']} node n has {option}, which has no effect there"
+    assert problem.fix
+
+
+def test_what_can_be_undone_may_say_how_often_that_is_tried() -> None:
+    node = {**KINDS["wait"], "compensate": "m:undo", "retry": {"attempts": 9}}
+    assert problems_in({"name": "t", "nodes": {"n": node}}) == []

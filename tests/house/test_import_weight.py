@@ -21,6 +21,7 @@ LIGHT = (
     "partsong.agents",
     "partsong.contracts",
     "partsong.client",
+    "partsong.teams",
     "partsong.workflow",
     "partsong.tools",
     "partsong.cli",

@@ -232,8 +232,8 @@ async def test_a_result_that_does_not_come_in_time_says_how_the_run_stands(
     bus: Bus, client: Client
 ) -> None:
     await Engine(bus, client, "r_1").start()
-    with pytest.raises(TimeoutError, match=r"run r_1 is running; it has not ended within 0\.2 s"):
-        await client.result("r_1", timeout=0.2)
+    with pytest.raises(TimeoutError, match="run r_1 is running; it has not ended within 2 s"):
+        await client.result("r_1", timeout=2)
 
 
 async def test_a_result_has_the_state_the_events_and_the_status(bus: Bus, client: Client) -> None:

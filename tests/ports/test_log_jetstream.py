@@ -115,7 +115,7 @@ async def test_without_a_server_every_method_fails_at_its_deadline(
     log = JetStreamLog(
         own.nc, stream=own.names.log, blobs=own.names.blobs, attempt=0.2, deadline=0.6
     )
-    await log.append(own.subjects.fact("r_1"), b"", id="1")
+    await own.log().append(own.subjects.fact("r_1"), b"", id="1")
     if fate == "kill":
         nats_server.kill()
     else:

@@ -61,6 +61,13 @@ async def ends(pid: int) -> None:
         os.close(fd)
 
 
+async def stopped(pid: int) -> None:
+    """Wait until a process stands still; the kernel takes its time."""
+    async with asyncio.timeout(30):
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 def parent_of_a_server(data: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", PARENT, str(data)], stdout=subprocess.PIPE, text=True
@@ -161,7 +168,8 @@ async def test_the_next_parent_waits_for_the_server_of_a_killed_one(tmp_path: Pa
     with parent_of_a_server(tmp_path) as parent:
         assert parent.stdout is not None
         pid, _url = (await asyncio.to_thread(parent.stdout.readline)).split()
-        os.kill(int(pid), signal.SIGSTOP)  # it cannot end yet
+        os.kill(int(pid), signal.SIGSTOP)
+        await stopped(int(pid))  # it cannot end now
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     taking_over = asyncio.create_task(start_embedded(tmp_path, fast=True).__aenter__())

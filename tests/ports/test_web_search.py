@@ -58,7 +58,7 @@ def _tavily(asked: Asked) -> dict[str, str]:
 @pytest.fixture(params=["searxng", "tavily"])
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
     async with web() as site:
-        http = SafeHttp(allow=[site.here], limit=1_000_000, timeout=5)
+        http = SafeHttp(allow=[site.here], limit=1_000_000, timeout=30)
         if request.param == "searxng":
             provider: SearchProvider = Searxng(site.url("/"), http)
             yield Engine("searxng", site, provider, "publishedDate")

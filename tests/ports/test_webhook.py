@@ -31,7 +31,7 @@ async def site() -> AsyncIterator[Web]:
 
 
 async def sent(site: Web, *, secret: str | None = SECRET, id: str = "msg_1") -> Asked:
-    http = SafeHttp(allow=[site.here], timeout=5)
+    http = SafeHttp(allow=[site.here], timeout=30)
     await deliver(site.url("/hook"), BODY, secret=secret, id=id, timestamp=1_700_000_000, http=http)
     return site.asked[-1]
 

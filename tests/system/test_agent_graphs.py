@@ -8,6 +8,7 @@ import pytest
 from pydantic import JsonValue
 
 from partsong.agents import Agent
+from partsong.cli.explain import told, turns_of
 from partsong.contracts.messages import MESSAGES
 from partsong.contracts.results import RunResult
 from partsong.contracts.validate import parse_graph
@@ -129,3 +130,15 @@ async def test_in_one_process_a_graph_brings_tools_for_all_its_nodes() -> None:
 def test_a_graph_with_agents_in_agents_is_the_same_as_data() -> None:
     for built in (lead().compile(), desk().compile()):
         assert parse_graph(built.spec()) == built
+
+
+async def test_a_routed_turn_says_why_in_the_log_and_on_the_command_line(run: Run) -> None:
+    graph = WorkflowGraph("routed").add_agent("a", "auto", prompt="Say hello.")
+    result = await run(graph, {})
+    turns = turns_of(result.raise_for_status().events)
+    assert [turn.routed.model for turn in turns if turn.routed] == ["scripted:text"]
+    text = "\n".join(line for turn in turns for line in told(turn))
+    assert "a:1/t1: scripted:text, effort" in text
+    assert "scripted:text: chosen" in text
+    assert "answered by text:" in text
+    assert turns[0].record()["model"] == "scripted:text"

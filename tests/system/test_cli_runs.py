@@ -8,6 +8,8 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -28,6 +30,32 @@ nodes:
 """
 
 
+INNER = """
+name: inner
+nodes:
+  twice: {type: transform, set: {n: "state.n * 2"}}
+  broken: {type: transform, set: {n: "state.nowhere"}}
+edges:
+  - {from: twice, to: broken, when: "state.n > 4"}
+  - {from: twice, to: END, else: true}
+"""
+MIDDLE = """
+name: middle
+nodes:
+  inside-it: {type: subgraph, graph: inner.yaml, detached: true}
+"""
+OUTER = """
+name: outer
+nodes:
+  child: {type: subgraph, graph: middle.yaml, detached: true, max_visits: 2}
+  stop: {type: transform, set: {done: "true"}}
+edges:
+  - {from: child, to: child, when: "state.n < 4"}
+  - {from: child, to: END, else: true}
+  - {from: child, to: stop, on: failure}
+"""
+
+
 class Terminal:
     """Runs `partsong` with the words of a command line, in a thread of its own, as it has a loop of its own."""
 
@@ -43,8 +71,8 @@ class Terminal:
         assert ended == code, f"{words}: exit {ended}\n{out.getvalue()}\n{err.getvalue()}"
         return err.getvalue() if code else out.getvalue()
 
-    async def record(self, *words: object) -> dict[str, JsonValue]:
-        found: dict[str, JsonValue] = json.loads(await self(*words, "-o", "json"))
+    async def record(self, *words: object) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(await self(*words, "-o", "json"))
         return found
 
     async def rows(self, *words: object) -> list[dict[str, JsonValue]]:
@@ -212,3 +240,24 @@ def test_every_verb_shows_an_example_that_names_it(group: str) -> None:
     commands = {"run": run_group, "schedule": schedule_group}[group].commands
     for verb, command in commands.items():
         assert f"Example: partsong {group} {verb}" in command.get_help(click.Context(command))
+
+
+async def test_a_runs_path_leads_through_the_detached_runs_it_waited_for(
+    partsong: Terminal, tmp_path: Path
+) -> None:
+    for name, text in {"inner": INNER, "middle": MIDDLE, "outer": OUTER}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    graph = tmp_path / "outer.yaml"
+    for run_id, n in (("r_1", 1), ("r_3", 3)):
+        await partsong("run", "start", graph, "-i", f"n={n}", "--run-id", run_id, "--wait")
+
+    shown = await partsong.record("graph", "show", "--run", "r_1")
+    twice = {"visits": 2, "stands": "done", "error": None}
+    paths = ("child", "child/inside-it", "child/inside-it/twice")
+    assert shown["visited"] == dict.fromkeys(paths, twice)
+    end = {"in": "child/inside-it", "from": "twice", "to": "END", "else": True, "times": 2}
+    assert end in shown["taken"]
+
+    failed = await partsong.record("graph", "show", "--run", "r_3")
+    assert failed["visited"]["child/inside-it/broken"]["stands"] == "failed"
+    assert failed["visited"]["stop"]["stands"] == "done"

@@ -146,3 +146,35 @@ async def test_a_fact_from_another_version_does_not_stop_other_runs(
     )
     run_id = await platform.client.start(graphs.chain())
     assert (await platform.client.result(run_id, timeout=30)).status == "completed"
+
+
+async def test_a_request_that_names_no_run_starts_one_run_however_often_it_is_delivered(
+    bus: Bus, platform: Platform
+) -> None:
+    bodies = [
+        json.dumps({"id": "q", "graph": GRAPH, "input": {"n": n}}).encode() for n in (1, 1, 2)
+    ]
+    one, again, other = [(await ask(bus, "run", body, "q"))["run_id"] for body in bodies]
+    assert one == again != other
+    assert {run.run_id for run in await platform.client.runs()} == {one, other}
+    await platform.client.result(one, timeout=30)
+    fork = json.dumps({"id": "f", "run_id": one}).encode()
+    begun = [(await ask(bus, "fork", fork, "f"))["run_id"] for _ in range(2)]
+    assert begun[0] == begun[1]
+
+
+async def test_the_answer_to_a_retry_names_the_place_where_the_run_goes_on(
+    bus: Bus, platform: Platform
+) -> None:
+    run_id = await platform.client.start(graphs.chain(), {}, max_steps=1)
+    ended = (await platform.client.result(run_id, timeout=30)).status
+    assert ended == "limit_exceeded"
+    again = {"id": "q", "run_id": run_id, "options": {"max_steps": 50}}
+    answer = await ask(bus, "retry", json.dumps(again).encode(), "q")
+    events = platform.client.events(run_id, after=answer["seq"] - 1)
+    assert (await anext(events)).event.type == "run.retried"
+    await events.aclose()
+    nothing = {"id": "p", "run_id": run_id}
+    await platform.client.result(run_id, timeout=30)
+    answer = await ask(bus, "resume", json.dumps(nothing).encode(), "p")
+    assert (await anext(platform.client.events(run_id))).seq == answer["seq"]

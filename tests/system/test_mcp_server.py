@@ -35,7 +35,7 @@ REFUND: dict[str, JsonValue] = {
             "args": {"expression": "{{price}} * 2"},
             "output": "total",
         },
-        "ok": {"type": "approval", "title": "Refund {{total}}?"},
+        "ok": {"type": "approval", "title": "Refund {{total}}?", "editable": "total"},
     },
     "edges": [{"from": "amount", "to": "ok"}],
 }
@@ -82,9 +82,14 @@ async def test_a_run_is_started_approved_and_read_over_mcp(bus: Bus, tmp_path: P
         assert (await said(client, "get_run", run_id=run_id))["status"] == "waiting"
 
         decided = await said(
-            client, "approve", approval_id=approval["id"], decision="approve", reason="fair"
+            client,
+            "approve",
+            approval_id=approval["id"],
+            decision="approve",
+            reason="fair",
+            edit=40,
         )
-        assert decided["by"] == "ann"
+        assert (decided["by"], decided["edited"]) == ("ann", 40)
         again = await client.call_tool(
             "approve", {"approval_id": approval["id"], "decision": "reject", "reason": "late"}
         )
@@ -94,7 +99,7 @@ async def test_a_run_is_started_approved_and_read_over_mcp(bus: Bus, tmp_path: P
         await platform.result(run_id)
         run = await said(client, "get_run", run_id=run_id)
         assert (run["status"], run["error"]) == ("completed", None)
-        assert "42" in json.dumps(run["state"])
+        assert '"total": 40' in json.dumps(run["state"])
 
 
 async def waiting(client: McpClient, run_id: str) -> dict[str, JsonValue]:

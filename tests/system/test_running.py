@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -54,6 +58,53 @@ async def test_labels_and_options_that_are_wrong_are_checked() -> None:
 async def test_a_stream_takes_what_execute_takes() -> None:
     kinds = [item async for item in gate().stream(signals={"paid": 1}, max_steps=5)]
     assert getattr(kinds[-1], "type", None) == "run.completed"
+
+
+class Slow:
+    """A node that ends only if it is let go; tells when it begins, and when it is stopped."""
+
+    def __init__(self) -> None:
+        self.began, self.stopped, self.free = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def graph(self) -> WorkflowGraph:
+        async def slow(state: State) -> State:
+            self.began.set()
+            try:
+                await self.free.wait()
+            finally:
+                self.stopped.set()
+            return {"done": True}
+
+        return WorkflowGraph("slow").add_node("slow", slow)
+
+
+async def until_called(items: AsyncIterator[object], slow: Slow) -> None:
+    async with asyncio.timeout(30):
+        async for item in items:
+            if getattr(item, "type", None) == "call.requested":
+                await slow.began.wait()
+                return
+
+
+async def test_whoever_leaves_a_stream_early_has_stopped_the_run_and_can_go_on_with_it(
+    log: str,
+) -> None:
+    slow = Slow()
+    async with aclosing(slow.graph().stream({}, run_id="r_s", log=log)) as items:
+        await until_called(items, slow)
+    assert slow.stopped.is_set()
+    slow.free.set()
+    done = await slow.graph().execute({}, run_id="r_s", log=log)
+    assert (done.status, done["done"]) == ("completed", True)
+    assert [e.type for e in done.events].count("call.requested") == 1
+
+
+async def test_a_stream_that_is_dropped_stops_too() -> None:
+    slow = Slow()
+    await until_called(slow.graph().stream({}), slow)
+    gc.collect()
+    async with asyncio.timeout(30):
+        await slow.stopped.wait()
 
 
 async def test_after_a_retry_with_the_mended_graph_only_what_is_unfinished_runs(log: str) -> None:

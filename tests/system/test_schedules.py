@@ -90,7 +90,6 @@ async def test_an_interval_starts_runs_named_after_their_moments(
         assert (result.status, result["x"], result["path"]) == ("completed", 1, "A")
         assert (await platform.client.state(run_id)).options.labels == {"schedule": "tick"}
         assert run_id.startswith("tick~2")
-    assert runs == sorted(runs)
 
 
 async def test_schedules_are_listed_as_they_were_asked_for_and_replaced_by_name(
@@ -139,6 +138,51 @@ async def test_moments_queue_up_if_they_shall_and_outlive_the_engine(
         await until(platform, run_id, "waiting")
         await signal(platform, run_id)
         assert (await platform.client.result(run_id, timeout=30)).status == "completed"
+
+
+async def waiting(bus: Bus) -> set[str]:
+    """The subjects of all timers that are set."""
+    info = await bus.nc.jetstream().stream_info(bus.names.timers, subjects_filter=">")
+    return set(info.state.subjects or {})
+
+
+async def test_timers_that_were_lost_are_set_again_when_an_engine_starts(
+    bus: Bus, platform: Platform
+) -> None:
+    """Those of schedules, and those of runs; a schedule that was dropped stays so."""
+    for name in ("tick", "tock", "gone"):
+        await schedule(platform, name, cron=NEVER)
+    pause = {"name": "p", "nodes": {"w": {"type": "wait", "seconds": 3600}}}
+    await platform.client.start(pause, run_id="r_p")
+    await until(platform, "r_p", "waiting")
+    await unschedule(platform, "gone")
+    kept = {bus.subjects.schedule("tick"), bus.subjects.schedule("tock")}
+    kept.add(bus.subjects.timer("r_p", "w:1/w0"))
+    assert kept <= await waiting(bus)
+    await bus.nc.jetstream().purge_stream(bus.names.timers)
+    assert await waiting(bus) == set()
+    await replace_engine(platform)
+    async with asyncio.timeout(30):
+        while await waiting(bus) != kept:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.05)
+    await fire(bus)
+    assert len(await platform.client.runs()) == 2
+
+
+async def test_a_schedule_that_waits_is_left_as_it_is_when_an_engine_starts(
+    bus: Bus, platform: Platform
+) -> None:
+    """Setting an interval again would begin it anew."""
+    await schedule(platform, every=3600.0)
+    js, subject = bus.nc.jetstream(), bus.subjects.schedule("tick")
+    before = (await js.get_last_msg(bus.names.timers, subject)).seq
+    await schedule(platform, "lost", cron=NEVER)
+    await js.purge_stream(bus.names.timers, subject=bus.subjects.schedule("lost"))
+    await replace_engine(platform)
+    async with asyncio.timeout(30):
+        while bus.subjects.schedule("lost") not in await waiting(bus):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert (await js.get_last_msg(bus.names.timers, subject)).seq == before
 
 
 async def test_a_moment_whose_schedule_is_gone_starts_nothing(bus: Bus, platform: Platform) -> None:

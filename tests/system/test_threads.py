@@ -126,6 +126,22 @@ async def test_allowed_runs_go_on_side_by_side(platform: Platform) -> None:
     await finish(platform, "r_c")
 
 
+async def test_a_fork_of_a_threads_run_goes_on_beside_it_and_keeps_nobody_waiting(
+    bus: Bus, platform: Platform
+) -> None:
+    await start(platform, "r_a")
+    await until(platform, "r_a", "waiting")
+    fork = await platform.client.fork("r_a", new_run_id="r_f")
+    await finish(platform, "r_a")
+    await start(platform, "r_b", "reject")
+    assert (await platform.client.state(fork)).options.thread is None
+    await platform.client.cancel(fork)
+    await platform.client.result(fork, timeout=30)
+    await platform.client.retry(fork)
+    await finish(platform, fork)
+    await finish(platform, "r_b")
+
+
 async def test_cancelling_a_queued_run_takes_it_out_of_the_queue(
     bus: Bus, platform: Platform
 ) -> None:

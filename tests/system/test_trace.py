@@ -31,7 +31,7 @@ async def approve(platform: Platform, run_id: str, url: str) -> None:
     async for placed in platform.client.events(run_id, follow=True):
         if placed.event.type == "approval.requested":
             break
-    async with httpx2.AsyncClient(base_url=url) as http:
+    async with httpx2.AsyncClient(base_url=url, timeout=60) as http:
         answer = await http.post(
             f"/api/approvals/{run_id}.ok:1/decision", json={"decision": "approve", "by": "ann"}
         )
@@ -48,8 +48,8 @@ async def test_a_run_that_crossed_four_services_is_one_connected_trace(
                 platform.settings, partsong.approval.app.service(platform.settings)
             )
             run_id = await platform.client.start(graph())
-            await asyncio.wait_for(approve(platform, run_id, str(approval.context.heart.url)), 20)
-            result = await platform.client.result(run_id, timeout=20)
+            await asyncio.wait_for(approve(platform, run_id, str(approval.context.heart.url)), 60)
+            result = await platform.client.result(run_id, timeout=60)
             await approval.stop()
         assert result.status == "completed"
         spans = receiver.spans

@@ -7,7 +7,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from partsong.contracts.errors import Problem
+from partsong.contracts.graph import Effort
+from partsong.contracts.hooks import HookOutcome, HookPoint, HookReport
 from partsong.contracts.messages import AssistantMessage
+from partsong.contracts.routes import RouteDecision, Score
 from partsong.contracts.run_events import EventBase
 
 __all__ = [
@@ -21,9 +24,13 @@ __all__ = [
     "CallCompleted",
     "CallFailed",
     "CallLapsed",
+    "CallSuspended",
     "ChildEnded",
+    "HookDecided",
+    "RouteDecided",
     "TurnPrice",
     "TurnUsage",
+    "Unapproved",
 ]
 
 
@@ -59,14 +66,41 @@ class CallCompleted(EventBase):
     """A tool's result."""
 
 
+class Unapproved(BaseModel):
+    """What a person is asked about: a call that was not made because nobody has agreed to it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+    """The arguments as people may see them."""
+    digest: str
+    """Of the arguments as they are: whoever agrees, agrees to these and to no others."""
+
+
 class CallFailed(EventBase):
-    """A function or tool raised, timed out or could not be found."""
+    """A function or tool raised, timed out, could not be found, or waits for a person to agree."""
 
     type: Literal["call.failed"] = "call.failed"
     call_id: str
     attempt: int
     worker: str = ""
     error: Problem
+    unapproved: Unapproved | None = None
+    """With the error `tool.approval_required`: the tool was not called."""
+
+
+class CallSuspended(EventBase):
+    """Code that a tool runs has called another tool, and waits for its result: nothing of it runs meanwhile."""
+
+    type: Literal["call.suspended"] = "call.suspended"
+    call_id: str
+    attempt: int
+    worker: str = ""
+    tool: str
+    """The tool that the code called."""
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+    snapshot: str
+    """Base64 of all there is to go on from, in any process."""
 
 
 class TurnPrice(BaseModel):
@@ -156,6 +190,35 @@ class AgentTurnClaimed(EventBase):
     lease: float = 5.0
     price: TurnPrice | None = None
     """None if it is not known."""
+
+
+class HookDecided(EventBase):
+    """Plugins were asked at a hook point; what they decided holds, also for every replay."""
+
+    type: Literal["hook.decided"] = "hook.decided"
+    call_id: str
+    attempt: int
+    worker: str = ""
+    point: HookPoint
+    outcome: HookOutcome
+    outcomes: tuple[HookReport, ...] = ()
+    """What each plugin said, in the order in which they were asked."""
+    seen: int = 0
+    """How many messages they were shown, where it was messages."""
+
+
+class RouteDecided(EventBase):
+    """The gateway chose the model of a turn; it stands in the log with the claim, before the model is asked."""
+
+    type: Literal["route.decided"] = "route.decided"
+    call_id: str
+    attempt: int
+    worker: str
+    model: str
+    """`provider:model`."""
+    effort: Effort | None = None
+    score: Score
+    decision: RouteDecision
 
 
 class AgentTurnCompleted(EventBase):

@@ -13,28 +13,35 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import AgentNode
+from partsong.contracts.hooked import forbidden, replaced
 from partsong.contracts.messages import (
     MESSAGE,
     MESSAGES,
+    AssistantMessage,
     Message,
+    TextPart,
     ToolCallPart,
     ToolMessage,
     ToolSpec,
     UserMessage,
 )
 from partsong.contracts.nodes import HANDOFF
+from partsong.contracts.routes import Progress
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
+from partsong.contracts.tool_calls import refusal
 from partsong.contracts.values import OVERWRITE, render
 
 __all__ = [
     "after_turn",
+    "answer_of",
     "begun",
     "compacted",
     "handoff_of",
     "inner_tools",
     "most_repeated",
     "parsed",
+    "progress_of",
     "sums_up",
     "tool_calls_of",
     "written",
@@ -88,8 +95,20 @@ def tool_calls_of(state: RunState, execution: Execution) -> tuple[ToolCallPart, 
 
 def _last_answer(state: RunState, execution: Execution) -> e.AgentTurnCompleted | None:
     turn = state.calls.get(f"{execution.id}/t{execution.turn}")
-    outcome = turn.outcome if turn is not None else None
-    return outcome if isinstance(outcome, e.AgentTurnCompleted) else None
+    return answer_of(state, turn) if turn is not None else None
+
+
+def answer_of(state: RunState, turn: Call) -> e.AgentTurnCompleted | None:
+    """What a model answered, as plugins have left it."""
+    outcome = turn.outcome
+    if not isinstance(outcome, e.AgentTurnCompleted):
+        return None
+    text = replaced(state, turn.id, "after_agent_call", None, turn.attempt)
+    if not isinstance(text, str):
+        return outcome
+    rest = tuple(part for part in outcome.message.parts if not isinstance(part, TextPart))
+    message = AssistantMessage(parts=(*((TextPart(text=text),) if text else ()), *rest))
+    return outcome.model_copy(update={"message": message})
 
 
 def after_turn(state: RunState, execution: Execution, repair: str | None) -> Execution:
@@ -117,18 +136,31 @@ def _result(
 ) -> ToolMessage:
     """One result per tool call, always: what it returned, or why it did not."""
     call = state.calls.get(f"{execution.id}/t{execution.turn}/c{index}")
-    content, failed = _content(execution, node, index, wanted, call)
+    content, failed = _content(state, execution, node, index, wanted, call)
     return ToolMessage(call_id=wanted.id, name=wanted.name, content=content, is_error=failed)
 
 
 def _content(
-    execution: Execution, node: object, index: int, wanted: ToolCallPart, call: Call | None
+    state: RunState,
+    execution: Execution,
+    node: object,
+    index: int,
+    wanted: ToolCallPart,
+    call: Call | None,
 ) -> tuple[JsonValue, bool]:
+    call_id = f"{execution.id}/t{execution.turn}/c{index}"
+    objection = forbidden(state, call_id, "before_tool_call") or forbidden(
+        state, call_id, "after_tool_call"
+    )
+    if objection is not None:
+        return f"{objection.code}: {objection.message}", True
     if call is not None and isinstance(call.outcome, e.CallCompleted):
-        return call.outcome.content, False
+        return replaced(state, call_id, "after_tool_call", call.outcome.content), False
     if index in execution.results:
         return execution.results[index], False
-    problem = call.problem if call is not None else execution.broken.get(index)
+    problem = execution.broken.get(index)
+    if call is not None:
+        problem = refusal(state, call) or call.problem
     if problem is not None:
         return f"{problem.code}: {problem.message}", True
     if call is None and isinstance(node, AgentNode) and not _offered(node, wanted.name):
@@ -201,6 +233,13 @@ def compacted(
     message = UserMessage(text=_SUMMARY.format(summary=summary, task=task))
     talk = replace(talk, inherited=0, shortened=True)
     return replace(execution, messages=(message,), talk=talk)
+
+
+def progress_of(execution: Execution) -> Progress:
+    """How the visit has gone, for whoever chooses a model."""
+    talk = execution.talk
+    repeats = max(talk.seen.values(), default=1) - 1
+    return Progress(previous=talk.model, repeats=repeats, rejections=talk.repairs)
 
 
 def sums_up(call_id: str) -> bool:

@@ -5,7 +5,8 @@ In Python it is one flat frozen model, so that a `match` reads it at a glance. `
 
 Ids are derived, never drawn: `<run>.<what>.<verb>`. The same thing said twice has the same id.
 Execution ids are `<node>:<visit>`; call ids are the execution's id, with `/t<turn>` and `/c<index>` for an agent's
-turns and the tool calls in them.
+turns and the tool calls in them, `/n<attempt>` for a call by the code that such an attempt ran, and `/p<attempt>` for
+the question whether it may be called.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ from partsong.contracts.call_events import (
     CallCompleted,
     CallFailed,
     CallLapsed,
+    CallSuspended,
     ChildEnded,
+    HookDecided,
+    RouteDecided,
     TurnPrice,
     TurnUsage,
+    Unapproved,
 )
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.run_events import (
@@ -86,10 +91,12 @@ __all__ = [
     "CallKind",
     "CallLapsed",
     "CallRequested",
+    "CallSuspended",
     "ChildEnded",
     "ConversationCompacted",
     "Event",
     "EventBase",
+    "HookDecided",
     "NodeCancelled",
     "NodeCompensated",
     "NodeCompleted",
@@ -98,6 +105,7 @@ __all__ = [
     "Outcome",
     "OwnerChanged",
     "Parent",
+    "RouteDecided",
     "RunAdmitted",
     "RunCancelled",
     "RunCompleted",
@@ -119,6 +127,7 @@ __all__ = [
     "TimerSet",
     "TurnPrice",
     "TurnUsage",
+    "Unapproved",
     "Writer",
     "read",
     "write",
@@ -147,6 +156,7 @@ Event: TypeAlias = Annotated[
     | CallFailed
     | CallLapsed
     | CallCancelled
+    | CallSuspended
     | AgentTurnClaimed
     | AgentTurnCompleted
     | AgentTurnFailed
@@ -156,6 +166,8 @@ Event: TypeAlias = Annotated[
     | ConversationCompacted
     | NodeCancelled
     | NodeCompensated
+    | HookDecided
+    | RouteDecided
     | RunAdmitted
     | RunForked
     | RunNotified
@@ -203,7 +215,10 @@ WRITERS: dict[type[EventBase], Writer] = {
     CallClaimed: "tool-runner",
     CallCompleted: "tool-runner",
     CallFailed: "tool-runner",
+    HookDecided: "tool-runner",
+    CallSuspended: "tool-runner",
     AgentTurnClaimed: "agent-gateway",
+    RouteDecided: "agent-gateway",
     AgentTurnCompleted: "agent-gateway",
     AgentTurnFailed: "agent-gateway",
     ApprovalDecided: "approval",

@@ -1,4 +1,4 @@
-"""CEL expressions over a run's state: conditions of edges, and transforms.
+"""CEL expressions over a run's state or a call's arguments: conditions, and transforms.
 
 CEL has no loops, no clock and no I/O, so the engine can evaluate what users write (https://cel.dev). Numbers follow
 CEL: an integer and a double do not mix in arithmetic, `double(state.n) * 1.5` says what is meant.
@@ -34,13 +34,13 @@ def check_expression(expression: str, where: str) -> None:
         raise InvalidInput.of(error.problem.model_copy(update={"where": where})) from None
 
 
-def holds(expression: str, state: Mapping[str, JsonValue]) -> bool:
-    """Whether a condition is true.
+def holds(expression: str, values: Mapping[str, JsonValue], name: str = "state") -> bool:
+    """Whether a condition is true; the expression knows the values as `name`.
 
     Raises:
         InvalidInput: `cel.failed`, or `cel.not_bool` for a value that is neither true nor false.
     """
-    value = compute(expression, state)
+    value = compute(expression, values, name)
     if not isinstance(value, bool):
         raise InvalidInput(
             "cel.not_bool",
@@ -50,22 +50,22 @@ def holds(expression: str, state: Mapping[str, JsonValue]) -> bool:
     return value
 
 
-def compute(expression: str, state: Mapping[str, JsonValue]) -> JsonValue:
+def compute(expression: str, values: Mapping[str, JsonValue], name: str = "state") -> JsonValue:
     """The value of an expression; times become RFC 3339 text, durations seconds.
 
     Raises:
-        InvalidInput: `cel.failed`, saying what the state has.
+        InvalidInput: `cel.failed`, saying what there is.
     """
     program = _program(expression)
     try:
-        return _plain(program({"state": state}))
+        return _plain(program({name: values}))
     except Exception as error:
         said = f"no key {error}" if isinstance(error, KeyError) else str(error)
-        keys = ", ".join(sorted(state)) or "none"
+        keys = ", ".join(sorted(values)) or "none"
         raise InvalidInput(
             "cel.failed",
-            f"{expression!r}: {said[:200]} (keys of the state: {keys[:200]})",
-            fix="has(state.key) asks whether a key is there; double(x) makes an integer a double",
+            f"{expression!r}: {said[:200]} (keys of {'the state' if name == 'state' else name}: {keys[:200]})",
+            fix=f"has({name}.key) asks whether a key is there; double(x) makes an integer a double",
         ) from None
 
 
@@ -88,7 +88,8 @@ def _plain(value: object) -> JsonValue:
         case list():
             return [_plain(element) for element in value]
         case dict():
-            return {str(key): _plain(element) for key, element in value.items()}
+            # CEL keeps no order of keys; in this one, the same expression always gives the same text.
+            return {str(key): _plain(value[key]) for key in sorted(value, key=str)}
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
         case timedelta():

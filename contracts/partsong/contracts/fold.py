@@ -17,6 +17,7 @@ from partsong.contracts.fold_calls import (
     call_closed,
     call_requested,
     conversation_compacted,
+    route_decided,
     run_notified,
     timer_changed,
 )
@@ -66,10 +67,12 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
         case e.CallClaimed() | e.AgentTurnClaimed():
             return call_claimed(state, event, seq)
         case (
-            e.CallCompleted() | e.CallFailed() | e.CallLapsed() | e.CallCancelled() | e.ChildEnded()
-            | e.AgentTurnCompleted() | e.AgentTurnFailed() | e.ApprovalDecided() | e.ApprovalExpired()
+            e.CallCompleted() | e.CallFailed() | e.CallSuspended() | e.CallLapsed() | e.CallCancelled()
+            | e.ChildEnded() | e.HookDecided() | e.AgentTurnCompleted() | e.AgentTurnFailed() | e.ApprovalDecided() | e.ApprovalExpired()
         ):  # fmt: skip
             return call_closed(state, event, seq)
+        case e.RouteDecided():
+            return route_decided(state, event)
         case e.TimerSet() | e.TimerFired():
             return timer_changed(state, event)
         case e.NodeCompleted() | e.NodeFailed():
@@ -116,6 +119,7 @@ def _started(state: RunState, event: e.RunStarted) -> RunState:
         state,
         status="queued" if event.queued else "running",
         options=event.options,
+        plugins=event.plugins,
         started=event.time,
         updated=event.time,
         scopes={
@@ -153,7 +157,7 @@ def _retried(state: RunState, event: e.RunRetried) -> RunState:
     if not state.ended or state.status == "completed" or state.graph is None:
         return state
     graph = event.graph or state.graph
-    state = replace(state, options=event.options or state.options)
+    state = replace(state, options=event.options or state.options, retried=event.cause)
     return revived(state, graph, event.time, rerun=event.graph is None)
 
 

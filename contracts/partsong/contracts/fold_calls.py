@@ -19,6 +19,7 @@ __all__ = [
     "call_requested",
     "conversation_compacted",
     "drop",
+    "route_decided",
     "run_notified",
     "timer_changed",
     "with_due",
@@ -30,10 +31,11 @@ def call_requested(
     state: RunState, event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested
 ) -> RunState:
     """A call is open."""
-    if not event.exec:
+    hook = isinstance(event, e.CallRequested) and event.kind == "hook"
+    if not event.exec and not hook:
         return _webhook_requested(state, event)
     execution = state.execution(event.exec)
-    if execution is None and state.undone(event.exec) is None:
+    if execution is None and event.exec and state.undone(event.exec) is None:
         return state
     before = state.calls.get(event.call_id)
     call = _call(event)
@@ -43,14 +45,26 @@ def call_requested(
     if before is not None:
         absent = before.problem is not None and before.problem.code in MISSING
         others = before.others if before.name == call.name else before.attempt
-        call = replace(call, claim=before.claim, parked=before.parked + absent, others=others)
+        stood = before.outcome if isinstance(before.outcome, e.CallSuspended) else before.resumes
+        call = replace(
+            call,
+            claim=before.claim,
+            parked=before.parked + absent,
+            others=others,
+            resumes=stood,
+        )
     calls = state.calls
     state = replace(state, due=drop(state.due, event.exec), updated=event.time)
     turn = event if isinstance(event, e.AgentTurnRequested) and before is None else None
     if turn is not None and turn.purpose == "answer" and execution is not None:
         state = with_execution(state, _next_turn(state, execution, turn.repair))
-        calls = {id_: c for id_, c in calls.items() if c.exec != event.exec}
+        calls = {id_: c for id_, c in calls.items() if c.exec != event.exec or _lasts(id_, turn)}
     return replace(state, calls={**calls, event.call_id: call})
+
+
+def _lasts(call_id: str, turn: e.AgentTurnRequested) -> bool:
+    """Whether a call outlives the turn before: what plugins said of the execution, and of the turn that begins."""
+    return call_id.startswith((f"{turn.exec}/h.", f"{turn.call_id}/h."))
 
 
 def _next_turn(state: RunState, execution: Execution, repair: str | None) -> Execution:
@@ -74,6 +88,17 @@ def conversation_compacted(state: RunState, event: e.ConversationCompacted) -> R
         return state
     execution = compacted(state, execution, node, event.summary)
     return with_due(replace(with_execution(state, execution), updated=event.time), execution.id)
+
+
+def route_decided(state: RunState, event: e.RouteDecided) -> RunState:
+    """The conversation's next turn goes on with the model that was chosen, if it may."""
+    call = state.calls.get(event.call_id)
+    execution = state.execution(call.exec) if call is not None else None
+    if execution is None:
+        return state
+    return with_execution(
+        state, replace(execution, talk=replace(execution.talk, model=event.model))
+    )
 
 
 def _webhook_requested(
@@ -107,7 +132,15 @@ def _call(event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested) -
                 allowance=event.allowance,
             )
         case e.CallRequested():
-            return Call(event.call_id, event.exec, event.kind, event.name, event.attempt)
+            return Call(
+                event.call_id,
+                event.exec,
+                event.kind,
+                event.name,
+                event.attempt,
+                child=event.child,
+                approved=event.approved,
+            )
 
 
 def call_claimed(state: RunState, event: e.CallClaimed | e.AgentTurnClaimed, seq: int) -> RunState:
@@ -123,7 +156,7 @@ def call_claimed(state: RunState, event: e.CallClaimed | e.AgentTurnClaimed, seq
 
 
 Closing: TypeAlias = (
-    e.CallCompleted | e.CallFailed | e.CallLapsed | e.CallCancelled | e.ChildEnded
+    e.CallCompleted | e.CallFailed | e.CallSuspended | e.CallLapsed | e.CallCancelled | e.ChildEnded | e.HookDecided
     | e.AgentTurnCompleted | e.AgentTurnFailed | e.ApprovalDecided | e.ApprovalExpired
 )  # fmt: skip
 
@@ -148,10 +181,12 @@ def call_closed(state: RunState, event: Closing, seq: int) -> RunState:
 
 def _ended(call: Call, event: Closing) -> Call:
     """The attempt with how it ended."""
-    call = replace(call, outcome=None, problem=None, lapsed=False, retry_after=None)
+    call = replace(
+        call, outcome=None, problem=None, unapproved=None, lapsed=False, retry_after=None
+    )
     match event:
         case e.CallFailed(error=problem):
-            return replace(call, problem=problem)
+            return replace(call, problem=problem, unapproved=event.unapproved)
         case e.AgentTurnFailed(error=problem, retry_after=wait):
             return replace(call, problem=problem, retry_after=wait)
         case e.CallCancelled(reason=reason):

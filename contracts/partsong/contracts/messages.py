@@ -160,3 +160,5 @@ class ToolSpec(BaseModel):
     description: str = ""
     parameters: dict[str, JsonValue] = {"type": "object", "properties": {}}
     """JSON Schema of an object."""
+    approval: str = "never"
+    """Whether a person must agree to a call: `never`, `always`, or CEL over `args`."""

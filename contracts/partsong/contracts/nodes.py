@@ -21,6 +21,7 @@ __all__ = [
     "NodeName",
     "Retry",
     "Seconds",
+    "SideEffect",
     "SpecBase",
     "ToolNode",
     "TransformNode",
@@ -112,6 +113,10 @@ HANDOFF = "transfer_to_"
 """With a label behind it, the name of the tool by which a model hands over."""
 
 
+SideEffect = Literal["none", "read", "write", "destructive"]
+"""What a tool's call does to the world: nothing, look at it, change it, change it beyond repair."""
+
+
 class AgentSpec(SpecBase):
     """An agent as data."""
 
@@ -121,6 +126,11 @@ class AgentSpec(SpecBase):
     """Models that stand in, in this order, when the one before has failed as often as it may."""
     instructions: str = ""
     tools: tuple[str, ...] = ()
+    """Code that one of them runs may call the others."""
+    may: SideEffect | None = None
+    """The strongest side effect of a tool's call; one beyond it is refused, whoever agrees. None leaves that to `tools`."""
+    asks: SideEffect | None = None
+    """From this side effect on, a person must agree to a tool's call; None leaves that to the tools."""
     handoffs: dict[Label, str] = Field(default_factory=dict)
     """Outcome label: when to hand over. The model is offered a tool `transfer_to_<label>`; calling it ends the node
     with that label."""
@@ -153,6 +163,8 @@ class ToolNode(NodeBase):
     args: dict[str, JsonValue] = Field(default_factory=dict)
     """Values may hold `{{path}}`; a value that is only `{{path}}` keeps its type."""
     output: str | None = None
+    tools: tuple[str, ...] = ()
+    """Tools that code may call which this one runs."""
 
 
 class ApprovalNode(NodeBase):

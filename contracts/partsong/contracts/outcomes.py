@@ -21,6 +21,7 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
+from partsong.contracts.hooked import replaced
 from partsong.contracts.scope import Execution, Scope
 from partsong.contracts.state import RunState
 from partsong.contracts.values import OVERWRITE, look_up, overwritten, render_value
@@ -47,6 +48,9 @@ def updates_of(  # noqa: PLR0911  # one case per kind of node
 ) -> tuple[Mapping[str, JsonValue], ...]:
     """What a finished execution adds to the state; `computed` and `signal` are what its last event says."""
     node = state.node(execution)
+    fresh = replaced(state, execution.id, "after_node", None)
+    if isinstance(fresh, dict):
+        return (fresh,)
     match node:
         case FunctionNode():
             outcome = _outcome(state, execution.id)
@@ -57,7 +61,8 @@ def updates_of(  # noqa: PLR0911  # one case per kind of node
             outcome = _outcome(state, execution.id)
             if not isinstance(outcome, e.CallCompleted):
                 return ()
-            return ({node.output or execution.node: outcome.content},)
+            content = replaced(state, execution.id, "after_tool_call", outcome.content)
+            return ({node.output or execution.node: content},)
         case AgentNode():
             update = written(state, execution, node)
             return (update,) if update else ()

@@ -53,6 +53,7 @@ class RunRequest(_Request):
     """Start a run. Sent twice with the same `run_id`, it starts one run."""
 
     run_id: str | None = None
+    """Without it, the id follows from the request: delivered twice, the same request starts one run."""
     graph: str | dict[str, JsonValue]
     """A graph's name, its `sha256:…` hash, or the whole spec."""
     input: dict[str, JsonValue] = Field(default_factory=dict)
@@ -88,7 +89,10 @@ class SignalRequest(_Request):
 
 
 class RetryRequest(_Request):
-    """Go on with a run that failed, was cancelled or met a limit; only what is unfinished runs."""
+    """Go on with a run that failed, was cancelled or met a limit; only what is unfinished runs.
+
+    Sent twice with the same request id, it counts once.
+    """
 
     run_id: str
     graph: str | dict[str, JsonValue] | None = None
@@ -99,12 +103,16 @@ class RetryRequest(_Request):
 
 
 class ForkRequest(_Request):
-    """Begin a new run where another one was. Sent twice with the same `new_run_id`, it begins one run."""
+    """Begin a new run where another one was. Sent twice with the same `new_run_id`, it begins one run.
+
+    A fork belongs to no thread: it goes on beside the runs of its origin's thread, and none of them waits for it.
+    """
 
     run_id: str
     seq: int | None = Field(default=None, ge=1)
     """Sequence of the log; without it, the run's end."""
     new_run_id: str | None = None
+    """As with `run_id` of a start, without it the id follows from the request."""
     values: dict[str, JsonValue] = Field(default_factory=dict)
     """State keys to set."""
     outputs: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
@@ -174,7 +182,8 @@ class Accepted(BaseModel):
     run_id: str
     """The run; empty for what concerns no run, like a schedule."""
     seq: int
-    """Where in the log; read from here to follow the run."""
+    """Where in the log what was asked for stands, or if it changed nothing, where the run begins; read on from here to
+    follow the run."""
 
 
 class Rejected(BaseModel):

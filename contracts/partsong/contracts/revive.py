@@ -32,7 +32,7 @@ def revived(state: RunState, graph: Graph, now: str, *, rerun: bool = True) -> R
         calls={
             id_: _again(call, rerun=rerun and call.exec in failed)
             for id_, call in state.calls.items()
-            if call.exec and not id_.endswith("/undo")
+            if (call.exec or call.kind == "hook") and not id_.endswith("/undo")
         },
         timers={id_: t for id_, t in state.timers.items() if t.purpose == "run_deadline"},
         due=tuple(id_ for scope in scopes.values() for id_ in scope.active),
@@ -47,6 +47,8 @@ def _again(call: Call, *, rerun: bool) -> Call:
         again=True,
         closed_by=call.closed_by or "retried",
         outcome=None,
+        approved=None,
+        resumes=None if rerun else call.resumes,
         lapsed=False,
         waits=None,
         rested=False,

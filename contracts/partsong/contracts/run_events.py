@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Graph
+from partsong.contracts.hooks import PluginRef
 
 __all__ = [
     "AgentTurnRequested",
@@ -47,7 +48,7 @@ __all__ = [
 ]
 
 Outcome = Literal["failed", "cancelled", "limit_exceeded"]
-CallKind = Literal["function", "tool", "run"]
+CallKind = Literal["function", "tool", "run", "hook"]
 TimerPurpose = Literal["retry", "approval_deadline", "run_deadline", "wait", "signal_deadline"]
 
 
@@ -105,6 +106,8 @@ class RunStarted(EventBase):
     request_id: str = ""
     queued: bool = False
     """It waits until its thread is free."""
+    plugins: tuple[PluginRef, ...] = ()
+    """Who is asked at the run's hook points."""
     remembered: dict[str, JsonValue] = Field(default_factory=dict)
     """What the thread's last run has left for this one: the keys that the graph calls its memory."""
 
@@ -225,10 +228,14 @@ class CallRequested(EventBase):
     type: Literal["call.requested"] = "call.requested"
     call_id: str
     exec: str
-    """The execution that waits for it; empty for the webhook of an ended run."""
+    """The execution that waits for it; empty for what the run itself waits for: its hooks, its webhook."""
     kind: CallKind
     name: str
     attempt: int = 1
+    child: str | None = None
+    """The run that answers it, if a detached subgraph does."""
+    approved: str | None = None
+    """Who has agreed to a tool's call that needs it."""
 
 
 class Allowance(BaseModel):

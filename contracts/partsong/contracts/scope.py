@@ -53,6 +53,8 @@ class Talk:
     """How often each tool call gave each result, by digest."""
     inherited: int = 0
     """So many of the messages were there before the visit."""
+    model: str | None = None
+    """The model that the router chose last."""
     compacted: int = 0
     """The turn after which somebody was last asked to sum it up."""
     shortened: bool = False

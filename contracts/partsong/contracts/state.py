@@ -15,14 +15,18 @@ from partsong.contracts.events import (
     ApprovalDecided,
     ApprovalExpired,
     CallCompleted,
+    CallSuspended,
     ChildEnded,
+    HookDecided,
     Outcome,
     RunOptions,
     TimerPurpose,
     TurnPrice,
     TurnUsage,
+    Unapproved,
 )
 from partsong.contracts.graph import Graph, MapNode, Node, SubgraphNode, WaitNode
+from partsong.contracts.hooks import PluginRef
 from partsong.contracts.scope import Execution, Scope, Token, scope_of
 
 __all__ = [
@@ -60,7 +64,7 @@ class Call:
 
     id: str
     exec: str
-    kind: Literal["function", "tool", "agent.turn", "approval", "run"]
+    kind: Literal["function", "tool", "agent.turn", "approval", "run", "hook"]
     name: str
     attempt: int = 1
     worker: str | None = None
@@ -72,9 +76,22 @@ class Call:
     expired: bool = False
     """An approval's deadline has passed."""
     outcome: (
-        CallCompleted | AgentTurnCompleted | ApprovalDecided | ApprovalExpired | ChildEnded | None
+        CallCompleted
+        | CallSuspended
+        | AgentTurnCompleted
+        | ApprovalDecided
+        | ApprovalExpired
+        | ChildEnded
+        | HookDecided
+        | None
     ) = None
     problem: Problem | None = None
+    unapproved: Unapproved | None = None
+    """What a person is asked about before a tool is called."""
+    approved: str | None = None
+    """Who has agreed to it."""
+    resumes: CallSuspended | None = None
+    """Where the attempt goes on: code called a tool there, and its result has come."""
     retry_after: float | None = None
     closed_by: str | None = None
     """Id of the event that closed the attempt."""
@@ -82,6 +99,8 @@ class Call:
     """Id of the timer before the next attempt."""
     rested: bool = False
     """That timer has fired."""
+    child: str | None = None
+    """The detached run that answers it; None also where the log is too old to say."""
     parked: int = 0
     """How many attempts found no worker that has the function or tool."""
     others: int = 0
@@ -107,7 +126,7 @@ class Call:
     @property
     def guarded(self) -> bool:
         """Whether it is closed on its own subject, under a guard."""
-        return self.kind not in {"function", "run"}
+        return self.kind not in {"function", "run", "hook"}
 
 
 @dataclass(frozen=True)
@@ -188,7 +207,11 @@ class RunState:
     paused: bool = False
     round: int = 0
     """How often it was retried."""
+    retried: str = ""
+    """The request of its newest retry: delivered again, it means nothing more."""
     origin: Origin | None = None
+    plugins: tuple[PluginRef, ...] = ()
+    """Who is asked at hook points."""
     scopes: Mapping[str, Scope] = field(default_factory=dict)
     """By path; the run's own graph is at the empty path."""
     calls: Mapping[str, Call] = field(default_factory=dict)
@@ -227,7 +250,9 @@ class RunState:
     @property
     def telling(self) -> bool:
         """Whether the run has ended, and its webhook has not been told yet."""
-        return self.ended and any(not call.exec for call in self.calls.values())
+        return self.ended and any(
+            not call.exec and call.kind != "hook" for call in self.calls.values()
+        )
 
     @property
     def values(self) -> dict[str, JsonValue]:

@@ -198,6 +198,10 @@ class Subjects:
         """Where a schedule waits for its next time; one token more than a run's timer."""
         return f"{self.prefix}.timer.schedule.start.{check_id('schedule', name)}"
 
+    def schedules(self) -> str:
+        """Filter: all schedules that wait for their next time."""
+        return f"{self.prefix}.timer.schedule.start.*"
+
     def timers(self) -> str:
         """Filter: waiting timers."""
         return f"{self.prefix}.timer.>"

@@ -20,6 +20,7 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
+from partsong.contracts.nodes import NodeBase
 from partsong.contracts.plan import Plan
 from partsong.contracts.validate_agents import agent_findings
 
@@ -34,6 +35,22 @@ _LABELS = {
     TransformNode: ("success",),
 }
 
+_CALLING = ("retry", "timeout", "idle_timeout")
+_HEEDED: dict[type[NodeBase], tuple[str, ...]] = {
+    FunctionNode: _CALLING,
+    AgentNode: _CALLING,
+    ToolNode: ("retry", "timeout"),
+}
+"""By kind: which of the options for calls it heeds; other kinds heed none."""
+_INSTEAD: dict[type[NodeBase], str] = {
+    ToolNode: "use timeout: a tool shows nothing before its result",
+    ApprovalNode: "use deadline and otherwise: people are asked once",
+    WaitNode: "use deadline: nobody is called",
+    TransformNode: "leave it out: the engine computes it at once",
+    MapNode: "give it to the nodes inside",
+    SubgraphNode: "give it to the nodes inside",
+}
+
 
 def node_findings(graph: Graph, plan: Plan) -> Iterator[Problem]:
     """All that is wrong with the nodes of a graph whose edges are sound."""
@@ -45,6 +62,7 @@ def node_findings(graph: Graph, plan: Plan) -> Iterator[Problem]:
         yield from _labels(name, node, plan)
         yield from _conditions(name, graph, plan)
         yield from _join(name, node, arriving[name])
+        yield from _idle_options(name, node)
         yield from _texts(name, node)
         if isinstance(node, AgentNode):
             yield from agent_findings(name, node, graph, plan)
@@ -83,6 +101,22 @@ def _join(name: str, node: Node, arriving: int) -> Iterator[Problem]:
             message=f"node {name} waits for {node.join.n} branches, {arriving} edges lead to it",
             where=f"nodes.{name}.join",
         )
+
+
+def _idle_options(name: str, node: Node) -> Iterator[Problem]:
+    """Options that look as if they did something, and do not."""
+    heeded = _HEEDED.get(type(node), ())
+    if node.compensate is not None or (isinstance(node, SubgraphNode) and node.detached):
+        heeded = (*heeded, "retry")
+    for option in _CALLING:
+        if option not in heeded and getattr(node, option) is not None:
+            alone = isinstance(node, SubgraphNode) and option == "retry"
+            yield Problem(
+                code="graph.no_effect",
+                message=f"{node.type} node {name} has {option}, which has no effect there",
+                where=f"nodes.{name}.{option}",
+                fix=_INSTEAD[type(node)] + (", or make the subgraph detached" if alone else ""),
+            )
 
 
 def _texts(name: str, node: Node) -> Iterator[Problem]:

@@ -7,10 +7,24 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from partsong.contracts.graph import AgentSpec
+from partsong.contracts.hooks import HookPoint, PluginRef
 from partsong.contracts.messages import Message, ToolSpec
+from partsong.contracts.nodes import SideEffect
+from partsong.contracts.routes import Progress
 from partsong.contracts.run_events import Allowance, Parent, RunOptions
 
-__all__ = ["WORK", "ChildWork", "FunctionWork", "ToolWork", "TurnWork", "Work", "child_of"]
+__all__ = [
+    "WORK",
+    "ChildWork",
+    "FunctionWork",
+    "HookWork",
+    "Resume",
+    "ToolWork",
+    "TurnWork",
+    "Work",
+    "child_of",
+    "child_of_v0",
+]
 
 
 class _Work(BaseModel):
@@ -44,12 +58,42 @@ class FunctionWork(_Work):
     state: dict[str, JsonValue]
 
 
+class Resume(BaseModel):
+    """What code that has waited goes on with: the result of the tool it called, or why there is none."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    snapshot: str
+    result: JsonValue = None
+    error: str | None = None
+
+
 class ToolWork(_Work):
     """Call a tool."""
 
     kind: Literal["tool"] = "tool"
     tool: str
     args: JsonValue
+    approved: str | None = None
+    """Who has agreed to the call; a worker believes it if the log says so too."""
+    may: SideEffect | None = None
+    """The strongest side effect that the call may have."""
+    asks: SideEffect | None = None
+    """From this side effect on, a person must agree, whatever the tool itself says."""
+    tools: tuple[str, ...] = ()
+    """Tools that code may call which the tool runs."""
+    resume: Resume | None = None
+    """Where the attempt before has stopped."""
+
+
+class HookWork(_Work):
+    """Ask plugins at a hook point."""
+
+    kind: Literal["hook"] = "hook"
+    point: HookPoint
+    plugins: tuple[PluginRef, ...]
+    """Those of the point, in their order."""
+    payload: dict[str, JsonValue]
 
 
 class TurnWork(_Work):
@@ -62,6 +106,7 @@ class TurnWork(_Work):
     inner: tuple[ToolSpec, ...] = ()
     """Tools that the engine itself answers: graphs and handoffs."""
     allowance: Allowance = Allowance()
+    progress: Progress = Progress()
 
 
 class ChildWork(_Work):
@@ -71,18 +116,30 @@ class ChildWork(_Work):
     graph: dict[str, JsonValue]
     input: dict[str, JsonValue]
     options: RunOptions
+    child: str
+    """The id of that run: the same however often it is asked for."""
 
-    @property
-    def child(self) -> str:
-        """The id of that run: the same however often it is asked for."""
-        return child_of(Parent(run_id=self.run_id, call_id=self.call_id, attempt=self.attempt))
+
+_PLAIN = str.maketrans({":": "-", "/": "~", "-": "="})
+"""A call's id has no other signs, and a colon always has a number behind it: no two ids become one."""
 
 
 def child_of(parent: Parent) -> str:
-    """The id of the run that answers a parent's call."""
+    """The id of the run that answers a parent's call, and no other call of no other run; fit for a path or a URL."""
+    return _numbered(f"{parent.run_id}--{parent.call_id.translate(_PLAIN)}", parent.attempt)
+
+
+def child_of_v0(parent: Parent) -> str:
+    """The id it has where the log does not say: two calls with odd names could come to the same."""
     name = parent.call_id.replace("/", "-").replace(":", "-")
-    return f"{parent.run_id}--{name}" + (f"-a{parent.attempt}" if parent.attempt > 1 else "")
+    return _numbered(f"{parent.run_id}--{name}", parent.attempt)
 
 
-Work = Annotated[FunctionWork | ToolWork | TurnWork | ChildWork, Field(discriminator="kind")]
+def _numbered(child: str, attempt: int) -> str:
+    return f"{child}-a{attempt}" if attempt > 1 else child
+
+
+Work = Annotated[
+    FunctionWork | ToolWork | HookWork | TurnWork | ChildWork, Field(discriminator="kind")
+]
 WORK: TypeAdapter[Work] = TypeAdapter(Work)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-from partsong.agent_gateway.registry import Providers, settings_from
 from partsong.agent_gateway.toolbox import Toolbox
+from partsong.agent_gateway.turns import Turns
 from partsong.agent_gateway.worker import TurnWorker
 from partsong.bus.jobs import Jobs
+from partsong.plugins.shelf import Shelf
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
 
@@ -19,8 +20,8 @@ class Gateway:
 
     name = "agent-gateway"
 
-    def __init__(self, providers: Providers) -> None:
-        self._providers = providers
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
         self._jobs: Jobs | None = None
         self._drain = 10.0
 
@@ -36,10 +37,11 @@ class Gateway:
             context.nc,
             context.subjects,
             context.log,
-            self._providers,
+            self._turns,
             toolbox,
             context.worker,
             context.telemetry,
+            Shelf.load(context.settings.plugins),
         )
         self._drain = context.settings.drain
         self._jobs = Jobs(
@@ -56,9 +58,9 @@ class Gateway:
         """Finish the turns being taken, close the providers' connections."""
         if self._jobs is not None:
             await self._jobs.drain(self._drain * 0.8)
-        await self._providers.aclose()
+        await self._turns.aclose()
 
 
 def service(_settings: Settings) -> Gateway:
     """The gateway, with the keys and addresses of this process's environment."""
-    return Gateway(Providers(settings_from(os.environ)))
+    return Gateway(Turns.from_env(os.environ))

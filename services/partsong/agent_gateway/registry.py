@@ -6,11 +6,12 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from partsong.agent_gateway.installed import installed, made_by
 from partsong.agent_gateway.port import Provider
 from partsong.agent_gateway.stand_ins import stand_in
 from partsong.contracts.errors import InvalidInput, Unavailable
 
-__all__ = ["Providers", "Settings", "provider_for", "settings_from", "split_model"]
+__all__ = ["Providers", "Settings", "provider_for", "settings_from", "split_model", "usable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Settings:
     google_base_url: str = ""
     scripted_delay: float = 0.01
     """Seconds between two words of the scripted provider."""
+    installed: tuple[str, ...] = ()
+    """Providers of installed packages that may be used."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What those may read their own settings from."""
 
 
 def settings_from(env: Mapping[str, str]) -> Settings:
@@ -53,6 +58,10 @@ def settings_from(env: Mapping[str, str]) -> Settings:
         google_api_key=env.get("GOOGLE_API_KEY", "") or env.get("GEMINI_API_KEY", ""),
         google_base_url=env.get("GOOGLE_BASE_URL", ""),
         scripted_delay=seconds,
+        installed=tuple(
+            n for n in env.get("PARTSONG_PROVIDERS", "").replace(" ", "").split(",") if n
+        ),
+        env=env,
     )
 
 
@@ -121,15 +130,18 @@ def split_model(model: str) -> tuple[str, str]:
     """`anthropic:claude-x` as provider and the provider's own name of the model.
 
     Raises:
-        InvalidInput: `model.unknown_provider` if what comes before the first colon is none of ours, and nobody stands in.
+        InvalidInput: `model.unknown_provider` if what comes before the first colon is none of ours and of no installed
+            package, and nobody stands in.
     """
     provider, colon, name = model.partition(":")
     if stand_in(model) is not None:
         return provider, name
-    if provider not in _VENDORS or not colon or not name:
+    known = provider in _VENDORS or provider in installed()
+    if not known or not colon or not name:
+        names = [*_VENDORS, *sorted(installed())]
         raise InvalidInput(
             "model.unknown_provider",
-            f"{model!r} is not one of {', '.join(f'{known}:…' for known in _VENDORS)}",
+            f"{model!r} is not one of {', '.join(f'{known}:…' for known in names)}",
             where="model",
             fix="write provider:model, for example scripted:summary, which needs no key",
         )
@@ -140,12 +152,15 @@ def provider_for(model: str, settings: Settings) -> Provider:
     """A provider for a model's full name; its SDK is looked for, but not imported yet.
 
     Raises:
-        InvalidInput: `model.unknown_provider`.
-        Unavailable: `provider.not_installed` if the SDK is missing, `provider.no_key` if there is no key.
+        InvalidInput: `model.unknown_provider`, `provider.bad_entry_point`.
+        Unavailable: `provider.not_installed` if the SDK is missing, `provider.no_key` if there is no key,
+            `provider.not_allowed` if a package has it, but nobody said that it may be used.
     """
     if (other := stand_in(model)) is not None:
         return other
     name, _ = split_model(model)
+    if name not in _VENDORS:
+        return made_by(name, settings.installed, settings.env)
     vendor = _VENDORS[name]
     if vendor.sdk and not _installed(vendor.sdk):
         raise Unavailable(
@@ -162,6 +177,14 @@ def provider_for(model: str, settings: Settings) -> Provider:
             fix=f"set {vendor.variable}, or use a scripted:… model, which needs no key",
         )
     return vendor.make(settings)
+
+
+def usable(provider: str, settings: Settings) -> bool:
+    """Whether a vendor's models can be asked: its SDK is there, and a key or an address."""
+    vendor = _VENDORS.get(provider)
+    if vendor is None or (vendor.sdk and not _installed(vendor.sdk)):
+        return False
+    return bool(vendor.usable(settings))
 
 
 def _installed(module: str) -> bool:

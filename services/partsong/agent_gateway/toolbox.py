@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
+import contextlib
+import logging
 
 import nats.errors
 from nats.aio.client import Client
@@ -15,7 +17,11 @@ from partsong.runtime import clock
 
 __all__ = ["Toolbox"]
 
+_log = logging.getLogger("partsong.agent_gateway")
+
 _SPECS = TypeAdapter(list[ToolSpec])
+_NOBODY = "503"
+"""Status of the server's own answer where nobody listens."""
 
 
 class Toolbox:
@@ -28,6 +34,7 @@ class Toolbox:
         self._fresh, self._within = fresh, within
         self._known: dict[str, ToolSpec] = {}
         self._asked = float("-inf")
+        self._asking = asyncio.Lock()
 
     async def specs(self, names: tuple[str, ...]) -> tuple[ToolSpec, ...]:
         """The tools of these names, in this order.
@@ -36,15 +43,11 @@ class Toolbox:
             NotFound: `tool.unknown`, no tool-runner has one of them.
             Unavailable: no tool-runner answered.
         """
-        if not names:
-            return ()
-        known = self._known.keys() >= set(names)
-        if not known or clock.monotonic() - self._asked > self._fresh:
-            try:
-                await self._ask()
-            except Unavailable:
-                if not known:  # else what was known a while ago still holds
-                    raise
+        wanted = set(names)
+        if not self._fit(wanted):
+            async with self._asking:
+                if not self._fit(wanted):
+                    await self._ask(wanted)
         for name in names:
             if name not in self._known:
                 raise NotFound(
@@ -55,16 +58,50 @@ class Toolbox:
                 )
         return tuple(self._known[name] for name in names)
 
-    async def _ask(self) -> None:
-        try:
-            reply = await self._nc.request(self._subject, b"{}", timeout=self._within)
-            specs = _SPECS.validate_json(reply.data)
-        except (nats.errors.Error, TimeoutError, ValidationError, json.JSONDecodeError) as error:
+    def _fit(self, wanted: set[str]) -> bool:
+        fresh = clock.monotonic() - self._asked <= self._fresh
+        return not wanted or (fresh and self._known.keys() >= wanted)
+
+    async def _ask(self, wanted: set[str]) -> None:
+        """Ask all tool-runners: each has tools of its own. Nobody is waited for once all that is wanted is known."""
+        found = await self._gathered(wanted)
+        if found:
+            whole = not found.keys() >= wanted
+            self._known = found if whole else {**self._known, **found}
+            self._asked = clock.monotonic()
+        elif not self._known.keys() >= wanted:  # else what was known a while ago still holds
             raise Unavailable(
                 "tools.no_answer",
-                f"no tool-runner said which tools there are: {error!r}",
+                f"no tool-runner said within {self._within:g} s which tools there are",
                 fix="start a tool-runner: `partsong worker start tool-runner`",
                 retryable=True,
-            ) from error
-        self._known = {spec.name: spec for spec in specs}
-        self._asked = clock.monotonic()
+            )
+
+    async def _gathered(self, wanted: set[str]) -> dict[str, ToolSpec]:
+        inbox, found = self._nc.new_inbox(), dict[str, ToolSpec]()
+        answers = await self._nc.subscribe(inbox)
+        try:
+            await self._nc.publish(self._subject, b"{}", reply=inbox)
+            async with asyncio.timeout(self._within):
+                while not found.keys() >= wanted:
+                    answer = await answers.next_msg(timeout=None)
+                    if (answer.headers or {}).get("Status") == _NOBODY:
+                        break
+                    for spec in _read(answer.data):
+                        found.setdefault(spec.name, spec)
+        except TimeoutError:
+            pass
+        except nats.errors.Error as error:
+            _log.warning("tool-runners cannot be asked", extra={"why": repr(error)})
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await answers.unsubscribe()
+        return found
+
+
+def _read(body: bytes) -> list[ToolSpec]:
+    try:
+        return _SPECS.validate_json(body)
+    except ValidationError as error:
+        _log.warning("a tool-runner's answer cannot be read", extra={"why": str(error)})
+        return []

@@ -10,6 +10,7 @@ from typing import TypedDict
 from partsong.agent_gateway.core.assemble import Broken, Turn, assemble
 from partsong.agent_gateway.core.coalesce import Coalescer
 from partsong.agent_gateway.core.failure import failed
+from partsong.agent_gateway.meter import Meter
 from partsong.agent_gateway.port import TurnRequest
 from partsong.agent_gateway.pricing import cost_of
 from partsong.agent_gateway.registry import Providers, split_model
@@ -78,11 +79,18 @@ async def take_turn(
 
     Raises nothing but `CancelledError`: what goes wrong is in the event.
     """
+    meter = await Meter.of(work)
+    problem = meter.before() if isinstance(meter, Meter) else meter
+    if problem is not None:
+        return refuse_turn(work, problem, show, worker=worker)
     stage = _Stage(work, show)
     try:
         async with aclosing(_chunks(work, providers, tools)) as chunks:
             async for chunk in chunks:
                 stage.take(chunk)
+                if isinstance(meter, Meter) and (spent := meter.after(chunk)) is not None:
+                    stage.take(failed("limit", spent.message))
+                    return _failed(work, Broken(spent, meter.used), worker)
     except asyncio.CancelledError:
         stage.take(failed("cancelled", "nobody needs the answer any more"))
         raise
@@ -100,12 +108,18 @@ async def take_turn(
 
 
 def refuse_turn(
-    work: TurnWork, problem: Problem, show: Callable[[Chunk], None], *, worker: str = ""
+    work: TurnWork,
+    problem: Problem,
+    show: Callable[[Chunk], None],
+    *,
+    worker: str = "",
+    retry_after: float | None = None,
 ) -> AgentTurnFailed:
     """The end of a turn that cannot even begin; its one chunk is shown."""
     stage = _Stage(work, show)
     stage.take(_refusal(problem))
-    return _failed(work, Broken(problem, assemble(stage.seen).usage), worker)
+    usage = assemble(stage.seen).usage
+    return _failed(work, Broken(problem, usage, retry_after=retry_after), worker)
 
 
 async def _chunks(
@@ -121,6 +135,7 @@ async def _chunks(
         max_tokens=work.agent.max_tokens,
         temperature=work.agent.temperature,
         output_schema=work.agent.output_schema,
+        effort=work.agent.effort,
         timeout=work.timeout or _TIMEOUT,
         idle_timeout=work.idle_timeout or _IDLE_TIMEOUT,
     )

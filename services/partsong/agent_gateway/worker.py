@@ -8,17 +8,25 @@ from typing import Literal
 from nats.aio.client import Client
 
 from partsong.agent_gateway.pricing import price_of
-from partsong.agent_gateway.registry import Providers
+from partsong.agent_gateway.routing import routed
 from partsong.agent_gateway.toolbox import Toolbox
-from partsong.agent_gateway.turn import refuse_turn, take_turn
+from partsong.agent_gateway.turn import refuse_turn
+from partsong.agent_gateway.turns import Turns
 from partsong.bus.chunks import ChunkPublisher
 from partsong.bus.claims import Claim, claim
 from partsong.bus.jobs import Busy
-from partsong.contracts.errors import InvalidInput, PartsongError
-from partsong.contracts.events import AgentTurnClaimed, AgentTurnCompleted, AgentTurnFailed
+from partsong.contracts.errors import InvalidInput, PartsongError, Problem
+from partsong.contracts.events import (
+    AgentTurnClaimed,
+    AgentTurnCompleted,
+    AgentTurnFailed,
+    RouteDecided,
+)
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import TurnWork, Work
 from partsong.log.port import Log
+from partsong.plugins.shelf import Shelf
+from partsong.plugins.watching import watched
 from partsong.runtime import clock, spans
 from partsong.runtime.telemetry import Telemetry, traceparent
 
@@ -35,14 +43,15 @@ class TurnWorker:
         nc: Client,
         subjects: Subjects,
         store: Log,
-        providers: Providers,
+        turns: Turns,
         toolbox: Toolbox,
         worker: str,
         telemetry: Telemetry,
+        plugins: Shelf | None = None,
     ) -> None:
         self._subjects, self._log, self._worker = subjects, store, worker
-        self._providers, self._toolbox = providers, toolbox
-        self._telemetry = telemetry
+        self._turns, self._toolbox = turns, toolbox
+        self._telemetry, self._plugins = telemetry, plugins or Shelf({})
         self._chunks = ChunkPublisher(nc, subjects)
 
     async def work(self, work: Work) -> None:
@@ -60,21 +69,38 @@ class TurnWorker:
                 where="kind",
                 fault="platform",
             )
-        claimed = await self._claim(work)
+        decided: RouteDecided | None = None
+        refused: Problem | None = None
+        try:
+            decided = await self._turns.decide(work, self._worker)
+        except PartsongError as error:
+            refused = error.problem
+        claimed = await self._claim(work, decided)
         if claimed == "busy":
             raise Busy
         if claimed == "closed":
             return
-        if not await claimed.close(await self._turn(work)):
+        if refused is not None:
+            show = self._chunks.of(work.run_id, work.node, work.call_id)
+            result: AgentTurnCompleted | AgentTurnFailed = refuse_turn(
+                work, refused, show, worker=self._worker
+            )
+        else:
+            decided = next((x for x in claimed.events if isinstance(x, RouteDecided)), None)
+            result = await self._turn(work, decided)
+        if not await claimed.close(result):
             _log.info("result superseded", extra={"call": work.call_id})
 
-    async def _turn(self, work: TurnWork) -> AgentTurnCompleted | AgentTurnFailed:
-        show = self._chunks.of(work.run_id, work.node, work.call_id)
+    async def _turn(
+        self, work: TurnWork, decided: RouteDecided | None
+    ) -> AgentTurnCompleted | AgentTurnFailed:
+        chunks = self._chunks.of(work.run_id, work.node, work.call_id)
+        show = watched(chunks, self._plugins, work.run_id, work.node)
         try:
             tools = (*await self._toolbox.specs(work.agent.tools), *work.inner)
         except PartsongError as error:
             return refuse_turn(work, error.problem, show, worker=self._worker)
-        provider, _, model = work.agent.model.partition(":")
+        provider, _, model = routed(work, decided).agent.model.partition(":")
         what = spans.chat(
             model,
             work.run_id,
@@ -87,16 +113,18 @@ class TurnWorker:
         with self._telemetry.span(
             what, parent=parent, at=traceparent(work.run_id, work.call_id, work.attempt)
         ) as span:
-            result = await take_turn(work, self._providers, tools, show, worker=self._worker)
+            result = await self._turns.take(work, decided, tools, show, worker=self._worker)
             if isinstance(result, AgentTurnFailed):
                 span.fail(result.error)
             else:
                 span.set(spans.answered(model=result.model, stop=result.stop, usage=result.usage))
         return result
 
-    async def _claim(self, work: TurnWork) -> Claim | Literal["busy", "closed"]:
+    async def _claim(
+        self, work: TurnWork, decided: RouteDecided | None
+    ) -> Claim | Literal["busy", "closed"]:
         stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
-        provider, _, model = work.agent.model.partition(":")
+        provider, _, model = routed(work, decided).agent.model.partition(":")
         event = AgentTurnClaimed(
             id=f"{stem}.claimed.{self._worker}",
             time=clock.now_text(),
@@ -106,4 +134,5 @@ class TurnWorker:
             worker=self._worker,
             price=await price_of(provider, model),
         )
-        return await claim(self._log, self._subjects, work.run_id, event)
+        before = () if decided is None else (decided,)
+        return await claim(self._log, self._subjects, work.run_id, event, *before)

@@ -28,6 +28,7 @@ from partsong.log.jetstream import JetStreamLog
 from partsong.log.snapshots.open import open_snapshots
 from partsong.log.snapshots.port import Snapshots
 from partsong.log.stored import BLOB
+from partsong.plugins.shelf import Shelf
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
 
@@ -84,14 +85,23 @@ class GraphEngine:
             context.subjects,
             Bucket(context.nc, context.names.schedules),
             context.log,
+            stream=context.names.timers,
         )
-        self._door = Door(self._runs, graphs.resolve, self._past, threads, self._schedules)
+        self._door = Door(
+            self._runs,
+            graphs.resolve,
+            self._past,
+            threads,
+            self._schedules,
+            Shelf.load(context.settings.plugins).refs,
+        )
         self._engine = Engine(
             context.nc,
             context.log,
             context.subjects,
             self._runs,
             start_scheduled=self._door.start_scheduled,
+            restore=self._schedules.restore,
             affinity=context.settings.affinity,
         )
         self._broker = command_broker(context.nc, context.subjects, self.name)

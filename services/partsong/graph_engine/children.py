@@ -17,7 +17,7 @@ from partsong.contracts.requests import CancelRequest, RunRequest
 from partsong.contracts.run_events import Parent
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import child_of
+from partsong.contracts.work import child_of, child_of_v0
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.ledger import Ledger
 from partsong.log.port import Log
@@ -29,7 +29,9 @@ __all__ = ["Children", "abandoned", "parent_of"]
 def parent_of(state: RunState) -> Parent | None:
     """The call that waits for this run. A fork has its origin's options, but nobody waits for it."""
     parent = state.options.parent
-    return parent if parent is not None and child_of(parent) == state.run_id else None
+    if parent is None or state.run_id not in {child_of(parent), child_of_v0(parent)}:
+        return None
+    return parent
 
 
 def abandoned(before: RunState, after: RunState) -> list[Call]:
@@ -74,7 +76,8 @@ class Children:
 
     async def cancel(self, run_id: str, call: Call) -> None:
         """Ask for the end of a child that nobody waits for; its own engine would also find out, later."""
-        child = child_of(Parent(run_id=run_id, call_id=call.id, attempt=call.attempt))
+        parent = Parent(run_id=run_id, call_id=call.id, attempt=call.attempt)
+        child = call.child or child_of_v0(parent)
         request = CancelRequest(
             id=f"{child}~cancel", run_id=child, reason=f"run {run_id} does not wait for it any more"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +21,7 @@ from partsong.contracts.errors import (
 )
 from partsong.contracts.events import Event
 from partsong.contracts.graph import Graph
+from partsong.contracts.hooks import PluginRef
 from partsong.contracts.requests import (
     Accepted,
     CancelRequest,
@@ -43,7 +45,6 @@ from partsong.graph_engine.mail import Ask, Message, Start, Tell, Wake
 from partsong.graph_engine.runs import Runs
 from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.threads import Threads
-from partsong.runtime import clock
 
 __all__ = ["MAX_BODY", "Door", "request_id"]
 
@@ -65,10 +66,12 @@ class Door:
         past: Callable[[str], Awaitable[list[tuple[int, bytes]]]],
         threads: Threads,
         schedules: Schedules,
+        plugins: tuple[PluginRef, ...] = (),
     ) -> None:
-        """`past` reads all records of a run, as (sequence, body)."""
+        """`past` reads all records of a run, as (sequence, body); `plugins` are asked in every run that begins here."""
         self._runs, self._resolve, self._past = runs, resolve, past
         self._threads, self._schedules = threads, schedules
+        self._plugins = plugins
 
     async def start_scheduled(self, name: str, moment_ns: int) -> None:
         """Start the run of a schedule whose time has come, unless the run before is in its way.
@@ -125,14 +128,14 @@ class Door:
     async def _run(self, request: RunRequest) -> Accepted:
         graph = await self._resolve(request.graph)
         check_state(graph.state_schema, request.input)
-        run_id = request.run_id or clock.new_run_id()
+        run_id = request.run_id or _named(request)
         check_options(run_id, request.options)
         seat = await self._threads.enter(run_id, request.options)
         queued = seat is not None and seat.queued
         thread = request.options.thread
         known = await self._threads.remembered(thread, graph) if thread and not queued else {}
         asked = graph, request.input, request.options, request.id
-        start = Start(*asked, queued=queued, remembered=known)
+        start = Start(*asked, queued=queued, remembered=known, plugins=self._plugins)
         await self._delivered(run_id, start)
         assert start.result is not None, "a start that is done has a result"  # noqa: S101
         if not start.result.same:
@@ -167,13 +170,14 @@ class Door:
             raise _unknown(request.run_id)
         source = edited(source, request.values)
         seq = request.seq or records[-1][0]
-        run_id = request.new_run_id or clock.new_run_id()
+        run_id = request.new_run_id or _named(request)
         changed = (*request.values, *request.outputs)
 
         def tell(state: RunState, now: str) -> tuple[Event, ...]:
             if state.graph is None:
                 return hear.fork(source, seq, run_id, changed, request.id, now)
-            if state.origin == Origin(source.run_id, seq):
+            origin = state.origin or Origin("", 0)
+            if origin.run_id == source.run_id and request.seq in {None, origin.seq}:
                 return ()
             raise _exists(run_id, f"and is no fork of {source.run_id} at {seq}")
 
@@ -241,6 +245,11 @@ def _meant(request: CancelRequest | PauseRequest | ResumeRequest | SignalRequest
             return lambda state, now: hear.signal(state, name, payload, id_, now)
         case _:
             assert_never(request)
+
+
+def _named(request: RunRequest | ForkRequest) -> str:
+    """The id of a run that the caller has not named: the same however often the request is delivered."""
+    return f"r_{hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:26]}"
 
 
 def _unknown(run_id: str) -> NotFound:

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.graph import Graph
+from partsong.contracts.hooks import PluginRef
 from partsong.contracts.state import RunState
 from partsong.log.port import Record
 
@@ -52,6 +53,7 @@ class Start(_Message):
     request_id: str
     queued: bool = False
     remembered: dict[str, JsonValue] = field(default_factory=dict)
+    plugins: tuple[PluginRef, ...] = ()
     result: Started | None = None
 
 
@@ -64,8 +66,10 @@ class Ask(_Message):
     """Whether it may be the first thing of a run."""
     known: bool = False
     """Afterwards: whether there is such a run."""
+    told: bool = False
+    """Afterwards: whether it meant anything new."""
     seq: int = 0
-    """Afterwards: where the run begins in the log."""
+    """Afterwards: where in the log that is; otherwise where the run begins."""
     refused: PartsongError | None = None
 
 

@@ -24,7 +24,12 @@ __all__ = ["NatsOutbox", "Outbox", "send"]
 
 _BIG = 256 * 1024
 """Requests over this many bytes travel beside the stream, like the log's bodies."""
-_SERVICE = {"function": "tool-runner", "tool": "tool-runner", "agent.turn": "agent-gateway"}
+_SERVICE = {
+    "function": "tool-runner",
+    "tool": "tool-runner",
+    "hook": "tool-runner",
+    "agent.turn": "agent-gateway",
+}
 
 
 class Outbox(Protocol):

@@ -6,6 +6,10 @@ any gap the runs held here are distrusted once: they read on before their next d
 
 A pin is given with a delivery, and what a killed engine held unacknowledged is only delivered again after the
 consumer's ack wait. So engines look for partitions that nobody is pinned to and that are owed something.
+
+The server takes a pin away from a partition in which nothing happens for a while, and gives a new one with the next
+delivery. If that delivery is the next one after our last, no other engine has heard anything in between: the partition
+has not changed hands, and its runs need not be looked after.
 """
 
 from __future__ import annotations
@@ -54,17 +58,18 @@ class Partitions:
     ) -> None:
         self._nc, self._stream, self._subjects, self._runs = nc, stream, subjects, runs
         self._last: dict[int, int] = {}
+        self._fresh: set[int] = set()
+        """Partitions whose pin is new."""
         self._unseen = set(range(PARTITIONS))
         self._loops = [
             PullLoop(
                 nc,
                 stream,
                 f"engine-{p}",
-                self._ear(p),
+                self._ear(p, pinned),
                 credit=_CREDIT,
                 group=ENGINE_GROUP,
-                on_pin=partial(self._pin, p, pinned),
-                on_unpin=partial(self._unpin, p),
+                on_pin=partial(self._pin, p),
             )
             for p in range(PARTITIONS)
         ]
@@ -98,21 +103,21 @@ class Partitions:
         self._unseen.discard(partition)
         return orphaned
 
-    def _pin(self, partition: int, pinned: Callable[[int], None]) -> None:
-        self._last.pop(partition, None)
+    def _pin(self, partition: int) -> None:
         self._unseen.discard(partition)
-        pinned(partition)
+        self._fresh.add(partition)
 
-    def _unpin(self, partition: int) -> None:
-        self._last.pop(partition, None)
-
-    def _ear(self, partition: int) -> Callable[[Delivery], None]:
+    def _ear(self, partition: int, pinned: Callable[[int], None]) -> Callable[[Delivery], None]:
         def hear(delivery: Delivery) -> None:
-            expected = self._last.get(partition)
+            last = self._last.get(partition)
             self._last[partition] = delivery.consumer_seq
-            first = delivery.num_delivered == 1
-            if expected is None or delivery.consumer_seq != expected + 1 or not first:
+            gapless = last is not None and delivery.consumer_seq == last + 1
+            if not gapless or delivery.num_delivered > 1:
                 self._runs.distrust(partition)
+            if partition in self._fresh:
+                self._fresh.discard(partition)
+                if not gapless:
+                    pinned(partition)
             self._report(delivery, next_=BLOB not in delivery.headers)
 
         return hear

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
@@ -39,6 +40,8 @@ _log = logging.getLogger("partsong.graph_engine")
 _LONGEST_PATIENCE = 60.0
 _TRIES = 50
 """Lost races per turn before it is left to the next wake-up: each loss means another engine made progress."""
+_AGAIN = 1.0
+"""Seconds until what follows from a commit is tried again, if it could not be sent."""
 
 
 @dataclass(slots=True)
@@ -78,6 +81,7 @@ class Runs:
         self.others: Others | None = None
         """Who is told what became of a run: they tell other runs here, so they come second."""
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
+        self._later: set[asyncio.TimerHandle] = set()
 
     def hear(self, run_id: str, message: Message) -> None:
         """Put a message into a run's mailbox; it will be worked off soon."""
@@ -129,6 +133,8 @@ class Runs:
         """Wait until every mailbox is empty."""
         while tasks := [slot.task for slot in self._slots.values() if slot.task is not None]:
             await asyncio.wait(tasks)
+        for handle in self._later:
+            handle.cancel()
         await asyncio.gather(*self._keeping)
 
     def _keep_snapshot(self, ledger: Ledger) -> None:
@@ -158,9 +164,10 @@ class Runs:
             self._slots.move_to_end(run_id)
 
     async def _answered(self, slot: _Slot, batch: list[Message]) -> None:
-        error: PartsongError | None = None
+        """Work off a batch, and say so: what follows from it is sent afterwards, together with the answers."""
+        error, follow_up = None, None
         try:
-            await self._turn(slot, batch)
+            follow_up = await self._turn(slot, batch)
         except PartsongError as problem:
             slot.loaded = False
             error = problem
@@ -175,9 +182,28 @@ class Runs:
             _log.exception("turn broke", extra={"run": slot.ledger.run_id})
         for message in batch:
             message.done(error or (message.refused if isinstance(message, Ask) else None))
+        if follow_up is not None:
+            await self._insist(slot.ledger.run_id, follow_up)
 
-    async def _turn(self, slot: _Slot, batch: list[Message]) -> None:
-        """Work off one batch: at most one commit, unless guarded calls had to be closed first."""
+    async def _insist(self, run_id: str, follow_up: Callable[[], Awaitable[None]]) -> None:
+        """Send what follows from a commit; if that fails, the run is woken later, which sends all that it waits for."""
+        try:
+            await follow_up()
+        except PartsongError as error:
+            told = {"run": run_id, "problem": error.problem.code}
+            _log.warning("not sent, to be tried again", extra=told)
+            loop = asyncio.get_running_loop()
+            self._later.add(loop.call_later(_AGAIN, self._wake, run_id))
+        except Exception:
+            _log.exception("follow-up broke", extra={"run": run_id})
+
+    def _wake(self, run_id: str) -> None:
+        now = asyncio.get_running_loop().time()
+        self._later = {handle for handle in self._later if handle.when() > now}
+        self.hear(run_id, Wake())
+
+    async def _turn(self, slot: _Slot, batch: list[Message]) -> Callable[[], Awaitable[None]]:
+        """Work off one batch: at most one commit, unless guarded calls had to be closed first; returns what follows."""
         taken_over = await self._catch_up(slot, batch)
         ledger = slot.ledger
         for _ in range(_TRIES):
@@ -198,8 +224,7 @@ class Runs:
                 continue
             self._settle(slot, batch)
             self._keep_snapshot(ledger)
-            await self._follow_up(ledger.state, batch, events, taken_over=taken_over)
-            return
+            return partial(self._follow_up, ledger.state, batch, events, taken_over=taken_over)
         raise PartsongError(
             "engine.contended", f"{ledger.run_id}: lost {_TRIES} races in a row", retryable=True
         )
@@ -266,6 +291,7 @@ class Runs:
                     now,
                     queued=message.queued,
                     remembered=message.remembered,
+                    plugins=message.plugins,
                 )
             elif isinstance(message, Ask):
                 news += _told(message, fold_all(state, news), now)
@@ -284,7 +310,7 @@ class Runs:
                 message.result = Started(state.run_id, slot.ledger.first_seq, same)
             elif isinstance(message, Ask):
                 message.known = state.graph is not None
-                message.seq = slot.ledger.first_seq
+                message.seq = slot.ledger.commit_seq if message.told else slot.ledger.first_seq
 
     async def _close(self, state: RunState, closings: tuple[Closing, ...]) -> None:
         """Append the ends of guarded calls, each under its call's guard; whoever was first stands."""
@@ -351,7 +377,9 @@ def _told(message: Ask, state: RunState, now: str) -> tuple[e.Event, ...]:
         return ()
     message.refused = None
     try:
-        return message.tell(state, now)
+        events = message.tell(state, now)
     except PartsongError as error:
         message.refused = error
-        return ()
+        events = ()
+    message.told = bool(events)
+    return events

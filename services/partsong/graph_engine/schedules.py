@@ -2,13 +2,15 @@
 
 The request is kept in a key-value bucket, its times by the server (`Nats-Schedule`). A firing is delivered until an
 engine has started its run, whose id follows from the schedule's name and the moment of the firing: delivered twice, it
-is one run. A firing that was due while the server was down comes late, once. Runs of a schedule share a thread, so
-what happens when the one before is still open is what threads do.
+is one run. A firing that was due while the server was down comes late, once. A schedule whose timer is lost gets
+another one when an engine starts; what was due meanwhile is not made up for. Runs of a schedule share a thread, so what
+happens when the one before is still open is what threads do.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime
 
 import nats.errors
@@ -23,6 +25,8 @@ from partsong.graph_engine.core.line import OnBusy
 from partsong.log.port import Log
 
 __all__ = ["Schedules", "run_of"]
+
+_log = logging.getLogger("partsong.graph_engine")
 
 _BAD_PATTERN, _BAD_ZONE = 10189, 10223
 _SHORTEST = 1.0
@@ -39,10 +43,12 @@ class Schedules:
         bucket: Bucket,
         log: Log,
         *,
+        stream: str,
         within: float = 5.0,
     ) -> None:
+        """`stream` is where the timers wait."""
         self._nc, self._subjects, self._bucket, self._log = nc, subjects, bucket, log
-        self._within = within
+        self._stream, self._within = stream, within
 
     async def keep(self, request: ScheduleRequest) -> int:
         """Set a schedule, in the place of one of the same name; its runs come behind the sequence returned.
@@ -67,11 +73,46 @@ class Schedules:
         known = (await self._bucket.get(name)).value is not None
         if known:
             await self._bucket.remove(name)
-        headers = {"Nats-Scheduler": self._subjects.schedule(name), "Nats-Schedule-Next": "purge"}
-        await self._ask(self._subjects.unscheduled(name), headers)
+        await self._unset(name)
         if not known:
             raise NotFound("schedule.unknown", f"no schedule is called {name!r}", where="name")
         return await self._log.head()
+
+    async def restore(self) -> None:
+        """Set the timers of schedules that have lost theirs; those that wait are left as they are.
+
+        Raises:
+            Unavailable: the server did not answer.
+        """
+        waiting = await self._waiting()
+        for name in await self._bucket.keys():
+            entry = await self._bucket.get(name)
+            if entry.value is None or self._subjects.schedule(name) in waiting:
+                continue
+            request = ScheduleRequest.model_validate_json(entry.value)
+            try:
+                await self._set(request, _pattern(request))
+            except InvalidInput as error:  # the server has learnt to refuse what it took before
+                told = {"schedule": name, "problem": error.problem.code}
+                _log.error("schedule not set again", extra=told)
+                continue
+            _log.warning("schedule set again", extra={"schedule": name})
+            if (await self._bucket.get(name)).value is None:  # it was dropped meanwhile
+                await self._unset(name)
+
+    async def _waiting(self) -> set[str]:
+        """The subjects of all schedules that have a timer."""
+        body = json.dumps({"subjects_filter": self._subjects.schedules()}).encode()
+        subject = f"$JS.API.STREAM.INFO.{self._stream}"
+        try:
+            reply = await self._nc.request(subject, body, timeout=self._within)
+            return set(json.loads(reply.data)["state"].get("subjects") or ())
+        except (nats.errors.Error, TimeoutError, KeyError) as error:
+            raise Unavailable(
+                "timer.no_answer",
+                f"stream {self._stream} did not say what waits in it: {error!r}",
+                retryable=True,
+            ) from error
 
     async def list(self) -> list[dict[str, JsonValue]]:
         """All schedules as they were asked for, by name.
@@ -110,6 +151,10 @@ class Schedules:
                 raise _bad_cron(request.cron)
             case _:
                 raise Unavailable("schedule.refused", f"schedule {request.name}: {refused}")
+
+    async def _unset(self, name: str) -> None:
+        headers = {"Nats-Scheduler": self._subjects.schedule(name), "Nats-Schedule-Next": "purge"}
+        await self._ask(self._subjects.unscheduled(name), headers)
 
     async def _ask(self, subject: str, headers: dict[str, str]) -> dict[str, JsonValue] | None:
         """Store a message among the timers; what the server has against it."""

@@ -41,12 +41,16 @@ class Engine:
         runs: Runs,
         *,
         start_scheduled: Callable[[str, int], Awaitable[None]] | None = None,
+        restore: Callable[[], Awaitable[None]] | None = None,
         watch_every: float = 2.0,
         affinity: bool = True,
     ) -> None:
-        """`start_scheduled` is told the name of a schedule whose time has come, and when that was, in nanoseconds."""
+        """`start_scheduled` is told the name of a schedule whose time has come, and when that was, in nanoseconds.
+
+        `restore` is called at the start, until it succeeds.
+        """
         self._nc, self._subjects, self._runs = nc, subjects, runs
-        self._start_scheduled = start_scheduled
+        self._start_scheduled, self._restore = start_scheduled, restore
         self._names = Names.of(subjects)
         self._every = watch_every
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,6 +66,8 @@ class Engine:
         await self._partitions.start()
         await self._timers.start()
         self._spawn(self._watch())
+        if self._restore is not None:
+            self._spawn(_insisted(self._restore))
 
     async def drain(self) -> None:
         """Stop listening, finish what has been heard."""
@@ -127,6 +133,15 @@ class Engine:
                 delivery.nak(_AGAIN)
 
         self._runs.hear(where.run_id, Fired(where.timer_id, done=done))
+
+
+async def _insisted(work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            return await work()
+        except PartsongError as error:
+            _log.warning("schedules not looked after", extra={"problem": error.problem.code})
+            await asyncio.sleep(_AGAIN)
 
 
 async def _answered(delivery: Delivery, work: Awaitable[None]) -> None:

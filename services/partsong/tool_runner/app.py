@@ -11,10 +11,12 @@ from pydantic import JsonValue
 
 from partsong.bus.faststream import Command, command_broker, on_query
 from partsong.bus.jobs import Jobs
+from partsong.plugins.shelf import Shelf
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
 from partsong.tool_runner.executor import Executor
 from partsong.tool_runner.functions import Functions
+from partsong.tool_runner.hooks import Hooks
 from partsong.tool_runner.worker import CallWorker
 from partsong.tools.mcp import McpServers, Pins, Place, place_of
 from partsong.tools.mcp.pins import FILE
@@ -29,9 +31,15 @@ class ToolRunner:
     name = "tool-runner"
 
     def __init__(
-        self, functions: Functions, tools: ToolRegistry, mcp: Sequence[Place] = ()
+        self,
+        functions: Functions,
+        tools: ToolRegistry,
+        mcp: Sequence[Place] = (),
+        plugins: Shelf | None = None,
     ) -> None:
         self._functions, self._tools, self._places = functions, tools, tuple(mcp)
+        self._plugins = plugins or Shelf({})
+        self._hooks: Hooks | None = None
         self._mcp: McpServers | None = None
         self._jobs: Jobs | None = None
         self._broker: NatsBroker | None = None
@@ -50,17 +58,19 @@ class ToolRunner:
         await self._mcp.__aenter__()
         slots = context.settings.concurrency
         self._executor = Executor(self._functions, self._tools, slots=slots, worker=context.worker)
+        self._hooks = Hooks(self._plugins, worker=context.worker)
         worker = CallWorker(
             context.nc,
             context.subjects,
             context.log,
             self._executor,
+            self._hooks,
             context.worker,
             context.telemetry,
         )
         self._drain = context.settings.drain
         self._broker = command_broker(context.nc, context.subjects, self.name)
-        on_query(self._broker, context.subjects, self.name, "tools", self._describe)
+        on_query(self._broker, context.subjects, self.name, "tools", self._describe, everybody=True)
         await self._broker.start()
         self._jobs = Jobs(
             context.nc, context.subjects, self.name, worker.work, context.blobs, slots=slots
@@ -79,6 +89,8 @@ class ToolRunner:
             await self._broker.stop()
         if self._executor is not None:
             self._executor.close()
+        if self._hooks is not None:
+            self._hooks.close()
         if self._mcp is not None:
             await self._mcp.__aexit__(None, None, None)
 
@@ -97,4 +109,5 @@ def service(settings: Settings) -> ToolRunner:
         Functions(settings.loads),
         ToolRegistry(allow=settings.tools),
         [place_of(text) for text in settings.mcp],
+        Shelf.load(settings.plugins),
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import TypeAlias, TypedDict, assert_never
 
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import PartsongError, Problem
-from partsong.contracts.events import CallCompleted, CallFailed
+from partsong.contracts.events import CallCompleted, CallFailed, CallSuspended
 from partsong.contracts.routing import NodeContext
 from partsong.contracts.state import MISSING
 from partsong.contracts.work import FunctionWork, ToolWork
@@ -18,17 +20,24 @@ from partsong.runtime import clock
 from partsong.tool_runner.bounded import Bounded, Idle, Late, Outcome, Raised, Value
 from partsong.tool_runner.core.plain import copied
 from partsong.tool_runner.core.problems import fell_silent, raised, timed_out
+from partsong.tool_runner.core.refused import Refused, refused
 from partsong.tool_runner.core.returned import Content, Returned, content, returned
 from partsong.tool_runner.core.signature import source_of
 from partsong.tool_runner.emitter import Emitter
 from partsong.tool_runner.functions import Functions
+from partsong.tools.pausing import Answer, Stopped
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import AnyTool, Bound
 
-__all__ = ["Emit", "Executor"]
+__all__ = ["Closed", "Emit", "Executor"]
 
 Emit: TypeAlias = Callable[[Chunk], None]
 """Takes the chunks of a call as they come; called in the event loop."""
+
+Closed: TypeAlias = CallCompleted | CallFailed | CallSuspended
+"""How an attempt ended."""
+
+_Result: TypeAlias = Returned | Content | Problem | Stopped | Refused
 
 _FIRST_WAIT = 0.1
 """Seconds before a tool's first retry; each further one waits twice as long."""
@@ -50,10 +59,18 @@ class Executor:
         """Calls whose time was over and that have not ended yet. They hold no slot."""
         return self._bounded.abandoned
 
-    def guarded(self, tool: str) -> bool:
-        """Whether a tool must be claimed before it is called; an unknown one is not called at all."""
+    def guarded(self, work: ToolWork) -> bool:
+        """Whether a call must be claimed before it is made, or refused; an unknown tool is not called at all."""
         try:
-            return self._tools.get(tool).guarded
+            tool = self._tools.get(work.tool)
+        except PartsongError:
+            return False
+        return tool.guarded or (work.approved is None and self.asks(work))
+
+    def asks(self, work: ToolWork) -> bool:
+        """Whether a person must agree to a call; nobody is asked about one with wrong arguments."""
+        try:
+            return self._tools.get(work.tool).bind(work.args).needs_approval(work.asks)
         except PartsongError:
             return False
 
@@ -64,21 +81,22 @@ class Executor:
                 case FunctionWork():
                     self._functions.get(work.function)
                 case ToolWork():
-                    self._tools.get(work.tool)
+                    runs_code = self._tools.get(work.tool).pausing is not None
+                    self._tools.specs(work.tools if runs_code else ())
                 case _:
                     assert_never(work)
         except PartsongError as error:
             return error.problem.code in MISSING
         return False
 
-    async def run(self, work: FunctionWork | ToolWork, emit: Emit) -> CallCompleted | CallFailed:
-        """Make the call and say how it ended; nothing is raised but `CancelledError`.
+    async def run(self, work: FunctionWork | ToolWork, emit: Emit) -> Closed:
+        """Make the call and say how it ended, or where it waits; nothing is raised but `CancelledError`.
 
         Its time counts from when it has a slot. When that is over the slot is free, even if the function is stuck.
         """
         emitter = Emitter(work.call_id, work.attempt, emit)
         context = NodeContext(work.run_id, work.node, work.attempt, work.idempotency_key, emitter)
-        result: Returned | Content | Problem
+        result: _Result
         try:
             match work:
                 case FunctionWork():
@@ -94,7 +112,7 @@ class Executor:
             result = error.problem
         except Exception as error:  # a user's validator or serializer
             result = raised(work.kind, error, None)
-        emitter.end(result if isinstance(result, Problem) else None)
+        emitter.end(_problem_of(result))
         return self._closed(work, result)
 
     def close(self) -> None:
@@ -125,14 +143,22 @@ class Executor:
             case _:
                 assert_never(outcome)
 
-    async def _tool(self, work: ToolWork, context: NodeContext) -> Content | Problem:
+    async def _tool(
+        self, work: ToolWork, context: NodeContext
+    ) -> Content | Problem | Stopped | Refused:
         tool = self._tools.get(work.tool)
+        tool.check_permitted(work.may)
         bound = tool.bind(work.args)
+        if work.approved is None and bound.needs_approval(work.asks):
+            return refused(tool, work.args)
         async with self._gate(tool), self._slots:
-            outcome = await self._tried(bound, context, work.timeout)
+            outcome = await self._tried(bound, self._made(bound, work, context), work.timeout)
         match outcome:
+            case Value(Stopped() as stopped):
+                return stopped
             case Value(value):
-                return content(value, tool.output_cap)
+                hide = partial(tool.without_secrets, args=work.args) if tool.redact else None
+                return content(value, tool.output_cap, hide)
             case Raised(error):
                 problem = raised("tool", error, source_of(tool.function))
                 said = tool.without_secrets(problem.message, work.args)
@@ -142,7 +168,25 @@ class Executor:
             case _:
                 assert_never(outcome)
 
-    async def _tried(self, bound: Bound, context: NodeContext, within: float | None) -> Outcome:
+    def _made(self, bound: Bound, work: ToolWork, context: NodeContext) -> Callable[[], object]:
+        """What makes the call; code that may call tools runs until it does."""
+        pausing = bound.tool.pausing
+        if pausing is None or not (work.tools or work.resume):
+            return lambda: bound.call(context)
+        tools = {name: self._parameters(name) for name in work.tools if name in self._tools.names}
+        if (resume := work.resume) is None:
+            return lambda: pausing.begin(bound.values, tools)
+        answer = Answer(resume.result, resume.error)
+        snapshot = base64.b64decode(resume.snapshot)
+        return lambda: pausing.go_on(snapshot, answer, tools)
+
+    def _parameters(self, name: str) -> tuple[str, ...]:
+        properties = self._tools.get(name).parameters.schema.get("properties")
+        return tuple(properties) if isinstance(properties, dict) else ()
+
+    async def _tried(
+        self, bound: Bound, make: Callable[[], object], within: float | None
+    ) -> Outcome:
         """Call a tool, and again if it raised and may be repeated; all of it `within` seconds."""
         tool, now = bound.tool, asyncio.get_running_loop().time
         end = math.inf if within is None else now() + within
@@ -150,7 +194,7 @@ class Executor:
         while True:
             limit = min(math.inf if tool.timeout is None else tool.timeout, end - now())
             outcome = await self._bounded.call(
-                lambda: bound.call(context),
+                make,
                 is_async=tool.is_async,
                 within=None if limit == math.inf else limit,
             )
@@ -164,9 +208,7 @@ class Executor:
             return nullcontext()
         return self._gates.setdefault(tool.name, asyncio.Semaphore(tool.concurrency))
 
-    def _closed(
-        self, work: FunctionWork | ToolWork, result: Returned | Content | Problem
-    ) -> CallCompleted | CallFailed:
+    def _closed(self, work: FunctionWork | ToolWork, result: _Result) -> Closed:
         about = f"{work.run_id}.{work.call_id}.{work.attempt}"
         head = _Head(
             id=f"{about}.closed",
@@ -179,6 +221,11 @@ class Executor:
         match result:
             case Problem():
                 return CallFailed(error=result, **head)
+            case Refused(problem, unapproved):
+                return CallFailed(error=problem, unapproved=unapproved, **head)
+            case Stopped(tool, args, snapshot):
+                kept = base64.b64encode(snapshot).decode()
+                return CallSuspended(tool=tool, args=dict(args), snapshot=kept, **head)
             case Returned():
                 return CallCompleted(
                     update=result.update,
@@ -203,6 +250,16 @@ class _Head(TypedDict):
     call_id: str
     attempt: int
     worker: str
+
+
+def _problem_of(result: _Result) -> Problem | None:
+    match result:
+        case Problem():
+            return result
+        case Refused(problem):
+            return problem
+        case _:
+            return None
 
 
 def _worth_a_retry(outcome: Outcome) -> bool:

@@ -16,13 +16,15 @@ from partsong.bus.chunks import ChunkPublisher
 from partsong.bus.claims import claim, report
 from partsong.bus.jobs import Busy
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.events import CallClaimed, CallCompleted, CallFailed
+from partsong.contracts.events import CallClaimed, CallFailed
 from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.port import Log
 from partsong.runtime import clock, spans
 from partsong.runtime.telemetry import Telemetry, traceparent
-from partsong.tool_runner.executor import Executor
+from partsong.tool_runner.approvals import approved
+from partsong.tool_runner.executor import Closed, Executor
+from partsong.tool_runner.hooks import Hooks
 
 __all__ = ["CallWorker"]
 
@@ -44,11 +46,12 @@ class CallWorker:
         subjects: Subjects,
         store: Log,
         executor: Executor,
+        hooks: Hooks,
         worker: str,
         telemetry: Telemetry,
     ) -> None:
         self._subjects, self._log, self._worker = subjects, store, worker
-        self._executor, self._telemetry = executor, telemetry
+        self._executor, self._hooks, self._telemetry = executor, hooks, telemetry
         self._chunks = ChunkPublisher(nc, subjects)
         self._handed_back: OrderedDict[str, int] = OrderedDict()
 
@@ -67,14 +70,33 @@ class CallWorker:
                 where="kind",
                 fault="platform",
             )
-        if self._executor.lacks(work) and self._may_hand_back(work):
+        lacks = (
+            self._hooks.lacks(work) if isinstance(work, HookWork) else self._executor.lacks(work)
+        )
+        if lacks and self._may_hand_back(work):
             raise Busy(_HAND_BACK)
-        if isinstance(work, ToolWork) and self._executor.guarded(work.tool):
-            await self._guarded(work)
+        if isinstance(work, HookWork):
+            await report(self._log, self._subjects, work.run_id, await self._hooks.run(work))
             return
+        if isinstance(work, ToolWork):
+            work = await self._believed(work)
+            if self._executor.guarded(work):
+                await self._guarded(work)
+                return
         await report(self._log, self._subjects, work.run_id, await self._call(work))
 
-    def _may_hand_back(self, work: FunctionWork | ToolWork) -> bool:
+    async def _believed(self, work: ToolWork) -> ToolWork:
+        """The work, approved only if it need not be or the log says so too; a hint alone proves nothing."""
+        if work.approved is None or not self._executor.asks(work):
+            return work
+        if await approved(self._log, self._subjects, work):
+            return work
+        if self._may_hand_back(work):
+            raise Busy(_HAND_BACK)  # what was decided may not have reached this reader yet
+        _log.warning("nobody approved that", extra={"call": work.call_id, "tool": work.tool})
+        return work.model_copy(update={"approved": None})
+
+    def _may_hand_back(self, work: FunctionWork | ToolWork | HookWork) -> bool:
         times = self._handed_back.pop(work.id, 0)
         if times >= _MOST:
             return False
@@ -101,7 +123,7 @@ class CallWorker:
         if not await claimed.close(await self._call(work)):
             _log.info("result superseded", extra={"call": work.call_id})
 
-    async def _call(self, work: FunctionWork | ToolWork) -> CallCompleted | CallFailed:
+    async def _call(self, work: FunctionWork | ToolWork) -> Closed:
         show = self._chunks.of(work.run_id, work.node, work.call_id)
         about = work.run_id, work.call_id
         with self._telemetry.span(
@@ -112,6 +134,6 @@ class CallWorker:
             at=traceparent(work.run_id, work.call_id, work.attempt),
         ) as span:
             result = await self._executor.run(work, show)
-            if isinstance(result, CallFailed):
+            if isinstance(result, CallFailed) and result.unapproved is None:
                 span.fail(result.error)
         return result

@@ -1,10 +1,10 @@
 """Agents as a library: one object that answers, streams, calls tools, and is a node of a graph if you like."""
 
+from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.agent import Agent
 from partsong.agents.conversation import Conversation
 from partsong.agents.errors import AgentFailed, BadOutput, LimitReached, LoopDetected
 from partsong.agents.library import RoleLibrary
-from partsong.agents.limiter import RateLimiter
 from partsong.agents.limits import AgentLimits
 from partsong.agents.result import AgentResult
 from partsong.agents.role_agent import RoleBasedAgent

@@ -11,12 +11,12 @@ from typing import ClassVar, Self, TypeVar, cast, overload
 
 from pydantic import BaseModel, JsonValue
 
+from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.asking import Telling
 from partsong.agents.choice import Choice, choose
 from partsong.agents.conversation import Conversation
 from partsong.agents.definition import Definition
 from partsong.agents.exchange import Exchange
-from partsong.agents.limiter import RateLimiter
 from partsong.agents.limits import AgentLimits
 from partsong.agents.means import Pool
 from partsong.agents.output import Mode, OutputType, output_of

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from partsong.agent_gateway.limiter import Whom
 from partsong.agent_gateway.pricing import cost_of
 from partsong.agent_gateway.registry import Providers, split_model
 from partsong.agent_gateway.turn import take_turn
 from partsong.agents.definition import Definition
 from partsong.agents.errors import AgentFailed, LimitReached
-from partsong.agents.limiter import Whom
 from partsong.agents.limits import Spent
 from partsong.contracts.call_events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
 from partsong.contracts.chunks import Chunk, Refusal, Text

@@ -146,7 +146,7 @@ def _with(settings: Settings, family: str, key: str, url: str) -> Settings:
         case _:
             raise InvalidInput(
                 "model.no_key_needed",
-                "a scripted model takes no key and has no address",
+                "a scripted model takes no key and has no address; another package's provider has settings of its own",
                 where="api_key",
                 fix="leave api_key and base_url out, or name another model",
             )

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.choice import Choice
-from partsong.agents.limiter import RateLimiter
 from partsong.agents.limits import AgentLimits
 from partsong.agents.output import ANSWER, Output
 from partsong.agents.toolset import Approve, Toolset
@@ -90,6 +90,8 @@ class Definition:
             "fallbacks": self.choice.models[1:],
             "instructions": instructions,
             "tools": self.toolset.names,
+            "may": self.toolset.may,
+            "asks": self.toolset.asks,
             "max_turns": self.limits.turns,
             "max_tool_calls": self.limits.tool_calls,
             "max_total_tokens": self.limits.tokens,

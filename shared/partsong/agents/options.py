@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from partsong.agents.limiter import RateLimiter
+from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.limits import AgentLimits
 from partsong.agents.output import Mode
 from partsong.agents.toolset import Approve

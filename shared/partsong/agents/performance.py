@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from partsong.agent_gateway.turn import take_turn
 from partsong.agents.means import Means
-from partsong.agents.toolset import Approve, Toolset
+from partsong.agents.toolset import ASKED, UNASKED, Approve, Toolset
 from partsong.contracts.call_events import CallFailed
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.messages import ToolCallPart
-from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.local.engine import Result
 from partsong.runtime import clock
 
@@ -20,7 +20,10 @@ __all__ = ["Performance"]
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """Makes an agent node's turns and tool calls. What the toolset forbids, or `approve` refuses, fails."""
+    """Makes an agent node's turns and tool calls. What the toolset forbids, or `approve` refuses, fails.
+
+    Without `approve`, whoever decides the run's approvals is asked.
+    """
 
     means: Means
     toolset: Toolset
@@ -34,13 +37,19 @@ class Performance:
                 return take_turn(work, self.means.providers, specs, emit)
             case ToolWork():
                 return self._tool(work, emit)
-            case FunctionWork() | ChildWork():
+            case FunctionWork() | ChildWork() | HookWork():
                 raise AssertionError(f"{work.node} is an agent")
 
     async def _tool(self, work: ToolWork, emit: Callable[[Chunk], None]) -> Result:
         args = work.args if isinstance(work.args, dict) else {}
         call = ToolCallPart(id=work.call_id, name=work.tool, args=args)
-        problem = await self.toolset.refusal(call, self.approve)
+        problem = None
+        if work.approved is None:
+            problem = await self.toolset.refusal(call, self.approve)
+            if problem is not None and problem.code == UNASKED:
+                problem = None  # the run asks whoever decides its approvals
+            elif problem is None:
+                work = work.model_copy(update={"approved": ASKED})
         if problem is None:
             return await self.means.executor.run(work, emit)
         about = f"{work.run_id}.{work.call_id}.{work.attempt}"

@@ -6,14 +6,10 @@ from typing import Unpack
 
 from partsong.agents.agent import Agent
 from partsong.agents.options import AgentOptions
-from partsong.agents.roles import AgentRole
+from partsong.agents.roles import ROOM, AgentRole
 from partsong.tools.registry import ToolRegistry
 
 __all__ = ["RoleBasedAgent"]
-
-
-_ROOM = 16_384
-"""Output tokens of one turn: artefacts are documents."""
 
 
 class RoleBasedAgent(Agent):
@@ -37,7 +33,7 @@ class RoleBasedAgent(Agent):
             InvalidInput: one of them cannot be accepted.
             NotFound: `tool.unknown`, the registry lacks a tool that the role needs.
         """
-        options.setdefault("max_tokens", _ROOM)
+        options.setdefault("max_tokens", ROOM)
         told = "\n\n".join(part for part in (role.prompt(), instructions) if part)
         super().__init__(
             model,

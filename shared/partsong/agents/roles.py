@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from partsong.agents.artefacts import ARTEFACTS, artefact
+from partsong.agents.choice import choose
 from partsong.agents.output import OutputType
 from partsong.agents.role_file import read_role
 from partsong.agents.toolset import Toolset
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.graph import AgentSpec
 from partsong.contracts.validate import problem_of
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import SideEffect
 
-__all__ = ["AgentRole"]
+__all__ = ["ROOM", "AgentRole"]
+
+ROOM = 16_384
+"""Output tokens of one turn of a role: artefacts are documents."""
 
 _Line = Annotated[str, Field(min_length=1)]
 
@@ -95,6 +101,30 @@ class AgentRole(BaseModel):
     def output_type(self) -> OutputType:
         """What `Agent(output=…)` takes."""
         return artefact(self.output) if isinstance(self.output, str) else self.output
+
+    def spec(self, model: str = "", *, instructions: str = "") -> AgentSpec:
+        """The role as data for a graph, played by `provider:model`; `instructions` are added to its prompt.
+
+        Without a model, it is the one that `Agent()` would ask.
+
+        Raises:
+            InvalidInput: `agent.malformed`, no model is called so.
+        """
+        told = "\n\n".join(part for part in (self.prompt(), instructions) if part)
+        output = self.output_type
+        fields = {
+            "model": model or choose("", os.environ).models[0],
+            "instructions": told,
+            "tools": self.toolset,
+            "may": self.may,
+            "asks": self.asks,
+            "max_tokens": ROOM,
+            "output_schema": output.model_json_schema() if isinstance(output, type) else output,
+        }
+        try:
+            return AgentSpec.model_validate(fields)
+        except ValidationError as error:
+            raise InvalidInput.of(problem_of(error, "agent.malformed", "agent")) from None
 
     def allows(self, registry: ToolRegistry) -> Toolset:
         """Its tools out of a registry, with its permissions.

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
-from partsong.contracts.call_events import CallCompleted
+from partsong.contracts.call_events import CallCompleted, CallFailed, CallSuspended
 from partsong.contracts.chunks import Chunk
-from partsong.contracts.errors import InvalidInput, PartsongError, Problem
+from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.messages import ToolCallPart, ToolMessage, ToolSpec
-from partsong.contracts.work import ToolWork
+from partsong.contracts.tool_calls import answer_to
+from partsong.contracts.work import Resume, ToolWork
 from partsong.tool_runner.executor import Executor
 from partsong.tool_runner.functions import Functions
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import AnyTool, SideEffect, Tool, tool
 
-__all__ = ["Approve", "Tools", "Toolset", "perform"]
+__all__ = ["ASKED", "UNASKED", "Approve", "Tools", "Toolset", "perform"]
 
 Approve: TypeAlias = Callable[[ToolCallPart], Awaitable[bool]]
 """Decides about a tool call that a person must approve: True lets it run."""
@@ -25,9 +26,12 @@ Approve: TypeAlias = Callable[[ToolCallPart], Awaitable[bool]]
 Tools: TypeAlias = "Toolset | ToolRegistry | Iterable[AnyTool | Callable[..., object]]"
 """Tools as an agent takes them; a plain function becomes a tool."""
 
-_log = logging.getLogger("partsong.agents")
+ASKED = "callback"
+"""Who has agreed to a call where `approve` was asked, if anybody had to."""
+UNASKED = "tool.needs_approval"
+"""Code of the error of a call that needs a person's approval where nobody can be asked."""
 
-_STRENGTH: dict[SideEffect, int] = {"none": 0, "read": 1, "write": 2, "destructive": 3}
+_log = logging.getLogger("partsong.agents")
 
 
 class Toolset:
@@ -42,7 +46,7 @@ class Toolset:
         registry: ToolRegistry,
         names: Iterable[str] | None = None,
         *,
-        may: SideEffect = "destructive",
+        may: SideEffect | None = None,
         asks: SideEffect | None = None,
     ) -> None:
         """Look the tools up.
@@ -52,17 +56,15 @@ class Toolset:
             InvalidInput: `tool.forbidden` for a named tool whose side effect goes beyond `may`.
         """
         self._registry = registry
-        self._asks: SideEffect | None = asks
+        self.may: SideEffect | None = may
+        """The strongest side effect a call may have; None is any."""
+        self.asks: SideEffect | None = asks
+        """From this side effect on, a person must approve a call."""
         found = [registry.get(name) for name in (registry.names if names is None else names)]
-        beyond = [tool for tool in found if _STRENGTH[tool.side_effect] > _STRENGTH[may]]
-        if beyond and names is not None:
-            raise InvalidInput(
-                "tool.forbidden",
-                f"{beyond[0].name} has the side effect {beyond[0].side_effect}, allowed is up to {may}",
-                where=beyond[0].name,
-                fix="take it off the list, or allow more",
-            )
-        self._tools = {tool.name: tool for tool in found if tool not in beyond}
+        if names is not None:
+            for each in found:
+                each.check_permitted(may)
+        self._tools = {each.name: each for each in found if each.permitted(may)}
 
     @classmethod
     def of(cls, tools: Tools) -> Toolset:
@@ -97,14 +99,14 @@ class Toolset:
                 code="tool.unknown", message=f"there is no tool {call.name!r}; there are: {there}"
             )
         try:
-            tool.bind(call.args)
+            bound = tool.bind(call.args)
         except PartsongError as error:
             return error.problem
-        if not self._needs_approval(tool):
+        if not bound.needs_approval(self.asks):
             return None
         if approve is None:
             return Problem(
-                code="tool.needs_approval",
+                code=UNASKED,
                 message=f"{call.name} needs a person's approval, and nobody is there to give it",
             )
         shown = call.model_copy(update={"args": tool.shown(call.args)})
@@ -121,10 +123,6 @@ class Toolset:
             return None
         return Problem(code="tool.rejected", message=f"a person refused to let {call.name} run")
 
-    def _needs_approval(self, tool: AnyTool) -> bool:
-        asked = self._asks is not None and _STRENGTH[tool.side_effect] >= _STRENGTH[self._asks]
-        return asked or tool.approval != "never"
-
 
 async def perform(
     toolset: Toolset,
@@ -140,20 +138,68 @@ async def perform(
     """Make a turn's calls side by side; one result each, in the order of the calls, whatever happens."""
 
     async def one(index: int, call: ToolCallPart) -> ToolMessage:
-        problem = await toolset.refusal(call, approve)
-        if problem is not None:
-            return _failed(call, problem)
+        others = tuple(name for name in toolset.names if name != call.name)
         work = ToolWork(
-            run_id=run_id, call_id=f"{turn}/c{index}", node=node, tool=call.name, args=call.args
+            run_id=run_id,
+            call_id=f"{turn}/c{index}",
+            node=node,
+            tool=call.name,
+            args=call.args,
+            tools=others,
         )
-        outcome = await executor.run(work, show)
-        if isinstance(outcome, CallCompleted):
-            return ToolMessage(call_id=call.id, name=call.name, content=outcome.content)
-        return _failed(call, outcome.error)
+        outcome = await _made(toolset, executor, work, call.id, approve, show)
+        if isinstance(outcome, Problem):
+            return _failed(call, outcome)
+        return ToolMessage(call_id=call.id, name=call.name, content=outcome.content)
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(i, call)) for i, call in enumerate(calls)]
     return [task.result() for task in tasks]
+
+
+async def _made(
+    toolset: Toolset,
+    executor: Executor,
+    work: ToolWork,
+    id: str,
+    approve: Approve | None,
+    show: Callable[[Chunk], None],
+) -> CallCompleted | Problem:
+    """Make one call, and those that its code makes."""
+    args = work.args if isinstance(work.args, dict) else {}
+    problem = await toolset.refusal(ToolCallPart(id=id, name=work.tool, args=args), approve)
+    if problem is not None:
+        return problem
+    work = work.model_copy(update={"approved": ASKED})
+    while True:
+        outcome = await executor.run(work, show)
+        match outcome:
+            case CallCompleted():
+                return outcome
+            case CallFailed():
+                return outcome.error
+            case CallSuspended():
+                nested = work.model_copy(
+                    update={
+                        "call_id": answer_to(outcome),
+                        "attempt": 1,
+                        "tool": outcome.tool,
+                        "args": outcome.args,
+                        "tools": (),
+                        "resume": None,
+                    }
+                )
+                found = await _made(toolset, executor, nested, nested.call_id, approve, show)
+                again = {"attempt": work.attempt + 1, "resume": _resume(outcome, found)}
+                work = work.model_copy(update=again)
+            case _:
+                assert_never(outcome)
+
+
+def _resume(paused: CallSuspended, found: CallCompleted | Problem) -> Resume:
+    if isinstance(found, Problem):
+        return Resume(snapshot=paused.snapshot, error=f"{found.code}: {found.message}")
+    return Resume(snapshot=paused.snapshot, result=found.content)
 
 
 def _failed(call: ToolCallPart, problem: Problem) -> ToolMessage:

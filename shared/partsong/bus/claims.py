@@ -26,7 +26,14 @@ __all__ = ["Claim", "claim", "report"]
 _log = logging.getLogger("partsong.bus")
 
 _Claimed = e.CallClaimed | e.AgentTurnClaimed
-_Closing = e.CallCompleted | e.CallFailed | e.AgentTurnCompleted | e.AgentTurnFailed
+_Closing = (
+    e.CallCompleted
+    | e.CallFailed
+    | e.CallSuspended
+    | e.AgentTurnCompleted
+    | e.AgentTurnFailed
+    | e.HookDecided
+)
 
 _FIRST, _LONGEST = 0.5, 30.0
 
@@ -39,6 +46,8 @@ class Claim:
     _subject: str
     _run_id: str
     _seq: int
+    events: tuple[e.Event, ...] = ()
+    """What stands in the log with the claim, the claim last."""
 
     async def close(self, event: _Closing) -> bool:
         """Append the result; False if the call was taken from us meanwhile, and the result does not count."""
@@ -59,9 +68,9 @@ async def report(store: Log, subjects: Subjects, run_id: str, event: _Closing) -
 
 
 async def claim(
-    store: Log, subjects: Subjects, run_id: str, event: _Claimed
+    store: Log, subjects: Subjects, run_id: str, event: _Claimed, *before: e.Event
 ) -> Claim | Literal["busy", "closed"]:
-    """Claim an attempt of a call.
+    """Claim an attempt of a call; what was decided `before` stands in the same record.
 
     `busy`: another worker has claimed this attempt; if it is dead, the engine will say so and ask for another one.
     `closed`: the attempt has its result, or nobody needs it any more.
@@ -76,19 +85,19 @@ async def claim(
             case "open":
                 pass
             case "ours":
-                return Claim(store, subject, run_id, last.seq)
+                return Claim(store, subject, run_id, last.seq, decode(last.body).events)
             case "busy" | "closed" as standing:
                 return standing
     try:
         done = await store.append(
             subject,
-            encode_report(run_id, event),
+            encode_report(run_id, *before, event),
             id=event.id,
             expect=last.seq if last is not None else 0,
         )
     except WrongSequence:
         return "busy"
-    return Claim(store, subject, run_id, done.seq)
+    return Claim(store, subject, run_id, done.seq, (*before, event))
 
 
 def _standing(last: Record, mine: _Claimed) -> Literal["open", "ours", "busy", "closed"]:
@@ -99,7 +108,7 @@ def _standing(last: Record, mine: _Claimed) -> Literal["open", "ours", "busy", "
             if event.id == mine.id:
                 return "ours"
             return "closed" if event.attempt > mine.attempt else "busy"
-        case e.CallFailed() | e.AgentTurnFailed() | e.CallLapsed():
+        case e.CallFailed() | e.CallSuspended() | e.AgentTurnFailed() | e.CallLapsed():
             return "open" if event.attempt < mine.attempt else "closed"
         case _:
             return "closed"

@@ -183,8 +183,10 @@ def on_query(
     service: str,
     name: str,
     answer: Callable[[Command], Awaitable[object]],
+    *,
+    everybody: bool = False,
 ) -> None:
-    """Answer `partsong.query.<service>.<name>`; of several processes one answers.
+    """Answer `partsong.query.<service>.<name>`; of several processes one answers, or `everybody`.
 
     What `answer` raises is answered as `{"error": …}`.
     """
@@ -198,7 +200,8 @@ def on_query(
             _log.exception("query failed", extra={"subject": command.subject})
             return {"error": _fault("query", error).model_dump(exclude_none=True)}
 
-    broker.subscriber(subjects.query(service, name), queue=f"{service}-{name}")(handler)
+    queue = "" if everybody else f"{service}-{name}"
+    broker.subscriber(subjects.query(service, name), queue=queue)(handler)
 
 
 async def _beat(raw: Msg) -> None:

@@ -125,7 +125,7 @@ CHANNELS = (
         ("stop",), ("graph-engine",), _WORKERS,
     ),
     Channel(
-        "tools", "partsong.query.tool-runner.tools", "A question, answered at once on its reply subject: which tools there are.",
+        "tools", "partsong.query.tool-runner.tools", "A question that every tool-runner answers at once on its reply subject: which tools it has.",
         ("tools_question",), ("agent-gateway",), ("tool-runner",), group="tool-runner-tools", answer="tools_answer",
     ),
     Channel(

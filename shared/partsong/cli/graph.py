@@ -26,7 +26,7 @@ def command() -> None:
 @click.argument("graph")
 @output_option
 def validate(graph: str, out: Output) -> None:
-    """Check GRAPH (a YAML or JSON file, or MODULE:ATTRIBUTE): all that is wrong with it, with file and line.
+    """Check GRAPH (a YAML or JSON file, MODULE:ATTRIBUTE, or team:NAME): all that is wrong with it, with file and line.
 
     Exit code 2 if it is not valid.
     """
@@ -67,7 +67,7 @@ def show(
     address: Address,
     out: Output,
 ) -> None:
-    """Print GRAPH (a YAML or JSON file, MODULE:ATTRIBUTE, or a name the bus knows) as a table, a picture or a file."""
+    """Print GRAPH (a YAML or JSON file, MODULE:ATTRIBUTE, team:NAME, or a name the bus knows) as a table, a picture or a file."""
     if graph is None and run_id is None:
         raise click.UsageError("give a GRAPH, or a run with --run")
     from partsong.cli.graph_table import columns, observed, rows

@@ -1,4 +1,4 @@
-"""Graphs as people name them on a command line: a file, `module:attribute`, a name the bus knows, or by a run."""
+"""Graphs as people name them on a command line: a file, `module:attribute`, `team:name`, a name the bus knows, or by a run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,24 @@ from typing import TYPE_CHECKING
 from partsong.cli.graph_file import SUFFIXES, check_graph_file, read_graph
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, Problem, Unavailable
 from partsong.contracts.graph import Graph
+from partsong.contracts.run_events import CallRequested, Parent
+from partsong.contracts.state import Origin
+from partsong.contracts.work import child_of_v0
 from partsong.workflow import WorkflowGraph
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from partsong.cli.options import Address
     from partsong.cli.trail import Trail
+    from partsong.client import Client
     from partsong.contracts.events import Event
 
 __all__ = ["known_graph", "load_graph", "local_graph", "path_of_run", "problems_of", "same"]
 
 
 def load_graph(text: str) -> Graph | str:
-    """The graph, or the name itself if it is neither a file nor `module:attribute`.
+    """The graph, or the name itself if it is neither a file nor `module:attribute` nor `team:name`.
 
     Raises:
         InvalidInput: the file cannot be read, the module not imported, or the graph is not valid.
@@ -33,6 +39,10 @@ def load_graph(text: str) -> Graph | str:
     module, colon, name = text.partition(":")
     if not colon or module == "sha256":
         return text
+    if module == "team":
+        from partsong.teams import team
+
+        return team(name).spec()
     sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(importlib.import_module(module), name)
@@ -93,26 +103,42 @@ async def known_graph(name: str, address: Address) -> Graph:
 
 
 async def path_of_run(run_id: str, address: Address) -> tuple[Graph, Trail]:
-    """A run's graph, and its path through it, the runs it was forked from included.
+    """A run's graph, and its path through it: in the runs it was forked from, too, and in those that it waited for.
 
     Raises:
         NotFound: `run.unknown`.
     """
+    async with address.client() as client:
+        graph = (await client.state(run_id)).graph
+        assert graph is not None  # noqa: S101  # `client.state` raises before
+        return graph, await _path(client, run_id)
+
+
+async def _path(client: Client, run_id: str) -> Trail:
     from partsong.cli.trail import trail
 
-    async with address.client() as client:
-        state = await client.state(run_id)
-        events: list[Event] = []
-        for origin in reversed(await client.lineage(run_id)):
-            with suppress(NotFound):  # its log is kept no longer
-                events += [
-                    placed.event
-                    async for placed in client.events(origin.run_id)
-                    if placed.seq <= origin.seq
-                ]
-        events += [placed.event async for placed in client.events(run_id)]
-    assert state.graph is not None  # noqa: S101  # `client.state` raises before
-    return state.graph, trail(state, events)
+    state = await client.state(run_id)
+    events: list[Event] = []
+    children: dict[str, str] = {}
+    for origin in (*reversed(await client.lineage(run_id)), Origin(run_id, sys.maxsize)):
+        with suppress(NotFound):  # its log is kept no longer
+            here = client.events(origin.run_id)
+            came = [placed.event async for placed in here if placed.seq <= origin.seq]
+            children.update(_children(origin.run_id, came))
+            events += came
+    path = trail(state, events)
+    for child, exec_id in children.items():
+        with suppress(NotFound):  # or it was asked for, and has not begun yet
+            path = path.around(exec_id, await _path(client, child))
+    return path
+
+
+def _children(run_id: str, events: list[Event]) -> Iterator[tuple[str, str]]:
+    """The runs that a run's detached subgraphs asked for, each with the execution that did."""
+    for event in events:
+        if isinstance(event, CallRequested) and event.kind == "run":
+            parent = Parent(run_id=run_id, call_id=event.call_id, attempt=event.attempt)
+            yield event.child or child_of_v0(parent), event.exec
 
 
 def same(given: Graph | None, ran: Graph, run_id: str) -> Graph:

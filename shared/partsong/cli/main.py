@@ -19,6 +19,7 @@ _COMMANDS = {
     "approval": ("approval", "See what waits for a person, and decide."),
     "graph": ("graph", "Check a graph, look at it."),
     "tool": ("tool", "See the tools, and call one here."),
+    "plugin": ("plugin", "See the plugins that are asked at hook points."),
     "mcp": ("mcp", "Tools of MCP servers, and Partsong as one."),
     "bus": ("bus", "Streams, queues and workers."),
     "worker": ("worker", "Run one service in this process."),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from partsong.cli import control, past
+from partsong.cli.explain import explain
 from partsong.cli.options import Address, address_options, parse_inputs, parse_moment
 from partsong.cli.output import EXIT, Output, output_option, run_async
 from partsong.cli.waiting import Waiting, wait_options
@@ -69,7 +70,7 @@ def start(
     address: Address,
     out: Output,
 ) -> None:
-    """Start a run of GRAPH: a YAML or JSON file, MODULE:ATTRIBUTE, or a name the bus knows.
+    """Start a run of GRAPH: a YAML or JSON file, MODULE:ATTRIBUTE, team:NAME, or a name the bus knows.
 
     With --wait or --follow the exit code is 4 if the run did not complete.
     """
@@ -174,5 +175,5 @@ def events(run_id: str, from_seq: int, *, follow: bool, address: Address, out: O
     run_async(work())
 
 
-for _command in (*past.COMMANDS, *control.COMMANDS):
+for _command in (*past.COMMANDS, *control.COMMANDS, explain):
     command.add_command(_command)

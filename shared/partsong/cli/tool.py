@@ -107,8 +107,9 @@ def call(
     async def work() -> JsonValue:
         async with _registry(allowed, mcp, out) as registry:
             tool = registry.get(name)
-            _check_approval(tool, approved=yes)
             args = parse_inputs(tuple(_as_text(tool, pair) for pair in pairs))
+            if not yes:
+                _check_approval(tool, args)
             return await _called(registry, name, args, out)
 
     content = run_async(work())
@@ -131,10 +132,14 @@ async def _registry(
         yield registry
 
 
-def _check_approval(tool: AnyTool, *, approved: bool) -> None:
-    from partsong.contracts.errors import InvalidInput
+def _check_approval(tool: AnyTool, args: dict[str, JsonValue]) -> None:
+    from partsong.contracts.errors import InvalidInput, PartsongError
 
-    if tool.approval != "never" and not approved:
+    try:
+        asks = tool.bind(args).needs_approval()
+    except PartsongError:
+        return  # the call itself says what is wrong with them
+    if asks:
         raise InvalidInput(
             "tool.needs_approval",
             f"{tool.name} needs a person's approval",
@@ -153,7 +158,7 @@ async def _called(
     """
     from partsong.contracts.chunks import Chunk, Text
     from partsong.contracts.errors import PartsongError
-    from partsong.contracts.events import CallFailed
+    from partsong.contracts.events import CallCompleted, CallFailed
     from partsong.contracts.work import ToolWork
     from partsong.tool_runner.executor import Executor
     from partsong.tool_runner.functions import Functions
@@ -164,12 +169,13 @@ async def _called(
 
     executor = Executor(Functions(), registry, slots=1)
     try:
-        work = ToolWork(run_id=_RUN, call_id="1", node=_RUN, tool=name, args=args)
+        work = ToolWork(run_id=_RUN, call_id="1", node=_RUN, tool=name, args=args, approved=_RUN)
         outcome = await executor.run(work, show)
     finally:
         executor.close()
     if isinstance(outcome, CallFailed):
         raise PartsongError.of(outcome.error)
+    assert isinstance(outcome, CallCompleted)  # noqa: S101  # code was given no tools to wait for
     return outcome.content
 
 

@@ -43,6 +43,17 @@ class Trail:
     taken: Mapping[tuple[str, Edge], int] = field(default_factory=dict)
     """How often each edge was taken, by the path of its graph."""
 
+    def around(self, exec_id: str, inner: Trail) -> Trail:
+        """This path, and inside an execution of it that of the run which it waited for."""
+        place = _place(exec_id)
+        nodes = dict(self.nodes)
+        for path, seen in inner.nodes.items():
+            _note(nodes, f"{place}/{path}", seen)
+        taken = Counter(dict(self.taken))
+        for (path, edge), times in inner.taken.items():
+            taken[f"{place}/{path}" if path else place, edge] += times
+        return Trail(nodes, taken)
+
 
 def trail(state: RunState, events: Iterable[e.Event]) -> Trail:
     """The path of a run: how it stands, and its events, those of the runs it was forked from first."""
@@ -53,17 +64,18 @@ def trail(state: RunState, events: Iterable[e.Event]) -> Trail:
     for exec_id, last in path.looks.items():
         execution = state.execution(exec_id)
         look = _open(state, execution) if execution is not None else _ended(last)
-        node = _place(exec_id)
-        before = nodes.get(node)
         error = path.errors.get(exec_id) if look == "failed" else None
-        nodes[node] = Seen(1, look, error) if before is None else _both(before, look, error)
+        _note(nodes, _place(exec_id), Seen(1, look, error))
     return Trail(nodes, path.taken)
 
 
-def _both(before: Seen, look: Look, error: str | None) -> Seen:
-    """What is seen of a node after one more visit."""
-    worst = look if _ORDER.index(look) < _ORDER.index(before.look) else before.look
-    return Seen(before.visits + 1, worst, error or before.error)
+def _note(nodes: dict[str, Seen], node: str, seen: Seen) -> None:
+    """Add what is seen of some more visits of a node."""
+    if (before := nodes.get(node)) is not None:
+        new, old = _ORDER.index(seen.look), _ORDER.index(before.look)
+        worst = seen.look if new < old else before.look
+        seen = Seen(before.visits + seen.visits, worst, seen.error or before.error)
+    nodes[node] = seen
 
 
 class _Path:

@@ -36,6 +36,13 @@ __all__ = ["command"]
     metavar="MODULE",
     help="Module with functions for the tool-runner; may be repeated.  [env: PARTSONG_LOAD]",
 )
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="NAME",
+    help="Plugin of all runs, by entry point or module:Class; may be repeated.  [env: PARTSONG_PLUGINS]",
+)
 @click.option("--nats", "nats_url", help="Use this NATS server instead of the embedded one.")
 @click.option(
     "--fast",
@@ -62,6 +69,7 @@ def command(
     ctx: click.Context,
     data: Path,
     loads: tuple[str, ...],
+    plugins: tuple[str, ...],
     nats_url: str | None,
     *,
     fast: bool,
@@ -75,6 +83,8 @@ def command(
         out.say(f"{'http':<14} port {http_port} is taken, using a free one")
         http_port = 0
     env = {**os.environ, "PARTSONG_HTTP_PORT": str(http_port)}
+    if plugins:
+        env["PARTSONG_PLUGINS"] = ",".join(plugins)
     if loads:
         env["PARTSONG_LOAD"] = ",".join(loads)
 

@@ -165,7 +165,8 @@ class Control(Past):
         """Begin a new run where `run_id` was at `seq` (default: its end), perhaps with other values; returns its id.
 
         `values` are keys of the state; `outputs` what function executions are taken to have returned, by id like
-        `a:1`. What was in flight is done again, and people are asked again. With a `new_run_id` it is safe to repeat.
+        `a:1`. What was in flight is done again, and people are asked again. A fork belongs to no thread: it goes on beside
+        the runs of its origin's, and none waits for it. With a `new_run_id` it is safe to repeat.
 
         Raises:
             InvalidInput: `run.unknown`, `run.exists`, `fork.unknown_output`.

@@ -40,11 +40,15 @@ Item = e.Event | Chunk
 Result = (
     e.CallCompleted
     | e.CallFailed
+    | e.CallSuspended
     | e.AgentTurnCompleted
     | e.AgentTurnFailed
     | e.ApprovalDecided
     | e.ChildEnded
+    | e.HookDecided
+    | tuple[e.RouteDecided, e.AgentTurnCompleted | e.AgentTurnFailed]
 )
+"""How a call ended; a turn's with the choice of its model, if there was one."""
 
 
 _AWAITED = frozenset({"retry", "wait", "signal_deadline"})
@@ -253,7 +257,7 @@ class LocalRun:
                 self._awaited.discard(item)
                 news += hear.fired(fold_all(self.state, news), item, clock.now_text())
             else:
-                news.append(item)
+                news += item if isinstance(item, tuple) else (item,)
         return tuple(news)
 
     async def _let_go(self) -> None:

@@ -8,16 +8,19 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import TYPE_CHECKING, Protocol, Self, assert_never
 
 from partsong.contracts.chunks import Chunk
+from partsong.contracts.errors import PartsongError
 from partsong.contracts.graph import Graph
 from partsong.contracts.validate import functions_of
-from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.local.engine import Perform, Result
+from partsong.plugins.shelf import Shelf
 from partsong.tool_runner.executor import Executor
 from partsong.tool_runner.functions import Functions
+from partsong.tool_runner.hooks import Hooks
 from partsong.tools.registry import ToolRegistry
 
 if TYPE_CHECKING:
-    from partsong.agent_gateway.registry import Providers
+    from partsong.agent_gateway.turns import Turns
 
 __all__ = ["Equipped", "Performers", "routed"]
 
@@ -43,11 +46,15 @@ def routed(shared: Perform, own: Mapping[str, Perform], whose: Callable[[Work], 
 class Performers:
     """Makes any call; a provider's SDK is loaded when the first agent asks for it."""
 
-    def __init__(self, functions: Functions, tools: ToolRegistry, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, functions: Functions, tools: ToolRegistry, plugins: Shelf, stack: AsyncExitStack
+    ) -> None:
         self._executor = Executor(functions, tools)
+        self._hooks, self._plugins = Hooks(plugins), plugins
+        stack.callback(self._hooks.close)
         self._tools = tools
         self._stack = stack
-        self._providers: Providers | None = None
+        self._turns: Turns | None = None
         stack.callback(self._executor.close)
 
     @classmethod
@@ -57,18 +64,26 @@ class Performers:
         graph: Graph,
         functions: Mapping[str, Callable[..., object]],
         tools: ToolRegistry | None,
+        plugins: Shelf | None = None,
     ) -> AsyncIterator[Self]:
         """Ready to perform for `graph`; functions it names but was not given are imported by name."""
         named = set(functions_of(graph))
         modules = sorted({name.partition(":")[0] for name in named - functions.keys()})
         async with AsyncExitStack() as stack:
-            yield cls(Functions(modules, given=functions), tools or ToolRegistry(), stack)
+            yield cls(
+                Functions(modules, given=functions),
+                tools or ToolRegistry(),
+                plugins or Shelf({}),
+                stack,
+            )
 
     def __call__(self, work: Work, emit: Callable[[Chunk], None]) -> Coroutine[None, None, Result]:
         """Make one call."""
         match work:
             case FunctionWork() | ToolWork():
                 return self._executor.run(work, emit)
+            case HookWork():
+                return self._hooks.run(work)
             case TurnWork():
                 return self._turn(work, emit)
             case ChildWork():
@@ -77,11 +92,18 @@ class Performers:
                 assert_never(work)
 
     async def _turn(self, work: TurnWork, emit: Callable[[Chunk], None]) -> Result:
-        from partsong.agent_gateway.registry import Providers, settings_from
-        from partsong.agent_gateway.turn import take_turn
+        from partsong.agent_gateway.turn import refuse_turn
+        from partsong.agent_gateway.turns import Turns
+        from partsong.plugins.watching import watched
 
-        if self._providers is None:
-            self._providers = Providers(settings_from(os.environ))
-            self._stack.push_async_callback(self._providers.aclose)
+        if self._turns is None:
+            self._turns = Turns.from_env(os.environ)
+            self._stack.push_async_callback(self._turns.aclose)
         specs = [self._tools.get(name).spec() for name in work.agent.tools]
-        return await take_turn(work, self._providers, (*specs, *work.inner), emit)
+        show = watched(emit, self._plugins, work.run_id, work.node)
+        try:
+            decided = await self._turns.decide(work)
+        except PartsongError as error:
+            return refuse_turn(work, error.problem, emit)
+        event = await self._turns.take(work, decided, (*specs, *work.inner), show)
+        return event if decided is None else (decided, event)

@@ -15,6 +15,7 @@ from partsong.contracts.envelope import decode
 from partsong.contracts.errors import Conflict, NotFound
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
+from partsong.contracts.hooks import PluginRef
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects, check_id
@@ -24,6 +25,7 @@ from partsong.graph_engine.core import hear
 from partsong.local.engine import Approver, Item, LocalRun, Perform
 from partsong.local.performers import Equipped, Performers, routed
 from partsong.log.port import Log
+from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock
 from partsong.tools.registry import ToolRegistry
 
@@ -43,8 +45,10 @@ class Player:
         log: Log,
         approve: Approver | None,
         watch: Emit | None = None,
+        plugins: tuple[PluginRef, ...] = (),
     ) -> None:
-        """`watch` is shown all events and chunks of all runs."""
+        """`watch` is shown all events and chunks of all runs; `plugins` are asked in runs that begin here."""
+        self._plugins = plugins
         self._graph, self._perform, self._log, self._approve = graph, perform, log, approve
         self._watch = watch
 
@@ -73,7 +77,15 @@ class Player:
         if before.graph is None:
             check_state(self._graph.state_schema, input)
             now = clock.now_text()
-            news = hear.start(run_id, self._graph, input, options or e.RunOptions(), "local", now)
+            news = hear.start(
+                run_id,
+                self._graph,
+                input,
+                options or e.RunOptions(),
+                "local",
+                now,
+                plugins=self._plugins,
+            )
         elif before.graph.hash != self._graph.hash:
             raise Conflict(
                 "run.exists",
@@ -232,19 +244,26 @@ async def open_player(
     approve: Approver | None = None,
     tools: ToolRegistry | None = None,
     agents: Mapping[str, Equipped] | None = None,
+    plugins: Shelf | None = None,
 ) -> AsyncIterator[Player]:
     """A player on a memory log, on the file `log`, which makes its runs durable, or on any log.
 
     `agents` answer for their own nodes; they are given by the paths of those.
     """
     async with AsyncExitStack() as stack:
-        shared = await stack.enter_async_context(Performers.open(graph, functions, tools))
+        shared = await stack.enter_async_context(Performers.open(graph, functions, tools, plugins))
         opened = await stack.enter_async_context(_open_log(log))
         own = {
             path: await stack.enter_async_context(agent.performing())
             for path, agent in (agents or {}).items()
         }
-        yield Player(graph, routed(shared, own, _place) if own else shared, opened, approve)
+        yield Player(
+            graph,
+            routed(shared, own, _place) if own else shared,
+            opened,
+            approve,
+            plugins=plugins.refs if plugins else (),
+        )
 
 
 def _place(work: Work) -> str:

@@ -49,6 +49,7 @@ class Slots:
             case (
                 e.CallCompleted()
                 | e.CallFailed()
+                | e.CallSuspended()
                 | e.CallCancelled()
                 | e.CallLapsed()
                 | e.AgentTurnCompleted()

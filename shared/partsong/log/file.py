@@ -115,10 +115,14 @@ class FileLog:
             await self._guard(subject, expect)
         return Appended(await self._store(subject, bytes(body), id, dict(headers or {})))
 
-    def read(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
+    def read(
+        self, filter: str, *, after: int = 0, upto: int | None = None
+    ) -> AsyncGenerator[Record, None]:
         """See `Log.read`."""
         compile_filter(filter)
-        return walk(self._index, self._load, filter, after, self._index.head)
+        head = self._index.head
+        upto = head if upto is None else min(upto, head)
+        return walk(self._index, self._load, filter, after, upto)
 
     def tail(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
         """See `Log.tail`."""

@@ -13,7 +13,9 @@ Rules that this file keeps:
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -84,10 +86,12 @@ class JetStreamLog:
             f"appending to {subject}", partial(self._try, subject, body, sent, id, expect)
         )
 
-    def read(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
+    def read(
+        self, filter: str, *, after: int = 0, upto: int | None = None
+    ) -> AsyncGenerator[Record, None]:
         """See `Log.read`. The head is that of the moment the first record is asked for."""
         compile_filter(filter)
-        return self._read(filter, after)
+        return self._read(filter, after, upto)
 
     def tail(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
         """See `Log.tail`."""
@@ -142,14 +146,24 @@ class JetStreamLog:
             raise Lost("another append to the subject was under way and came to nothing")
         raise WrongSequence(subject, expect, found)
 
-    async def _read(self, filter: str, after: int) -> AsyncGenerator[Record, None]:
-        found, left = await self._fetch(filter, after)
-        for msg in found:
-            record = await self._resolve(from_direct(msg))
-            after = record.seq
-            yield record
-        if left:
-            async for record in self._feed(filter, after, left):
+    async def _read(
+        self, filter: str, after: int, upto: int | None
+    ) -> AsyncGenerator[Record, None]:
+        end = sys.maxsize if upto is None else upto
+        if end <= after:
+            return
+        found, left = await self._fetch(filter, after, min(_SHORT, end - after))
+        for stored in map(from_direct, found):
+            after = stored[0].seq
+            if after > end:
+                return
+            yield await self._resolve(stored)
+        if not left or after == end:
+            return
+        async with aclosing(self._feed(filter, after, left)) as records:
+            async for record in records:
+                if record.seq > end:
+                    return
                 yield record
 
     async def _feed(
@@ -158,12 +172,12 @@ class JetStreamLog:
         async for seq, msg in feed(self._link, self._stream, filter, after, limit=limit):
             yield await self._resolve(from_delivery(msg, seq))
 
-    async def _fetch(self, filter: str, after: int) -> tuple[list[Msg], int]:
+    async def _fetch(self, filter: str, after: int, batch: int) -> tuple[list[Msg], int]:
         """The first records after `after` by direct get, and how many there are behind them."""
         query = {
             "next_by_subj": filter,
             "seq": after + 1,
-            "batch": _SHORT,
+            "batch": batch,
             "max_bytes": _SHORT_BYTES,
         }
         ask = partial(

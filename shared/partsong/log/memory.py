@@ -42,10 +42,14 @@ class MemoryLog:
         self._index.add(subject, id)
         return Appended(seq)
 
-    def read(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
+    def read(
+        self, filter: str, *, after: int = 0, upto: int | None = None
+    ) -> AsyncGenerator[Record, None]:
         """See `Log.read`."""
         compile_filter(filter)
-        return walk(self._index, self._load, filter, after, self._index.head)
+        head = self._index.head
+        upto = head if upto is None else min(upto, head)
+        return walk(self._index, self._load, filter, after, upto)
 
     def tail(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
         """See `Log.tail`."""

@@ -79,10 +79,12 @@ class Log(Protocol):
         """
         ...
 
-    def read(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
+    def read(
+        self, filter: str, *, after: int = 0, upto: int | None = None
+    ) -> AsyncGenerator[Record, None]:
         """All records whose subject matches `filter` with `seq > after`, in order, up to the log's head at the call.
 
-        `filter` is a subject with NATS wildcards: `*` is one token, a trailing `>` is one or more.
+        With `upto`, not beyond that sequence: whoever knows where to stop spares the log what lies behind. `filter` is a subject with NATS wildcards: `*` is one token, a trailing `>` is one or more.
         """
         ...
 

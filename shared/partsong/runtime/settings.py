@@ -29,6 +29,8 @@ class Settings:
     """PARTSONG_LOAD: modules with functions, separated by commas."""
     tools: tuple[str, ...] = ()
     """PARTSONG_TOOLS: entry points of tools to load, separated by commas."""
+    plugins: tuple[str, ...] = ()
+    """PARTSONG_PLUGINS: plugins of all runs, by entry point or `module:Class`, separated by commas."""
     mcp: tuple[str, ...] = ()
     """PARTSONG_MCP: MCP servers as NAME=URL or NAME=COMMAND, separated by semicolons."""
     concurrency: int = 64
@@ -77,6 +79,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
         worker=worker,
         loads=_list(env.get("PARTSONG_LOAD", "")),
         tools=_list(env.get("PARTSONG_TOOLS", "")),
+        plugins=_list(env.get("PARTSONG_PLUGINS", "")),
         mcp=_list(env.get("PARTSONG_MCP", ""), ";"),
         concurrency=_whole(env, "PARTSONG_CONCURRENCY", default.concurrency, least=1),
         http_host=env.get("PARTSONG_HTTP_HOST", default.http_host),

@@ -243,6 +243,20 @@ class LogSuite:
         assert await read_all(log, f"{root}.>", await log.head()) == []
         assert await read_all(log, f"{root}.>", await log.head() + 10) == []
 
+    async def test_read_up_to_a_sequence_gives_what_is_not_behind_it(
+        self, log: Log, root: str
+    ) -> None:
+        await asyncio.gather(
+            *(log.append(f"{root}.1.{n % 2}.fact", b"", id=f"{n}") for n in range(300))
+        )
+        mine = await read_all(log, f"{root}.1.0.>")
+        ends = (0, mine[0].seq, mine[139].seq, mine[139].seq + 1, mine[-1].seq + 9)
+        for after in (0, mine[9].seq, mine[-1].seq):
+            rest = [record for record in mine if record.seq > after]
+            for upto in ends:
+                read = log.read(f"{root}.1.0.>", after=after, upto=upto)
+                assert [r async for r in read] == [r for r in rest if r.seq <= upto]
+
     async def test_read_ends_at_the_head_though_others_append(self, log: Log, root: str) -> None:
         for n in range(300):
             await log.append(f"{root}.1.a.fact", b"", id=f"{n}")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import to_jsonable_python
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.routing import NodeContext
@@ -69,6 +70,10 @@ class Parameters:
                 said.append(f"and {len(found) - 3} more")
             raise _invalid(tool, f"args.{found[0][0]}", "; ".join(said), self) from None
         return {name: getattr(values, key) for key, name in self.names.items()}
+
+    def written(self, values: Mapping[str, object]) -> dict[str, JsonValue]:
+        """The values that `read` gave as JSON; text for what JSON cannot hold."""
+        return {key: to_jsonable_python(value, fallback=str) for key, value in values.items()}
 
 
 def parameters_of(

@@ -73,7 +73,11 @@ SETTINGS = (
     ),
     Setting(DATABASE_SETTING, ("query_database",), "query_database refuses", secret=True),
     Setting(TIER_SETTING, ("run_code",), "monty", choices=("monty", "python")),
-    Setting(EMBEDDER_SETTING, ("remember", "recall"), "hash", choices=("hash", "wordllama")),
+    Setting(EMBEDDER_SETTING, ("remember", "recall"), "hash"),
+    *(
+        Setting(key, ("remember", "recall"), "no embeddings by that provider", secret=True)
+        for key in ("OPENAI_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY")
+    ),
     Setting("PARTSONG_DATA", ("remember", "recall"), ".partsong"),
     Setting(MCP_SETTING, (), "there are no tools of MCP servers", secret=True),
     Setting(SECRET_SETTING, ("send_webhook",), "webhooks are not signed", secret=True),

@@ -6,25 +6,31 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Literal, ParamSpec, TypeAlias, TypeVar, overload
+from typing import Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.expressions import check_expression, holds
 from partsong.contracts.messages import ToolSpec
+from partsong.contracts.nodes import SideEffect
 from partsong.contracts.routing import NodeContext
 from partsong.tools.docstring import described
 from partsong.tools.parameters import Parameters, parameters_of
+from partsong.tools.pausing import Pausing
 
 __all__ = ["AnyTool", "Approval", "Bound", "SideEffect", "Tool", "tool"]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
-SideEffect = Literal["none", "read", "write", "destructive"]
-"""What a call does to the world: nothing, look at it, change it, change it beyond repair."""
-Approval = Literal["never", "always"]
+Approval: TypeAlias = str
+"""Whether a person must agree to a call: `never`, `always`, or CEL over `args` that is true if so."""
 
+_STRENGTH: dict[SideEffect, int] = {"none": 0, "read": 1, "write": 2, "destructive": 3}
+"""Side effects, the stronger the higher."""
+
+_PLAIN = frozenset({"never", "always"})
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SECRET = "[redacted]"  # noqa: S105
 
@@ -51,6 +57,17 @@ class Tool(Generic[P, R_co]):
     approval: Approval = "never"
     redact: frozenset[str] = frozenset()
     """Arguments whose values nobody is shown."""
+    pausing: Pausing | None = None
+    """How it runs code that may call other tools; None if it runs none."""
+
+    def __post_init__(self) -> None:
+        """Refuse a rule for approval that nobody can follow.
+
+        Raises:
+            InvalidInput: `cel.syntax`.
+        """
+        if self.approval not in _PLAIN:
+            check_expression(self.approval, f"tool {self.name}: approval")
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function as it is, with nothing checked."""
@@ -71,8 +88,29 @@ class Tool(Generic[P, R_co]):
     def spec(self) -> ToolSpec:
         """The tool as a model sees it."""
         return ToolSpec(
-            name=self.name, description=self.description, parameters=self.parameters.schema
+            name=self.name,
+            description=self.description,
+            parameters=self.parameters.schema,
+            approval=self.approval,
         )
+
+    def permitted(self, may: SideEffect | None) -> bool:
+        """Whether its side effect is allowed to whoever may have effects up to `may`; None is any."""
+        return may is None or _STRENGTH[self.side_effect] <= _STRENGTH[may]
+
+    def check_permitted(self, may: SideEffect | None) -> None:
+        """Refuse what is not permitted.
+
+        Raises:
+            InvalidInput: `tool.forbidden`.
+        """
+        if not self.permitted(may):
+            raise InvalidInput(
+                "tool.forbidden",
+                f"{self.name} has the side effect {self.side_effect}, allowed is up to {may}",
+                where=self.name,
+                fix="take it off the list, or allow more",
+            )
 
     def bind(self, args: JsonValue) -> Bound:
         """Check arguments, without calling anything.
@@ -103,6 +141,21 @@ class Bound:
 
     tool: AnyTool
     values: Mapping[str, object]
+
+    def needs_approval(self, asks: SideEffect | None = None) -> bool:
+        """Whether a person must agree to the call; from the side effect `asks` on, to any.
+
+        A rule that cannot be followed, because an argument it speaks of is not there, asks.
+        """
+        tool = self.tool
+        if asks is not None and _STRENGTH[tool.side_effect] >= _STRENGTH[asks]:
+            return True
+        if tool.approval in _PLAIN:
+            return tool.approval == "always"
+        try:
+            return holds(tool.approval, tool.parameters.written(self.values), "args")
+        except (InvalidInput, ImportError, ValueError):
+            return True
 
     def call(self, context: NodeContext) -> object:
         """Call the function; of an async one, the coroutine comes back."""
@@ -152,7 +205,8 @@ def tool(
     call of unknown outcome is never repeated.
 
     Raises:
-        InvalidInput: `tool.bad_name`, `tool.bad_signature`, or `tool.bad_option` for options that contradict each other.
+        InvalidInput: `tool.bad_name`, `tool.bad_signature`, `cel.syntax` for `approval`, or `tool.bad_option` for options
+            that contradict each other.
     """
 
     def make(function: Callable[P, R_co]) -> Tool[P, R_co]:

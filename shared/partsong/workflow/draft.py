@@ -27,6 +27,7 @@ __all__ = ["Called", "Draft", "Equipped", "Function", "Inner", "Leaf"]
 
 if TYPE_CHECKING:
     from partsong.local.engine import Perform
+    from partsong.plugins import Plugin
 
 Function = Callable[..., object]
 Leaf = type[Node]
@@ -70,6 +71,7 @@ class _Assembly:
     agents: dict[str, Equipped] = field(default_factory=dict)
     """By the path of their node."""
     tools: list[Callable[..., object]] = field(default_factory=list)
+    plugins: list[Plugin] = field(default_factory=list)
 
     def name(self, function: Function, place: str, where: str) -> str:
         """The name of one more function."""
@@ -91,10 +93,12 @@ class Draft:
         memory: Sequence[str] = (),
         on_failure: Literal["fail_fast", "continue"] = "fail_fast",
         tools: Iterable[Callable[..., object]] = (),
+        plugins: Iterable[Plugin] = (),
     ) -> None:
         self.name = name
         self._memory = tuple(memory)
         self._tools = tuple(tools)
+        self._plugins = tuple(plugins)
         self._agents: dict[str, Equipped] = {}
         """By node: agents that were given as objects with keys and tools of their own."""
         self._called: dict[str, dict[str, Called]] = {}
@@ -147,6 +151,7 @@ class Draft:
         """The graph, not validated as a whole; `path` names the nodes it is in, `where` its place in the whole spec."""
         self._check(outer, where)
         assembly.tools += self._tools
+        assembly.plugins += self._plugins
         inside = "".join(f"{name}/" for name in _NODE.findall(where))
         assembly.agents.update({f"{inside}{name}": agent for name, agent in self._agents.items()})
         nodes = {

@@ -112,10 +112,14 @@ class Nodes(Draft):
         *,
         args: Mapping[str, JsonValue] | None = None,
         output: str | None = None,
+        tools: Sequence[str] = (),
         **options: Unpack[Calling],
     ) -> Self:
-        """A tool by name; `args` may hold `{{path}}` from the state."""
-        fields = {"tool": tool, "args": dict(args or {}), "output": output}
+        """A tool by name; `args` may hold `{{path}}` from the state.
+
+        If the tool runs code, `tools` are those that the code may call.
+        """
+        fields = {"tool": tool, "args": dict(args or {}), "output": output, "tools": tuple(tools)}
         return self._put(name, checked(ToolNode, {**fields_of(options), **fields}, f"nodes.{name}"))
 
     def add_approval(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from partsong.contracts.timeline import Checkpoint
     from partsong.local.engine import Approver
     from partsong.local.player import Player
+    from partsong.plugins import Plugin
+    from partsong.plugins.shelf import Shelf
     from partsong.tools.registry import ToolRegistry
 
 __all__ = ["Running"]
@@ -71,14 +73,20 @@ class Running(Draft):
         max_steps: int | None = None,
         max_cost: float | None = None,
         deadline: str | None = None,
-    ) -> AsyncIterator[Event | Chunk]:
-        """Like `execute`, but yields every event and every chunk as it happens. Leaving early cancels the run's calls."""
+    ) -> AsyncGenerator[Event | Chunk, None]:
+        """Like `execute`, but yields every event and every chunk as it happens.
+
+        Whoever leaves early stops the run where it is: its calls are cancelled, and with a `log` it can go on later.
+        `async with aclosing(graph.stream(…))` waits for that; a plain `break` does not.
+        """
         options = _options(RunOptions(), labels, max_steps, max_cost, deadline)
         async with self._player(log, approve) as player:
-            async for item in player.stream(
+            items = player.stream(
                 dict(input or {}), run_id=run_id, options=options, signals=signals
-            ):
-                yield item
+            )
+            async with aclosing(items):
+                async for item in items:
+                    yield item
 
     async def retry(
         self,
@@ -152,7 +160,14 @@ class Running(Draft):
             approve=approve,
             tools=_registry(assembly.tools),
             agents=assembly.agents,
+            plugins=_shelf(assembly.plugins),
         )
+
+
+def _shelf(plugins: Iterable[Plugin]) -> Shelf | None:
+    from partsong.plugins.shelf import Shelf
+
+    return Shelf.of(plugins) if plugins else None
 
 
 def _registry(tools: Iterable[Callable[..., object]]) -> ToolRegistry:

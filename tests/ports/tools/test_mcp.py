@@ -42,17 +42,16 @@ def on_stdio(said: Path) -> str:
 
 
 async def call(registry: ToolRegistry, tool: str, args: JsonValue) -> JsonValue | Problem:
-    """One call, as the tool-runner makes it."""
+    """One call, as the tool-runner makes it when somebody has agreed to it."""
     executor = Executor(Functions(), registry)
-    work = ToolWork(run_id="r_1", call_id="n:1", node="n", tool=tool, args=args)
+    work = ToolWork(run_id="r_1", call_id="n:1", node="n", tool=tool, args=args, approved="ann")
     async with asyncio.timeout(DEADLINE):
         outcome = await executor.run(work, lambda _chunk: None)
     executor.close()
-    match outcome:
-        case CallCompleted():
-            return outcome.content
-        case CallFailed():
-            return outcome.error
+    if isinstance(outcome, CallFailed):
+        return outcome.error
+    assert isinstance(outcome, CallCompleted)
+    return outcome.content
 
 
 async def problem(registry: ToolRegistry, tool: str, args: JsonValue) -> Problem:

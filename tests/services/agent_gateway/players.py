@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
+from partsong.agent_gateway.catalogue import Catalogue, Entry
 from partsong.agent_gateway.port import Provider, TurnRequest
 from partsong.agent_gateway.registry import Providers, Settings
+from partsong.agent_gateway.turns import Turns
 from partsong.contracts.chunks import Chunk, End, Start, Text
 from partsong.contracts.graph import AgentSpec
 from partsong.contracts.messages import UserMessage
@@ -49,6 +51,11 @@ class Held:
         await self.go.wait()
         yield Text(text="lo")
         yield End(stop="stop")
+
+
+def turns_by(provider: Provider, *models: Entry) -> Turns:
+    """A gateway's turns, with this provider as `scripted`, and these models to choose from."""
+    return Turns(served_by(provider), Catalogue(models) if models else None)
 
 
 def served_by(provider: Provider) -> Providers:

@@ -72,7 +72,7 @@ async def test_it_runs_as_a_program_and_prints_where_it_listens() -> None:
         assert process.stdout is not None
         async with asyncio.timeout(60):  # a new interpreter on a busy machine
             url = (await process.stdout.readline()).decode().strip()
-            async with httpx2.AsyncClient() as client:
+            async with httpx2.AsyncClient(timeout=60) as client:
                 body = {"model": "text:2", "messages": [{"role": "user", "content": "hi"}]}
                 answer = await client.post(f"{url}/v1/messages", json=body)
             assert "message_stop" in answer.text

@@ -19,7 +19,7 @@ from partsong.testing.nats import Bus
 from partsong.tool_runner.app import ToolRunner
 from partsong.tool_runner.functions import Functions
 from partsong.tools import ToolRegistry, tool
-from tests.services.agent_gateway.players import Held, Player, served_by, turn
+from tests.services.agent_gateway.players import Held, Player, turn, turns_by
 from tests.services.hinted import PATIENCE, Hinted, running
 
 
@@ -42,7 +42,7 @@ async def begun(held: Held) -> None:
 
 
 async def test_a_turn_is_claimed_taken_shown_and_closed(engine: Hinted) -> None:
-    async with running(engine.bus, Gateway(served_by(Player(quick)))) as gateway:
+    async with running(engine.bus, Gateway(turns_by(Player(quick)))) as gateway:
         await engine.hint(turn())
         claimed, completed = await engine.about(turn(), 2)
         chunks = await engine.chunks()
@@ -56,7 +56,7 @@ async def test_a_turn_is_claimed_taken_shown_and_closed(engine: Hinted) -> None:
 
 async def test_a_hint_that_comes_twice_asks_the_provider_once(engine: Hinted) -> None:
     player = Player(quick)
-    async with running(engine.bus, Gateway(served_by(player))):
+    async with running(engine.bus, Gateway(turns_by(player))):
         await engine.hint(turn(), turn(), turn())
         await engine.worked_off()
         await engine.hint(turn())
@@ -69,8 +69,8 @@ async def test_of_two_gateways_one_asks_the_provider(engine: Hinted) -> None:
     held = Held()
     player = Player(held)
     async with (
-        running(engine.bus, Gateway(served_by(player))),
-        running(engine.bus, Gateway(served_by(player))),
+        running(engine.bus, Gateway(turns_by(player))),
+        running(engine.bus, Gateway(turns_by(player))),
     ):
         await engine.hint(*[turn()] * 8)
         await begun(held)
@@ -83,7 +83,7 @@ async def test_of_two_gateways_one_asks_the_provider(engine: Hinted) -> None:
 
 async def test_a_stop_ends_the_turn_and_its_chunks(engine: Hinted) -> None:
     held = Held()
-    async with running(engine.bus, Gateway(served_by(Player(held)))) as gateway:
+    async with running(engine.bus, Gateway(turns_by(Player(held)))) as gateway:
         await engine.hint(turn())
         await begun(held)
         await engine.stop("r_1")
@@ -97,7 +97,7 @@ async def test_a_stop_ends_the_turn_and_its_chunks(engine: Hinted) -> None:
 
 async def test_a_gateway_that_was_given_up_cannot_answer_any_more(engine: Hinted) -> None:
     held = Held()
-    async with running(engine.bus, Gateway(served_by(Player(held)))) as gateway:
+    async with running(engine.bus, Gateway(turns_by(Player(held)))) as gateway:
         await engine.hint(turn())
         await begun(held)
         lapsed = CallLapsed(
@@ -119,7 +119,7 @@ async def test_a_gateway_that_was_given_up_cannot_answer_any_more(engine: Hinted
 
 async def test_a_drain_waits_for_the_turn_that_is_being_taken(engine: Hinted) -> None:
     held = Held()
-    async with running(engine.bus, Gateway(served_by(Player(held)))) as gateway:
+    async with running(engine.bus, Gateway(turns_by(Player(held)))) as gateway:
         await engine.hint(turn())
         await begun(held)
         stopping = asyncio.create_task(gateway.stop())
@@ -132,7 +132,7 @@ async def test_a_drain_waits_for_the_turn_that_is_being_taken(engine: Hinted) ->
 
 async def test_a_drain_gives_back_the_turn_that_takes_too_long(engine: Hinted) -> None:
     held = Held()
-    async with running(engine.bus, Gateway(served_by(Player(held))), drain=0.1) as gateway:
+    async with running(engine.bus, Gateway(turns_by(Player(held))), drain=0.1) as gateway:
         await engine.hint(turn())
         await begun(held)
         await gateway.stop()
@@ -142,7 +142,7 @@ async def test_a_drain_gives_back_the_turn_that_takes_too_long(engine: Hinted) -
 
 async def test_a_hint_for_another_kind_of_worker_becomes_a_dead_letter(engine: Hinted) -> None:
     work = FunctionWork(run_id="r_1", call_id="f:1", node="f", function="m:f", state={})
-    async with running(engine.bus, Gateway(served_by(Player(quick)))):
+    async with running(engine.bus, Gateway(turns_by(Player(quick)))):
         await engine.hint(work)
         letter = await engine.dead_letter()
         await engine.worked_off()
@@ -164,7 +164,7 @@ async def test_the_model_is_shown_the_tools_that_its_agent_names(engine: Hinted)
     player = Player(quick)
     async with (
         running(engine.bus, tool_runner()),
-        running(engine.bus, Gateway(served_by(player))),
+        running(engine.bus, Gateway(turns_by(player))),
     ):
         await engine.hint(turn(tools=("lookup",)))
         await engine.about(turn(), 2)
@@ -179,7 +179,7 @@ async def test_a_turn_whose_tools_are_not_there_fails_with_the_reason(
     engine: Hinted, runner: bool, code: str, retryable: bool
 ) -> None:
     player = Player(quick)
-    async with running(engine.bus, Gateway(served_by(player))):
+    async with running(engine.bus, Gateway(turns_by(player))):
         if runner:
             async with running(engine.bus, tool_runner()):
                 await engine.hint(turn(tools=("lookup", "nothing")))
@@ -201,6 +201,19 @@ async def test_known_tools_are_known_while_no_tool_runner_answers(bus: Bus) -> N
     assert await toolbox.specs(("lookup",)) == specs
     with pytest.raises(Unavailable):
         await toolbox.specs(("lookup", "another"))
+
+
+async def test_tools_of_different_tool_runners_are_all_known(bus: Bus) -> None:
+    @tool(side_effect="read")
+    def weigh(thing: str) -> int:
+        """Weighs."""
+        return len(thing)
+
+    toolbox = Toolbox(bus.nc, bus.subjects, within=PATIENCE)
+    other = ToolRunner(Functions(()), ToolRegistry((weigh,)))
+    async with running(bus, tool_runner()), running(bus, other):
+        for names in (("lookup", "weigh"), ("weigh", "lookup")):
+            assert [spec.name for spec in await toolbox.specs(names)] == list(names)
 
 
 async def test_an_unknown_tool_is_named_with_those_there_are(bus: Bus) -> None:

@@ -63,12 +63,26 @@ async def test_a_turn_that_ends_well_is_completed() -> None:
 
 
 async def test_what_the_model_is_asked_is_what_the_work_says() -> None:
-    player = Player(Held())
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            await take_turn(turn(model="scripted:x:3"), served_by(player), (), lambda _: None)
+    held = Held()
+    player = Player(held)
+    work = turn(model="scripted:x:3")
+    taking = asyncio.create_task(take_turn(work, served_by(player), (), lambda _: None))
+    async with asyncio.timeout(PATIENCE):
+        await held.begun.get()
+    taking.cancel()
+    await asyncio.wait([taking])
     (asked,) = player.asked
     assert (asked.model, asked.messages, asked.max_tokens) == ("x:3", turn().messages, 4096)
+    assert asked.effort is None
+
+
+async def test_a_model_is_asked_to_think_as_much_as_its_agent_is_to() -> None:
+    player, work = Player(Held()), turn()
+    work = work.model_copy(update={"agent": work.agent.model_copy(update={"effort": "high"})})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await take_turn(work, served_by(player), (), lambda _: None)
+    assert [asked.effort for asked in player.asked] == ["high"]
 
 
 async def test_a_burst_is_joined_and_nothing_of_it_is_lost() -> None:

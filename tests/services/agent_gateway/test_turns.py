@@ -21,6 +21,7 @@ from partsong.contracts.chunks import (
 from partsong.contracts.messages import (
     AssistantMessage,
     ReasoningStatePart,
+    RefusalPart,
     TextPart,
     ToolCallPart,
     ToolMessage,
@@ -287,3 +288,18 @@ async def test_many_streams_run_at_once(provider: Provider, llm: FakeLLM) -> Non
     turns = await asyncio.gather(*(turned(provider, asked(f"text:{n}")) for n in range(1, 31)))
     assert [len(turn.message.text.split()) for turn in turns] == list(range(1, 31))
     assert len(llm.calls) == 30
+
+
+async def test_fields_of_the_vendors_own_are_passed_on(wire: str) -> None:
+    async with FakeLLM() as llm, connected(llm, wire) as provider:
+        await turned(provider, asked("text:1", extra={"vendorsOwn": {"a": 1}}))
+        assert llm.calls[0].body["vendorsOwn"] == {"a": 1}
+
+
+async def test_a_refusal_goes_back_as_what_was_said(wire: str) -> None:
+    answer = AssistantMessage(parts=(RefusalPart(text="I had rather not."),))
+    async with FakeLLM() as llm, connected(llm, wire) as provider:
+        await turned(
+            provider, asked("text:1", UserMessage(text="a"), answer, UserMessage(text="b"))
+        )
+        assert "I had rather not." in json.dumps(llm.calls[0].body)

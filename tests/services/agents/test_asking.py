@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from partsong.agent_gateway.limiter import Whom
 from partsong.agents import Agent, AgentFailed, AgentLimits, LimitReached, RateLimiter
 from partsong.agents.asking import wait_before
-from partsong.agents.limiter import Whom
 from partsong.contracts.chunks import Failed, Text
 from partsong.contracts.graph import Retry
 from partsong.testing.fake_llm import Answer, Ask, Cut, Deny, FakeLLM, Finish, Reply, Say

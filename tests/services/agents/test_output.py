@@ -51,12 +51,17 @@ async def test_a_json_schema_is_checked_and_the_value_stays_plain() -> None:
     assert result.output == {"total": 3}
 
 
-@pytest.mark.parametrize("output", [Invoice, SCHEMA])
+@pytest.mark.parametrize(
+    ("wire", "output"),
+    [*((wire, Invoice) for wire in WIRES), ("openai-chat", SCHEMA)],
+    ids=[*WIRES, "a plain schema"],
+)
 async def test_what_does_not_fit_is_sent_back_with_the_reason(
+    wire: str,
     output: type[BaseModel] | dict[str, JsonValue],
 ) -> None:
     async with FakeLLM(saying("Here you are!", NEGATIVE, GOOD)) as llm:
-        result = await asking(llm, output=output).call("Read it")
+        result = await asking(llm, f"{wire}:any", output=output).call("Read it")
     assert result.turns == 3
     assert "the answer is not JSON" in llm.calls[1].ask.prompt
     assert "$.total: " in llm.calls[2].ask.prompt
@@ -108,9 +113,10 @@ async def test_in_tool_mode_the_answer_is_a_tool_call(wire: str) -> None:
     assert not closing.is_error
 
 
-async def test_in_tool_mode_the_reason_comes_back_as_the_tools_result() -> None:
+@pytest.mark.parametrize("wire", WIRES)
+async def test_in_tool_mode_the_reason_comes_back_as_the_tools_result(wire: str) -> None:
     async with FakeLLM(steps(call(ANSWER, NEGATIVE), call(ANSWER, GOOD, "call_2"))) as llm:
-        result = await asking(llm, output=Invoice, mode="tool").call("Read it")
+        result = await asking(llm, f"{wire}:any", output=Invoice, mode="tool").call("Read it")
     assert "$.total" in llm.calls[1].ask.results[0].text
     assert isinstance(result.output, Invoice)
 

@@ -19,9 +19,14 @@ from partsong.agents.artefacts import (
     artefact,
 )
 from partsong.contracts.errors import InvalidInput, NotFound
+from partsong.contracts.graph import AgentNode
 from partsong.contracts.messages import ToolMessage
+from partsong.contracts.run_events import ApprovalRequested
+from partsong.testing import ScriptedModel, ToolCall
 from partsong.testing.fake_llm import FakeLLM, Finish, Say
 from partsong.tools import ToolRegistry, tool
+from partsong.tools.tool import SideEffect
+from partsong.workflow import WorkflowGraph
 from tests.services.agents.support import address, call, saying, steps
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -119,6 +124,19 @@ async def test_without_a_key_every_role_hands_over_its_artefact(name: str) -> No
     assert agent.name == name
 
 
+@pytest.mark.parametrize("name", RoleLibrary.roles())
+def test_a_role_is_the_same_agent_with_and_without_an_object_around_it(name: str) -> None:
+    role, model = RoleLibrary.get(name), "openai:gpt-5.4"
+    assert role.spec(model) == RoleBasedAgent(role, model, api_key="sk-test").spec()
+    told = role.spec(model, instructions="Be brief.").instructions
+    assert told == f"{role.prompt()}\n\nBe brief."
+    node = WorkflowGraph("alone").add_agent("a", role).compile().nodes["a"]
+    assert isinstance(node, AgentNode)
+    assert node.agent == role.spec()
+    with pytest.raises(InvalidInput, match="nonsense"):
+        role.spec("nonsense")
+
+
 async def test_a_role_of_ones_own_works_from_yaml_text_and_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "reviewer.yaml"
     path.write_text(REVIEWER, "utf-8")
@@ -176,6 +194,27 @@ def test_a_role_cannot_have_tools_beyond_what_it_may_do() -> None:
         RoleBasedAgent(role, tool_registry=ToolRegistry([deploy]))
     with pytest.raises(NotFound, match="deploy"):
         RoleBasedAgent(role)
+
+
+@pytest.mark.parametrize(
+    ("may", "said"), [("read", "tool.forbidden"), ("write", "approval.rejected")]
+)
+async def test_in_a_graph_a_role_may_no_more_than_it_says_and_asks_from_where_it_says(
+    may: SideEffect, said: str
+) -> None:
+    asked: list[str] = []
+
+    async def no(request: ApprovalRequested) -> bool:
+        asked.append(request.title)
+        return False
+
+    role = AgentRole(name="Releaser", goal="Release.", toolset=("deploy",), may=may)
+    graph = WorkflowGraph("release", tools=[deploy]).add_agent("go", role.spec("test:model"))
+    with ScriptedModel(ToolCall("deploy", {"version": "2"}), "No.") as model:
+        result = await graph.execute({"input": "Release 2"}, approve=no)
+    assert result.raise_for_status()["go"] == "No."
+    assert model.asked[1].messages[-1].text.startswith(said)
+    assert asked == ([] if may == "read" else ["Call the tool deploy?"])
 
 
 async def test_a_role_has_only_its_own_tools_and_asks_before_it_writes() -> None:

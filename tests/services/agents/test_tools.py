@@ -18,8 +18,10 @@ from partsong.agents import (
 from partsong.contracts.chunks import Text
 from partsong.contracts.errors import InvalidInput, NotFound
 from partsong.contracts.messages import AssistantMessage, ToolCallPart, ToolMessage
+from partsong.testing import ScriptedModel, ToolCall
 from partsong.testing.fake_llm import Call, FakeLLM, Finish, Say, Step
 from partsong.tools import NodeContext, ToolRegistry, tool
+from partsong.tools.code import run_code
 from partsong.tools.tool import SideEffect
 from tests.services.agents.support import PATIENCE, asking, call, steps
 
@@ -287,3 +289,29 @@ def test_the_spec_of_an_agent_is_what_a_graph_takes() -> None:
 def test_a_name_that_no_graph_could_use_is_refused() -> None:
     with pytest.raises(InvalidInput, match="my agent"):
         Agent("scripted:echo", name="my agent")
+
+
+@pytest.mark.parametrize(("yes", "large"), [(True, "erased b"), (False, "tool.rejected")])
+async def test_code_of_a_lone_agent_calls_its_other_tools_and_the_same_person_is_asked(
+    yes: bool, large: str
+) -> None:
+    asked: list[str] = []
+
+    async def approve(wanted: ToolCallPart) -> bool:
+        asked.append(f"{wanted.name} {wanted.args}")
+        return yes
+
+    code = """
+try:
+    erased = erase("b", token="t0p")
+except RuntimeError as error:
+    erased = str(error).partition(":")[0]
+[note(text="a"), erased]
+"""
+    with ScriptedModel(ToolCall("run_code", {"code": code}), "done") as model:
+        agent = Agent(model.model, tools=[note, erase, run_code], approve=approve)
+        assert (await agent.call("go")).text == "done"
+    said = model.asked[1].messages[-1]
+    assert isinstance(said, ToolMessage)
+    assert said.content == {"value": ["noted a", large], "printed": ""}
+    assert asked == ["erase {'path': 'b', 'token': '[redacted]'}"]

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.envelope import START_HASH, Commit, chain, decode, encode_report
-from partsong.contracts.errors import PartsongError
+from partsong.contracts.errors import PartsongError, Unavailable
 from partsong.contracts.fold import fold_message
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import Call, RunState, Timer
@@ -260,3 +260,25 @@ async def test_a_silent_workers_claim_lapses_and_the_turn_is_asked_for_again(wor
 
 def _claim(state: RunState) -> int:
     return state.calls["x:1/t1"].claim
+
+
+async def test_a_timer_that_could_not_be_set_is_set_later_and_its_run_is_not_told_off(
+    world: World,
+) -> None:
+    tried: list[str] = []
+    again = asyncio.Event()
+
+    async def timer(run_id: str, timer: Timer) -> None:
+        tried.append(timer.id)
+        if len(tried) == 1:
+            raise Unavailable("timer.not_set", "no answer", retryable=True)
+        again.set()
+
+    world.timer = timer  # type: ignore[method-assign]
+    pause = parse_graph({"name": "p", "nodes": {"w": {"type": "wait", "seconds": 3600}}})
+    begun: asyncio.Future[PartsongError | None] = asyncio.get_running_loop().create_future()
+    start = Start(pause, {}, e.RunOptions(), "q", done=begun.set_result)
+    world.engines[0].hear("r_t", start)
+    assert await asyncio.wait_for(begun, PATIENCE) is None
+    await asyncio.wait_for(again.wait(), PATIENCE)
+    assert tried == ["w:1/w0"] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from partsong.agents import Agent
+from partsong.contracts.events import ApprovalRequested
 from partsong.testing.fake_llm import Answer, Ask, Call, FakeLLM, Finish, Say
 from partsong.tools import tool
 from partsong.workflow import Task, TaskScheduler
@@ -44,11 +45,17 @@ async def test_an_agent_has_its_own_address_and_tools_and_ends_a_task_before_the
     assert prompts == ["B", "B", "A", "A"]
 
 
-async def test_a_tool_that_needs_approval_is_not_called_if_nobody_can_be_asked() -> None:
+async def test_a_tool_that_needs_approval_waits_until_somebody_can_be_asked() -> None:
+    async def refuse(asked: ApprovalRequested) -> bool:
+        assert asked.context == {"path": "x"}
+        return False
+
     async with using("erase", '{"path": "x"}') as llm:
         scheduler = TaskScheduler({"clerk": asking(llm, tools=[erase])})
-        result = await scheduler.execute_task_with_approval("Erase x", require_approval=False)
-    assert "tool.needs_approval" in str(result["task"])
+        left = await scheduler.execute_task_with_approval("Erase x", require_approval=False)
+        assert (left.status, left.tasks["task"].status) == ("waiting", "waiting")
+        result = await scheduler.resume_from_checkpoint(left.checkpoints[-1], approve=refuse)
+    assert "approval.rejected" in str(result["task"])
 
 
 async def test_a_function_may_have_the_name_of_an_agent() -> None:

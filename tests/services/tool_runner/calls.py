@@ -11,7 +11,7 @@ from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import CallCompleted, CallFailed
 from partsong.contracts.work import FunctionWork, ToolWork
-from partsong.tool_runner.executor import Executor
+from partsong.tool_runner.executor import Closed, Executor
 from partsong.tool_runner.functions import Functions
 from partsong.tools import ToolRegistry
 from partsong.tools.tool import AnyTool
@@ -36,7 +36,7 @@ class Calls:
         self.chunks: list[Chunk] = []
         self._seen = seen or asyncio.Event()
 
-    async def run(self, work: FunctionWork | ToolWork) -> CallCompleted | CallFailed:
+    async def run(self, work: FunctionWork | ToolWork) -> Closed:
         async with asyncio.timeout(DEADLINE):
             return await self.executor.run(work, self._show)
 
@@ -46,12 +46,10 @@ class Calls:
 
     async def function(
         self, name: str, state: dict[str, JsonValue] | None = None, *, within: float | None = None
-    ) -> CallCompleted | CallFailed:
+    ) -> Closed:
         return await self.run(function_work(name, state, within=within))
 
-    async def tool(
-        self, name: str, args: JsonValue, *, within: float | None = None
-    ) -> CallCompleted | CallFailed:
+    async def tool(self, name: str, args: JsonValue, *, within: float | None = None) -> Closed:
         work = ToolWork(run_id="r_1", call_id="n:1", node="n", tool=name, args=args, timeout=within)
         return await self.run(work)
 
@@ -78,11 +76,11 @@ def function_work(
     )
 
 
-def failure(outcome: CallCompleted | CallFailed) -> Problem:
+def failure(outcome: Closed) -> Problem:
     assert isinstance(outcome, CallFailed), outcome
     return outcome.error
 
 
-def success(outcome: CallCompleted | CallFailed) -> CallCompleted:
+def success(outcome: Closed) -> CallCompleted:
     assert isinstance(outcome, CallCompleted), outcome
     return outcome

@@ -6,10 +6,14 @@ import asyncio
 import threading
 
 import pytest
+from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.events import CallFailed, CallSuspended
 from partsong.contracts.routing import NodeContext
+from partsong.contracts.work import Resume, ToolWork
 from partsong.tools import tool
+from partsong.tools.tool import AnyTool, SideEffect
 from tests.services.tool_runner.calls import DEADLINE, Calls, failure, success
 
 
@@ -76,6 +80,15 @@ async def test_a_secret_is_not_in_the_error() -> None:
     assert problem.message == "ValueError: bad token [redacted]"
     assert problem.where is not None
     assert problem.where.startswith("test_executor_tools.py:")
+
+
+async def test_a_secret_is_not_in_the_result() -> None:
+    @tool(redact=("token",))
+    def echo(token: str, times: int) -> dict[str, list[str]]:
+        return {"said": [f"token={token}"] * times, token: []}
+
+    done = success(await Calls(tools=(echo,)).tool("echo", {"token": "hunter2", "times": 2}))
+    assert done.content == {"said": ["token=[redacted]"] * 2, "[redacted]": []}
 
 
 async def test_a_result_that_json_cannot_hold_is_a_failure() -> None:
@@ -193,6 +206,130 @@ class TestRetries:
             tries.append(1)
             raise ConnectionError("gone")
 
-        problem = failure(await Calls(tools=(down,)).tool("down", {}, within=0.15))
+        problem = failure(await Calls(tools=(down,)).tool("down", {}, within=0.5))
         assert problem.code == "tool.raised"
         assert len(tries) < 10
+
+
+def paying(approval: str, called: list[int]) -> AnyTool:
+    @tool(approval=approval, redact=("pin",))
+    def pay(amount: int, pin: str = "1234") -> str:
+        """Pays."""
+        called.append(amount)
+        return f"paid {amount}"
+
+    return pay
+
+
+def order(
+    name: str,
+    args: dict[str, JsonValue],
+    *,
+    tools: tuple[str, ...] = (),
+    approved: str | None = None,
+    asks: SideEffect | None = None,
+) -> ToolWork:
+    return ToolWork(
+        run_id="r_1",
+        call_id="n:1",
+        node="n",
+        tool=name,
+        args=args,
+        tools=tools,
+        approved=approved,
+        asks=asks,
+    )
+
+
+async def test_a_call_that_needs_approval_is_not_made_and_its_secrets_are_not_shown() -> None:
+    called: list[int] = []
+    calls = Calls(tools=(paying("always", called),))
+    done = await calls.run(order("pay", {"amount": 5, "pin": "9999"}))
+    assert isinstance(done, CallFailed)
+    assert done.error.code == "tool.approval_required"
+    assert done.unapproved is not None
+    assert done.unapproved.args == {"amount": 5, "pin": "[redacted]"}
+    assert "9999" not in done.model_dump_json()
+    assert called == []
+
+
+async def test_an_approved_call_is_made() -> None:
+    called: list[int] = []
+    calls = Calls(tools=(paying("always", called),))
+    done = success(await calls.run(order("pay", {"amount": 5}, approved="ann")))
+    assert (done.content, called) == ("paid 5", [5])
+
+
+async def test_nobody_is_asked_about_wrong_arguments() -> None:
+    calls = Calls(tools=(paying("always", []),))
+    assert failure(await calls.tool("pay", {"amount": "all"})).code == "tool.invalid_arguments"
+
+
+async def test_a_rule_decides_by_the_arguments() -> None:
+    called: list[int] = []
+    calls = Calls(tools=(paying("args.amount > 100", called),))
+    assert failure(await calls.tool("pay", {"amount": 101})).code == "tool.approval_required"
+    assert success(await calls.tool("pay", {"amount": 100})).content == "paid 100"
+    assert called == [100]
+
+
+async def test_an_agent_may_ask_about_any_tool() -> None:
+    calls = Calls()
+    args: dict[str, JsonValue] = {"expression": "1"}
+    assert failure(await calls.run(order("calculator", args, asks="none"))).code == (
+        "tool.approval_required"
+    )
+    assert success(await calls.run(order("calculator", args, asks="read"))).content == "1"
+
+
+CODE = """
+first = calculator("6 * 7")
+try:
+    refused = pay(amount=1)
+except RuntimeError as error:
+    refused = str(error)
+print(first)
+[first, refused]
+"""
+
+
+async def test_code_waits_for_the_tools_it_calls_and_another_process_goes_on_with_it() -> None:
+    called: list[int] = []
+    tools = (paying("always", called),)
+    work = order("run_code", {"code": CODE}, tools=("calculator", "pay"))
+    first = await Calls(tools=tools).run(work)
+    assert isinstance(first, CallSuspended)
+    assert (first.tool, first.args) == ("calculator", {"expression": "6 * 7"})
+    resume = Resume(snapshot=first.snapshot, result="42")
+    second = await Calls(tools=tools).run(work.model_copy(update={"attempt": 2, "resume": resume}))
+    assert isinstance(second, CallSuspended)
+    assert (second.tool, second.args, second.attempt) == ("pay", {"amount": 1}, 2)
+    resume = Resume(snapshot=second.snapshot, error="approval.rejected: no")
+    done = success(
+        await Calls(tools=tools).run(work.model_copy(update={"attempt": 3, "resume": resume}))
+    )
+    assert done.content == {"value": ["42", "approval.rejected: no"], "printed": "42\n"}
+    assert called == []
+
+
+async def test_code_reaches_no_tool_that_it_was_not_given() -> None:
+    called: list[int] = []
+    calls = Calls(tools=(paying("never", called),))
+    for tools in ((), ("calculator",)):
+        done = await calls.run(order("run_code", {"code": "pay(amount=1)"}, tools=tools))
+        assert "pay" in failure(done).message
+    assert called == []
+
+
+async def test_a_snapshot_that_is_none_is_refused() -> None:
+    resume = Resume(snapshot="AAAA", result="42")
+    work = order("run_code", {"code": CODE}, tools=("calculator",))
+    done = await Calls().run(work.model_copy(update={"resume": resume}))
+    assert failure(done).code == "code.bad_snapshot"
+
+
+async def test_whoever_lacks_a_tool_that_code_may_call_leaves_it_to_others() -> None:
+    executor = Calls().executor
+    assert executor.lacks(order("run_code", {"code": "1"}, tools=("pay",)))
+    assert not executor.lacks(order("run_code", {"code": "1"}, tools=("calculator",)))
+    assert not executor.lacks(order("calculator", {"expression": "1"}, tools=("pay",)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,26 +24,16 @@ from partsong.agent_gateway.core.features import (
 from partsong.agent_gateway.core.weights import BASE, LIMITS, POINTS, VERSION
 from partsong.agent_gateway.port import Effort
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.routes import TIERS, Kind, Score, Tier
 
 __all__ = [
-    "TIERS",
     "WEIGHTS",
     "Approach",
     "ComplexityAnalyzer",
-    "Kind",
-    "Score",
-    "Tier",
     "Weights",
     "approach",
     "tier_of",
 ]
-
-Tier = Literal["simple", "medium", "complex", "reasoning"]
-"""From the easiest to the hardest."""
-Kind = Literal["code", "math", "reasoning", "design", "general"]
-"""What sort of work; quality is learned per kind."""
-
-TIERS: tuple[Tier, ...] = get_args(Tier)
 
 _RUN_POINTS: Mapping[str, float] = {
     "retries": 8.0,
@@ -87,23 +76,6 @@ class Weights:
 
 WEIGHTS = Weights(VERSION, BASE, {**POINTS, **_RUN_POINTS}, LIMITS)
 """What `tests/core/complexity/fit.py` fitted, and what a run's signals add."""
-
-
-class Score(BaseModel):
-    """How hard a task is, and why."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    value: float
-    """0 to 100."""
-    tier: Tier
-    kind: Kind
-    features: dict[str, float]
-    """Points by feature, without those that gave none."""
-    reasons: tuple[str, ...]
-    """For people, the weightiest first."""
-    version: str
-    """Of the weights."""
 
 
 class Approach(BaseModel):

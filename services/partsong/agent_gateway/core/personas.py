@@ -36,6 +36,8 @@ _COMMON_WORDS = (
     "not of on or our out so such than that the their them then there these they this to up was we were what when "
     "which who will with would you your"
 )
+_LINE = 80
+"""Characters of what is said that go into each text of a structured answer."""
 _COMMON = frozenset(_COMMON_WORDS.split())
 _RISK = re.compile(
     r"\b(risk\w*|may|might|could|fail\w*|delay\w*|late|los[est]\w*|cost\w*|depend\w*|unknown|unclear|unless|without|"
@@ -144,7 +146,8 @@ def perform(request: TurnRequest) -> ScriptedTurn:
     else:
         said = PERSONAS[name](prompt, rest)
     if request.output_schema is not None:
-        value = sample(dict(request.output_schema), said)
+        # One line of it: documents made of documents would grow with every agent that reads one.
+        value = sample(dict(request.output_schema), said.strip().partition("\n")[0][:_LINE])
         said = json.dumps(value, ensure_ascii=False)
     return ScriptedTurn(said)
 

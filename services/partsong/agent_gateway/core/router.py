@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from partsong.agent_gateway.core.breaker import Breaker
-from partsong.agent_gateway.core.complexity import TIERS, Kind, Tier
 from partsong.agent_gateway.core.policies import Outcomes, Policy, Shadow, Terms, rank
+from partsong.contracts.routes import (
+    TIERS,
+    Kind,
+    RoutedCandidate,
+    RouteDecision,
+    ShadowChoice,
+    Tier,
+)
 
 __all__ = [
     "Candidate",
     "Capability",
-    "RouteDecision",
     "RouteRequest",
-    "RoutedCandidate",
-    "ShadowChoice",
     "explain",
     "route",
 ]
@@ -73,51 +75,6 @@ class RouteRequest:
     """US dollars; None if there is no budget."""
     previous: str | None = None
     """The model that served the conversation last."""
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-
-class RoutedCandidate(_Record):
-    """One candidate as it stood."""
-
-    model: str
-    rejected: tuple[str, ...] = ()
-    """Why it could not serve; empty if it could."""
-    quality: float
-    """Expected, before any draw."""
-    cost: float | None
-    p95_latency: float | None
-
-
-class ShadowChoice(_Record):
-    """What another policy would have done."""
-
-    policy: str
-    policy_version: str
-    chosen: str
-    scores: dict[str, float]
-
-
-class RouteDecision(_Record):
-    """Who serves, who would have, and why."""
-
-    candidates: tuple[RoutedCandidate, ...]
-    """All of them, in the order given."""
-    scores: dict[str, float]
-    """Of those that could serve."""
-    chosen: str | None
-    """None if nobody could serve."""
-    fallbacks: tuple[str, ...]
-    """Whom to ask next, in order."""
-    policy: str
-    policy_version: str
-    seed: int
-    reason: str
-    tier: Tier
-    kind: Kind
-    shadow: ShadowChoice | None = None
 
 
 def route(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.schema import closed
+from partsong.agent_gateway.core.effort import Budget, Level, of_claude
+from partsong.agent_gateway.core.schema import CLAUDE, closed, is_closed, portable
 from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.messages import (
     AssistantMessage,
@@ -26,6 +28,9 @@ __all__ = ["params"]
 
 _Json = dict[str, JsonValue]
 
+_ORDER = "Answer with nothing but one JSON value that fits this JSON Schema:\n"
+"""For schemas with open maps and the like: the API keeps a model to no such schema, it refuses the request."""
+
 
 def params(request: TurnRequest) -> dict[str, Any]:
     """The arguments of `messages.create`. It knows no temperature any more; the body still may."""
@@ -34,24 +39,49 @@ def params(request: TurnRequest) -> dict[str, Any]:
         "max_tokens": request.max_tokens,
         "messages": _messages(request.messages),
     }
-    if request.instructions:
-        fields["system"] = request.instructions
+    output: dict[str, JsonValue] = {}
+    instructions = request.instructions
+    if request.output_schema is not None:
+        schema = closed(request.output_schema)
+        if is_closed(schema):
+            output["format"] = {"type": "json_schema", "schema": portable(schema, CLAUDE)}
+        else:
+            instructions = f"{instructions}\n\n{_ORDER}{json.dumps(schema)}".strip()
+    if instructions:
+        fields["system"] = instructions
     if request.tools:
         fields["tools"] = [
             {"name": t.name, "description": t.description, "input_schema": t.parameters}
             for t in request.tools
         ]
-    output: dict[str, JsonValue] = {}
-    if request.output_schema is not None:
-        output["format"] = {"type": "json_schema", "schema": closed(request.output_schema)}
-    if request.effort is not None:
-        output["effort"] = "low" if request.effort == "minimal" else request.effort
-        fields["thinking"] = {"type": "adaptive", "display": "summarized"}
+    match of_claude(request.model, request.effort, request.max_tokens):
+        case Level(word):
+            output["effort"] = word
+            fields["thinking"] = {"type": "adaptive", "display": "summarized"}
+        case Budget(tokens) if not _begun_without_thinking(request.messages):
+            fields["thinking"] = {"type": "enabled", "budget_tokens": tokens}
+        case _:
+            pass
     if output:
         fields["output_config"] = output
     temperature = {} if request.temperature is None else {"temperature": request.temperature}
     fields["extra_body"] = {**temperature, **request.extra} or None
     return fields
+
+
+def _begun_without_thinking(messages: tuple[Message, ...]) -> bool:
+    """Whether the turns since the user spoke began without a thought: models with a budget refuse to think then."""
+    for message in reversed(messages):
+        match message:
+            case AssistantMessage():
+                first = next(iter(message.parts), None)
+                if not (isinstance(first, ReasoningStatePart) and first.provider == "anthropic"):
+                    return True
+            case UserMessage():
+                return False
+            case ToolMessage():
+                pass
+    return False
 
 
 def _messages(messages: tuple[Message, ...]) -> list[_Json]:

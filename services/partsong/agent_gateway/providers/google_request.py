@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.port import Effort, TurnRequest
+from partsong.agent_gateway.core.effort import Budget, Level, of_gemini
+from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.messages import (
     AssistantMessage,
     Message,
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["config", "contents"]
 
-_LEVEL: dict[Effort, str] = {
-    "minimal": "MINIMAL",
-    "low": "LOW",
-    "medium": "MEDIUM",
-    "high": "HIGH",
-    "max": "XHIGH",
-}
 _Part = dict[str, Any]
 
 
@@ -61,11 +55,13 @@ def config(request: TurnRequest) -> types.GenerateContentConfig:
     if request.output_schema is not None:
         fields["response_mime_type"] = "application/json"
         fields["response_json_schema"] = dict(request.output_schema)
-    if request.effort is not None:
-        fields["thinking_config"] = {
-            "include_thoughts": True,
-            "thinking_level": _LEVEL[request.effort],
-        }
+    match of_gemini(request.model, request.effort, request.max_tokens):
+        case Level(word):
+            fields["thinking_config"] = {"include_thoughts": True, "thinking_level": word}
+        case Budget(tokens):
+            fields["thinking_config"] = {"include_thoughts": True, "thinking_budget": tokens}
+        case None:
+            pass
     return types.GenerateContentConfig.model_validate(fields)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.arguments import tool_end
+from partsong.agent_gateway.core.arguments import parse_arguments, tool_end
+from partsong.agent_gateway.core.effort import of_compatible, of_openai
 from partsong.agent_gateway.core.schema import closed, is_strict
 from partsong.agent_gateway.port import TurnRequest
 from partsong.agent_gateway.providers import openai_client, transport
@@ -17,6 +18,7 @@ from partsong.contracts.chunks import (
     Chunk,
     End,
     Reasoning,
+    ReasoningState,
     Refusal,
     Start,
     StopReason,
@@ -28,6 +30,7 @@ from partsong.contracts.chunks import (
 from partsong.contracts.messages import (
     AssistantMessage,
     Message,
+    ReasoningStatePart,
     RefusalPart,
     TextPart,
     ToolMessage,
@@ -94,7 +97,8 @@ class ChatProvider:
 
 def _params(request: TurnRequest, *, compatible: bool) -> dict[str, Any]:
     """The arguments of `completions.create`; compatible servers know the older word for the limit of tokens."""
-    messages = [_message(message) for message in request.messages]
+    asked = max((i for i, m in enumerate(request.messages) if m.role == "user"), default=-1)
+    messages = [_message(m, thinking=i > asked) for i, m in enumerate(request.messages)]
     if request.instructions:
         messages.insert(0, {"role": "system", "content": request.instructions})
     params: dict[str, Any] = {
@@ -111,16 +115,19 @@ def _params(request: TurnRequest, *, compatible: bool) -> dict[str, Any]:
         params["temperature"] = request.temperature
     if request.output_schema is not None:
         schema = closed(request.output_schema)
-        answer = {"name": "answer", "schema": schema, "strict": is_strict(schema)}
+        told = {"schema": schema, "strict": is_strict(schema)}
+        answer = {"name": "answer", **(told if compatible else openai_client.strict(schema))}
         params["response_format"] = {"type": "json_schema", "json_schema": answer}
-    if request.effort is not None:
-        params["reasoning_effort"] = request.effort
+    effort = of_compatible if compatible else of_openai
+    if level := effort(request.model, request.effort):
+        params["reasoning_effort"] = level.name
     if request.extra:
         params["extra_body"] = dict(request.extra)
     return params
 
 
-def _message(message: Message) -> _Json:
+def _message(message: Message, *, thinking: bool) -> _Json:
+    """A message; what the model thought goes back only while its tools run, and under the name it came by."""
     match message:
         case UserMessage():
             return {"role": "user", "content": message.text}
@@ -138,7 +145,17 @@ def _message(message: Message) -> _Json:
                 for call in message.tool_calls
             ]
             turn: _Json = {"role": "assistant", "content": "".join(said) or None}
+            for part in message.parts if thinking else ():
+                match part:
+                    case ReasoningStatePart(provider="openai-chat", opaque=dict() as thought):
+                        turn |= thought
+                    case _:
+                        pass
             return {**turn, "tool_calls": calls} if calls else turn
+
+
+_THOUGHTS = ("reasoning_content", "reasoning")
+"""What servers call the text of a thought; some say it under both names at once."""
 
 
 @dataclass(slots=True)
@@ -147,6 +164,16 @@ class _Call:
     name: str
     i: int
     texts: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+    def goes_on(self, id: str, name: str) -> bool:
+        """Whether a piece of that id and name is of this call, and not of the next one under the same index."""
+        if id and id != self.id:
+            return False
+        return not name or (name == self.name and not (self.texts and parse_arguments(self.text)))
 
 
 class _Reader:
@@ -158,6 +185,8 @@ class _Reader:
         self._calls: list[_Call] = []
         self._open: dict[int, _Call] = {}
         """The latest call of each index."""
+        self._thoughts: dict[str, list[str]] = {}
+        """What was thought, under each name it came by."""
         self._native: str | None = None
         self._refused = False
 
@@ -190,9 +219,11 @@ class _Reader:
 
     def _delta(self, delta: ChoiceDelta) -> Iterator[Chunk]:
         extra = delta.model_extra or {}
-        thought = extra.get("reasoning_content") or extra.get("reasoning")
-        if isinstance(thought, str) and thought:
-            yield Reasoning(text=thought)
+        for name in _THOUGHTS:
+            if isinstance(thought := extra.get(name), str) and thought:
+                self._thoughts.setdefault(name, []).append(thought)
+                yield Reasoning(text=thought)
+                break
         if delta.content:
             yield Text(text=delta.content)
         if delta.refusal:
@@ -202,29 +233,42 @@ class _Reader:
             yield from self._piece(piece)
 
     def _piece(self, piece: ChoiceDeltaToolCall) -> Iterator[Chunk]:
-        """A piece of a tool call. Id and name come with the first one; some servers give all calls the same index."""
+        """A piece of a tool call.
+
+        Id and name come with the first one. Some servers give all calls the same index or none, some no ids.
+        """
         function, call = piece.function, self._open.get(piece.index)
-        if call is None or (piece.id and piece.id != call.id):
+        name = (function and function.name) or ""
+        if call is None or not call.goes_on(piece.id or "", name):
             number = len(self._calls) + 1
-            name = (function and function.name) or ""
             call = _Call(piece.id or f"call_{self._response_id}_{number}", name, number)
             self._calls.append(call)
             self._open[piece.index] = call
             yield ToolStart(i=number, id=call.id, name=name)
         if function and function.arguments:
-            call.texts.append(function.arguments)
-            yield ToolArgs(i=call.i, id=call.id, text=function.arguments)
+            text = _text(function.arguments)
+            call.texts.append(text)
+            yield ToolArgs(i=call.i, id=call.id, text=text)
 
     def _close_calls(self) -> Iterator[Chunk]:
+        """The calls, whole now, and before them what the model thought, which it wants back with their results."""
+        thoughts: dict[str, JsonValue] = {n: "".join(said) for n, said in self._thoughts.items()}
+        if thoughts and self._calls:
+            yield ReasoningState(form="reasoning_item", opaque=thoughts)
         for call in self._calls:
-            yield tool_end(call.id, call.name, "".join(call.texts), i=call.i)
+            yield tool_end(call.id, call.name, call.text, i=call.i)
+
+
+def _text(arguments: JsonValue) -> str:
+    """Arguments are text, but some servers send them as the object that they are."""
+    return arguments if isinstance(arguments, str) else openai_client.compact(arguments)
 
 
 def _usage(usage: CompletionUsage) -> Usage:
     read, out = usage.prompt_tokens_details, usage.completion_tokens_details
     return Usage(
-        input_total=usage.prompt_tokens,
-        output_total=usage.completion_tokens,
+        input_total=usage.prompt_tokens or 0,
+        output_total=usage.completion_tokens or 0,
         cache_read=(read and read.cached_tokens) or 0,
         cache_write=(read and read.cache_write_tokens) or 0,
         reasoning=(out and out.reasoning_tokens) or 0,

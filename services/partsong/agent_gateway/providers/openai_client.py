@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
+from partsong.agent_gateway.core.schema import OPENAI, closed, is_strict, portable
 from partsong.agent_gateway.providers import transport
 from partsong.contracts.chunks import Failed
 
 if TYPE_CHECKING:
     import openai
 
-__all__ = ["compact", "connect", "dump", "explain"]
+__all__ = ["compact", "connect", "dump", "explain", "strict"]
 
 _URL = "https://api.openai.com/v1"
 
@@ -38,9 +40,7 @@ def explain(error: Exception) -> Failed:
         case openai.APIStatusError():
             body = error.body
             return transport.refused(
-                str(body["message"])
-                if isinstance(body, dict) and "message" in body
-                else error.message,
+                _message(error),
                 status=error.status_code,
                 code=error.code,
                 headers=error.response.headers,
@@ -51,9 +51,40 @@ def explain(error: Exception) -> Failed:
         case openai.APIConnectionError():
             return transport.lost(error)
         case openai.APIError():
-            return transport.refused(error.message, status=None, code=error.code or error.type)
+            status, code = _said(error)
+            return transport.refused(_message(error), status=status, code=code)
         case _:
             return transport.explain(error)
+
+
+def _message(error: openai.APIError) -> str:
+    """The provider's own words; vLLM, Ollama and others have less around them than OpenAI."""
+    match error.body:
+        case str() as said:
+            return said
+        case {"message": str() as said}:
+            return said
+        case _:
+            return error.message
+
+
+def _said(error: openai.APIError) -> tuple[int | None, str | None]:
+    """Status and code of an error in the stream; compatible servers write the status as the code."""
+    match error.body:
+        case {"code": int() as status}:
+            return status, error.type
+        case _:
+            return None, error.code or error.type
+
+
+def strict(schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """`schema` and `strict` as the API wants them: strict if the model can be kept to it, else as it is."""
+    kept = portable(schema, OPENAI)
+    return (
+        {"schema": kept, "strict": True}
+        if is_strict(kept)
+        else {"schema": closed(schema), "strict": False}
+    )
 
 
 def dump(value: Any) -> dict[str, JsonValue]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from partsong.agent_gateway.core.arguments import tool_end
-from partsong.agent_gateway.core.schema import closed, is_strict
+from partsong.agent_gateway.core.effort import of_openai
 from partsong.agent_gateway.port import TurnRequest
 from partsong.agent_gateway.providers import openai_client, transport
 from partsong.agent_gateway.streaming import relay
@@ -38,6 +38,7 @@ from partsong.contracts.messages import (
     TextPart,
     ToolCallPart,
     ToolMessage,
+    ToolSpec,
     UserMessage,
 )
 
@@ -103,32 +104,34 @@ def _params(request: TurnRequest) -> dict[str, Any]:
     if request.instructions:
         params["instructions"] = request.instructions
     if request.tools:
-        params["tools"] = [
-            {
-                "type": "function",
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": tool.parameters,
-                "strict": is_strict(tool.parameters),
-            }
-            for tool in request.tools
-        ]
+        params["tools"] = [_tool(tool) for tool in request.tools]
     if request.temperature is not None:
         params["temperature"] = request.temperature
     if request.output_schema is not None:
-        schema = closed(request.output_schema)
-        answer = {
-            "type": "json_schema",
-            "name": "answer",
-            "schema": schema,
-            "strict": is_strict(schema),
-        }
+        answer: _Json = {"type": "json_schema", "name": "answer"}
+        answer |= openai_client.strict(request.output_schema)
         params["text"] = {"format": answer}
-    if request.effort is not None:
-        params["reasoning"] = {"effort": request.effort, "summary": "auto"}
+    if level := of_openai(request.model, request.effort):
+        params["reasoning"] = {"effort": level.name, "summary": "auto"}
+    if of_openai(
+        request.model, "medium"
+    ):  # a model that thinks; what is not stored must come back sealed
+        params["include"] = ["reasoning.encrypted_content"]
     if request.extra:
         params["extra_body"] = dict(request.extra)
     return params
+
+
+def _tool(tool: ToolSpec) -> _Json:
+    told = openai_client.strict(tool.parameters)
+    strict = told["strict"] is True
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": told["schema"] if strict else tool.parameters,
+        "strict": strict,
+    }
 
 
 def _items(message: Message) -> Iterator[_Json]:
@@ -156,7 +159,8 @@ def _item(part: Part) -> Iterator[_Json]:
                 "arguments": arguments,
             }
         case ReasoningStatePart(provider="openai", opaque=dict() as item):
-            yield item
+            if item.get("encrypted_content") or item.get("content"):
+                yield item  # without either it is only a reference, to something that was not stored
         case ServerToolPart(provider="openai", data=dict() as item):
             yield item
         case ReasoningStatePart() | ServerToolPart():

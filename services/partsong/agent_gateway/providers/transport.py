@@ -72,7 +72,7 @@ def explain(error: Exception) -> Failed:
             return late(error)
         case httpx2.HTTPError() | httpx2.StreamError():
             return lost(error)
-        case json.JSONDecodeError():
+        case json.JSONDecodeError() | UnicodeDecodeError():  # a body may end within a character
             return failed("truncated", f"an event is no complete JSON: {_said(error)}")
         case _:
             return failed("server", _said(error)).model_copy(update={"retryable": False})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from partsong.contracts import events as e
 from partsong.contracts.conform import check_value
-from partsong.contracts.conversation import begun, handoff_of, most_repeated, parsed
+from partsong.contracts.conversation import answer_of, begun, handoff_of, most_repeated, parsed
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.state import Call, Execution
@@ -14,6 +14,7 @@ from partsong.graph_engine.core.budget import CUT, after_cut, shared, spent_all
 from partsong.graph_engine.core.calls import AGENT_RETRY, retried
 from partsong.graph_engine.core.compaction import compacted
 from partsong.graph_engine.core.draft import Draft
+from partsong.graph_engine.core.gates import passes, wants_again
 from partsong.graph_engine.core.tool_calls import tools_done
 
 __all__ = ["progress"]
@@ -32,11 +33,35 @@ def progress(draft: Draft, execution: Execution, node: AgentNode) -> None:
     if turn.open or turn.given_up:
         return
     if isinstance(turn.outcome, e.AgentTurnCompleted):
-        _answered(draft, execution, node, turn, turn.outcome)
+        _checked(draft, execution, node, turn)
     elif turn.lapsed:
         ask_again(draft, execution, node, turn)
     else:
         _unanswered(draft, execution, node, turn)
+
+
+def _checked(draft: Draft, execution: Execution, node: AgentNode, turn: Call) -> None:
+    """Let plugins look at an answer before anything follows from it."""
+    cause, attempt = turn.closed_by or "", turn.attempt
+    may = passes(draft, execution, turn.id, "after_agent_call", cause, attempt=attempt)
+    if isinstance(may, Problem):
+        flow.fail(draft, execution, may, cause)
+    elif may == "yes" and wants_again(draft, turn.id, "after_agent_call", attempt):
+        if attempt < (node.retry or AGENT_RETRY).attempts:
+            ask_again(draft, execution, node, turn)
+        else:
+            flow.fail(draft, execution, _never_right(execution, attempt), cause)
+    elif may == "yes" and (answer := answer_of(draft.state, turn)) is not None:
+        _answered(draft, execution, node, turn, answer)
+
+
+def _never_right(execution: Execution, attempts: int) -> Problem:
+    return Problem(
+        code="hook.retries",
+        message=f"plugins have sent the answer of {execution.id} back {attempts} times",
+        where=f"nodes.{execution.node}",
+        fault="provider",
+    )
 
 
 def _first_turn(draft: Draft, execution: Execution, node: AgentNode) -> None:

@@ -13,6 +13,7 @@ from partsong.contracts.values import render
 from partsong.graph_engine.core import flow
 from partsong.graph_engine.core.calls import later
 from partsong.graph_engine.core.draft import Draft
+from partsong.graph_engine.core.gates import passes
 
 __all__ = ["approval"]
 
@@ -74,6 +75,11 @@ def _ask(draft: Draft, execution: Execution, node: ApprovalNode) -> None:
         title, detail = render(node.title, view), render(node.detail, view)
     except InvalidInput as error:
         flow.fail(draft, execution, error.problem, cause)
+        return
+    may = passes(draft, execution, call_id, "on_approval", cause)
+    if may != "yes":
+        if isinstance(may, Problem):
+            flow.fail(draft, execution, may, cause)
         return
     deadline = later(draft.now, node.deadline) if node.deadline else None
     draft.add(

@@ -14,6 +14,7 @@ from partsong.contracts.state import Call
 from partsong.graph_engine.core import flow
 from partsong.graph_engine.core.budget import allowed
 from partsong.graph_engine.core.draft import Draft
+from partsong.graph_engine.core.gates import passes
 
 __all__ = ["another_may", "ask", "ask_again", "stand_in"]
 
@@ -33,7 +34,16 @@ def ask(
     attempt: int = 1,
     compaction: bool = False,
 ) -> None:
-    """Ask for a turn; not yet if parallel turns have set aside all that is left, never if nothing is."""
+    """Ask for a turn; not yet if parallel turns have set aside all that is left, never if nothing is.
+
+    Plugins are asked before the first attempt.
+    """
+    if attempt == 1:
+        may = passes(draft, execution, call_id, "before_agent_call", cause)
+        if isinstance(may, Problem):
+            flow.fail(draft, execution, may, cause)
+        if may != "yes":
+            return
     allowance = allowed(draft, execution, node)
     match allowance:
         case Allowance():

@@ -9,10 +9,12 @@ from typing import Literal
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Retry
+from partsong.contracts.run_events import Parent
 from partsong.contracts.state import MISSING, Call, Execution
+from partsong.contracts.work import child_of
 from partsong.graph_engine.core.draft import Draft
 
-__all__ = ["AGENT_RETRY", "NO_RETRY", "later", "request_call", "retried"]
+__all__ = ["AGENT_RETRY", "NO_RETRY", "later", "no_outcome", "request_call", "retried"]
 
 NO_RETRY = Retry(attempts=1)
 """Functions and tools: whoever wants them called again says so."""
@@ -33,8 +35,11 @@ def request_call(
     name: str,
     attempt: int,
     cause: str,
+    *,
+    approved: str | None = None,
 ) -> None:
-    """Ask for a function or tool to be called."""
+    """Ask for a function or tool to be called, or for a run of its own; `approved` is who has agreed to it."""
+    own = Parent(run_id=draft.state.run_id, call_id=call_id, attempt=attempt)
     draft.add(
         e.CallRequested(
             id=draft.id(call_id, attempt, "requested"),
@@ -45,6 +50,8 @@ def request_call(
             kind=kind,
             name=name,
             attempt=attempt,
+            child=child_of(own) if kind == "run" else None,
+            approved=approved,
         )
     )
 
@@ -87,6 +94,13 @@ def retried(
         )
     )
     return "later"
+
+
+def no_outcome(call: Call) -> Problem:
+    """The error of a call that ended without saying how."""
+    return Problem(
+        code="call.no_outcome", message=f"{call.id} was closed without a result", fault="platform"
+    )
 
 
 def _worth(problem: Problem, policy: Retry) -> bool:

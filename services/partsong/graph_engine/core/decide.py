@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from partsong.contracts import events as e
-from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.errors import Problem
 from partsong.contracts.graph import (
     AgentNode,
     ApprovalNode,
@@ -21,14 +21,14 @@ from partsong.contracts.graph import (
     WaitNode,
 )
 from partsong.contracts.scope import Execution, Scope, scope_of
-from partsong.contracts.state import Call, RunState
-from partsong.contracts.values import render_value
+from partsong.contracts.state import RunState
 from partsong.graph_engine.core import agent, flow, inner, joins, tool_calls, waits, webhook
 from partsong.graph_engine.core.approvals import approval
 from partsong.graph_engine.core.budget import spent_all
-from partsong.graph_engine.core.calls import NO_RETRY, request_call, retried
+from partsong.graph_engine.core.calls import NO_RETRY, no_outcome, request_call, retried
 from partsong.graph_engine.core.draft import Decision, Draft
 from partsong.graph_engine.core.ending import end
+from partsong.graph_engine.core.gates import passes
 
 __all__ = ["decide"]
 
@@ -50,6 +50,8 @@ def decide(state: RunState, now: str, *, park: bool = True) -> Decision:
 
 def _advance(draft: Draft) -> None:
     _within_budget(draft)
+    if not _begun(draft):
+        return
     idle: set[str] = set()
     while draft.state.stopping is None and not draft.closings:
         before = len(draft.events)
@@ -62,6 +64,14 @@ def _advance(draft: Draft) -> None:
         elif not _fire(draft) and not _close(draft):
             break
         idle.clear()  # what nothing could be done for may be ripe now
+
+
+def _begun(draft: Draft) -> bool:
+    """Whether plugins let the run begin."""
+    may = passes(draft, None, "", "before_run", draft.id("started"))
+    if isinstance(may, Problem):
+        draft.stop("failed", error=may)
+    return may == "yes"
 
 
 def _within_budget(draft: Draft) -> None:
@@ -104,9 +114,11 @@ def _close(draft: Draft) -> bool:
             flow.close_scope(draft, scope, failed, cause)
         elif failed is not None:
             draft.stop("failed", error=failed, cause=cause)
-        else:
+        elif passes(draft, None, "", "after_run", cause, attempt=draft.state.round + 1) != "wait":
             id_ = draft.id("completed")
             draft.add(e.RunCompleted(id=id_, time=draft.now, cause=cause))
+            return False
+        else:
             return False
         return not draft.closings
     return False
@@ -122,6 +134,15 @@ def _last_id(draft: Draft) -> str:
     return draft.events[-1].id if draft.events else draft.id("started")
 
 
+def _admitted(draft: Draft, execution: Execution) -> bool:
+    """Whether plugins let a node be visited."""
+    scheduled = draft.id(execution.id, "scheduled")
+    may = passes(draft, execution, execution.id, "before_node", scheduled)
+    if isinstance(may, Problem):
+        flow.fail(draft, execution, may, scheduled, handled=False)
+    return may == "yes"
+
+
 def _progress(draft: Draft, exec_id: str) -> None:
     """Take one execution a step further, if something is to be done for it now."""
     execution = draft.state.execution(exec_id)
@@ -129,15 +150,17 @@ def _progress(draft: Draft, exec_id: str) -> None:
         return
     scope = draft.state.scope(execution)
     node = scope.node(execution)
+    if not _admitted(draft, execution):
+        return
     problem = joins.unmet(scope, execution.node, execution.arrived)
     if problem is not None:
         flow.fail(draft, execution, problem, draft.id(execution.id, "scheduled"))
         return
     match node:
         case FunctionNode():
-            _called(draft, execution, node, "function", node.function)
+            _called(draft, execution, node)
         case ToolNode():
-            _called(draft, execution, node, "tool", node.tool)
+            tool_calls.tool_node(draft, execution, node)
         case AgentNode():
             agent.progress(draft, execution, node)
         case ApprovalNode():
@@ -154,43 +177,22 @@ def _progress(draft: Draft, exec_id: str) -> None:
             assert_never(node)
 
 
-def _called(
-    draft: Draft, execution: Execution, node: FunctionNode | ToolNode, kind: e.CallKind, name: str
-) -> None:
+def _called(draft: Draft, execution: Execution, node: FunctionNode) -> None:
     call = draft.state.calls.get(execution.id)
-    scheduled = draft.id(execution.id, "scheduled")
     if call is None:
-        if isinstance(node, ToolNode) and (problem := _unrenderable(draft.state, execution, node)):
-            flow.fail(draft, execution, problem, scheduled)
-            return
-        request_call(draft, execution, execution.id, kind, name, 1, scheduled)
+        cause = draft.id(execution.id, "scheduled")
+        request_call(draft, execution, execution.id, "function", node.function, 1, cause)
     elif call.open or call.given_up:
         return
     elif isinstance(call.outcome, e.CallCompleted):
         done = call.outcome
         flow.complete(draft, execution, done.label, call.closed_by or "", goto=done.goto)
-    elif call.lapsed:
-        tool_calls.unknown_outcome(draft, execution, call)
     else:
         match retried(draft, call, node.retry or NO_RETRY):
             case "now":
                 attempt, cause = call.attempt + 1, call.closed_by or ""
-                request_call(draft, execution, call.id, kind, name, attempt, cause)
+                request_call(draft, execution, call.id, "function", node.function, attempt, cause)
             case "never":
-                flow.fail(draft, execution, call.problem or _no_outcome(call), call.closed_by or "")
+                flow.fail(draft, execution, call.problem or no_outcome(call), call.closed_by or "")
             case "later":
                 pass
-
-
-def _no_outcome(call: Call) -> Problem:
-    return Problem(
-        code="call.no_outcome", message=f"{call.id} was closed without a result", fault="platform"
-    )
-
-
-def _unrenderable(state: RunState, execution: Execution, node: ToolNode) -> Problem | None:
-    try:
-        render_value(dict(node.args), state.view(execution))
-    except InvalidInput as error:
-        return error.problem
-    return None

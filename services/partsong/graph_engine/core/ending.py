@@ -12,6 +12,7 @@ from partsong.contracts.scope import scope_of
 from partsong.contracts.state import Call, RunState, Stopping, Undo
 from partsong.graph_engine.core.calls import retried
 from partsong.graph_engine.core.draft import Draft
+from partsong.graph_engine.core.gates import passes
 
 __all__ = ["end", "quiesce"]
 
@@ -47,6 +48,9 @@ def end(draft: Draft) -> None:
     if draft.closings:
         return
     if stopping.outcome in {"failed", "cancelled"} and not _undone(draft):
+        return
+    cause, attempt = draft.id(*draft.rounds("stopping")), draft.state.round + 1
+    if passes(draft, None, "", "after_run", cause, attempt=attempt) == "wait":
         return
     _last_event(draft, stopping, reason)
 

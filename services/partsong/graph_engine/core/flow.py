@@ -16,6 +16,7 @@ from partsong.contracts.scope import Execution, Scope
 from partsong.contracts.values import overwritten, reduce
 from partsong.graph_engine.core.draft import Draft
 from partsong.graph_engine.core.ending import quiesce
+from partsong.graph_engine.core.gates import passes
 
 __all__ = ["close_scope", "complete", "fail"]
 
@@ -31,6 +32,11 @@ def complete(
     signal: str | None = None,
 ) -> None:
     """End an execution well: check its update, choose its edges."""
+    may = passes(draft, execution, execution.id, "after_node", cause)
+    if isinstance(may, Problem):
+        fail(draft, execution, may, cause)
+    if may != "yes":
+        return
     state = draft.state
     scope = state.scope(execution)
     updates = updates_of(state, execution, computed, signal)
@@ -61,6 +67,8 @@ def fail(
 
     Not `handled` are errors of the graph itself, which no failure edge is for.
     """
+    if passes(draft, execution, execution.id, "on_error", cause) == "wait":
+        return
     scope = draft.state.scope(execution)
     plan = scope.plan
     failure = tuple(i for i in plan.outgoing[execution.node] if plan.graph.edges[i].on == "failure")

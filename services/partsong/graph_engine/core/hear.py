@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
@@ -10,7 +11,9 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.conform import check_value
 from partsong.contracts.errors import Conflict, InvalidInput, Problem
+from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Graph, WaitNode, graphs_in
+from partsong.contracts.hooks import PluginRef
 from partsong.contracts.portable import dump_state
 from partsong.contracts.revive import missing_nodes, revived
 from partsong.contracts.state import RunState
@@ -42,6 +45,7 @@ def start(
     *,
     queued: bool = False,
     remembered: dict[str, JsonValue] | None = None,
+    plugins: tuple[PluginRef, ...] = (),
 ) -> tuple[e.Event, ...]:
     """A run begins, or waits for its thread; `remembered` is what the thread's last run has left for it."""
     started = e.RunStarted(
@@ -55,6 +59,7 @@ def start(
         request_id=request_id,
         queued=queued,
         remembered=remembered or {},
+        plugins=plugins,
     )
     return (started, *_deadline(options, started.id, now))
 
@@ -87,7 +92,9 @@ def admit(
 def fork(
     source: RunState, seq: int, run_id: str, edited: tuple[str, ...], request_id: str, now: str
 ) -> tuple[e.Event, ...]:
-    """A run begins where `source` stands."""
+    """A run begins where `source` stands; it is no part of its thread, so it neither waits there nor is waited for."""
+    alone = source.options.model_copy(update={"thread": None})
+    source = replace(source, options=alone)
     forked = e.RunForked(
         id=f"{run_id}.forked",
         time=now,
@@ -109,11 +116,13 @@ def retry(
     request_id: str,
     now: str,
 ) -> tuple[e.Event, ...]:
-    """An ended run goes on.
+    """An ended run goes on; nothing if this very request was what it went on for.
 
     Raises:
         Conflict: `run.not_ended`, `run.completed`, `graph.node_missing`, `graph.reducer_misfit`.
     """
+    if state.retried == request_id:
+        return ()
     if not state.ended or state.status == "completed":
         code = "run.completed" if state.ended else "run.not_ended"
         raise Conflict(
@@ -213,7 +222,10 @@ def signal(
         return ()
     if state.ended:
         raise Conflict(
-            "run.ended", f"run {state.run_id} is {state.status}: nobody waits", where="run_id"
+            "run.ended",
+            f"run {state.run_id} is {state.status}: nobody waits",
+            where="run_id",
+            fix="fork it" if state.status == "completed" else "retry it, then send the signal",
         )
     waits = list(_waits(state.root.graph))
     fitting = [node for node in waits if node.signal == name]
@@ -223,12 +235,21 @@ def signal(
             "signal.unknown",
             f"no node of {state.root.graph.name} waits for {name!r} (signals: {known})",
             where="name",
+            fix=_meant(name, waits),
         )
     for node in fitting:
         if node.signal_schema is not None:
             check_value(node.signal_schema, payload, "payload", "signal.invalid")
     received = e.SignalReceived(id=id_, time=now, cause=request_id, name=name, payload=payload)
     return (received,)
+
+
+def _meant(name: str, waits: list[WaitNode]) -> str:
+    names = sorted({node.signal for node in waits if node.signal})
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return "send one of these" if names else "add a wait node for the signal to the graph"
 
 
 def _waits(graph: Graph) -> Iterator[WaitNode]:

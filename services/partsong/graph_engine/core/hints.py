@@ -7,17 +7,30 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.conversation import inner_tools, sums_up
-from partsong.contracts.graph import AgentNode, SubgraphNode, ToolNode
-from partsong.contracts.messages import ToolCallPart, UserMessage
+from partsong.contracts.conversation import inner_tools, progress_of, sums_up
+from partsong.contracts.graph import AgentNode, AgentSpec, Node, SubgraphNode, ToolNode
+from partsong.contracts.hooked import replaced
+from partsong.contracts.hooks import Replace, hook_id
+from partsong.contracts.messages import MESSAGES, Message, ToolCallPart, UserMessage
 from partsong.contracts.outcomes import begins_with
 from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
+from partsong.contracts.tool_calls import answer_to, nested_in, refusal
 from partsong.contracts.values import render_value
-from partsong.contracts.work import ChildWork, FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.work import (
+    ChildWork,
+    FunctionWork,
+    Resume,
+    ToolWork,
+    TurnWork,
+    Work,
+    child_of_v0,
+)
 from partsong.graph_engine.core import webhook
+from partsong.graph_engine.core.calls import no_outcome
 from partsong.graph_engine.core.compaction import summing_up, transcript
+from partsong.graph_engine.core.hook_work import hook_work
 
 __all__ = ["work_of"]
 
@@ -26,11 +39,11 @@ def work_of(state: RunState, call: Call) -> Work | None:
     """The hint for a call; None for what no worker does: approvals, closed calls."""
     if not call.open or state.graph is None:
         return None
-    if not call.exec:
-        return webhook.work(state, call)
-    execution = state.execution(call.exec)
+    if call.kind == "hook":
+        return _hook(state, call)
+    execution = state.execution(call.exec) if call.exec else None
     if execution is None:
-        return _undo(state, call)
+        return _undo(state, call) if call.exec else webhook.work(state, call)
     match call.kind:
         case "function":
             node = state.node(execution)
@@ -50,7 +63,7 @@ def work_of(state: RunState, call: Call) -> Work | None:
             return _turn(state, execution, call)
         case "run":
             return _child(state, execution, call)
-        case "approval":
+        case "approval" | "hook":
             return None
         case _:
             assert_never(call.kind)
@@ -75,11 +88,7 @@ def _undo(state: RunState, call: Call) -> Work | None:
 
 def _tool(state: RunState, execution: Execution, call: Call) -> ToolWork:
     node = state.node(execution)
-    args: JsonValue
-    if isinstance(node, ToolNode):
-        args = render_value(dict(node.args), state.view(execution))
-    else:
-        args = dict(_wanted(state, call).args)
+    agent = node.agent if isinstance(node, AgentNode) else None
     return ToolWork(
         run_id=state.run_id,
         call_id=call.id,
@@ -87,8 +96,68 @@ def _tool(state: RunState, execution: Execution, call: Call) -> ToolWork:
         attempt=call.attempt,
         timeout=node.timeout if isinstance(node, ToolNode) else None,
         tool=call.name,
-        args=args,
+        args=_args(state, execution, call),
+        approved=call.approved,
+        may=agent.may if agent is not None else None,
+        asks=agent.asks if agent is not None else None,
+        tools=_callable(node, call),
+        resume=_resume(state, call.resumes) if call.resumes is not None else None,
     )
+
+
+def _args(state: RunState, execution: Execution, call: Call) -> JsonValue:
+    node, outer = state.node(execution), nested_in(call.id)
+    if outer is not None:
+        paused = state.calls[outer].outcome
+        assert isinstance(paused, e.CallSuspended)  # noqa: S101
+        return dict(paused.args)
+    if isinstance(node, ToolNode):
+        args: JsonValue = render_value(dict(node.args), state.view(execution))
+    else:
+        args = dict(_wanted(state, call).args)
+    return replaced(state, call.id, "before_tool_call", args)
+
+
+def _hook(state: RunState, call: Call) -> Work | None:
+    execution = state.execution(call.exec) if call.exec else None
+    if call.exec and execution is None:
+        return None
+    args: JsonValue = None
+    tool = ""
+    if call.name in {"before_tool_call", "after_tool_call"} and execution is not None:
+        about = call.id.rpartition("/h.")[0]
+        tool = _tool_name(state, execution, about)
+        args = _args(state, execution, Call(about, call.exec, "tool", tool))
+    return hook_work(state, call, args, tool)
+
+
+def _tool_name(state: RunState, execution: Execution, call_id: str) -> str:
+    node, outer = state.node(execution), nested_in(call_id)
+    if outer is not None:
+        paused = state.calls[outer].outcome
+        return paused.tool if isinstance(paused, e.CallSuspended) else ""
+    if isinstance(node, ToolNode):
+        return node.tool
+    return _wanted(state, Call(call_id, execution.id, "tool", "")).name
+
+
+def _callable(node: Node, call: Call) -> tuple[str, ...]:
+    """What code may call that a tool runs; code of code, nothing."""
+    if nested_in(call.id) is not None:
+        return ()
+    match node:
+        case ToolNode(tools=tools) | AgentNode(agent=AgentSpec(tools=tools)):
+            return tuple(name for name in tools if name != call.name)
+        case _:
+            return ()
+
+
+def _resume(state: RunState, paused: e.CallSuspended) -> Resume:
+    answer = state.calls[answer_to(paused)]
+    if isinstance(answer.outcome, e.CallCompleted):
+        return Resume(snapshot=paused.snapshot, result=answer.outcome.content)
+    problem = refusal(state, answer) or answer.problem or no_outcome(answer)
+    return Resume(snapshot=paused.snapshot, error=f"{problem.code}: {problem.message}")
 
 
 def _turn(state: RunState, execution: Execution, call: Call) -> TurnWork:
@@ -106,10 +175,20 @@ def _turn(state: RunState, execution: Execution, call: Call) -> TurnWork:
         agent=summing_up(call.name)
         if summing
         else node.agent.model_copy(update={"model": call.name}),
-        messages=(UserMessage(text=told),) if summing else execution.messages,
+        messages=_seen(state, call, (UserMessage(text=told),) if summing else execution.messages),
         inner=() if summing else inner_tools(node),
         allowance=call.allowance,
+        progress=progress_of(execution),
     )
+
+
+def _seen(state: RunState, call: Call, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The messages as plugins have left them, and what has come behind those that they were shown."""
+    hook = state.calls.get(hook_id(call.id, "before_agent_call"))
+    outcome = hook.outcome if hook is not None else None
+    if not isinstance(outcome, e.HookDecided) or not isinstance(outcome.outcome, Replace):
+        return messages
+    return (*MESSAGES.validate_python(outcome.outcome.value), *messages[outcome.seen :])
 
 
 def _child(state: RunState, execution: Execution, call: Call) -> ChildWork:
@@ -124,6 +203,7 @@ def _child(state: RunState, execution: Execution, call: Call) -> ChildWork:
         graph=node.graph.spec(),
         input=begins_with(state, execution, 0),
         options=RunOptions(parent=parent, labels=state.options.labels),
+        child=call.child or child_of_v0(parent),
     )
 
 

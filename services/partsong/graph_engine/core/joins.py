@@ -68,14 +68,11 @@ def fire(draft: Draft, path: str) -> bool:
 
 
 def _enough(scope: Scope) -> list[str]:
-    """Early joins that have what they need."""
-    return [
-        node
-        for node in scope.plan.position
-        if node in scope.plan.early
-        and (count := len(scope.tokens.get(node, ())))
-        and count >= scope.needs(node)
-    ]
+    """Early joins that have what they need, in graph order."""
+    plan = scope.plan
+    waiting = scope.tokens.keys() & plan.early
+    ready = (node for node in waiting if len(scope.tokens[node]) >= scope.needs(node))
+    return sorted(ready, key=plan.position.__getitem__)
 
 
 def unmet(scope: Scope, node: str, arrived: int) -> Problem | None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.run_events import Parent, RunOptions
-from partsong.contracts.work import child_of
+from partsong.contracts.work import child_of, child_of_v0
 
 __all__ = ["check_options"]
 
@@ -43,7 +43,7 @@ def _deadline(moment: str) -> None:
 
 
 def _parent(run_id: str, parent: Parent) -> None:
-    if run_id != (child := child_of(parent)):
+    if run_id not in {child := child_of(parent), child_of_v0(parent)}:
         raise InvalidInput(
             "run.not_the_child",
             f"run {parent.run_id} waits for {child} at {parent.call_id}, not for {run_id}",

@@ -1,17 +1,54 @@
-"""Tool calls: those of an agent's turn, and what becomes of one whose outcome nobody knows."""
+"""Tool calls: those of tool nodes, of an agent's turns, and of the code that a tool runs.
+
+A call is requested, and completed or failed. On its way
+* a person may have to agree: the tool-runner closes the attempt unmade, the engine asks, and the next attempt says who agreed;
+* it may be suspended, because its code called another tool: that is a call of its own, and the next attempt goes on with its result;
+* its worker may fall silent: whether the tool ran is unknown, so a person is asked before it runs again.
+"""
 
 from __future__ import annotations
 
 from partsong.contracts import events as e
-from partsong.contracts.errors import Problem
-from partsong.contracts.graph import AgentNode
-from partsong.contracts.state import Call, Execution
+from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.graph import AgentNode, Retry, ToolNode
+from partsong.contracts.hooked import forbidden
+from partsong.contracts.state import Call, Execution, RunState
+from partsong.contracts.tool_calls import answer_to, nested_in, question_about, refusal
+from partsong.contracts.values import render_value
 from partsong.graph_engine.core import flow
-from partsong.graph_engine.core.calls import NO_RETRY, request_call, retried
+from partsong.graph_engine.core.calls import NO_RETRY, no_outcome, request_call, retried
 from partsong.graph_engine.core.draft import Draft
+from partsong.graph_engine.core.gates import passes
 from partsong.graph_engine.core.graph_tools import graph_done
 
-__all__ = ["tools_done", "unknown_outcome"]
+__all__ = ["tool_node", "tools_done"]
+
+
+def tool_node(draft: Draft, execution: Execution, node: ToolNode) -> None:
+    """Call the node's tool, or end the node with what came of it."""
+    scheduled = draft.id(execution.id, "scheduled")
+    if execution.id not in draft.state.calls and (
+        problem := _unrenderable(draft.state, execution, node)
+    ):
+        flow.fail(draft, execution, problem, scheduled)
+        return
+    call = _ended(draft, execution, execution.id, node.tool, scheduled, node.retry or NO_RETRY)
+    if call is None:
+        return
+    objection = forbidden(draft.state, execution.id, "after_tool_call")
+    if isinstance(call.outcome, e.CallCompleted) and objection is None:
+        flow.complete(draft, execution, None, call.closed_by or "")
+        return
+    problem = objection or refusal(draft.state, call) or call.problem or no_outcome(call)
+    flow.fail(draft, execution, problem, call.closed_by or "")
+
+
+def _unrenderable(state: RunState, execution: Execution, node: ToolNode) -> Problem | None:
+    try:
+        render_value(dict(node.args), state.view(execution))
+    except InvalidInput as error:
+        return error.problem
+    return None
 
 
 def tools_done(
@@ -22,44 +59,115 @@ def tools_done(
     answer: e.AgentTurnCompleted,
 ) -> bool:
     """Whether every tool call of a turn has its result; asks for those that were not asked for yet."""
-    done = True
+    done, cause = True, turn.closed_by or ""
     for i, wanted in enumerate(answer.message.tool_calls):
         if wanted.name in node.graphs:
-            done = graph_done(draft, execution, node, i, wanted, turn.closed_by or "") and done
-            continue
-        if wanted.name not in node.agent.tools:
-            continue  # the model made it up, and is told so
-        call_id = f"{turn.id}/c{i}"
-        call = draft.state.calls.get(call_id)
-        if call is None:
-            request_call(draft, execution, call_id, "tool", wanted.name, 1, turn.closed_by or "")
-            done = False
-        elif call.open or call.given_up:
-            done = False
-        elif call.lapsed:
-            unknown_outcome(draft, execution, call)
-            done = False
-        elif call.problem is not None:
-            match retried(draft, call, NO_RETRY):
-                case "now":
-                    request_call(
-                        draft,
-                        execution,
-                        call_id,
-                        "tool",
-                        wanted.name,
-                        call.attempt + 1,
-                        call.closed_by or "",
-                    )
-                    done = False
-                case "later":
-                    done = False
-                case "never":
-                    pass
+            done = graph_done(draft, execution, node, i, wanted, cause) and done
+        elif wanted.name in node.agent.tools:  # else the model made it up, and is told so
+            call_id = f"{turn.id}/c{i}"
+            call = _ended(draft, execution, call_id, wanted.name, cause, NO_RETRY)
+            done = call is not None and done
     return done
 
 
-def unknown_outcome(draft: Draft, execution: Execution, call: Call) -> None:
+def _ended(  # noqa: PLR0911  # one return per way a call can stand
+    draft: Draft, execution: Execution, call_id: str, name: str, cause: str, policy: Retry
+) -> Call | None:
+    """The call as it ended for good; None as long as something is still to come, which is asked for if need be."""
+    call = draft.state.calls.get(call_id)
+    if call is None:
+        may = passes(draft, execution, call_id, "before_tool_call", cause)
+        if may == "yes":
+            request_call(draft, execution, call_id, "tool", name, 1, cause)
+        return (
+            Call(call_id, execution.id, "tool", name, problem=may, closed_by=cause)
+            if isinstance(may, Problem)
+            else None
+        )
+    if call.open or call.given_up:
+        return None
+    if call.lapsed:
+        _unknown_outcome(draft, execution, call)
+        return None
+    match call.outcome:
+        case e.CallSuspended():
+            _nested(draft, execution, call, call.outcome)
+            return None
+        case e.CallCompleted():
+            checked = passes(draft, execution, call_id, "after_tool_call", call.closed_by or "")
+            return None if checked == "wait" else call
+        case _:
+            pass
+    if call.unapproved is not None and not call.again:
+        return _agreed(draft, execution, call, call.unapproved)
+    match retried(draft, call, policy):
+        case "now":
+            approved = None if call.again else call.approved
+            _again(draft, execution, call, name, call.closed_by or "", approved=approved)
+            return None
+        case "later":
+            return None
+        case "never":
+            return call
+
+
+def _again(
+    draft: Draft,
+    execution: Execution,
+    call: Call,
+    name: str,
+    cause: str,
+    *,
+    approved: str | None,
+) -> None:
+    attempt = call.attempt + 1
+    request_call(draft, execution, call.id, "tool", name, attempt, cause, approved=approved)
+
+
+def _agreed(draft: Draft, execution: Execution, call: Call, about: e.Unapproved) -> Call | None:
+    """Ask a person whether the tool may be called, and call it if so; the call as it is if not."""
+    question = draft.state.calls.get(question_about(call.id, call.attempt))
+    if question is None:
+        _ask(draft, execution, call, about)
+        return None
+    if question.open or question.given_up:
+        return None
+    answer = question.outcome
+    if isinstance(answer, e.ApprovalDecided) and answer.decision == "approve":
+        cause = question.closed_by or ""
+        _again(draft, execution, call, call.name, cause, approved=answer.by)
+        return None
+    return call
+
+
+def _ask(draft: Draft, execution: Execution, call: Call, about: e.Unapproved) -> None:
+    asked = question_about(call.id, call.attempt)
+    node = f"{draft.state.node(execution).type} node {execution.node}"
+    who = f"The {node}" if nested_in(call.id) is None else f"Code that the {node} runs"
+    draft.add(
+        e.ApprovalRequested(
+            id=draft.id(asked, "requested"),
+            time=draft.now,
+            cause=call.closed_by or "",
+            call_id=asked,
+            exec=execution.id,
+            title=f"Call the tool {call.name}?",
+            detail=f"{who} wants to call {call.name} with the arguments below.",
+            context=about.args,
+        )
+    )
+
+
+def _nested(draft: Draft, execution: Execution, call: Call, paused: e.CallSuspended) -> None:
+    """Call the tool that the code waits for; go on with the code when that has ended, however it did."""
+    cause = call.closed_by or ""
+    answer = _ended(draft, execution, answer_to(paused), paused.tool, cause, NO_RETRY)
+    if answer is not None:
+        cause = answer.closed_by or ""
+        _again(draft, execution, call, call.name, cause, approved=call.approved)
+
+
+def _unknown_outcome(draft: Draft, execution: Execution, call: Call) -> None:
     """A tool with side effects may or may not have run: it is never silently run again, a person is asked."""
     asked = f"{call.id}/u{call.attempt}" + (f"r{execution.round}" if execution.round else "")
     question = draft.state.calls.get(asked)
@@ -79,9 +187,7 @@ def unknown_outcome(draft: Draft, execution: Execution, call: Call) -> None:
     elif question.open or question.given_up:
         return
     elif isinstance(question.outcome, e.ApprovalDecided) and question.outcome.decision == "approve":
-        request_call(
-            draft, execution, call.id, "tool", call.name, call.attempt + 1, question.closed_by or ""
-        )
+        _again(draft, execution, call, call.name, question.closed_by or "", approved=call.approved)
     else:
         problem = Problem(
             code="call.outcome_unknown",

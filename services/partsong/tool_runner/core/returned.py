@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -99,8 +99,8 @@ def _bad(what: str, fix: str) -> InvalidInput:
     return InvalidInput(_BAD_RETURN, f"returned {what}", fix=fix, fault="tool")
 
 
-def content(value: object, cap: int) -> Content:
-    """A tool's result as JSON: whatever pydantic can write, at most `cap` characters of it.
+def content(value: object, cap: int, hide: Callable[[str], str] | None = None) -> Content:
+    """A tool's result as JSON: whatever pydantic can write, at most `cap` characters of it, its texts as `hide` leaves them.
 
     Raises:
         InvalidInput: `tool.bad_return` for what JSON cannot hold.
@@ -114,7 +114,20 @@ def content(value: object, cap: int) -> Content:
             fix="return text, or values that JSON can hold",
             fault="tool",
         ) from None
-    return Content(capped(plain(value, "result", "tool.bad_return"), cap))
+    result = plain(value, "result", "tool.bad_return")
+    return Content(capped(result if hide is None else _hidden(result, hide), cap))
+
+
+def _hidden(value: JsonValue, hide: Callable[[str], str]) -> JsonValue:
+    match value:
+        case str():
+            return hide(value)
+        case list():
+            return [_hidden(inner, hide) for inner in value]
+        case dict():
+            return {hide(key): _hidden(inner, hide) for key, inner in value.items()}
+        case _:
+            return value
 
 
 def capped(value: JsonValue, cap: int) -> JsonValue:

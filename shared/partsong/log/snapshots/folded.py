@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from partsong.contracts.envelope import START_HASH, Commit, chain, decode
@@ -107,9 +106,6 @@ async def fold_to(
         Unavailable: the log does not answer.
     """
     folded = await nearest(snapshots, run_id, at)
-    async with aclosing(log.read(subjects.run(run_id), after=folded.seq)) as records:
-        async for record in records:
-            if at is not None and record.seq > at:
-                break
-            folded = folded.after(record)
+    async for record in log.read(subjects.run(run_id), after=folded.seq, upto=at):
+        folded = folded.after(record)
     return folded

@@ -1,13 +1,16 @@
 """A fake LLM server on loopback: four wire formats, scenarios by model name, and no dependency beyond asyncio."""
 
+from partsong.testing.fake_llm.manners import LLAMA_CPP, OLLAMA, OPENAI, VLLM, Manners
 from partsong.testing.fake_llm.server import FakeLLM, Recorded
 from partsong.testing.fake_llm.steps import (
     Answer,
     Ask,
     Break,
+    Bytes,
     Call,
     Cut,
     Deny,
+    Drop,
     Event,
     Finish,
     Offer,
@@ -26,15 +29,22 @@ from partsong.testing.fake_llm.steps import (
 )
 
 __all__ = [
+    "LLAMA_CPP",
+    "OLLAMA",
+    "OPENAI",
+    "VLLM",
     "Answer",
     "Ask",
     "Break",
+    "Bytes",
     "Call",
     "Cut",
     "Deny",
+    "Drop",
     "Event",
     "FakeLLM",
     "Finish",
+    "Manners",
     "Offer",
     "Recorded",
     "Refuse",

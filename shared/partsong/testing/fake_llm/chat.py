@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from pydantic import JsonValue
 
+from partsong.testing.fake_llm.manners import OPENAI, Manners
 from partsong.testing.fake_llm.steps import (
     Ask,
     Break,
@@ -45,6 +47,14 @@ _ERROR: dict[ErrorKind, tuple[str, str]] = {
     "invalid_request": ("invalid_request_error", "invalid_prompt"),
     "quota": ("insufficient_quota", "insufficient_quota"),
 }
+_STATUS: dict[ErrorKind, int] = {
+    "rate_limited": 429,
+    "overloaded": 503,
+    "server": 500,
+    "auth": 401,
+    "invalid_request": 400,
+    "quota": 429,
+}
 
 
 def openai_error(kind: ErrorKind, message: str) -> dict[str, JsonValue]:
@@ -54,9 +64,12 @@ def openai_error(kind: ErrorKind, message: str) -> dict[str, JsonValue]:
 
 
 class ChatWire:
-    """`POST /v1/chat/completions`."""
+    """`POST /v1/chat/completions`, as a server with these manners answers it."""
 
     name: WireName = "openai-chat"
+
+    def __init__(self, manners: Manners = OPENAI) -> None:
+        self._manners = manners
 
     def ask(self, path: str, body: Json) -> Ask:  # noqa: ARG002  # Gemini's path names the model
         """The request, read."""
@@ -86,21 +99,30 @@ class ChatWire:
 
     def voice(self, ask: Ask, number: int, tokens: Tokens) -> _Voice:
         """Somebody to write the answer."""
-        return _Voice(ask, number, tokens)
+        return _Voice(ask, number, tokens, self._manners)
 
     def denial(self, deny: Deny) -> bytes:
         """The body of an HTTP error."""
-        return json_bytes({"error": openai_error(deny.kind, deny.message)})
+        return json_bytes({"error": _error(deny.kind, deny.message, self._manners, deny.status)})
+
+
+def _error(
+    kind: ErrorKind, message: str, manners: Manners, status: int | None = None
+) -> dict[str, JsonValue]:
+    error = openai_error(kind, message)
+    return {**error, "code": status or _STATUS[kind]} if manners.status_codes else error
 
 
 class _Voice:
-    def __init__(self, ask: Ask, number: int, tokens: Tokens) -> None:
+    def __init__(self, ask: Ask, number: int, tokens: Tokens, manners: Manners) -> None:
         self.tokens = tokens
+        self._manners = manners
         self._frame: dict[str, JsonValue] = {
             "id": f"chatcmpl-{number}",
             "object": "chat.completion.chunk",
             "created": 1,
             "model": ask.model,
+            **manners.extra,
         }
         options = ask.body.get("stream_options")
         self._with_usage = isinstance(options, dict) and options.get("include_usage") is True
@@ -110,47 +132,70 @@ class _Voice:
     def speak(self, step: Step) -> Iterator[bytes]:
         if not self._started:
             self._started = True
-            yield self._delta({"role": "assistant", "content": ""})
+            yield self._delta({"role": "assistant", "content": self._manners.first_content})
         match step:
             case Say(text):
                 self.tokens = counted(self.tokens, text)
                 yield self._delta({"content": text})
             case Think(text):
                 self.tokens = counted(self.tokens, text, thought=True)
-                yield self._delta({"reasoning_content": text})
+                yield self._delta(dict.fromkeys(self._manners.thoughts, text))
             case Refuse(text):
                 self.tokens = counted(self.tokens, text)
                 yield self._delta({"refusal": text})
             case Call():
                 yield from self._call(step)
             case Break(kind, message):
-                yield b"data: %s\n\n" % json_bytes({"error": openai_error(kind, message)})
+                yield self._data({"error": _error(kind, message, self._manners)})
             case Event(data):
-                yield b"data: %s\n\n" % json_bytes({**self._frame, **data})
+                yield self._data({**self._frame, **data})
             case Finish(stop):
-                yield self._delta({}, _STOP[stop])
-                if self._with_usage:
-                    yield self._usage()
-                yield b"data: [DONE]\n\n"
+                yield from self._finish(stop)
             case _:
                 pass
 
-    def _delta(self, delta: dict[str, JsonValue], finish: str | None = None) -> bytes:
-        choice: JsonValue = {"index": 0, "delta": delta, "finish_reason": finish}
-        return b"data: %s\n\n" % json_bytes({**self._frame, "choices": [choice]})
+    def _data(self, data: Json) -> bytes:
+        return b"%sdata: %s\n\n" % (self._manners.keep_alive, json_bytes(dict(data)))
+
+    def _delta(self, delta: dict[str, JsonValue]) -> bytes:
+        choice: JsonValue = {"index": 0, "delta": delta, "finish_reason": None}
+        return self._data({**self._frame, "choices": [choice]})
 
     def _call(self, call: Call) -> Iterator[bytes]:
         self.tokens = counted(self.tokens, call.args)
-        index, self._calls = self._calls, self._calls + 1
-        function: JsonValue = {"name": call.name, "arguments": ""}
-        first: JsonValue = {"index": index, "id": call.id, "type": "function", "function": function}
+        manners, index = self._manners, self._calls
+        self._calls += 1
+        place: dict[str, JsonValue] = {}
+        if manners.call_index != "none":
+            place["index"] = index if manners.call_index == "counted" else 0
+        first: dict[str, JsonValue] = {**place, "type": "function"}
+        later: dict[str, JsonValue] = dict(place)
+        if manners.call_ids != "none":
+            first["id"] = call.id
+        if manners.call_ids == "empty":
+            later["id"] = ""
+        said: JsonValue = call.args if manners.whole_calls else ""
+        if manners.object_arguments:
+            said = json.loads(call.args)
+        first["function"] = {"name": call.name, "arguments": said}
         yield self._delta({"tool_calls": [first]})
-        for piece in pieces(call):
-            yield self._delta({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+        for piece in () if said else pieces(call):
+            yield self._delta({"tool_calls": [{**later, "function": {"arguments": piece}}]})
 
-    def _usage(self) -> bytes:
+    def _finish(self, stop: Stop) -> Iterator[bytes]:
+        manners = self._manners
+        native = manners.calls_end if stop == "tool_calls" else _STOP[stop]
+        choice: JsonValue = {"index": 0, "delta": {}, "finish_reason": native}
+        last: dict[str, JsonValue] = {**self._frame, "choices": [choice]}
+        yield self._data({**last, "usage": self._usage()} if manners.usage == "last" else last)
+        if self._with_usage and manners.usage == "asked":
+            yield self._data({**self._frame, "choices": [], "usage": self._usage()})
+        if manners.done:
+            yield b"data: [DONE]\n\n"
+
+    def _usage(self) -> JsonValue:
         tokens = self.tokens
-        usage: JsonValue = {
+        return {
             "prompt_tokens": tokens.input_total,
             "completion_tokens": tokens.output_total,
             "total_tokens": tokens.input_total + tokens.output_total,
@@ -160,4 +205,3 @@ class _Voice:
             },
             "completion_tokens_details": {"reasoning_tokens": tokens.reasoning},
         }
-        return b"data: %s\n\n" % json_bytes({**self._frame, "choices": [], "usage": usage})

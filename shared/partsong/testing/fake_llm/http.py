@@ -98,6 +98,10 @@ class Connection:
         self._writer.write(b"0\r\n\r\n")
         await self._writer.drain()
 
+    def drop(self) -> None:
+        """Close in the middle of the stream; what was written before still arrives."""
+        self._writer.close()
+
     def reset(self) -> None:
         """Reset the TCP connection: the client gets an error, not an end."""
         sock: socket.socket = self._writer.get_extra_info("socket")

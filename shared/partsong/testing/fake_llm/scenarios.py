@@ -5,8 +5,8 @@ think      reasoning with opaque state, then text
 tool       a call of the first tool offered; when its result is in the request, text that quotes it
 tools2     the same with two parallel calls
 badjson    a tool call whose arguments break off, though the stream ends properly
-cut        the body ends without the terminal marker; `tear` in the middle of an event
-reset      the TCP connection is reset in the middle
+cut        the body ends without the terminal marker; `cut:N` after N bytes, `tear` in the middle of an event
+drop       the connection is closed in the middle; `reset` resets it
 stall      a few words, then silence until the client leaves
 slow:N     N words with a pause between them
 flood:N    N words as fast as the socket takes them
@@ -33,6 +33,7 @@ from partsong.testing.fake_llm.steps import (
     Call,
     Cut,
     Deny,
+    Drop,
     ErrorKind,
     Finish,
     Offer,
@@ -122,6 +123,12 @@ def _badjson(ask: Ask, _rest: str) -> Reply:
     return Answer((Call(name, '{"query": "Par', id="call_bad"), Finish("malformed_tool_call")))
 
 
+def _cut(_ask: Ask, rest: str) -> Reply:
+    if rest.isdigit():
+        return Answer((*_say(12), Finish()), cut_after=int(rest))
+    return Answer((*_say(3), Cut()))
+
+
 def _slow(_ask: Ask, rest: str) -> Reply:
     steps: list[Step] = []
     for word in words(_number(rest, 20)):
@@ -193,8 +200,9 @@ SCENARIOS: dict[str, Callable[[Ask, str], Reply]] = {
     "tool": _tool,
     "tools2": _tools2,
     "badjson": _badjson,
-    "cut": _fixed(*_say(3), Cut()),
+    "cut": _cut,
     "tear": _fixed(*_say(3), Cut(torn=True)),
+    "drop": _fixed(*_say(3), Drop()),
     "reset": _fixed(*_say(3), Reset()),
     "stall": _fixed(*_say(3), Stall()),
     "slow": _slow,

@@ -25,12 +25,16 @@ from partsong.testing.fake_llm.anthropic import AnthropicWire
 from partsong.testing.fake_llm.chat import ChatWire
 from partsong.testing.fake_llm.gemini import GeminiWire
 from partsong.testing.fake_llm.http import Connection, Request, listen
+from partsong.testing.fake_llm.manners import OPENAI, Manners
 from partsong.testing.fake_llm.responses import ResponsesWire
 from partsong.testing.fake_llm.steps import (
     Answer,
     Ask,
+    Bytes,
     Cut,
     Deny,
+    Drop,
+    Ending,
     Reset,
     Script,
     Stall,
@@ -42,15 +46,6 @@ from partsong.testing.fake_llm.steps import (
 from partsong.testing.fake_llm.wire import Wire
 
 __all__ = ["FakeLLM", "Recorded"]
-
-
-_ROUTES: tuple[tuple[str, Wire], ...] = (
-    ("/messages", AnthropicWire()),
-    ("/responses", ResponsesWire()),
-    ("/chat/completions", ChatWire()),
-    (":streamGenerateContent", GeminiWire()),
-)
-"""Wire formats by the end of the path."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +66,8 @@ class Recorded:
     """What the answer cost, once it has finished."""
     writes: list[float] = field(default_factory=list)
     """Loop times at which the stream's pieces went to the socket."""
+    sent: bytearray = field(default_factory=bytearray)
+    """The stream's body so far, without HTTP's own framing."""
     done: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the answer is over, for whatever reason."""
     disconnected: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,9 +83,21 @@ class FakeLLM:
     """A loopback server that speaks Anthropic Messages, OpenAI Responses and Chat Completions, and Gemini."""
 
     def __init__(
-        self, script: Script | None = None, *, host: str = "127.0.0.1", port: int = 0
+        self,
+        script: Script | None = None,
+        *,
+        manners: Manners = OPENAI,
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
+        """Nothing listens yet; `manners` are those of the server that it is in Chat Completions."""
         self._script = script or scenarios.reply
+        self._wires: tuple[tuple[str, Wire], ...] = (
+            ("/messages", AnthropicWire()),
+            ("/responses", ResponsesWire()),
+            ("/chat/completions", ChatWire(manners)),
+            (":streamGenerateContent", GeminiWire()),
+        )
         self._host = host
         self._port = port
         self._server: asyncio.Server | None = None
@@ -161,9 +170,9 @@ class FakeLLM:
             connection.close()
 
     async def _exchange(self, connection: Connection, request: Request) -> None:
-        wire = next((wire for end, wire in _ROUTES if request.path.endswith(end)), None)
+        wire = next((wire for end, wire in self._wires if request.path.endswith(end)), None)
         if wire is None:
-            known = ", ".join(f"POST …{end}" for end, _ in _ROUTES)
+            known = ", ".join(f"POST …{end}" for end, _ in self._wires)
             return await connection.answer(
                 404, {}, f'{{"error":"the fake knows {known}"}}'.encode()
             )
@@ -220,9 +229,18 @@ async def _speak(
     clock = asyncio.get_running_loop().time
     await connection.begin({"request-id": "req_fake", "x-request-id": "req_fake"})
 
-    async def write(data: bytes) -> None:
-        recorded.writes.append(clock())
-        await connection.write(data)
+    async def write(data: bytes) -> bool:
+        """Whether the answer goes on."""
+        room = None if reply.cut_after is None else reply.cut_after - len(recorded.sent)
+        said = data[:room]
+        if said:
+            recorded.writes.append(clock())
+            recorded.sent += said
+            await connection.write(said)
+        if room is None or room > len(data):
+            return True
+        await _end(connection, reply.ending)
+        return False
 
     due = clock()
     for step in reply.steps:
@@ -231,10 +249,21 @@ async def _speak(
             await asyncio.sleep(due - clock())
         elif await _happens(step, connection):
             return None
-        for event in voice.speak(step):
+        for event in (step.data,) if isinstance(step, Bytes) else voice.speak(step):
             recorded.tokens = voice.tokens
-            await write(event)
+            if not await write(event):
+                return None
     return await connection.end()
+
+
+async def _end(connection: Connection, ending: Ending) -> None:
+    match ending:
+        case "end":
+            await connection.end()
+        case "drop":
+            connection.drop()
+        case "reset":
+            connection.reset()
 
 
 async def _happens(step: Step, connection: Connection) -> bool:
@@ -246,6 +275,9 @@ async def _happens(step: Step, connection: Connection) -> bool:
             if torn:
                 await connection.write(b'data: {"type":"half of an ev')
             await connection.end()
+            return True
+        case Drop():
+            connection.drop()
             return True
         case Reset():
             connection.reset()

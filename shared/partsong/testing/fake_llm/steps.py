@@ -12,9 +12,12 @@ __all__ = [
     "Answer",
     "Ask",
     "Break",
+    "Bytes",
     "Call",
     "Cut",
     "Deny",
+    "Drop",
+    "Ending",
     "ErrorKind",
     "Event",
     "Finish",
@@ -37,6 +40,8 @@ __all__ = [
 
 WireName = Literal["anthropic", "openai", "openai-chat", "google"]
 Stop = Literal["stop", "length", "tool_calls", "refusal", "blocked", "pause", "malformed_tool_call"]
+Ending = Literal["end", "drop", "reset"]
+"""end: as HTTP bodies end. drop: the connection is closed in the middle of the body. reset: it is reset."""
 ErrorKind = Literal["rate_limited", "overloaded", "server", "auth", "invalid_request", "quota"]
 
 
@@ -146,6 +151,11 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """The connection is closed before the body has ended as HTTP bodies end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """The TCP connection is reset."""
 
@@ -166,6 +176,13 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Bytes:
+    """Bytes of the body, framed by nobody."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The terminal marker."""
 
@@ -173,7 +190,20 @@ class Finish:
 
 
 Step: TypeAlias = (
-    Say | Think | Seal | Call | Refuse | Wait | Stall | Cut | Reset | Break | Event | Finish
+    Say
+    | Think
+    | Seal
+    | Call
+    | Refuse
+    | Wait
+    | Stall
+    | Cut
+    | Drop
+    | Reset
+    | Break
+    | Event
+    | Bytes
+    | Finish
 )
 
 
@@ -182,6 +212,10 @@ class Answer:
     """A stream."""
 
     steps: tuple[Step, ...]
+    cut_after: int | None = None
+    """The body ends after so many bytes, whatever is being said then."""
+    ending: Ending = "end"
+    """How a body that is cut ends."""
 
 
 @dataclass(frozen=True, slots=True)

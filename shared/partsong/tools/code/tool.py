@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Annotated, Literal, TypeAlias, assert_never
+from keyword import iskeyword
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, assert_never
 
 from pydantic import Field, JsonValue
 
 from partsong.contracts.errors import InvalidInput
 from partsong.tools.code import problems
 from partsong.tools.code.limits import Limits
-from partsong.tools.code.outcome import Finished, Paused
+from partsong.tools.code.outcome import Finished, Outcome, Paused
+from partsong.tools.pausing import Answer, Stopped
 from partsong.tools.tool import Tool, tool
+
+if TYPE_CHECKING:
+    from partsong.tools.code.monty import Sandbox
 
 __all__ = ["TIER_SETTING", "Code", "CodeTool", "Tier", "code_tool", "run_code"]
 
@@ -46,8 +52,7 @@ def code_tool(
 
         Nothing is kept from one call to the next. There are no files, no network and no third-party packages.
         """
-        done = _run(tier or _tier(), code, bounds)
-        return {"value": done.value, "printed": done.printed}
+        return _shown(_run(tier or _tier(), code, bounds))
 
     made = tool(name=name, side_effect="none", idempotent=True, timeout=bounds.seconds + _MARGIN)(
         run_code
@@ -55,18 +60,75 @@ def code_tool(
     if tier == "python":
         return made
     return replace(
-        made, description=f"{made.description}\nIn the usual sandbox: {problems.LANGUAGE}."
+        made,
+        description=f"{made.description}\nIn the usual sandbox: {problems.LANGUAGE}. "
+        "There, code may call your other tools as functions, by their names and with their parameters.",
+        pausing=_Pausing(tier, bounds),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pausing:
+    """Code that stops at the call of a tool; the python tier cannot, and knows no tools."""
+
+    tier: Tier | None
+    limits: Limits
+
+    def begin(
+        self, args: Mapping[str, object], tools: Mapping[str, Sequence[str]]
+    ) -> object | Stopped:
+        code = str(args["code"])
+        if (self.tier or _tier()) == "python":
+            return _shown(_run("python", code, self.limits))
+        names = _functions(tools)
+        functions = {name: tools[tool] for name, tool in names.items()}
+        return _stopped(_sandbox(self.limits, functions).start(code), names)
+
+    def go_on(
+        self, snapshot: bytes, answer: Answer, tools: Mapping[str, Sequence[str]]
+    ) -> object | Stopped:
+        sandbox, names = _sandbox(self.limits, {}), _functions(tools)
+        if answer.error is not None:
+            return _stopped(sandbox.refuse(snapshot, answer.error), names)
+        return _stopped(sandbox.resume(snapshot, answer.result), names)
+
+
+def _functions(tools: Iterable[str]) -> dict[str, str]:
+    """Tools by the names that code has for them; one whose name is none in Python is left out."""
+    names = {name.replace("-", "_"): name for name in tools}
+    return {
+        name: tool
+        for name, tool in names.items()
+        if name.isidentifier() and not iskeyword(name) and not name.startswith("_")
+    }
+
+
+def _stopped(outcome: Outcome, names: Mapping[str, str]) -> object | Stopped:
+    match outcome:
+        case Finished():
+            return _shown(outcome)
+        case Paused(function, args, snapshot):
+            return Stopped(names.get(function, function), args, snapshot)
+        case _:
+            assert_never(outcome)
+
+
+def _shown(done: Finished) -> dict[str, JsonValue]:
+    return {"value": done.value, "printed": done.printed}
+
+
+def _sandbox(limits: Limits, functions: Mapping[str, Sequence[str]]) -> Sandbox:
+    if find_spec("pydantic_monty") is None:
+        raise problems.missing("pydantic-monty", "code")
+    from partsong.tools.code.monty import Sandbox
+
+    return Sandbox(limits, functions)
 
 
 def _run(tier: Tier, code: str, limits: Limits) -> Finished:
     match tier:
         case "monty":
-            if find_spec("pydantic_monty") is None:
-                raise problems.missing("pydantic-monty", "code")
-            from partsong.tools.code.monty import Sandbox
-
-            outcome = Sandbox(limits).start(code)
+            outcome = _sandbox(limits, {}).start(code)
             assert not isinstance(outcome, Paused)  # noqa: S101  # there is no function to pause at
             return outcome
         case "python":

@@ -52,6 +52,10 @@ class _Sent(Parameters):
             )
         return {"args": args}
 
+    def written(self, values: Mapping[str, object]) -> dict[str, JsonValue]:
+        """The arguments as they are sent."""
+        return _OBJECT.validate_python(values["args"])
+
 
 def name_of(server: str, listed: Listed) -> str:
     """The name a model knows it by.

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 EMBEDDER_SETTING = "PARTSONG_EMBEDDER"
-"""`hash` (the default, knows spelling) or `wordllama` (knows some meaning)."""
+"""`hash` (the default, knows spelling), `wordllama` (knows some meaning), or `provider:model`."""
 FILE = "memory.db"
 """In the data directory, PARTSONG_DATA."""
 
@@ -135,12 +135,16 @@ def _embedder(name: str) -> Embedder:
             from partsong.tools.memory.wordllama import WordLlamaEmbedder
 
             return WordLlamaEmbedder()
+        case _ if ":" in name and find_spec("httpx2") is not None:
+            from partsong.tools.memory.provider import ProviderEmbedder
+
+            return ProviderEmbedder(name, os.environ)
         case _:
             raise InvalidInput(
                 "memory.bad_embedder",
                 f"{EMBEDDER_SETTING} is {name!r}",
                 where=EMBEDDER_SETTING,
-                fix="set it to hash or wordllama",
+                fix="set it to hash, to wordllama or to provider:model, which needs 'partsong[tools]'",
                 fault="platform",
             )
 

@@ -1,0 +1,49 @@
+"""What hooks have decided in a run: read back wherever it matters, and never asked again."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from partsong.contracts import events as e
+from partsong.contracts.errors import Problem
+from partsong.contracts.hooks import HookOutcome, HookPoint, Replace, RequireApproval, Veto, hook_id
+from partsong.contracts.state import Call, RunState
+
+__all__ = ["consent_id", "decided", "forbidden", "replaced"]
+
+
+def decided(
+    state: RunState, subject: str, point: HookPoint, attempt: int = 1
+) -> HookOutcome | None:
+    """What was decided at a point; None if nobody was asked, or has not answered."""
+    call = state.calls.get(hook_id(subject, point, attempt))
+    outcome = call.outcome if call is not None else None
+    return outcome.outcome if isinstance(outcome, e.HookDecided) else None
+
+
+def replaced(
+    state: RunState, subject: str, point: HookPoint, value: JsonValue, attempt: int = 1
+) -> JsonValue:
+    """A value, or what a plugin has put in its place."""
+    outcome = decided(state, subject, point, attempt)
+    return outcome.value if isinstance(outcome, Replace) else value
+
+
+def consent_id(subject: str, point: HookPoint) -> str:
+    """The id of the question that a plugin wants a person to answer."""
+    return f"{hook_id(subject, point)}/p"
+
+
+def forbidden(state: RunState, subject: str, point: HookPoint, attempt: int = 1) -> Problem | None:
+    """Why a plugin, or the person it asked, does not let something happen; None if nobody objects, or has not yet."""
+    outcome = decided(state, subject, point, attempt)
+    if isinstance(outcome, Veto):
+        return Problem(code="hook.vetoed", message=f"{point}: {outcome.reason}", fault="caller")
+    if not isinstance(outcome, RequireApproval):
+        return None
+    question = state.calls.get(consent_id(subject, point))
+    answer = question.outcome if isinstance(question, Call) else None
+    if isinstance(answer, e.ApprovalDecided) and answer.decision != "approve":
+        said = answer.reason or "no reason given"
+        return Problem(code="approval.rejected", message=f"{answer.by} did not agree: {said}")
+    return None

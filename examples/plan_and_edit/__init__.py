@@ -1,0 +1,1 @@
+"""A plan that a person edits before it is carried out."""

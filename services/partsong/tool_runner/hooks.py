@@ -1,0 +1,163 @@
+"""Hooks at work: the plugins of a point are asked in their order, each with what the one before has left."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Mapping
+
+from pydantic import JsonValue, ValidationError
+
+from partsong.contracts.events import HookDecided
+from partsong.contracts.hooks import (
+    Continue,
+    HookOutcome,
+    HookPoint,
+    HookReport,
+    PluginRef,
+    Replace,
+    RequireApproval,
+    Retry,
+    Veto,
+)
+from partsong.contracts.messages import MESSAGES
+from partsong.contracts.work import HookWork
+from partsong.plugins.plugin import Hook
+from partsong.plugins.shelf import Shelf
+from partsong.runtime import clock
+from partsong.tool_runner.bounded import Bounded, Late, Raised
+
+__all__ = ["Hooks"]
+
+_log = logging.getLogger("partsong.tool_runner")
+
+_REPLACED: Mapping[HookPoint, str] = {
+    "before_tool_call": "args",
+    "after_tool_call": "result",
+    "before_agent_call": "messages",
+    "after_agent_call": "text",
+    "after_node": "update",
+}
+"""What a `Replace` takes the place of, where there is something to replace."""
+_FAILURES = 5
+"""An observer that failed so often in a row is left alone for a while."""
+_REST = 60.0
+
+
+class Hooks:
+    """Asks the plugins of this process."""
+
+    def __init__(self, shelf: Shelf, *, worker: str = "") -> None:
+        self._shelf, self._worker = shelf, worker
+        self._bounded = Bounded()
+        self._failed: dict[str, tuple[int, float]] = {}
+
+    def lacks(self, work: HookWork) -> bool:
+        """Whether this process has not got a plugin that is to be asked, and another one may."""
+        return any(self._shelf.get(ref.name) is None for ref in work.plugins)
+
+    async def run(self, work: HookWork) -> HookDecided:
+        """Ask, and say what was decided; nothing is raised but `CancelledError`."""
+        data, reports = dict(work.payload), list[HookReport]()
+        outcome: HookOutcome = Continue()
+        for ref in work.plugins:
+            began = asyncio.get_running_loop().time()
+            said, error = await self._ask(ref, work, data)
+            ms = (asyncio.get_running_loop().time() - began) * 1000
+            reports.append(_report(ref, said, error, ms))
+            if isinstance(said, Replace):
+                data[_REPLACED[work.point]] = said.value
+                outcome = said
+            elif isinstance(said, Veto | Retry):
+                outcome = said
+                break
+            elif isinstance(said, RequireApproval) and not isinstance(outcome, Replace):
+                outcome = said
+        stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
+        messages = work.payload.get("messages")
+        return HookDecided(
+            id=f"{stem}.closed",
+            time=clock.now_text(),
+            cause=f"{stem}.requested",
+            call_id=work.call_id,
+            attempt=work.attempt,
+            worker=self._worker,
+            point=work.point,
+            outcome=outcome,
+            outcomes=tuple(reports),
+            seen=len(messages) if isinstance(messages, list) else 0,
+        )
+
+    def close(self) -> None:
+        """Let idle threads end."""
+        self._bounded.close()
+
+    async def _ask(
+        self, ref: PluginRef, work: HookWork, data: dict[str, JsonValue]
+    ) -> tuple[HookOutcome, str]:
+        """What a plugin says; and, if it could not say anything, why."""
+        plugin = self._shelf.get(ref.name)
+        if plugin is None:
+            return self._failure(ref, "no tool-runner has it", counts=False)
+        count, until = self._failed.get(ref.name, (0, 0.0))
+        if ref.kind == "observer" and count >= _FAILURES and clock.monotonic() < until:
+            return Continue(), f"left alone after {count} failures in a row"
+        method = plugin.method(work.point)
+        if method is None:
+            return Continue(), ""
+        hook = Hook(work.point, work.run_id, str(data.get("subject", "")), work.node, data)
+        outcome = await self._bounded.call(
+            lambda: method(hook),
+            is_async=inspect.iscoroutinefunction(method),
+            within=ref.timeout,
+        )
+        if isinstance(outcome, Late):
+            return self._failure(ref, f"no answer within {ref.timeout:g} s")
+        if isinstance(outcome, Raised):
+            _log.warning("plugin failed", extra={"plugin": ref.name}, exc_info=outcome.error)
+            return self._failure(ref, f"{type(outcome.error).__name__}: {outcome.error}")
+        said = outcome.value if outcome.value is not None else Continue()
+        if (wrong := _wrong(work.point, said)) is not None:
+            return self._failure(ref, wrong)
+        self._failed.pop(ref.name, None)
+        assert isinstance(said, Continue | Replace | Veto | RequireApproval | Retry)  # noqa: S101
+        return said, ""
+
+    def _failure(self, ref: PluginRef, why: str, *, counts: bool = True) -> tuple[HookOutcome, str]:
+        if counts:
+            count, _ = self._failed.get(ref.name, (0, 0.0))
+            self._failed[ref.name] = count + 1, clock.monotonic() + _REST
+        if ref.kind == "guard":
+            return Veto(reason=f"guard {ref.name}: {why}"), why
+        return Continue(), why
+
+
+def _wrong(point: HookPoint, said: object) -> str | None:
+    """Why an outcome means nothing at a point."""
+    if not isinstance(said, Continue | Replace | Veto | RequireApproval | Retry):
+        return f"it returned a {type(said).__name__}, not an outcome"
+    if isinstance(said, Retry) and point != "after_agent_call":
+        return f"nothing can be done once more at {point}"
+    asks = point in {"before_node", "before_agent_call", "before_tool_call"}
+    if isinstance(said, RequireApproval) and not asks:
+        return f"nobody can be asked to agree at {point}"
+    if not isinstance(said, Replace):
+        return None
+    if point not in _REPLACED:
+        return f"there is nothing to replace at {point}"
+    wanted = {"before_tool_call": dict, "after_node": dict, "after_agent_call": str}.get(point)
+    if wanted is not None and not isinstance(said.value, wanted):
+        return f"{_REPLACED[point]} is a {wanted.__name__}, not a {type(said.value).__name__}"
+    if point == "before_agent_call":
+        try:
+            MESSAGES.validate_python(said.value)
+        except ValidationError as error:
+            return f"these are no messages: {error.errors(include_url=False)[0]['msg']}"
+    return None
+
+
+def _report(ref: PluginRef, said: HookOutcome, error: str, ms: float) -> HookReport:
+    reason = error or ("" if isinstance(said, Continue | Replace) else said.reason)
+    kind = "error" if error else said.kind
+    return HookReport(plugin=ref.name, outcome=kind, reason=reason, ms=round(ms, 3))

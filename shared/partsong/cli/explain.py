@@ -1,0 +1,109 @@
+"""`partsong run explain`: which model served each turn of a run, which ones would have, why, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import click
+
+from partsong.cli.options import Address, address_options
+from partsong.cli.output import Output, output_option, run_async
+from partsong.contracts import events as e
+
+__all__ = ["Turn", "explain", "told", "turns_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One attempt at one turn."""
+
+    asked: e.AgentTurnRequested
+    routed: e.RouteDecided | None = None
+    ended: e.AgentTurnCompleted | e.AgentTurnFailed | None = None
+
+    def record(self) -> dict[str, object]:
+        """As data."""
+        routed, ended = self.routed, self.ended
+        return {
+            "turn": self.asked.call_id,
+            "attempt": self.asked.attempt,
+            "model": routed.model if routed else self.asked.model,
+            "effort": routed.effort if routed else None,
+            "score": routed.score.model_dump(mode="json") if routed else None,
+            "decision": routed.decision.model_dump(mode="json") if routed else None,
+            "usage": ended.usage.model_dump(mode="json") if ended else None,
+            "error": ended.error.code if isinstance(ended, e.AgentTurnFailed) else None,
+        }
+
+
+def turns_of(events: Iterable[e.Event]) -> list[Turn]:
+    """The turns of a run, in the order in which they were asked for."""
+    asked: dict[tuple[str, int], e.AgentTurnRequested] = {}
+    routed: dict[tuple[str, int], e.RouteDecided] = {}
+    ended: dict[tuple[str, int], e.AgentTurnCompleted | e.AgentTurnFailed] = {}
+    for event in events:
+        match event:
+            case e.AgentTurnRequested():
+                asked.setdefault((event.call_id, event.attempt), event)
+            case e.RouteDecided():
+                routed.setdefault((event.call_id, event.attempt), event)
+            case e.AgentTurnCompleted() | e.AgentTurnFailed():
+                ended.setdefault((event.call_id, event.attempt), event)
+            case _:
+                pass
+    return [Turn(turn, routed.get(key), ended.get(key)) for key, turn in asked.items()]
+
+
+def told(turn: Turn) -> Iterator[str]:
+    """A turn for people."""
+    from partsong.agent_gateway.core.router import explain as reasons
+
+    asked, routed = turn.asked, turn.routed
+    again = f", attempt {asked.attempt}" if asked.attempt > 1 else ""
+    if routed is None:
+        why = "nobody could serve" if asked.model.startswith("auto") else "named by the agent"
+        yield f"{asked.call_id}{again}: {asked.model}, {why}"
+    else:
+        score = routed.score
+        yield f"{asked.call_id}{again}: {routed.model}, effort {routed.effort or 'as usual'}"
+        yield f"  score {score.value:g} of 100, a {score.tier} {score.kind} task (weights {score.version})"
+        yield from (f"    {reason}" for reason in score.reasons)
+        yield from (f"  {line}" for line in reasons(routed.decision).splitlines())
+    match turn.ended:
+        case e.AgentTurnCompleted(usage=usage, model=model):
+            yield f"  answered by {model}: {_spent(usage)}"
+        case e.AgentTurnFailed(usage=usage, error=problem):
+            yield f"  failed with {problem.code}: {_spent(usage)}"
+        case None:
+            yield "  has not ended"
+
+
+def _spent(usage: e.TurnUsage) -> str:
+    cost = "cost unknown" if usage.cost is None else f"{usage.cost:.6f} USD"
+    about = "about " if usage.estimated else ""
+    return f"{about}{usage.input_total} tokens in, {usage.output_total} out, {cost}"
+
+
+@click.command(epilog="Example: partsong run explain r_1 --turn triage:1/t1")
+@click.argument("run_id")
+@click.option("--turn", metavar="CALL", help="Only this turn, like triage:1/t1.")
+@address_options
+@output_option
+def explain(run_id: str, turn: str | None, address: Address, out: Output) -> None:
+    """Why each turn of a run's agents was served by its model: the task's score, all candidates, and the reasons.
+
+    It reads what was recorded when the turn was claimed; nothing is decided again.
+    """
+
+    async def work() -> None:
+        async with address.client() as client:
+            await client.state(run_id)
+            events = [placed.event async for placed in client.events(run_id)]
+        found = [one for one in turns_of(events) if turn is None or one.asked.call_id == turn]
+        for one in found:
+            out.line(one.record(), "\n".join(told(one)))
+        if not found:
+            out.say(f"no agent took the turn {turn}" if turn else "no agent took a turn")
+
+    run_async(work())

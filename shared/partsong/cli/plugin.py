@@ -1,0 +1,44 @@
+"""`partsong plugin`: see the plugins of this machine."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import entry_points
+
+import click
+
+from partsong.cli.output import Output, output_option
+
+__all__ = ["command"]
+
+
+@click.group()
+def command() -> None:
+    """See the plugins that are asked at hook points."""
+
+
+@command.command("list", epilog="Example: partsong plugin list --plugin pii-redaction")
+@click.option(
+    "--plugin", "names", multiple=True, metavar="NAME",
+    help="Entry point or module:Class; may be repeated.  [env: PARTSONG_PLUGINS]",
+)  # fmt: skip
+@output_option
+def list_(names: tuple[str, ...], out: Output) -> None:
+    """The plugins that are asked, in their order; and those that installed packages offer."""
+    from partsong.plugins.shelf import GROUP, SETTING, Shelf
+
+    given = [one.strip() for one in os.environ.get(SETTING, "").split(",") if one.strip()]
+    used = {ref.name: ref for ref in Shelf.load(names or given).refs}
+    rows: list[dict[str, object]] = [
+        {
+            "name": name,
+            "asked": "yes",
+            "kind": ref.kind,
+            "order": ref.order,
+            "points": ", ".join(ref.points),
+        }
+        for name, ref in used.items()
+    ]
+    offered = sorted(point.name for point in entry_points(group=GROUP))
+    rows += [{"name": name, "asked": "no"} for name in offered if name not in used]
+    out.rows(rows, ("name", "asked", "kind", "order", "points"))

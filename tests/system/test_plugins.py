@@ -1,0 +1,252 @@
+"""Plugins at work, in one process and over a real bus; and the ones that come along."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import pytest
+from pydantic import JsonValue
+
+from partsong.contracts import events as e
+from partsong.contracts.chunks import Chunk
+from partsong.contracts.errors import PartsongError
+from partsong.contracts.results import RunResult
+from partsong.plugins import Hook, Plugin, Replace
+from partsong.plugins.audit import AuditWebhook
+from partsong.plugins.budget import BudgetGuard
+from partsong.plugins.plugin import PluginKind
+from partsong.plugins.redaction import PiiRedaction, redacted
+from partsong.plugins.shelf import Shelf
+from partsong.runtime.settings import Settings
+from partsong.testing import ScriptedModel, ToolCall
+from partsong.testing.nats import Bus
+from partsong.workflow import AgentSpec, WorkflowGraph
+from tests.system.platform import Platform, a_platform
+
+HERE = "tests.system.test_plugins"
+
+
+class First(Plugin):
+    """Adds a word to every argument."""
+
+    order: ClassVar[int] = 1
+
+    def before_tool_call(self, hook: Hook) -> Replace:
+        args = hook.data["args"]
+        assert isinstance(args, dict)
+        return Replace(value={key: f"{text} + 1" for key, text in args.items()})
+
+
+class Second(Plugin):
+    """Comes behind the first, and sees what that has left."""
+
+    order: ClassVar[int] = 2
+
+    async def before_tool_call(self, hook: Hook) -> Replace:
+        args = hook.data["args"]
+        assert isinstance(args, dict)
+        return Replace(value={key: f"({text}) * 2" for key, text in args.items()})
+
+
+class Late(Plugin):
+    """A guard that does not answer in time."""
+
+    kind: ClassVar[PluginKind] = "guard"
+    timeout: ClassVar[float] = 0.05
+
+    async def before_tool_call(self, _hook: Hook) -> None:
+        await asyncio.Event().wait()
+
+
+class Broken(Plugin):
+    """An observer that always fails."""
+
+    def before_tool_call(self, _hook: Hook) -> None:
+        raise RuntimeError("oh no")
+
+
+class Watcher(Plugin):
+    """Sees chunks, and breaks at the second."""
+
+    seen: ClassVar[list[str]] = []
+
+    def on_chunk(self, _run_id: str, node: str, chunk: Chunk) -> None:
+        self.seen.append(f"{node} {chunk.kind}")
+        if len(self.seen) == 2:
+            raise RuntimeError("that is enough")
+
+
+Run = Callable[[WorkflowGraph, dict[str, JsonValue], list[type[Plugin]]], Awaitable[RunResult]]
+
+
+@pytest.fixture(params=["local", "bus"])
+def run(request: pytest.FixtureRequest) -> Run:
+    if request.param == "local":
+
+        async def here(
+            graph: WorkflowGraph, input: dict[str, JsonValue], plugins: list[type[Plugin]]
+        ) -> RunResult:
+            graph._plugins = tuple(plugin() for plugin in plugins)
+            return await graph.execute(input)
+
+        return here
+    bus: Bus = request.getfixturevalue("bus")
+
+    async def there(
+        graph: WorkflowGraph, input: dict[str, JsonValue], plugins: list[type[Plugin]]
+    ) -> RunResult:
+        names = tuple(f"{plugin.__module__}:{plugin.__qualname__}" for plugin in plugins)
+        async with a_platform(bus, Settings(plugins=names)) as platform:
+            return await finished(platform, graph, input)
+
+    return there
+
+
+async def finished(
+    platform: Platform, graph: WorkflowGraph, input: dict[str, JsonValue]
+) -> RunResult:
+    run_id = await platform.client.start(graph, input)
+    result = await platform.client.result(run_id, timeout=30)
+    assert (await platform.client.replay(run_id)).ok
+    return result
+
+
+def sums() -> WorkflowGraph:
+    return WorkflowGraph("sums").add_tool("sum", "calculator", args={"expression": "{{what}}"})
+
+
+def decisions(result: RunResult) -> list[e.HookDecided]:
+    return [event for event in result.events if isinstance(event, e.HookDecided)]
+
+
+async def test_plugins_are_asked_in_their_order_each_with_what_the_one_before_left(
+    run: Run,
+) -> None:
+    result = await run(sums(), {"what": "1"}, [Second, First])
+    assert str(result.raise_for_status()["sum"]) == "4"
+    (decided,) = decisions(result)
+    assert [report.plugin.rpartition(":")[2] for report in decided.outcomes] == ["First", "Second"]
+
+
+async def test_a_guard_that_is_late_vetoes(run: Run) -> None:
+    result = await run(sums(), {"what": "1"}, [Late])
+    assert result.error is not None
+    assert result.error.code == "hook.vetoed"
+    assert "no answer within 0.05 s" in result.error.message
+
+
+async def test_an_observer_that_fails_is_passed_over_and_the_log_says_so(run: Run) -> None:
+    result = await run(sums(), {"what": "1"}, [Broken])
+    result.raise_for_status()
+    assert [report.outcome for report in decisions(result)[0].outcomes] == ["error"]
+    assert "oh no" in decisions(result)[0].outcomes[0].reason
+
+
+async def test_a_model_never_sees_what_is_redacted(run: Run) -> None:
+    graph = WorkflowGraph("mail").add_agent("a", "test:mail", prompt="{{text}}")
+    with ScriptedModel("fine", model="test:mail") as model:
+        result = await run(graph, {"text": "Write to ann@example.org."}, [PiiRedaction])
+    assert result.raise_for_status()["a"] == "fine"
+    assert model.asked[0].messages[-1].text == "Write to [email]."
+
+
+async def test_chunks_are_watched_and_a_watcher_that_breaks_stops_nothing(run: Run) -> None:
+    Watcher.seen.clear()
+    graph = WorkflowGraph("talk").add_agent("a", "test:talk", prompt="hi")
+    with ScriptedModel("one two three", model="test:talk"):
+        result = await run(graph, {}, [Watcher])
+    assert result.raise_for_status()["a"] == "one two three"
+    assert len(Watcher.seen) == 2
+    assert Watcher.seen[0] == "a start"
+
+
+async def test_a_guard_that_no_tool_runner_has_vetoes(bus: Bus) -> None:
+    async with a_platform(bus) as platform:
+        engine = platform.services["graph-engine"].service
+        door = engine._door  # type: ignore[attr-defined]
+        door._plugins = Shelf.of([Late()]).refs
+        run_id = await platform.client.start(sums(), {"what": "1"})
+        result = await platform.client.result(run_id, timeout=30)
+    assert result.error is not None
+    assert "no tool-runner has it" in result.error.message
+
+
+async def test_a_budget_ends_an_agent_that_has_taken_too_much() -> None:
+    spec = AgentSpec(model="test:dear", tools=("calculator",))
+    graph = WorkflowGraph("dear", plugins=[BudgetGuard(tokens=3)]).add_agent("a", spec, prompt="x")
+    call = ToolCall("calculator", {"expression": "1 + 1"})
+    with (
+        pytest.raises(AssertionError, match="1 answers more"),
+        ScriptedModel(call, "two", model="test:dear"),
+    ):
+        result = await graph.execute()
+    assert result.error is not None
+    assert "the budget is 3" in result.error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("mail a.b+c@x-y.co.uk now", "mail [email] now"),
+        ("card 4111 1111 1111 1111.", "card [card]."),
+        ("not a card: 4111 1111 1111 1112", "not a card: 4111 1111 1111 1112"),
+        ("call +49 30 1234567", "call [phone]"),
+        ("IBAN DE89 3704 0044 0532 0130 00", "IBAN [iban]"),
+        ("key sk-abcdefghijklmnopqrst", "key [key]"),
+        ("order 12345678 of 2026", "order 12345678 of 2026"),
+        ("pi is 3.14159265358979", "pi is 3.14159265358979"),
+    ],
+)
+def test_what_looks_private_is_taken_out_and_nothing_else(text: str, clean: str) -> None:
+    assert redacted({"a": [text]}) == {"a": [clean]}
+
+
+def test_a_plugin_without_points_or_one_that_is_none_is_refused_by_name() -> None:
+    for name in (f"{HERE}:sums", f"{HERE}:nothing", "nobody-has-this"):
+        with pytest.raises(PartsongError) as refused:
+            Shelf.load([name])
+        assert name.rpartition(":")[2] in refused.value.problem.message
+
+
+class Heard(BaseHTTPRequestHandler):
+    """Keeps what it was sent."""
+
+    got: ClassVar[list[dict[str, JsonValue]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.got.append({**json.loads(body), "signed": "webhook-signature" in self.headers})
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name
+        """Tests are quiet."""
+
+
+async def test_another_system_is_told_of_the_run_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    Heard.got.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Heard) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("PARTSONG_HTTP_ALLOW", f"127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("PARTSONG_WEBHOOK_SECRET", f"whsec_{'QUFB' * 11}")
+        audit = AuditWebhook(f"http://127.0.0.1:{server.server_port}/audit")
+        graph = WorkflowGraph("sums", plugins=[audit])
+        graph.add_tool("sum", "calculator", args={"expression": "1 + 1"})
+        result = await graph.execute()
+        server.shutdown()
+        thread.join()
+    result.raise_for_status()
+    assert [told["type"] for told in Heard.got] == [
+        "partsong.before_run",
+        "partsong.after_tool_call",
+        "partsong.after_run",
+    ]
+    assert all(told["signed"] for told in Heard.got)
+    assert all(report.outcome == "continue" for one in decisions(result) for report in one.outcomes)
