@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Awaitable, Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -23,7 +24,7 @@ from partsong.plugins.plugin import PluginKind
 from partsong.plugins.redaction import PiiRedaction, redacted
 from partsong.plugins.shelf import Shelf
 from partsong.runtime.settings import Settings
-from partsong.testing import ScriptedModel, ToolCall
+from partsong.testing import ScriptedModel, ToolCall, replay_run
 from partsong.testing.nats import Bus
 from partsong.workflow import AgentSpec, WorkflowGraph
 from tests.system.platform import Platform, a_platform
@@ -250,3 +251,16 @@ async def test_another_system_is_told_of_the_run_signed(monkeypatch: pytest.Monk
     ]
     assert all(told["signed"] for told in Heard.got)
     assert all(report.outcome == "continue" for one in decisions(result) for report in one.outcomes)
+
+
+async def test_a_replay_of_agents_tools_and_plugins_calls_none_of_them(tmp_path: Path) -> None:
+    log = str(tmp_path / "runs.jsonl")
+    spec = AgentSpec(model="test:model", tools=("calculator",))
+    graph = WorkflowGraph("whole", plugins=[PiiRedaction(), First()]).add_agent("a", spec)
+    call = ToolCall("calculator", {"expression": "1"})
+    with ScriptedModel(call, "two, says ann@example.org", model="test:model"):
+        result = await graph.execute({"input": "mail ann@example.org"}, log=log)
+    assert len(decisions(result)) == 4
+    told = replay_run(log, result=result.raise_for_status())
+    assert (told.calls, told.connections) == ({}, ())
+    assert replay_run(log, state_hash=told.state_hash).events == len(result.events)
