@@ -25,7 +25,7 @@ from partsong.agents.result import AgentResult
 from partsong.agents.stream import AgentStream
 from partsong.agents.toolset import Approve, Tools, Toolset
 from partsong.contracts.chunks import Chunk
-from partsong.contracts.graph import AgentSpec, Retry
+from partsong.contracts.graph import AgentSpec, Effort, Retry
 from partsong.graph_engine.core.calls import AGENT_RETRY
 
 __all__ = ["Agent"]
@@ -58,6 +58,7 @@ class Agent:
         mode: Mode | None = None,
         max_tokens: int = 4096,
         temperature: float | None = None,
+        effort: Effort | None = None,
         timeout: float | None = None,
         limits: AgentLimits | None = None,
         limiter: RateLimiter | None = None,
@@ -71,7 +72,8 @@ class Agent:
 
         `model` is `provider:model`. Without it, the key's form decides, then the keys in the environment; with no key
         at all, the scripted provider answers. `output` makes answers structured; `mode` says how they come, by default
-        the provider's own way where it has one. `timeout` is for one turn.
+        the provider's own way where it has one. `effort` is how much a reasoning model should think; `timeout` is for
+        one turn.
 
         Raises:
             InvalidInput: one of them cannot be accepted.
@@ -96,6 +98,7 @@ class Agent:
             output=output_of(output, mode or _usual(choice, toolset)),
             max_tokens=max_tokens,
             temperature=temperature,
+            effort=effort,
             timeout=timeout,
             limits=limits or AgentLimits(),
             limiter=limiter or RateLimiter(),

@@ -12,7 +12,7 @@ from partsong.agents.limits import AgentLimits
 from partsong.agents.output import ANSWER, Output
 from partsong.agents.toolset import Approve, Toolset
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.graph import AgentSpec, NodeName, Retry
+from partsong.contracts.graph import AgentSpec, Effort, NodeName, Retry
 from partsong.contracts.messages import ToolSpec
 from partsong.contracts.validate import problem_of
 from partsong.graph_engine.core.calls import AGENT_RETRY
@@ -36,6 +36,7 @@ class Definition:
     max_tokens: int = 4096
     """Output tokens of one turn."""
     temperature: float | None = None
+    effort: Effort | None = None
     timeout: float | None = None
     """Seconds one turn may take."""
     limits: AgentLimits = field(default_factory=AgentLimits)
@@ -100,6 +101,7 @@ class Definition:
             "repairs": self.repairs,
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
+            "effort": self.effort,
             "output_schema": schema,
         }
         try:

@@ -8,7 +8,7 @@ from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.limits import AgentLimits
 from partsong.agents.output import Mode
 from partsong.agents.toolset import Approve
-from partsong.contracts.graph import Retry
+from partsong.contracts.graph import Effort, Retry
 
 __all__ = ["AgentOptions"]
 
@@ -21,6 +21,7 @@ class AgentOptions(TypedDict, total=False):
     mode: Mode | None
     max_tokens: int
     temperature: float | None
+    effort: Effort | None
     timeout: float | None
     limits: AgentLimits | None
     limiter: RateLimiter | None
