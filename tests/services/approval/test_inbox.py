@@ -138,7 +138,7 @@ def test_an_event_of_a_newer_release_does_not_hide_its_neighbours() -> None:
         {
             "run": RUN,
             "events": [
-                {"id": "n", "type": "hook.decided", "v": 1, "data": {}},
+                {"id": "n", "type": "moon.risen", "v": 1, "data": {}},
                 {"id": "m", "type": "approval.requested", "v": 1, "data": {"call_id": "b:1"}},
                 e.write(asked(RUN, "a:1")),
             ],
