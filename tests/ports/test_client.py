@@ -296,6 +296,19 @@ async def test_chunks_said_before_and_after_one_listens_come_once_and_in_order(
     assert seen == list(range(100))
 
 
+async def test_a_stream_goes_on_where_another_one_was_left(bus: Bus, client: Client) -> None:
+    engine = Engine(bus, client, "r_1")
+    await engine.start()
+    await send(bus, *(text(n) for n in range(10)), *(text(n, "b:1") for n in range(3)))
+    await send(bus, End(call_id="a:1", seq=10, stop="stop"), End(call_id="b:1", seq=3, stop="stop"))
+    await engine.finish()
+    async with asyncio.timeout(WITHIN):
+        left = client.stream("r_1", after={("a:1", 1): 6})
+        seen = [(chunk.call_id, chunk.seq) async for chunk in left]
+    assert [seq for call, seq in seen if call == "a:1"] == [7, 8, 9, 10]
+    assert [seq for call, seq in seen if call == "b:1"] == [0, 1, 2, 3]
+
+
 async def test_what_the_live_subject_missed_is_fetched_from_the_stream(bus: Bus) -> None:
     kept, ended = MemoryLog(), asyncio.Event()
     subject, filter = bus.subjects.chunk("r_1", "a", "a:1"), bus.subjects.chunks("r_1")

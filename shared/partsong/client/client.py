@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
@@ -91,8 +91,13 @@ class Client(Control, Scheduling, Catalogue):
             raise TimeoutError(said) from error
         return RunResult(run_id, state.phase, state.values, state.error, tuple(events))
 
-    async def stream(self, run_id: str) -> AsyncGenerator[Chunk, None]:
+    async def stream(
+        self, run_id: str, *, after: Mapping[tuple[str, int], int] | None = None
+    ) -> AsyncGenerator[Chunk, None]:
         """The run's chunks as they come, those of the last minutes first; ends when the run ends.
+
+        `after` goes on where another stream was left: the number of the last chunk that was read, `chunk.seq`, by
+        `(chunk.call_id, chunk.attempt)`.
 
         Raises:
             NotFound: the log holds nothing of such a run.
@@ -101,7 +106,7 @@ class Client(Control, Scheduling, Catalogue):
         kept = JetStreamLog(self.nats, stream=self._names.chunks, attempt=2.0, deadline=5.0)
         try:
             async with self._until_end(run_id, newest) as ended:
-                chunks = chunks_of(self.nats, kept, self._subjects.chunks(run_id), ended)
+                chunks = chunks_of(self.nats, kept, self._subjects.chunks(run_id), ended, after)
                 async with aclosing(chunks):
                     async for chunk in chunks:
                         yield chunk

@@ -8,7 +8,7 @@ buffer) is fetched from the stream as soon as the next number shows the gap.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
@@ -25,14 +25,19 @@ _LATE = 1.0
 
 
 async def chunks_of(
-    nc: Nats, kept: Log, filter: str, ended: asyncio.Event
+    nc: Nats,
+    kept: Log,
+    filter: str,
+    ended: asyncio.Event,
+    after: Mapping[tuple[str, int], int] | None = None,
 ) -> AsyncGenerator[Chunk, None]:
     """The chunks under `filter`, in order per call and attempt, each once, until `ended` is set and all is said.
 
-    `kept` reads the memory stream. Leaving early does nothing to the run.
+    `kept` reads the memory stream. `after` says how far somebody has read: the number of the last chunk, by call and
+    attempt. Leaving early does nothing to the run.
     """
     heard: asyncio.Queue[Msg | None] = asyncio.Queue()
-    seen = _Seen()
+    seen = _Seen(after or {})
 
     async def hear(msg: Msg) -> None:
         heard.put_nowait(msg)
@@ -65,8 +70,8 @@ async def chunks_of(
 class _Seen:
     """What has been given already."""
 
-    def __init__(self) -> None:
-        self._last: dict[tuple[str, int], int] = {}
+    def __init__(self, last: Mapping[tuple[str, int], int]) -> None:
+        self._last = dict(last)
         self.open: set[tuple[str, int]] = set()
         """Attempts that have begun and whose terminal chunk has not come."""
 
