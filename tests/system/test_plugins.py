@@ -26,7 +26,7 @@ from partsong.plugins.shelf import Shelf
 from partsong.runtime.settings import Settings
 from partsong.testing import ScriptedModel, ToolCall, replay_run
 from partsong.testing.nats import Bus
-from partsong.workflow import AgentSpec, WorkflowGraph
+from partsong.workflow import AgentSpec, ToolNode, WorkflowGraph
 from tests.system.platform import Platform, a_platform
 
 HERE = "tests.system.test_plugins"
@@ -264,3 +264,19 @@ async def test_a_replay_of_agents_tools_and_plugins_calls_none_of_them(tmp_path:
     told = replay_run(log, result=result.raise_for_status())
     assert (told.calls, told.connections) == ({}, ())
     assert replay_run(log, state_hash=told.state_hash).events == len(result.events)
+
+
+async def test_an_observer_that_fails_again_and_again_is_left_alone_for_a_while() -> None:
+    graph = WorkflowGraph("broken", plugins=[Broken()])
+    graph.add_map(
+        "each",
+        ToolNode(tool="calculator", args={"expression": "{{item}} + 1"}),
+        over="numbers",
+        into="found",
+        max_concurrency=1,
+    )
+    result = await graph.execute({"numbers": [1, 2, 3, 4, 5, 6]})
+    said = [one.outcomes[0].reason for one in decisions(result)]
+    assert len(said) == 6
+    assert [reason.startswith("RuntimeError") for reason in said] == [True] * 5 + [False]
+    assert said[-1] == "left alone after 5 failures in a row"
