@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TypedDict
 
 from partsong.agent_gateway.core.assemble import Broken, Turn, assemble
@@ -16,7 +17,7 @@ from partsong.agent_gateway.pricing import cost_of
 from partsong.agent_gateway.registry import Providers, split_model
 from partsong.contracts.chunks import TERMINAL, Chunk, Failed
 from partsong.contracts.errors import PartsongError, Problem
-from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed
+from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
 from partsong.contracts.messages import ToolSpec
 from partsong.contracts.work import TurnWork
 from partsong.runtime import clock
@@ -97,13 +98,14 @@ async def take_turn(
     except PartsongError as error:
         if not stage.ended:
             stage.take(_refusal(error.problem))
-            return _failed(work, Broken(error.problem, assemble(stage.seen).usage), worker)
+            lost = Broken(error.problem, assemble(stage.seen).usage)
+            return _failed(work, await _priced(work, lost), worker)
     except Exception as error:
         stage.take(failed("server", f"{type(error).__name__}: {error}"))
     stage.take(failed("truncated", "the provider's stream stopped without an end"))
     outcome = assemble(stage.seen)
     if isinstance(outcome, Broken):
-        return _failed(work, outcome, worker)
+        return _failed(work, await _priced(work, outcome), worker)
     return await _completed(work, outcome, worker)
 
 
@@ -179,6 +181,15 @@ def _failed(work: TurnWork, outcome: Broken, worker: str) -> AgentTurnFailed:
         usage=outcome.usage,
         **_head(work, worker),
     )
+
+
+async def _priced(work: TurnWork, outcome: Broken) -> Broken:
+    """A turn that broke off, with what it cost; one that used nothing costs nothing, whatever the price."""
+    if outcome.usage == TurnUsage():
+        return outcome
+    provider, _, model = work.agent.model.partition(":")
+    cost = await cost_of(provider, model, outcome.usage)
+    return replace(outcome, usage=outcome.usage.model_copy(update={"cost": cost}))
 
 
 async def _completed(work: TurnWork, turn: Turn, worker: str) -> AgentTurnCompleted:

@@ -13,15 +13,17 @@ __all__ = ["describe", "show_events", "show_live"]
 
 
 async def show_live(client: Client, run_id: str, out: Output) -> None:
-    """Print the text of all agents until the run ends; a new paragraph whenever another one speaks."""
-    speaker = ""
+    """Print the text of all agents until the run ends; a new paragraph whenever another one, or another attempt, speaks."""
+    speaker: tuple[str, int] | None = None
     async with aclosing(client.stream(run_id)) as chunks:
         async for chunk in chunks:
             if chunk.kind != "text":
                 continue
-            if chunk.call_id != speaker:
-                out.say(f"\n[{chunk.call_id}] " if speaker else f"[{chunk.call_id}] ", end="")
-                speaker = chunk.call_id
+            if speaker != (chunk.call_id, chunk.attempt):
+                again = f", attempt {chunk.attempt}" if chunk.attempt > 1 else ""
+                name = f"[{chunk.call_id}{again}] "
+                out.say(f"\n{name}" if speaker else name, end="")
+                speaker = (chunk.call_id, chunk.attempt)
             out.say(chunk.text, end="")
     if speaker:
         out.say()

@@ -237,3 +237,17 @@ async def test_a_known_model_has_a_price() -> None:
 )
 async def test_what_is_not_known_is_not_free(provider: str, model: str, usage: TurnUsage) -> None:
     assert await cost_of(provider, model, usage) is None
+
+
+async def test_a_priced_answer_that_broke_off_has_a_cost_so_that_budgets_see_it() -> None:
+    async def play(_: TurnRequest) -> AsyncGenerator[Chunk, None]:
+        yield Start(provider="openai-chat", model="gpt-4o")
+        yield Text(text="half of an answer")
+
+    providers = served_by(Player(play))
+    providers._made["openai-chat"] = Player(play)
+    event = await take_turn(turn(model="openai-chat:gpt-4o"), providers, (), lambda _: None)
+    assert isinstance(event, AgentTurnFailed)
+    assert event.error.code == "provider.truncated"
+    assert event.usage.cost is not None
+    assert event.usage.cost > 0
