@@ -17,7 +17,7 @@ from partsong.contracts import events as e
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.results import RunResult
-from partsong.plugins import Hook, Plugin, Replace
+from partsong.plugins import Hook, Plugin, Replace, RequireApproval, Veto
 from partsong.plugins.audit import AuditWebhook
 from partsong.plugins.budget import BudgetGuard
 from partsong.plugins.plugin import PluginKind
@@ -35,6 +35,7 @@ HERE = "tests.system.test_plugins"
 class First(Plugin):
     """Adds a word to every argument."""
 
+    kind: ClassVar[PluginKind] = "guard"
     order: ClassVar[int] = 1
 
     def before_tool_call(self, hook: Hook) -> Replace:
@@ -46,6 +47,7 @@ class First(Plugin):
 class Second(Plugin):
     """Comes behind the first, and sees what that has left."""
 
+    kind: ClassVar[PluginKind] = "guard"
     order: ClassVar[int] = 2
 
     async def before_tool_call(self, hook: Hook) -> Replace:
@@ -69,6 +71,26 @@ class Broken(Plugin):
 
     def before_tool_call(self, _hook: Hook) -> None:
         raise RuntimeError("oh no")
+
+
+class Asks(Plugin):
+    """A guard that wants a person to agree; comes between the first and the second."""
+
+    kind: ClassVar[PluginKind] = "guard"
+    order: ClassVar[int] = 1
+
+    def before_tool_call(self, _hook: Hook) -> RequireApproval:
+        return RequireApproval(reason="large")
+
+
+class Bossy(Plugin):
+    """An observer that would like to decide."""
+
+    def before_tool_call(self, hook: Hook) -> Veto:
+        args = hook.data["args"]
+        assert isinstance(args, dict)
+        args["expression"] = "0"
+        return Veto(reason="because")
 
 
 class Watcher(Plugin):
@@ -141,6 +163,27 @@ async def test_a_guard_that_is_late_vetoes(run: Run) -> None:
     assert "no answer within 0.05 s" in result.error.message
 
 
+async def test_a_person_is_asked_whatever_other_plugins_make_of_the_value() -> None:
+    for plugins in ([First(), Asks()], [Asks(), Second()]):
+        graph = WorkflowGraph("sums", plugins=plugins)
+        graph.add_tool("sum", "calculator", args={"expression": "{{what}}"})
+        waiting = await graph.execute({"what": "1"})
+        assert waiting.status == "waiting"
+        assert not any(isinstance(event, e.CallCompleted) for event in waiting.events)
+
+        async def yes(_request: e.ApprovalRequested) -> bool:
+            return True
+
+        done = await graph.execute({"what": "1"}, approve=yes)
+        assert str(done.raise_for_status()["sum"]) == "2"
+
+
+async def test_an_observer_decides_nothing_and_changes_nothing(run: Run) -> None:
+    result = await run(sums(), {"what": "1"}, [Bossy])
+    assert str(result.raise_for_status()["sum"]) == "1"
+    assert "an observer only watches" in decisions(result)[0].outcomes[0].reason
+
+
 async def test_an_observer_that_fails_is_passed_over_and_the_log_says_so(run: Run) -> None:
     result = await run(sums(), {"what": "1"}, [Broken])
     result.raise_for_status()
@@ -181,10 +224,7 @@ async def test_a_budget_ends_an_agent_that_has_taken_too_much() -> None:
     spec = AgentSpec(model="test:dear", tools=("calculator",))
     graph = WorkflowGraph("dear", plugins=[BudgetGuard(tokens=3)]).add_agent("a", spec, prompt="x")
     call = ToolCall("calculator", {"expression": "1 + 1"})
-    with (
-        pytest.raises(AssertionError, match="1 answers more"),
-        ScriptedModel(call, "two", model="test:dear"),
-    ):
+    with ScriptedModel(call, model="test:dear"):
         result = await graph.execute()
     assert result.error is not None
     assert "the budget is 3" in result.error.message
@@ -196,7 +236,13 @@ async def test_a_budget_ends_an_agent_that_has_taken_too_much() -> None:
         ("mail a.b+c@x-y.co.uk now", "mail [email] now"),
         ("card 4111 1111 1111 1111.", "card [card]."),
         ("not a card: 4111 1111 1111 1112", "not a card: 4111 1111 1111 1112"),
+        ("4111 1111 1111 1111 12/28", "[card] 12/28"),
+        ("4111-1111-1111-1111, 123", "[card], 123"),
+        ("4111111111111111 123", "[card] 123"),
         ("call +49 30 1234567", "call [phone]"),
+        ("call 415-555-1234 or (030) 1234567", "call [phone] or [phone]"),
+        ("due 2026-11-23, 12:30", "due 2026-11-23, 12:30"),
+        ("range 1000-2000 / 3000", "range 1000-2000 / 3000"),
         ("IBAN DE89 3704 0044 0532 0130 00", "IBAN [iban]"),
         ("key sk-abcdefghijklmnopqrst", "key [key]"),
         ("order 12345678 of 2026", "order 12345678 of 2026"),

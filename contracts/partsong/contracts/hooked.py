@@ -9,7 +9,7 @@ from partsong.contracts.errors import Problem
 from partsong.contracts.hooks import HookOutcome, HookPoint, Replace, RequireApproval, Veto, hook_id
 from partsong.contracts.state import Call, RunState
 
-__all__ = ["consent_id", "decided", "forbidden", "replaced"]
+__all__ = ["consent_id", "decided", "forbidden", "replaced", "replacement"]
 
 
 def decided(
@@ -25,8 +25,15 @@ def replaced(
     state: RunState, subject: str, point: HookPoint, value: JsonValue, attempt: int = 1
 ) -> JsonValue:
     """A value, or what a plugin has put in its place."""
-    outcome = decided(state, subject, point, attempt)
-    return outcome.value if isinstance(outcome, Replace) else value
+    fresh = replacement(decided(state, subject, point, attempt))
+    return fresh.value if fresh is not None else value
+
+
+def replacement(outcome: HookOutcome | None) -> Replace | None:
+    """What an outcome puts in the place of a value, be it that a person has to agree."""
+    if isinstance(outcome, RequireApproval):
+        return outcome.then
+    return outcome if isinstance(outcome, Replace) else None
 
 
 def consent_id(subject: str, point: HookPoint) -> str:

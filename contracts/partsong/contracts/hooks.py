@@ -92,6 +92,8 @@ class RequireApproval(_Outcome):
 
     kind: Literal["require_approval"] = "require_approval"
     reason: str
+    then: Replace | None = None
+    """What plugins have put in the place of the value that the person is asked about."""
 
 
 class Retry(_Outcome):

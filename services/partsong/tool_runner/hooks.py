@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Mapping
+from copy import deepcopy
 
 from pydantic import JsonValue, ValidationError
 
@@ -59,8 +60,10 @@ class Hooks:
 
     async def run(self, work: HookWork) -> HookDecided:
         """Ask, and say what was decided; nothing is raised but `CancelledError`."""
-        data, reports = dict(work.payload), list[HookReport]()
-        outcome: HookOutcome = Continue()
+        data, reports = deepcopy(work.payload), list[HookReport]()
+        ended: HookOutcome | None = None
+        fresh: Replace | None = None
+        asks: RequireApproval | None = None
         for ref in work.plugins:
             began = asyncio.get_running_loop().time()
             said, error = await self._ask(ref, work, data)
@@ -68,12 +71,15 @@ class Hooks:
             reports.append(_report(ref, said, error, ms))
             if isinstance(said, Replace):
                 data[_REPLACED[work.point]] = said.value
-                outcome = said
+                fresh = said
+            elif isinstance(said, RequireApproval):
+                asks = asks or said
             elif isinstance(said, Veto | Retry):
-                outcome = said
+                ended = said
                 break
-            elif isinstance(said, RequireApproval) and not isinstance(outcome, Replace):
-                outcome = said
+        if asks is not None:
+            asks = RequireApproval(reason=asks.reason, then=fresh)
+        outcome = ended or asks or fresh or Continue()
         stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
         messages = work.payload.get("messages")
         return HookDecided(
@@ -106,7 +112,9 @@ class Hooks:
         method = plugin.method(work.point)
         if method is None:
             return Continue(), ""
-        hook = Hook(work.point, work.run_id, str(data.get("subject", "")), work.node, data)
+        hook = Hook(
+            work.point, work.run_id, str(data.get("subject", "")), work.node, deepcopy(data)
+        )
         outcome = await self._bounded.call(
             lambda: method(hook),
             is_async=inspect.iscoroutinefunction(method),
@@ -118,7 +126,7 @@ class Hooks:
             _log.warning("plugin failed", extra={"plugin": ref.name}, exc_info=outcome.error)
             return self._failure(ref, f"{type(outcome.error).__name__}: {outcome.error}")
         said = outcome.value if outcome.value is not None else Continue()
-        if (wrong := _wrong(work.point, said)) is not None:
+        if (wrong := _wrong(ref, work.point, said)) is not None:
             return self._failure(ref, wrong)
         self._failed.pop(ref.name, None)
         assert isinstance(said, Continue | Replace | Veto | RequireApproval | Retry)  # noqa: S101
@@ -133,8 +141,10 @@ class Hooks:
         return Continue(), why
 
 
-def _wrong(point: HookPoint, said: object) -> str | None:
-    """Why an outcome means nothing at a point."""
+def _wrong(ref: PluginRef, point: HookPoint, said: object) -> str | None:  # noqa: PLR0911  # one return per reason
+    """Why an outcome means nothing at a point, or from this plugin."""
+    if ref.kind == "observer" and not isinstance(said, Continue):
+        return "an observer only watches; whoever decides is a guard: kind = 'guard'"
     if not isinstance(said, Continue | Replace | Veto | RequireApproval | Retry):
         return f"it returned a {type(said).__name__}, not an outcome"
     if isinstance(said, Retry) and point != "after_agent_call":

@@ -70,14 +70,11 @@ class Agent:
     ) -> None:
         """Check everything, connect to nothing.
 
-        `model` is `provider:model`. Without it, the key's form decides, then the keys in the environment; with no key
-        at all, the scripted provider answers. `output` makes answers structured; `mode` says how they come, by default
-        the provider's own way where it has one. `effort` is how much a reasoning model should think; `timeout` is for
-        one turn.
+        `model` is `provider:model`; without it the key's form decides, then the keys in the environment, then the scripted
+        provider answers. `output` makes answers structured; `mode` says how they come. `timeout` is for one turn.
 
         Raises:
-            InvalidInput: one of them cannot be accepted.
-            NotFound: `tool.unknown`.
+            InvalidInput: one of them cannot be accepted; NotFound: `tool.unknown`.
         """
         choice = choose(
             model,

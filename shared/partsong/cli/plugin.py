@@ -40,5 +40,7 @@ def list_(names: tuple[str, ...], out: Output) -> None:
         for name, ref in used.items()
     ]
     offered = sorted(point.name for point in entry_points(group=GROUP))
-    rows += [{"name": name, "asked": "no"} for name in offered if name not in used]
-    out.rows(rows, ("name", "asked", "kind", "order", "points"))
+    idle: list[dict[str, object]] = [
+        {"name": name, "asked": "no"} for name in offered if name not in used
+    ]
+    out.rows([*rows, *idle], ("name", "asked", "kind", "order", "points"))

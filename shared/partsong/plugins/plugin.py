@@ -58,7 +58,9 @@ def ref_of(name: str, plugin: Plugin | type[Plugin]) -> PluginRef:
     Raises:
         InvalidInput: `plugin.no_points`.
     """
-    points = tuple(point for point in POINTS if callable(getattr(plugin, point, None)))
+    points: tuple[HookPoint, ...] = tuple(
+        point for point in POINTS if callable(getattr(plugin, point, None))
+    )
     if not points and not callable(getattr(plugin, "on_chunk", None)):
         raise InvalidInput(
             "plugin.no_points",

@@ -1,6 +1,6 @@
 """`PiiRedaction`: models never see mail addresses, phone and card numbers, IBANs and keys, and tools' results hide them.
 
-It knows forms, not people: a name in a sentence stays. What it finds is replaced by what it was, so that a model can
+It knows forms, not people: a name in a sentence stays, and so do numbers that are not written as text. What it finds is replaced by what it was, so that a model can
 still talk about it.
 """
 
@@ -19,7 +19,13 @@ __all__ = ["PiiRedaction", "redacted"]
 _KEY = re.compile(r"\b(?:sk|pk|rk|ghp|gho|xox[bp]|AKIA)[-_A-Za-z0-9]{16,}\b")
 _MAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
-_DIGITS = re.compile(r"(?<![\w.])\+?\(?\d(?:[ ()/-]?\d){7,18}(?![\w.]?\d)")
+_CARD = re.compile(
+    r"(?<![\d.])(?:\d{4}[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7}|\d{4}[ -]?\d{6}[ -]?\d{5})(?![\d])"
+)
+_PHONE = re.compile(
+    r"(?<![\w.-])(?:(?:\+|00)\d(?:[ ()/.-]?\d){6,14}|\(\d{2,5}\)[ -]?\d(?:[ /-]?\d){4,9}"
+    r"|0\d{2,4}[ /-]\d(?:[ -]?\d){4,9}|\d{3}[ .-]\d{3}[ .-]\d{4})(?![\w-])"
+)
 
 
 class PiiRedaction(Plugin):
@@ -57,7 +63,8 @@ def _text(text: str) -> str:
     text = _KEY.sub("[key]", text)
     text = _MAIL.sub("[email]", text)
     text = _IBAN.sub(lambda found: "[iban]" if _is_iban(found[0]) else found[0], text)
-    return _DIGITS.sub(_number, text)
+    text = _CARD.sub(lambda found: "[card]" if _luhn(found[0]) else found[0], text)
+    return _PHONE.sub("[phone]", text)
 
 
 def _is_iban(text: str) -> bool:
@@ -67,15 +74,10 @@ def _is_iban(text: str) -> bool:
     return int("".join(str(int(sign, 36)) for sign in moved)) % 97 == 1
 
 
-def _number(found: re.Match[str]) -> str:
-    digits = re.sub(r"\D", "", found[0])
-    if 13 <= len(digits) <= 19 and _luhn(digits):
-        return "[card]"
-    marked = found[0].startswith(("+", "(", "0")) or re.search(r"[ /-]", found[0]) is not None
-    return "[phone]" if marked and len(digits) <= 15 else found[0]
-
-
-def _luhn(digits: str) -> bool:
-    """The check sum of card numbers."""
+def _luhn(text: str) -> bool:
+    """The check sum of card numbers, of 13 to 19 digits."""
+    digits = re.sub(r"\D", "", text)
+    if not 13 <= len(digits) <= 19:
+        return False
     doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
     return sum(number - 9 if number > 9 else number for number in doubled) % 10 == 0

@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
+from typing import TypeAlias, cast
 
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import InvalidInput, NotFound
 from partsong.contracts.hooks import PluginRef
 from partsong.plugins.plugin import Plugin, ref_of
 
-__all__ = ["GROUP", "SETTING", "Shelf"]
+__all__ = ["GROUP", "SETTING", "Shelf", "Watch"]
+
+Watch: TypeAlias = "Callable[[str, str, Chunk], None]"
+"""Takes the run's id, the node and a chunk."""
 
 GROUP = "partsong.plugins"
 """Entry points of this group lead to a `Plugin` class or object."""
@@ -48,10 +52,10 @@ class Shelf:
         return tuple(sorted(asked, key=lambda ref: (ref.order, ref.name)))
 
     @property
-    def watchers(self) -> dict[str, Callable[[str, str, Chunk], None]]:
+    def watchers(self) -> dict[str, Watch]:
         """What plugins with a method `on_chunk(run_id, node, chunk)` do with chunks."""
         found = {name: getattr(plugin, "on_chunk", None) for name, plugin in self._plugins.items()}
-        return {name: watch for name, watch in found.items() if callable(watch)}
+        return {name: cast("Watch", watch) for name, watch in found.items() if callable(watch)}
 
     def get(self, name: str) -> Plugin | None:
         """The plugin of this name."""

@@ -9,8 +9,8 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.conversation import inner_tools, progress_of, sums_up
 from partsong.contracts.graph import AgentNode, AgentSpec, Node, SubgraphNode, ToolNode
-from partsong.contracts.hooked import replaced
-from partsong.contracts.hooks import Replace, hook_id
+from partsong.contracts.hooked import replaced, replacement
+from partsong.contracts.hooks import hook_id
 from partsong.contracts.messages import MESSAGES, Message, ToolCallPart, UserMessage
 from partsong.contracts.outcomes import begins_with
 from partsong.contracts.run_events import Parent, RunOptions
@@ -186,9 +186,10 @@ def _seen(state: RunState, call: Call, messages: tuple[Message, ...]) -> tuple[M
     """The messages as plugins have left them, and what has come behind those that they were shown."""
     hook = state.calls.get(hook_id(call.id, "before_agent_call"))
     outcome = hook.outcome if hook is not None else None
-    if not isinstance(outcome, e.HookDecided) or not isinstance(outcome.outcome, Replace):
+    fresh = replacement(outcome.outcome) if isinstance(outcome, e.HookDecided) else None
+    if fresh is None or not isinstance(outcome, e.HookDecided):
         return messages
-    return (*MESSAGES.validate_python(outcome.outcome.value), *messages[outcome.seen :])
+    return (*MESSAGES.validate_python(fresh.value), *messages[outcome.seen :])
 
 
 def _child(state: RunState, execution: Execution, call: Call) -> ChildWork:
