@@ -33,6 +33,7 @@ from partsong.contracts.tool_calls import refusal
 from partsong.contracts.values import OVERWRITE, render
 
 __all__ = [
+    "REPAIR",
     "after_turn",
     "answer_of",
     "begun",
@@ -46,6 +47,11 @@ __all__ = [
     "tool_calls_of",
     "written",
 ]
+
+REPAIR = (
+    "That answer does not fit what was asked for:\n{why}\nGive the whole answer again, corrected."
+)
+"""What a model is told whose answer does not fit; `why` is for it to read."""
 
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n\s*```\s*", re.DOTALL)
 _SUMMARY = "What was said before, in short:\n{summary}\n\nThe task:\n{task}"

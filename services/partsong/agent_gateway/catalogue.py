@@ -18,8 +18,10 @@ from partsong.agent_gateway.core.policies import (
     Static,
 )
 from partsong.agent_gateway.core.router import Candidate, Capability
+from partsong.agent_gateway.pricing import listed
 from partsong.agent_gateway.registry import Settings, usable
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.events import TurnPrice
 from partsong.contracts.routes import Tier
 
 __all__ = ["MODELS_SETTING", "POLICIES", "Catalogue", "Entry", "policy_of"]
@@ -51,6 +53,7 @@ _USUAL: dict[str, dict[str, Tier]] = {
     },
 }
 """Vendors' current families, smallest first. What is not in reach of a key is not a candidate."""
+_MILLION = 1_000_000
 _WINDOW = 128_000
 """Tokens, of a model whose context window nobody knows."""
 
@@ -146,35 +149,20 @@ def _usual(settings: Settings) -> tuple[Entry, ...]:
 
 
 def _candidate(entry: Entry) -> Candidate:
-    listed = _listed(entry.model)
+    free = TurnPrice(input=0.0, output=0.0)
+    price, window = (free, None) if entry.model.startswith("scripted:") else listed(entry.model)
+    read, written = entry.input_price, entry.output_price
+    if price is not None:
+        read = price.input * _MILLION if read is None else read
+        written = price.output * _MILLION if written is None else written
     return Candidate(
         model=entry.model,
         tier=entry.tier,
-        context_window=entry.context_window or listed[2] or _WINDOW,
+        context_window=entry.context_window or window or _WINDOW,
         capabilities=entry.capabilities,
-        input_price=entry.input_price if entry.input_price is not None else listed[0],
-        output_price=entry.output_price if entry.output_price is not None else listed[1],
+        input_price=read,
+        output_price=written,
         p95_latency=entry.p95_latency,
-    )
-
-
-def _listed(model: str) -> tuple[float | None, float | None, int | None]:
-    """Prices per million tokens and the context window, from the price list."""
-    from genai_prices import Usage, calc_price
-
-    provider, _, name = model.partition(":")
-    if provider == "scripted":
-        return 0.0, 0.0, None
-    provider = provider.removesuffix("-chat")
-    try:
-        read = calc_price(Usage(input_tokens=1000), model_ref=name, provider_id=provider)
-        written = calc_price(Usage(output_tokens=1000), model_ref=name, provider_id=provider)
-    except LookupError:
-        return None, None, None
-    return (
-        float(read.total_price) * 1000,
-        float(written.total_price) * 1000,
-        read.model.context_window,
     )
 
 

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from partsong.agent_gateway.pricing import cost_of
-from partsong.contracts.chunks import Chunk, Reasoning, Refusal, Text, ToolArgs, Usage
+from partsong.agent_gateway.pricing import price_of
+from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import Problem
-from partsong.contracts.events import Allowance, TurnUsage
+from partsong.contracts.estimate import Tally
+from partsong.contracts.events import Allowance, TurnPrice, TurnUsage
 from partsong.contracts.work import TurnWork
 
 __all__ = ["Meter"]
 
-_CHARS_PER_TOKEN = 4
-_MANY = 1000
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Meter:
-    """Tokens are estimated from characters until the provider says how many there were."""
+    """Tokens are estimated until the provider says how many there were."""
 
     allowance: Allowance
     model: str
-    asked: int
-    """Tokens that the model is given, estimated."""
-    prices: tuple[float, float] | None
-    """US dollars per token read and written."""
-    _letters: int = 0
-    _told: Usage | None = None
+    price: TurnPrice | None
+    _tally: Tally
 
     @classmethod
     async def of(cls, work: TurnWork) -> Meter | Problem | None:
@@ -36,21 +30,17 @@ class Meter:
         if allowance.tokens is None and allowance.cost is None:
             return None
         provider, _, model = work.agent.model.partition(":")
-        prices: tuple[float, float] | None = None
+        price: TurnPrice | None = None
         if allowance.cost is not None and provider != "scripted":
-            read = await cost_of(provider, model, TurnUsage(input_total=_MANY))
-            written = await cost_of(provider, model, TurnUsage(output_total=_MANY))
-            if read is None or written is None:
+            price = await price_of(provider, model)
+            if price is None:
                 return Problem(
                     code="agent.cost_unknown",
                     message=f"the price of {work.agent.model} is not known, so a limit of cost cannot be kept",
                     where="model",
                     fix="limit tokens instead, or ask a model whose price is known",
                 )
-            prices = read / _MANY, written / _MANY
-        told = (*work.messages, *work.inner)
-        letters = len(work.agent.instructions) + sum(len(each.model_dump_json()) for each in told)
-        return cls(allowance, work.agent.model, -(-letters // _CHARS_PER_TOKEN), prices)
+        return cls(allowance, work.agent.model, price, Tally(work))
 
     def before(self) -> Problem | None:
         """Why the model should not even be asked: what it would be given alone is more than it may use."""
@@ -58,38 +48,13 @@ class Meter:
 
     def after(self, chunk: Chunk) -> Problem | None:
         """Count a chunk; why the stream must be cut off, if it must."""
-        match chunk:
-            case Text() | Reasoning() | Refusal() | ToolArgs():
-                self._letters += len(chunk.text)
-            case Usage():
-                self._told = chunk
-                return None  # an answer whose end is all that is missing is not thrown away
-            case _:
-                return None
-        return self._over()
+        # An answer whose end is all that is missing behind its usage is not thrown away.
+        return self._over() if self._tally.take(chunk) else None
 
     @property
     def used(self) -> TurnUsage:
         """What the turn has used so far, as far as anybody knows."""
-        told = self._told or Usage()
-        return TurnUsage(
-            input_total=told.input_total or self.asked,
-            output_total=max(told.output_total, -(-self._letters // _CHARS_PER_TOKEN)),
-            cache_read=told.cache_read,
-            cache_write=told.cache_write,
-            reasoning=told.reasoning,
-            cost=self._cost,
-            estimated=True,
-        )
-
-    @property
-    def _cost(self) -> float | None:
-        if self.prices is None:
-            return None
-        told = self._told or Usage()
-        read = told.input_total or self.asked
-        written = max(told.output_total, self._letters // _CHARS_PER_TOKEN)
-        return read * self.prices[0] + written * self.prices[1]
+        return self._tally.usage(self.price)
 
     def _over(self) -> Problem | None:
         used, allowed = self.used, self.allowance

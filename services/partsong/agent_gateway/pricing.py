@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from partsong.contracts.events import TurnPrice, TurnUsage
 
-__all__ = ["cost_of", "price_of"]
+__all__ = ["cost_of", "listed", "price_of"]
 
 _PRICED = {
     "anthropic": "anthropic",
@@ -32,6 +32,19 @@ async def price_of(provider: str, model: str) -> TurnPrice | None:
     if provider not in _PRICED:
         return None
     return await asyncio.to_thread(_per_token, _PRICED[provider], model)
+
+
+def listed(model: str) -> tuple[TurnPrice | None, int | None]:
+    """What a token of `provider:model` costs, and how many its context holds, as far as the list knows; blocks."""
+    from genai_prices import Usage, calc_price
+
+    family, _, name = model.partition(":")
+    provider = _PRICED.get(family, family)
+    try:
+        found = calc_price(Usage(input_tokens=_MANY), model_ref=name, provider_id=provider)
+    except LookupError:
+        return None, None
+    return _per_token(provider, name), found.model.context_window
 
 
 @lru_cache(maxsize=1024)

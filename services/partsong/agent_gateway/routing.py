@@ -13,6 +13,7 @@ from partsong.agent_gateway.core.features import Context, RunSignals, Task
 from partsong.agent_gateway.core.policies import Outcomes
 from partsong.agent_gateway.core.router import Capability, RouteRequest, explain, route
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.estimate import asked
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, RouteDecided
 from partsong.contracts.messages import ToolMessage, UserMessage
 from partsong.contracts.routes import Score
@@ -22,7 +23,6 @@ from partsong.runtime import clock
 __all__ = ["Routing", "routed"]
 
 _AUTO = "auto"
-_CHARS_PER_TOKEN = 4
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class Routing:
 
     def _score(self, work: TurnWork) -> Score:
         agent = work.agent
-        asked = [message.text for message in work.messages if isinstance(message, UserMessage)]
+        questions = [message.text for message in work.messages if isinstance(message, UserMessage)]
         results = [message for message in work.messages if isinstance(message, ToolMessage)]
         signals = RunSignals(
             retries=work.attempt - 1,
@@ -108,11 +108,11 @@ class Routing:
             depth=work.call_id.count(":") - 1,
         )
         task = Task(
-            text=asked[0] if asked else "",
+            text=questions[0] if questions else "",
             tools=(*agent.tools, *(spec.name for spec in work.inner)),
             output_schema=agent.output_schema,
         )
-        return self._analyzer.score(task, Context(tokens=_tokens(work), run=signals))
+        return self._analyzer.score(task, Context(tokens=asked(work), run=signals))
 
 
 def routed(work: TurnWork, decided: RouteDecided | None) -> TurnWork:
@@ -132,15 +132,9 @@ def _request(work: TurnWork, score: Score) -> RouteRequest:
     request = RouteRequest(
         tier=score.tier,
         kind=score.kind,
-        input_tokens=_tokens(work),
+        input_tokens=asked(work),
         output_tokens=agent.max_tokens,
         needs=frozenset(needs),
         budget_left=work.allowance.cost,
     )
     return replace(request, previous=work.progress.previous)
-
-
-def _tokens(work: TurnWork) -> int:
-    """About how many the model will read."""
-    said = sum(len(message.model_dump_json()) for message in work.messages)
-    return (said + len(work.agent.instructions)) // _CHARS_PER_TOKEN

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from partsong.contracts import events as e
 from partsong.contracts.chunks import CHUNK, Chunk
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.estimate import used
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import TurnWork
 from partsong.graph_engine.core.draft import Closing
-from partsong.graph_engine.core.estimate import used
 from partsong.graph_engine.core.hints import work_of
 from partsong.log.port import Log
 

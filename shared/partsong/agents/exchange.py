@@ -16,6 +16,7 @@ from partsong.agents.result import AgentResult
 from partsong.agents.toolset import perform
 from partsong.contracts.call_events import AgentTurnCompleted
 from partsong.contracts.chunks import Chunk
+from partsong.contracts.conversation import REPAIR
 from partsong.contracts.messages import (
     AssistantMessage,
     Message,
@@ -28,10 +29,6 @@ from partsong.contracts.messages import (
 from partsong.runtime import clock
 
 __all__ = ["Exchange"]
-
-_REPAIR = (
-    "That answer does not fit what was asked for:\n{why}\nGive the whole answer again, corrected."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,7 @@ class Exchange:
             return _Answer(turn.message.text, output.read(turn.message.text))
         except Unfit as unfit:
             self._repair(unfit, turn.message.text, seen=self._telling == "once")
-            self._said.append(UserMessage(text=_REPAIR.format(why=unfit)))
+            self._said.append(UserMessage(text=REPAIR.format(why=unfit)))
         return None
 
     def _called(
@@ -117,7 +114,7 @@ class Exchange:
         try:
             value = output.check(final.args)
         except Unfit as unfit:
-            why = _REPAIR.format(why=unfit)
+            why = REPAIR.format(why=unfit)
             self._said += [message, *_closed(message.tool_calls, final, why, is_error=True)]
             self._repair(unfit, text, seen=False)
             return None

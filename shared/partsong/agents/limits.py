@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from partsong.agents.errors import LimitReached, LoopDetected
-from partsong.agents.usage import NOTHING, added
 from partsong.contracts.call_events import AgentTurnFailed, TurnUsage
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.messages import ToolCallPart, ToolMessage
@@ -49,14 +48,14 @@ class Spent:
 
     turns: int = 0
     tool_calls: int = 0
-    usage: TurnUsage = NOTHING
+    usage: TurnUsage = TurnUsage(cost=0.0)
     failures: list[AgentTurnFailed] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     """How often each tool call gave each result."""
 
     def add(self, usage: TurnUsage) -> None:
         """One attempt's tokens."""
-        self.usage = added(self.usage, usage)
+        self.usage = self.usage.plus(usage)
 
     def before_turn(self, limits: AgentLimits) -> None:
         """Look at the limits before a turn is asked for.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from partsong.contracts.conversation import parsed
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.messages import ToolSpec
 
@@ -31,7 +31,6 @@ _ORDER = (
     f"When you have the answer, give it by calling {ANSWER}, once, with everything in it. "
     "Do not write it as text."
 )
-_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n\s*```\s*", re.DOTALL)
 _MOST_FINDINGS = 10
 
 
@@ -72,9 +71,8 @@ class Output:
         Raises:
             Unfit: it is not JSON, or does not fit.
         """
-        fenced = _FENCED.fullmatch(text)
         try:
-            value = json.loads(fenced[1] if fenced else text)
+            value = parsed(text)
         except ValueError as error:
             raise Unfit(f"the answer is not JSON: {error}") from error
         return self.check(value)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol, Self, assert_never
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Self, assert_never
 
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import PartsongError
@@ -22,15 +22,7 @@ from partsong.tools.registry import ToolRegistry
 if TYPE_CHECKING:
     from partsong.agent_gateway.turns import Turns
 
-__all__ = ["Equipped", "Performers", "routed"]
-
-
-class Equipped(Protocol):
-    """An agent that brings its own keys and tools."""
-
-    def performing(self) -> AbstractAsyncContextManager[Perform]:
-        """What makes the calls of a node that is this agent."""
-        ...
+__all__ = ["Performers", "routed"]
 
 
 def routed(shared: Perform, own: Mapping[str, Perform], whose: Callable[[Work], str]) -> Perform:

@@ -23,7 +23,8 @@ from partsong.contracts.timeline import Checkpoint, checkpoints, edited, state_a
 from partsong.contracts.work import Work
 from partsong.graph_engine.core import hear
 from partsong.local.engine import Approver, Item, LocalRun, Perform
-from partsong.local.performers import Equipped, Performers, routed
+from partsong.local.equipped import Equipped
+from partsong.local.performers import Performers, routed
 from partsong.log.port import Log
 from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock

@@ -14,8 +14,8 @@ from partsong.agents.choice import choose
 from partsong.agents.roles import AgentRole
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentSpec, Graph
+from partsong.local.equipped import Equipped
 from partsong.workflow import WorkflowGraph
-from partsong.workflow.draft import Equipped
 from partsong.workflow.nodes import Specified
 from partsong.workflow.options import Schema, checked, schema_of
 

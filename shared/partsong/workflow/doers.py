@@ -14,7 +14,7 @@ from partsong.contracts.graph import (
     Node,
     SubgraphNode,
 )
-from partsong.workflow.draft import Equipped
+from partsong.local.equipped import Equipped
 from partsong.workflow.nodes import Specified
 from partsong.workflow.reference import is_portable
 from partsong.workflow.task_functions import answering, name_of

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Self
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import (
@@ -20,13 +19,13 @@ from partsong.contracts.graph import (
     SubgraphNode,
 )
 from partsong.contracts.validate import check_graph
+from partsong.local.equipped import Equipped
 from partsong.workflow.options import Schema, checked, schema_of
 from partsong.workflow.reference import portable, reference
 
-__all__ = ["Called", "Draft", "Equipped", "Function", "Inner", "Leaf"]
+__all__ = ["Called", "Draft", "Function", "Inner", "Leaf"]
 
 if TYPE_CHECKING:
-    from partsong.local.engine import Perform
     from partsong.plugins import Plugin
 
 Function = Callable[..., object]
@@ -50,15 +49,6 @@ class Called:
 
     graph: Draft | Graph
     fields: Mapping[str, object]
-
-
-@runtime_checkable
-class Equipped(Protocol):
-    """An agent that brings its own keys and tools."""
-
-    def performing(self) -> AbstractAsyncContextManager[Perform]:
-        """What makes the calls of a node that is this agent."""
-        ...
 
 
 @dataclass(slots=True)

@@ -21,7 +21,8 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
-from partsong.workflow.draft import Called, Draft, Equipped, Function, Inner
+from partsong.local.equipped import Equipped
+from partsong.workflow.draft import Called, Draft, Function, Inner
 from partsong.workflow.options import Calling, Placing, Schema, checked, fields_of, schema_of
 
 __all__ = ["Nodes", "Specified"]

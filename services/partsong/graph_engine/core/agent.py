@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from partsong.contracts import events as e
 from partsong.contracts.conform import check_value
-from partsong.contracts.conversation import answer_of, begun, handoff_of, most_repeated, parsed
+from partsong.contracts.conversation import (
+    REPAIR,
+    answer_of,
+    begun,
+    handoff_of,
+    most_repeated,
+    parsed,
+)
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.state import Call, Execution
@@ -18,10 +25,6 @@ from partsong.graph_engine.core.gates import passes, wants_again
 from partsong.graph_engine.core.tool_calls import tools_done
 
 __all__ = ["progress"]
-
-_REPAIR = (
-    "That answer does not fit what was asked for:\n{why}\nGive the whole answer again, corrected."
-)
 
 
 def progress(draft: Draft, execution: Execution, node: AgentNode) -> None:
@@ -135,7 +138,7 @@ def _answered(
         if why is None:
             flow.complete(draft, execution, None, cause)
             return
-        repair = _REPAIR.format(why=why)
+        repair = REPAIR.format(why=why)
     _next_turn(draft, execution, node, turn, repair)
 
 

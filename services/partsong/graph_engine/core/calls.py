@@ -6,6 +6,8 @@ import zlib
 from datetime import datetime, timedelta
 from typing import Literal
 
+from pydantic import JsonValue
+
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Retry
@@ -14,7 +16,15 @@ from partsong.contracts.state import MISSING, Call, Execution
 from partsong.contracts.work import child_of
 from partsong.graph_engine.core.draft import Draft
 
-__all__ = ["AGENT_RETRY", "NO_RETRY", "later", "no_outcome", "request_call", "retried"]
+__all__ = [
+    "AGENT_RETRY",
+    "NO_RETRY",
+    "ask_person",
+    "later",
+    "no_outcome",
+    "request_call",
+    "retried",
+]
 
 NO_RETRY = Retry(attempts=1)
 """Functions and tools: whoever wants them called again says so."""
@@ -52,6 +62,32 @@ def request_call(
             attempt=attempt,
             child=child_of(own) if kind == "run" else None,
             approved=approved,
+        )
+    )
+
+
+def ask_person(
+    draft: Draft,
+    execution: Execution,
+    call_id: str,
+    cause: str,
+    *,
+    title: str,
+    detail: str,
+    context: dict[str, JsonValue] | None = None,
+    about: str = "requested",
+) -> None:
+    """Ask somebody whether something may be done; `about` tells the event apart."""
+    draft.add(
+        e.ApprovalRequested(
+            id=draft.id(call_id, about),
+            time=draft.now,
+            cause=cause,
+            call_id=call_id,
+            exec=execution.id,
+            title=title,
+            detail=detail,
+            context=context or {},
         )
     )
 

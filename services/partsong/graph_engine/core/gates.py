@@ -16,7 +16,7 @@ from partsong.contracts.hooks import HookPoint, RequireApproval, hook_id
 from partsong.contracts.hooks import Retry as Again
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call
-from partsong.graph_engine.core.calls import request_call, retried
+from partsong.graph_engine.core.calls import ask_person, request_call, retried
 from partsong.graph_engine.core.draft import Draft
 
 __all__ = ["passes", "wants_again"]
@@ -123,15 +123,6 @@ def _agreed(
     if question is not None:
         return "wait" if question.open or question.given_up else "yes"
     hook = draft.state.calls[hook_id(subject, point)]
-    draft.add(
-        e.ApprovalRequested(
-            id=draft.id(asked, "requested"),
-            time=draft.now,
-            cause=hook.closed_by or "",
-            call_id=asked,
-            exec=execution.id,
-            title=f"{point.replace('_', ' ').capitalize()}: {subject}",
-            detail=wish.reason,
-        )
-    )
+    title = f"{point.replace('_', ' ').capitalize()}: {subject}"
+    ask_person(draft, execution, asked, hook.closed_by or "", title=title, detail=wish.reason)
     return "wait"

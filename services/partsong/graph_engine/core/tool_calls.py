@@ -16,7 +16,7 @@ from partsong.contracts.state import Call, Execution, RunState
 from partsong.contracts.tool_calls import answer_to, nested_in, question_about, refusal
 from partsong.contracts.values import render_value
 from partsong.graph_engine.core import flow
-from partsong.graph_engine.core.calls import NO_RETRY, no_outcome, request_call, retried
+from partsong.graph_engine.core.calls import NO_RETRY, ask_person, no_outcome, request_call, retried
 from partsong.graph_engine.core.draft import Draft
 from partsong.graph_engine.core.gates import passes
 from partsong.graph_engine.core.graph_tools import graph_done
@@ -144,17 +144,14 @@ def _ask(draft: Draft, execution: Execution, call: Call, about: e.Unapproved) ->
     asked = question_about(call.id, call.attempt)
     node = f"{draft.state.node(execution).type} node {execution.node}"
     who = f"The {node}" if nested_in(call.id) is None else f"Code that the {node} runs"
-    draft.add(
-        e.ApprovalRequested(
-            id=draft.id(asked, "requested"),
-            time=draft.now,
-            cause=call.closed_by or "",
-            call_id=asked,
-            exec=execution.id,
-            title=f"Call the tool {call.name}?",
-            detail=f"{who} wants to call {call.name} with the arguments below.",
-            context=about.args,
-        )
+    ask_person(
+        draft,
+        execution,
+        asked,
+        call.closed_by or "",
+        title=f"Call the tool {call.name}?",
+        detail=f"{who} wants to call {call.name} with the arguments below.",
+        context=about.args,
     )
 
 
@@ -172,17 +169,15 @@ def _unknown_outcome(draft: Draft, execution: Execution, call: Call) -> None:
     asked = f"{call.id}/u{call.attempt}" + (f"r{execution.round}" if execution.round else "")
     question = draft.state.calls.get(asked)
     if question is None:
-        draft.add(
-            e.ApprovalRequested(
-                id=draft.id(asked, "outcome_unknown"),
-                time=draft.now,
-                cause=call.closed_by or "",
-                call_id=asked,
-                exec=execution.id,
-                title=f"Outcome unknown: call the tool {call.name} again?",
-                detail=f"Worker {call.worker} fell silent during attempt {call.attempt} of {call.id}. "
-                "Approve to call the tool again, reject to fail the node.",
-            )
+        ask_person(
+            draft,
+            execution,
+            asked,
+            call.closed_by or "",
+            title=f"Outcome unknown: call the tool {call.name} again?",
+            detail=f"Worker {call.worker} fell silent during attempt {call.attempt} of {call.id}. "
+            "Approve to call the tool again, reject to fail the node.",
+            about="outcome_unknown",
         )
     elif question.open or question.given_up:
         return
