@@ -9,11 +9,12 @@ from pydantic import JsonValue
 
 from partsong.agent_gateway.core.complexity import WEIGHTS, ComplexityAnalyzer, Weights, approach
 from partsong.agent_gateway.core.cues import CUES
-from partsong.agent_gateway.core.features import READ, Context, Reading, RunSignals, Task
+from partsong.agent_gateway.core.features import READ, Context, RunSignals, Task
 from partsong.agent_gateway.core.weights import BASE, LIMITS, POINTS
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.routes import TIERS
-from tests.core.complexity.fit import fit, length_limits
+from tests.core.complexity.fit import fit
+from tests.core.complexity.measure import accuracy, by_length, far_off, ranked
 from tests.core.complexity.tasks import Labelled, held_out, labelled, train
 
 ANALYZER = ComplexityAnalyzer()
@@ -27,26 +28,6 @@ TEXT = st.lists(
     | st.text(max_size=12),
     max_size=25,
 ).map(" ".join)
-
-
-def ranked(items: list[Labelled]) -> list[tuple[int, int]]:
-    return [(TIERS.index(ANALYZER.score(i.task, i.context).tier), i.rank) for i in items]
-
-
-def by_length(items: list[Labelled]) -> list[tuple[int, int]]:
-    limits = length_limits(train())
-    lengths = [Reading.of(item.task, item.context).values["length"] for item in items]
-    return [
-        (sum(x >= limit for limit in limits), i.rank) for x, i in zip(lengths, items, strict=True)
-    ]
-
-
-def accuracy(pairs: list[tuple[int, int]]) -> float:
-    return sum(got == rank for got, rank in pairs) / len(pairs)
-
-
-def far_off(pairs: list[tuple[int, int]]) -> int:
-    return sum(abs(got - rank) > 1 for got, rank in pairs)
 
 
 def test_held_out_tasks_are_told_apart_better_than_by_their_length() -> None:
