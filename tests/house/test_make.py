@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.house.sources import ROOT
+from tests.house.sources import ROOT, modules, name_of
 
 PROMISED = ("setup", "demo", "test", "check", "bench", "docs", "clean")
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
@@ -64,3 +64,10 @@ def test_setup_names_the_way_out_when_python_is_too_old() -> None:
     assert done.returncode != 0
     assert "needs Python 3.11 or newer" in done.stderr
     assert "make setup PYTHON=" in done.stderr
+
+
+def test_all_that_make_test_runs_by_itself_is_where_it_looks() -> None:
+    mark = ".".join(("mark", "faults"))
+    marked = [name_of(path) for path in modules("tests") if mark in path.read_text("utf-8")]
+    assert marked
+    assert [name for name in marked if not name.startswith("tests/faults/")] == []
