@@ -315,6 +315,20 @@ async def test_drain_lets_running_jobs_finish_and_takes_no_new_ones(bus: Bus) ->
     assert await left(bus) == 1
 
 
+async def test_what_runs_is_given_back_also_by_a_drain_that_is_cut_short(bus: Bus) -> None:
+    first, second = Worker(wait=True), Worker()
+    async with working(bus, first) as jobs:
+        await publish(bus, hint())
+        await first.next()
+        draining = asyncio.create_task(jobs.drain(PATIENCE))
+        await asyncio.wait({draining}, timeout=0.1)
+        draining.cancel()
+        await asyncio.wait({draining})
+        assert first.cancelled == [hint().id]
+        async with working(bus, second):
+            assert await second.next() == hint().id
+
+
 async def test_what_is_cut_short_by_a_drain_goes_to_another_worker_at_once(bus: Bus) -> None:
     first, second = Worker(wait=True), Worker()
     async with working(bus, first) as jobs:

@@ -101,14 +101,19 @@ class Jobs:
         await self._loop.start()
 
     async def drain(self, within: float) -> None:
-        """Pull no more; let running jobs finish, and give the rest back to the queue."""
-        await self._loop.stop()
-        if running := self._tasks():
-            await asyncio.wait(running, timeout=within)
-        for job in self._jobs.values():
-            if job.task is not None:
-                job.task.cancel()
-                job.delivery.nak()
+        """Pull no more; let running jobs finish for so many seconds, and give the rest back to the queue.
+
+        The rest is given back also if the drain itself is cut short.
+        """
+        try:
+            await self._loop.stop()
+            if running := self._tasks():
+                await asyncio.wait(running, timeout=within)
+        finally:
+            for job in self._jobs.values():
+                if job.task is not None:
+                    job.task.cancel()
+                    job.delivery.nak()
         await asyncio.gather(*self._tasks(), return_exceptions=True)
         if self._stops is not None:
             with contextlib.suppress(nats.errors.Error):

@@ -132,7 +132,7 @@ async def test_a_drain_waits_for_the_turn_that_is_being_taken(engine: Hinted) ->
 
 async def test_a_drain_gives_back_the_turn_that_takes_too_long(engine: Hinted) -> None:
     held = Held()
-    async with running(engine.bus, Gateway(turns_by(Player(held))), drain=0.1) as gateway:
+    async with running(engine.bus, Gateway(turns_by(Player(held))), drain=0.001) as gateway:
         await engine.hint(turn())
         await begun(held)
         await gateway.stop()
