@@ -53,8 +53,9 @@ class Published:
         return f"{self.kind}/v{self.version}.json"
 
 
+@functools.cache
 def published() -> tuple[Published, ...]:
-    """All schemas of this version of Partsong, in an order that does not change by itself."""
+    """All schemas of this version of Partsong, in an order that does not change by itself. Not to be changed."""
     return tuple(_all())
 
 
