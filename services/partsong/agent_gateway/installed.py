@@ -6,30 +6,17 @@ what such a name may load is for the operator to say, in PARTSONG_PROVIDERS.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Container, Mapping
-from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 from partsong.agent_gateway.port import Provider
-from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.contracts.errors import Unavailable
+from partsong.runtime.entry_points import load, misfit
 
-__all__ = ["GROUP", "installed", "made_by"]
+__all__ = ["GROUP", "made_by"]
 
 GROUP = "partsong.providers"
 """Each entry point is called as the provider; it leads to a function of the environment that makes one."""
-
-
-def installed() -> Mapping[str, EntryPoint]:
-    """The entry points there are."""
-    return _found(tuple(sys.path))
-
-
-@lru_cache(maxsize=1)
-def _found(path: tuple[str, ...]) -> Mapping[str, EntryPoint]:  # noqa: ARG001  # what the answer depends on
-    """Looked for once per path: it takes milliseconds, and each turn asks."""
-    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def made_by(name: str, allowed: Container[str], env: Mapping[str, str]) -> Provider:
@@ -47,27 +34,16 @@ def made_by(name: str, allowed: Container[str], env: Mapping[str, str]) -> Provi
             where="PARTSONG_PROVIDERS",
             fix=f"set PARTSONG_PROVIDERS={name}, or name several with commas between them",
         )
-    point = installed()[name]
-    try:
-        make: object = point.load()
-    except Exception as error:
-        raise _bad(point, f"cannot be loaded: {type(error).__name__}: {error}") from error
+    make = load(GROUP, name)
     if not callable(make):
-        raise _bad(point, f"leads to a {type(make).__name__}, not to a function of the environment")
+        raise misfit(
+            GROUP, name, f"leads to a {type(make).__name__}, not to a function of the environment"
+        )
     made: object = make(env)
     lacking = [part for part in ("name", "warm", "stream", "aclose") if not hasattr(made, part)]
     if lacking:
-        raise _bad(point, f"made a {type(made).__name__} without {', '.join(lacking)}")
+        raise misfit(GROUP, name, f"made a {type(made).__name__} without {', '.join(lacking)}")
     provider = cast("Provider", made)
     if provider.name != name:
-        raise _bad(point, f"made a provider that calls itself {provider.name!r}")
+        raise misfit(GROUP, name, f"made a provider that calls itself {provider.name!r}")
     return provider
-
-
-def _bad(point: EntryPoint, why: str) -> InvalidInput:
-    return InvalidInput(
-        "provider.bad_entry_point",
-        f"entry point {point.name} = {point.value} {why}",
-        where=point.name,
-        fix="mend or update the package, or take it off PARTSONG_PROVIDERS",
-    )

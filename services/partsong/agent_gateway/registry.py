@@ -6,10 +6,11 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from partsong.agent_gateway.installed import installed, made_by
+from partsong.agent_gateway.installed import GROUP, made_by
 from partsong.agent_gateway.port import Provider
 from partsong.agent_gateway.stand_ins import stand_in
 from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.runtime.entry_points import offered
 
 __all__ = ["Providers", "Settings", "provider_for", "settings_from", "split_model", "usable"]
 
@@ -136,9 +137,9 @@ def split_model(model: str) -> tuple[str, str]:
     provider, colon, name = model.partition(":")
     if stand_in(model) is not None:
         return provider, name
-    known = provider in _VENDORS or provider in installed()
+    known = provider in _VENDORS or provider in offered(GROUP)
     if not known or not colon or not name:
-        names = [*_VENDORS, *sorted(installed())]
+        names = [*_VENDORS, *sorted(offered(GROUP))]
         raise InvalidInput(
             "model.unknown_provider",
             f"{model!r} is not one of {', '.join(f'{known}:…' for known in names)}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import entry_points
 
 import click
 
@@ -26,6 +25,7 @@ def command() -> None:
 def list_(names: tuple[str, ...], out: Output) -> None:
     """The plugins that are asked, in their order; and those that installed packages offer."""
     from partsong.plugins.shelf import GROUP, SETTING, Shelf
+    from partsong.runtime.entry_points import offered
 
     given = [one.strip() for one in os.environ.get(SETTING, "").split(",") if one.strip()]
     used = {ref.name: ref for ref in Shelf.load(names or given).refs}
@@ -39,8 +39,8 @@ def list_(names: tuple[str, ...], out: Output) -> None:
         }
         for name, ref in used.items()
     ]
-    offered = sorted(point.name for point in entry_points(group=GROUP))
+    there = sorted(offered(GROUP))
     idle: list[dict[str, object]] = [
-        {"name": name, "asked": "no"} for name in offered if name not in used
+        {"name": name, "asked": "no"} for name in there if name not in used
     ]
     out.rows([*rows, *idle], ("name", "asked", "kind", "order", "points"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import entry_points
 from typing import TypeAlias, cast
 
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import InvalidInput, NotFound
 from partsong.contracts.hooks import PluginRef
 from partsong.plugins.plugin import Plugin, ref_of
+from partsong.runtime.entry_points import load
 
 __all__ = ["GROUP", "SETTING", "Shelf", "Watch"]
 
@@ -34,8 +34,8 @@ class Shelf:
         """The plugins of these names.
 
         Raises:
-            NotFound: `plugin.unknown`.
-            InvalidInput: `plugin.bad`, `plugin.no_points`.
+            NotFound: `plugin.unknown`, `plugin.no_entry_point`.
+            InvalidInput: `plugin.bad`, `plugin.bad_entry_point`, `plugin.no_points`.
         """
         return cls({name: _made(name, _found(name)) for name in dict.fromkeys(names)})
 
@@ -65,16 +65,7 @@ class Shelf:
 def _found(name: str) -> object:
     module, colon, attribute = name.partition(":")
     if not colon:
-        point = next(iter(entry_points(group=GROUP, name=name)), None)
-        if point is None:
-            there = ", ".join(sorted(found.name for found in entry_points(group=GROUP))) or "none"
-            raise NotFound(
-                "plugin.unknown",
-                f"no installed package has a plugin {name!r}; there are: {there}",
-                where=SETTING,
-                fix="correct the name, install the package, or write module:Class",
-            )
-        return point.load()
+        return load(GROUP, name, where=SETTING)
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from importlib.metadata import EntryPoint, entry_points
 
 from partsong.contracts.errors import InvalidInput, NotFound
 from partsong.contracts.messages import ToolSpec
+from partsong.runtime.entry_points import load, misfit
 from partsong.tools.tool import AnyTool, Tool
 
 __all__ = ["GROUP", "ToolRegistry"]
@@ -107,37 +107,10 @@ def _of_the_platform() -> tuple[AnyTool, ...]:
 
 
 def _installed(allow: Iterable[str]) -> Iterator[AnyTool]:
-    wanted = list(dict.fromkeys(allow))
-    if not wanted:
-        return
-    there = {point.name: point for point in entry_points(group=GROUP)}
-    for name in wanted:
-        if name not in there:
-            raise NotFound(
-                "tool.no_entry_point",
-                f"no installed package has an entry point {name!r} in {GROUP}; "
-                f"there are {', '.join(sorted(there)) or 'none'}",
-                where=name,
-                fix="install the package, or take the name off the list",
-            )
-        yield from _loaded(there[name])
-
-
-def _loaded(point: EntryPoint) -> Iterator[AnyTool]:
-    try:
-        found: object = point.load()
-    except Exception as error:
-        raise _bad(point, f"cannot be loaded: {type(error).__name__}: {error}") from error
-    for tool in found if isinstance(found, list | tuple) else (found,):
-        if not isinstance(tool, Tool):
-            raise _bad(point, f"leads to a {type(tool).__name__}, not to a Tool or a list of them")
-        yield tool
-
-
-def _bad(point: EntryPoint, why: str) -> InvalidInput:
-    return InvalidInput(
-        "tool.bad_entry_point",
-        f"entry point {point.name} = {point.value} {why}",
-        where=point.name,
-        fix="mend or update the package, or take the name off the list",
-    )
+    for name in dict.fromkeys(allow):
+        found = load(GROUP, name)
+        for tool in found if isinstance(found, list | tuple) else (found,):
+            if not isinstance(tool, Tool):
+                what = f"leads to a {type(tool).__name__}, not to a Tool or a list of them"
+                raise misfit(GROUP, name, what)
+            yield tool
