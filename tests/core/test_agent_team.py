@@ -251,6 +251,20 @@ def test_an_answer_that_never_fits_fails_after_its_repairs() -> None:
     assert error(run) == "agent.bad_output"
 
 
+@pytest.mark.parametrize(
+    ("tools", "graphs"),
+    [(["final_answer"], {}), (["look", "look"], {}), ([], {"final_answer": {}})],
+)
+def test_a_model_is_never_offered_two_tools_of_one_name(
+    tools: list[str], graphs: dict[str, object]
+) -> None:
+    inner = {"name": "i", "nodes": {"n": {"type": "wait", "seconds": 1}}}
+    offered = {name: {"graph": inner, "description": "d", "result": "n"} for name in graphs}
+    with pytest.raises(InvalidInput) as refused:
+        one({"graphs": offered}, output_schema=SCHEMA, tools=tools)
+    assert refused.value.problem.code == "graph.tool_twice"
+
+
 # --- graphs as tools --------------------------------------------------------------------------------------------------
 
 

@@ -60,6 +60,18 @@ async def test_an_agent_asks_another_one_as_a_tool(run: Run) -> None:
     assert set(result) == {"question", "lead"}
 
 
+async def test_an_answer_with_a_schema_comes_as_a_tool_call_where_it_is_to(run: Run) -> None:
+    schema: dict[str, JsonValue] = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    spec = AgentSpec(model="lead:model", output_schema=schema, output_mode="tool")
+    graph = WorkflowGraph("count").add_agent("count", spec, prompt="{{q}}")
+    with ScriptedModel({"n": "four"}, {"n": 4}, model="lead:model") as model:
+        result = await run(graph, {"q": "How many?"})
+    assert result.raise_for_status()["count"] == {"n": 4}
+    assert [[tool.name for tool in asked.tools] for asked in model.asked] == [["final_answer"]] * 2
+    assert [asked.output_schema for asked in model.asked] == [None, None]
+    assert "'four' is not of type 'integer'" in model.asked[1].messages[-1].text
+
+
 def desk() -> WorkflowGraph:
     front = AgentSpec(model="front:model", handoffs={"billing": "Questions about money."})
     graph = WorkflowGraph("desk", reducers={"talk": "messages"}, memory=["talk"])

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue, ValidationError
 
 from partsong.contracts import events as e
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.hooked import forbidden, replaced
@@ -19,6 +19,7 @@ from partsong.contracts.messages import (
     MESSAGES,
     AssistantMessage,
     Message,
+    RefusalPart,
     TextPart,
     ToolCallPart,
     ToolMessage,
@@ -38,6 +39,7 @@ __all__ = [
     "answer_of",
     "begun",
     "compacted",
+    "declined",
     "handoff_of",
     "inner_tools",
     "most_repeated",
@@ -177,6 +179,27 @@ def _content(
 
 def _offered(node: AgentNode, name: str) -> bool:
     return name in node.agent.tools or name in node.graphs or handoff_of(node, name) is not None
+
+
+def declined(answer: e.AgentTurnCompleted) -> Problem | None:
+    """Why an answer without tool calls cannot stand: `agent.refusal`, `.blocked`, `.length`, `.malformed_tool_call`."""
+    if answer.stop in {"refusal", "blocked"}:
+        parts = answer.message.parts
+        said = "".join(part.text for part in parts if isinstance(part, TextPart | RefusalPart))
+        return Problem(
+            code=f"agent.{answer.stop}",
+            message=f"{answer.model} declined: {said[:200]!r}",
+            fault="provider",
+        )
+    if answer.stop in {"length", "malformed_tool_call"}:
+        return Problem(
+            code=f"agent.{answer.stop}",
+            message=f"{answer.model} stopped with {answer.stop} after {answer.usage.output_total} tokens",
+            where="max_tokens" if answer.stop == "length" else None,
+            fix="raise max_tokens" if answer.stop == "length" else "try another model",
+            fault="provider",
+        )
+    return None
 
 
 def handoff_of(node: AgentNode, name: str) -> str | None:

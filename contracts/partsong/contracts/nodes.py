@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 __all__ = [
+    "ANSWER",
     "HANDOFF",
     "AgentSpec",
     "ApprovalNode",
@@ -19,6 +20,7 @@ __all__ = [
     "ModelName",
     "NodeBase",
     "NodeName",
+    "OutputMode",
     "Retry",
     "Seconds",
     "SideEffect",
@@ -112,6 +114,12 @@ ModelName = Annotated[str, Field(pattern=r"^(auto|[a-z][a-z0-9_-]*:.+)$")]
 HANDOFF = "transfer_to_"
 """With a label behind it, the name of the tool by which a model hands over."""
 
+ANSWER = "final_answer"
+"""The tool by which a model gives a structured answer where its provider keeps it to no schema."""
+
+OutputMode = Literal["native", "tool"]
+"""native: the provider keeps the model to the schema. tool: the model answers by calling a tool with that schema."""
+
 
 SideEffect = Literal["none", "read", "write", "destructive"]
 """What a tool's call does to the world: nothing, look at it, change it, change it beyond repair."""
@@ -139,6 +147,8 @@ class AgentSpec(SpecBase):
     temperature: float | None = None
     output_schema: dict[str, JsonValue] | None = None
     """JSON Schema of the answer; the node then writes the parsed value instead of text."""
+    output_mode: OutputMode | None = None
+    """How an answer with a schema is asked for; None is `native` wherever that holds."""
     repairs: int = Field(default=2, ge=0)
     """How often an answer that does not fit the schema is sent back."""
     max_tokens: int = Field(default=4096, ge=1)

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from partsong.contracts.conform import check_schema
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentNode, Graph
-from partsong.contracts.nodes import HANDOFF
+from partsong.contracts.nodes import ANSWER, HANDOFF
 from partsong.contracts.plan import Plan
 
 __all__ = ["agent_findings"]
@@ -53,11 +53,12 @@ def _schema(schema: Mapping[str, JsonValue], where: str) -> Iterator[Problem]:
 def _names(node: AgentNode, where: str) -> Iterator[Problem]:
     """A model tells tools apart by name, whoever answers them."""
     handoffs = [f"{HANDOFF}{label}" for label in node.agent.handoffs]
-    counts = Counter([*node.agent.tools, *node.graphs, *handoffs])
+    answer = [] if node.agent.output_schema is None else [ANSWER]
+    counts = Counter([*node.agent.tools, *node.graphs, *handoffs, *answer])
     for twice in (name for name, count in counts.items() if count > 1):
         yield Problem(
             code="graph.tool_twice",
             message=f"the model would be offered {counts[twice]} tools called {twice}",
             where=where,
-            fix="give the graph, or the handoff, another name",
+            fix="give the tool, the graph or the handoff another name",
         )

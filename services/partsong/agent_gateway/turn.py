@@ -11,6 +11,7 @@ from typing import TypedDict
 from partsong.agent_gateway.core.assemble import Broken, Turn, assemble
 from partsong.agent_gateway.core.coalesce import Coalescer
 from partsong.agent_gateway.core.failure import failed
+from partsong.agent_gateway.core.final_answer import Asked, Lens, answered, asked
 from partsong.agent_gateway.meter import Meter
 from partsong.agent_gateway.port import TurnRequest
 from partsong.agent_gateway.pricing import cost_of
@@ -32,7 +33,10 @@ _TIMEOUT = 600.0
 class _Stage:
     """Numbers the chunks of one attempt, joins small ones, and hands them on; nothing after a terminal one."""
 
-    def __init__(self, work: TurnWork, show: Callable[[Chunk], None]) -> None:
+    def __init__(
+        self, work: TurnWork, show: Callable[[Chunk], None], lens: Lens | None = None
+    ) -> None:
+        self._lens = lens
         self._stamp = {"call_id": work.call_id, "attempt": work.attempt}
         self._show, self._seq, self._joiner = show, 0, Coalescer()
         self._loop = asyncio.get_running_loop()
@@ -46,7 +50,8 @@ class _Stage:
             return
         self.ended = isinstance(chunk, TERMINAL)
         self.seen.append(chunk)
-        self._out(self._joiner.push(chunk, self._loop.time()))
+        for shown in (chunk,) if self._lens is None else self._lens(chunk):
+            self._out(self._joiner.push(shown, self._loop.time()))
         self._wait()
         if self.ended and self._timer is not None:
             self._timer.cancel()
@@ -84,9 +89,10 @@ async def take_turn(
     problem = meter.before() if isinstance(meter, Meter) else meter
     if problem is not None:
         return refuse_turn(work, problem, show, worker=worker)
-    stage = _Stage(work, show)
+    wanted = asked(work.agent, with_tools=bool(tools))
+    stage = _Stage(work, show, Lens() if wanted.tools else None)
     try:
-        async with aclosing(_chunks(work, providers, tools)) as chunks:
+        async with aclosing(_chunks(work, providers, wanted, tools)) as chunks:
             async for chunk in chunks:
                 stage.take(chunk)
                 if isinstance(meter, Meter) and (spent := meter.after(chunk)) is not None:
@@ -106,7 +112,7 @@ async def take_turn(
     outcome = assemble(stage.seen)
     if isinstance(outcome, Broken):
         return _failed(work, await _priced(work, outcome), worker)
-    return await _completed(work, outcome, worker)
+    return await _completed(work, answered(outcome) if wanted.tools else outcome, worker)
 
 
 def refuse_turn(
@@ -125,18 +131,18 @@ def refuse_turn(
 
 
 async def _chunks(
-    work: TurnWork, providers: Providers, tools: tuple[ToolSpec, ...]
+    work: TurnWork, providers: Providers, wanted: Asked, tools: tuple[ToolSpec, ...]
 ) -> AsyncGenerator[Chunk, None]:
     """The provider's chunks, within the call's time."""
     provider = providers.get(work.agent.model)
     request = TurnRequest(
         model=split_model(work.agent.model)[1],
         messages=work.messages,
-        instructions=work.agent.instructions,
-        tools=tools,
+        instructions=wanted.instructions,
+        tools=(*tools, *wanted.tools),
         max_tokens=work.agent.max_tokens,
         temperature=work.agent.temperature,
-        output_schema=work.agent.output_schema,
+        output_schema=wanted.schema,
         effort=work.agent.effort,
         timeout=work.timeout or _TIMEOUT,
         idle_timeout=work.idle_timeout or _IDLE_TIMEOUT,

@@ -13,19 +13,19 @@ from pydantic import BaseModel, JsonValue
 
 from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.asking import Telling
-from partsong.agents.choice import Choice, choose
+from partsong.agents.choice import choose
 from partsong.agents.conversation import Conversation
 from partsong.agents.definition import Definition
 from partsong.agents.exchange import Exchange
 from partsong.agents.limits import AgentLimits
 from partsong.agents.means import Pool
-from partsong.agents.output import Mode, OutputType, output_of
+from partsong.agents.output import OutputType, output_of
 from partsong.agents.performance import Performance
 from partsong.agents.result import AgentResult
 from partsong.agents.stream import AgentStream
 from partsong.agents.toolset import Approve, Tools, Toolset
 from partsong.contracts.chunks import Chunk
-from partsong.contracts.graph import AgentSpec, Effort, Retry
+from partsong.contracts.graph import AgentSpec, Effort, OutputMode, Retry
 from partsong.graph_engine.core.calls import AGENT_RETRY
 
 __all__ = ["Agent"]
@@ -55,7 +55,7 @@ class Agent:
         instructions: str = "",
         tools: Tools = (),
         output: OutputType = None,
-        mode: Mode | None = None,
+        mode: OutputMode | None = None,
         max_tokens: int = 4096,
         temperature: float | None = None,
         effort: Effort | None = None,
@@ -86,13 +86,13 @@ class Agent:
             scripted=self.scripted,
         )
         toolset = Toolset.of(tools)
-        self._mode: Mode | None = mode
         self._definition = Definition(
             name=name,
             choice=choice,
             toolset=toolset,
             instructions=instructions,
-            output=output_of(output, mode or _usual(choice, toolset)),
+            output=output_of(output),
+            output_mode=mode,
             max_tokens=max_tokens,
             temperature=temperature,
             effort=effort,
@@ -160,8 +160,7 @@ class Agent:
         """
         definition = self._definition
         if output is not None:
-            mode = self._mode or _usual(definition.choice, definition.toolset)
-            definition = replace(definition, output=output_of(output, mode))
+            definition = replace(definition, output=output_of(output))
         result = await self._run(definition, prompt, conversation, _nobody, "by_attempt")
         return cast("AgentResult[M]", result) if isinstance(output, type) else result
 
@@ -206,9 +205,3 @@ class Agent:
 
 def _nobody(_chunk: Chunk) -> None:
     """Nobody watches."""
-
-
-def _usual(choice: Choice, toolset: Toolset) -> Mode:
-    """Native wherever it holds. Older Gemini models refuse a schema together with tools."""
-    google = any(model.startswith("google:") for model in choice.models)
-    return "tool" if google and toolset.names else "native"

@@ -90,7 +90,7 @@ class Asker:
             agent=agent.asked(model),
             messages=messages,
         )
-        event = await take_turn(work, self.providers, agent.offered, self._shown)
+        event = await take_turn(work, self.providers, agent.toolset.specs, self._shown)
         event = await _priced(event, model)
         self.spent.add(event.usage)
         limiter.spend(whom, event.usage.input_total + event.usage.output_total)

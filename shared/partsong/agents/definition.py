@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.choice import Choice
 from partsong.agents.limits import AgentLimits
-from partsong.agents.output import ANSWER, Output
+from partsong.agents.output import Output
 from partsong.agents.toolset import Approve, Toolset
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.graph import AgentSpec, Effort, NodeName, Retry
-from partsong.contracts.messages import ToolSpec
+from partsong.contracts.graph import AgentSpec, Effort, NodeName, OutputMode, Retry
+from partsong.contracts.nodes import ANSWER
 from partsong.contracts.validate import problem_of
 from partsong.graph_engine.core.calls import AGENT_RETRY
 
@@ -33,6 +33,7 @@ class Definition:
     toolset: Toolset
     instructions: str = ""
     output: Output | None = None
+    output_mode: OutputMode | None = None
     max_tokens: int = 4096
     """Output tokens of one turn."""
     temperature: float | None = None
@@ -65,31 +66,20 @@ class Definition:
             )
         self.spec()
 
-    @property
-    def offered(self) -> tuple[ToolSpec, ...]:
-        """All tools that a model is offered."""
-        return (*self.toolset.specs, *(self.output.tools if self.output else ()))
-
     def spec(self) -> AgentSpec:
         """The agent as data, for a graph.
 
         Raises:
             InvalidInput: `agent.malformed`.
         """
-        schema = self.output.schema if self.output else None
-        return self._spec(self.choice.models[0], self.instructions, schema)
+        return self.asked(self.choice.models[0])
 
     def asked(self, model: str) -> AgentSpec:
-        """The agent as it asks a model here, where structured output may come as a tool call."""
-        told = (self.instructions, self.output.instructions if self.output else "")
-        schema = self.output.native_schema if self.output else None
-        return self._spec(model, "\n\n".join(part for part in told if part), schema)
-
-    def _spec(self, model: str, instructions: str, schema: object) -> AgentSpec:
+        """The agent as it asks this one of its models."""
         fields = {
             "model": model,
             "fallbacks": self.choice.models[1:],
-            "instructions": instructions,
+            "instructions": self.instructions,
             "tools": self.toolset.names,
             "may": self.toolset.may,
             "asks": self.toolset.asks,
@@ -102,7 +92,8 @@ class Definition:
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
             "effort": self.effort,
-            "output_schema": schema,
+            "output_schema": self.output.schema if self.output else None,
+            "output_mode": self.output_mode,
         }
         try:
             return AgentSpec.model_validate(fields)

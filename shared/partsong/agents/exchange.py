@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,19 +10,15 @@ from partsong.agents.definition import Definition
 from partsong.agents.errors import AgentFailed, BadOutput
 from partsong.agents.limits import Spent
 from partsong.agents.means import Means
-from partsong.agents.output import ANSWER, Output, Unfit
+from partsong.agents.output import Unfit
 from partsong.agents.result import AgentResult
 from partsong.agents.toolset import perform
 from partsong.contracts.call_events import AgentTurnCompleted
 from partsong.contracts.chunks import Chunk
-from partsong.contracts.conversation import REPAIR
+from partsong.contracts.conversation import REPAIR, declined
 from partsong.contracts.messages import (
     AssistantMessage,
     Message,
-    RefusalPart,
-    TextPart,
-    ToolCallPart,
-    ToolMessage,
     UserMessage,
 )
 from partsong.runtime import clock
@@ -86,14 +81,12 @@ class Exchange:
 
     async def _progress(self, turn: AgentTurnCompleted) -> _Answer | None:
         """Take a turn's answer, or do what it asks for."""
-        calls, output = turn.message.tool_calls, self._agent.output
-        final = next((call for call in calls if call.name == ANSWER), None) if output else None
-        if output is not None and final is not None:
-            return self._called(turn.message, final, output)
-        if calls:
+        output = self._agent.output
+        if turn.message.tool_calls:
             await self._tools(turn.message)
             return None
-        _usable(turn)
+        if (problem := declined(turn)) is not None:
+            raise AgentFailed.of(problem)
         self._said.append(turn.message)
         if turn.stop == "pause":
             return None
@@ -105,21 +98,6 @@ class Exchange:
             self._repair(unfit, turn.message.text, seen=self._telling == "once")
             self._said.append(UserMessage(text=REPAIR.format(why=unfit)))
         return None
-
-    def _called(
-        self, message: AssistantMessage, final: ToolCallPart, output: Output
-    ) -> _Answer | None:
-        """The answer came as a tool call; what else was called with it is not run."""
-        text = json.dumps(final.args, ensure_ascii=False)
-        try:
-            value = output.check(final.args)
-        except Unfit as unfit:
-            why = REPAIR.format(why=unfit)
-            self._said += [message, *_closed(message.tool_calls, final, why, is_error=True)]
-            self._repair(unfit, text, seen=False)
-            return None
-        self._said += [message, *_closed(message.tool_calls, final, "accepted", is_error=False)]
-        return _Answer(text, value)
 
     async def _tools(self, message: AssistantMessage) -> None:
         calls, limits = message.tool_calls, self._agent.limits
@@ -162,35 +140,4 @@ class Exchange:
             model=f"{turn.provider}:{turn.model}",
             turns=self._spent.turns,
             tool_calls=self._spent.tool_calls,
-        )
-
-
-def _closed(
-    calls: tuple[ToolCallPart, ...], final: ToolCallPart, said: str, *, is_error: bool
-) -> list[Message]:
-    """One result per call: what became of the answer, and that nothing else was run."""
-    other = "not run: the answer was given in the same turn"
-    return [
-        ToolMessage(call_id=call.id, name=call.name, content=said, is_error=is_error)
-        if call is final
-        else ToolMessage(call_id=call.id, name=call.name, content=other, is_error=True)
-        for call in calls
-    ]
-
-
-def _usable(turn: AgentTurnCompleted) -> None:
-    """Whether a turn without tool calls may stand.
-
-    Raises:
-        AgentFailed: `agent.refusal`, `agent.blocked`, `agent.length`, `agent.malformed_tool_call`.
-    """
-    if turn.stop in {"refusal", "blocked"}:
-        said = "".join(p.text for p in turn.message.parts if isinstance(p, TextPart | RefusalPart))
-        raise AgentFailed(f"agent.{turn.stop}", f"{turn.model} declined: {said[:200]!r}")
-    if turn.stop in {"length", "malformed_tool_call"}:
-        raise AgentFailed(
-            f"agent.{turn.stop}",
-            f"{turn.model} stopped with {turn.stop} after {turn.usage.output_total} tokens",
-            where="max_tokens" if turn.stop == "length" else None,
-            fix="raise max_tokens" if turn.stop == "length" else "try another model",
         )

@@ -6,9 +6,8 @@ from typing import TypedDict
 
 from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.limits import AgentLimits
-from partsong.agents.output import Mode
 from partsong.agents.toolset import Approve
-from partsong.contracts.graph import Effort, Retry
+from partsong.contracts.graph import Effort, OutputMode, Retry
 
 __all__ = ["AgentOptions"]
 
@@ -18,7 +17,7 @@ class AgentOptions(TypedDict, total=False):
 
     api_key: str
     base_url: str
-    mode: Mode | None
+    mode: OutputMode | None
     max_tokens: int
     temperature: float | None
     effort: Effort | None

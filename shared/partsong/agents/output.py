@@ -1,36 +1,25 @@
-"""Structured output: what an answer must look like, how it is asked for, and how it is checked."""
+"""Structured output: what an answer must look like, and how it is checked."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from partsong.contracts.conversation import parsed
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.messages import ToolSpec
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-__all__ = ["ANSWER", "Mode", "Output", "OutputType", "Unfit", "output_of"]
+__all__ = ["Output", "OutputType", "Unfit", "output_of"]
 
 OutputType: TypeAlias = "type[BaseModel] | Mapping[str, JsonValue] | None"
 """A pydantic model, or the JSON Schema of an object; None is plain text."""
 
-Mode = Literal["native", "tool"]
-"""native: the provider keeps the model to the schema. tool: the model answers by calling a tool with that schema."""
-
-ANSWER = "final_answer"
-"""The tool by which a model answers in the mode `tool`."""
-
-_ORDER = (
-    f"When you have the answer, give it by calling {ANSWER}, once, with everything in it. "
-    "Do not write it as text."
-)
 _MOST_FINDINGS = 10
 
 
@@ -44,26 +33,7 @@ class Output:
 
     schema: dict[str, JsonValue]
     model: type[BaseModel] | None = None
-    mode: Mode = "native"
     _validator: Validator | None = None
-
-    @property
-    def instructions(self) -> str:
-        """What the model must be told."""
-        return _ORDER if self.mode == "tool" else ""
-
-    @property
-    def native_schema(self) -> dict[str, JsonValue] | None:
-        """The schema that the provider is given."""
-        return self.schema if self.mode == "native" else None
-
-    @property
-    def tools(self) -> tuple[ToolSpec, ...]:
-        """The tool by which the model answers, if that is the mode."""
-        if self.mode == "native":
-            return ()
-        told = "Gives the final answer, which ends the task."
-        return (ToolSpec(name=ANSWER, description=told, parameters=self.schema),)
 
     def read(self, text: str) -> object:
         """The value of an answer that came as text; a fence around it is no harm.
@@ -97,7 +67,7 @@ class Output:
         return value
 
 
-def output_of(wanted: OutputType, mode: Mode) -> Output | None:
+def output_of(wanted: OutputType) -> Output | None:
     """What was asked for, ready to check answers.
 
     Raises:
@@ -107,7 +77,7 @@ def output_of(wanted: OutputType, mode: Mode) -> Output | None:
     if wanted is None:
         return None
     if isinstance(wanted, type):
-        return Output(wanted.model_json_schema(), wanted, mode)
+        return Output(wanted.model_json_schema(), wanted)
     if wanted.get("type") != "object":
         raise InvalidInput(
             "output.bad_schema",
@@ -116,7 +86,7 @@ def output_of(wanted: OutputType, mode: Mode) -> Output | None:
             fix='put it into one: {"type": "object", "properties": {"value": …}, "required": ["value"]}',
         )
     schema = dict(wanted)
-    return Output(schema, None, mode, _validator(schema))
+    return Output(schema, None, _validator(schema))
 
 
 def _validator(schema: dict[str, JsonValue]) -> Validator:

@@ -17,6 +17,7 @@ from typing import TypeAlias, cast
 
 from pydantic import JsonValue
 
+from partsong.agent_gateway.core.final_answer import asked as wanted_of
 from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.chunks import Chunk, StopReason
 from partsong.contracts.errors import InvalidInput
@@ -99,7 +100,11 @@ class ReplayModel(StandIn):
 
 def _recorded(work: TurnWork) -> _Conversation:
     agent = work.agent
-    return _conversation(agent.instructions, work.messages, list(agent.tools), agent.output_schema)
+    wanted = wanted_of(agent, with_tools=bool(agent.tools or work.inner))
+    own = (tool.name for tool in (*work.inner, *wanted.tools))
+    names: list[JsonValue] = [*agent.tools, *own]
+    schema = dict(wanted.schema) if wanted.schema is not None else None
+    return _conversation(wanted.instructions, work.messages, names, schema)
 
 
 def _asked(request: TurnRequest) -> _Conversation:

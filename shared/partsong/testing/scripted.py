@@ -16,10 +16,10 @@ from pydantic import BaseModel, JsonValue
 
 from partsong.agent_gateway.core.failure import failed
 from partsong.agent_gateway.port import TurnRequest
-from partsong.agents.output import ANSWER
 from partsong.contracts.call_events import TurnUsage
 from partsong.contracts.chunks import Chunk, ErrorClass, Failed, Reasoning, Start, StopReason, Text
 from partsong.contracts.messages import AssistantMessage, Part, TextPart, ToolCallPart
+from partsong.contracts.nodes import ANSWER
 from partsong.testing.speech import speech, words
 from partsong.testing.stand_in import StandIn
 

@@ -9,9 +9,9 @@ import pytest
 from pydantic import BaseModel, Field, JsonValue
 
 from partsong.agents import Agent, AgentFailed, BadOutput, ToolEnabledAgent
-from partsong.agents.output import ANSWER
+from partsong.contracts.chunks import End, Text
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.messages import ToolMessage
+from partsong.contracts.nodes import ANSWER
 from partsong.testing.fake_llm import Call, FakeLLM, Finish
 from partsong.tools import ToolRegistry, tool
 from partsong.tools.calculator import calculator
@@ -108,16 +108,25 @@ async def test_in_tool_mode_the_answer_is_a_tool_call(wire: str) -> None:
     (asked,) = llm.calls
     assert [offer.name for offer in asked.ask.tools] == [ANSWER]
     assert asked.ask.system.startswith("Be exact.\n\nWhen you have the answer")
-    closing = result.messages[-1]
-    assert isinstance(closing, ToolMessage)
-    assert not closing.is_error
+    assert result.messages[-1].text == result.text
 
 
 @pytest.mark.parametrize("wire", WIRES)
-async def test_in_tool_mode_the_reason_comes_back_as_the_tools_result(wire: str) -> None:
+async def test_in_tool_mode_the_answer_is_shown_as_text_while_it_comes(wire: str) -> None:
+    async with FakeLLM(steps(call(ANSWER, GOOD))) as llm:
+        stream = asking(llm, f"{wire}:any", output=Invoice, mode="tool").call_stream("Read it")
+        shown = [chunk async for chunk in stream.chunks()]
+    assert json.loads("".join(c.text for c in shown if isinstance(c, Text))) == json.loads(GOOD)
+    assert {chunk.kind for chunk in shown} <= {"start", "text", "reasoning_state", "usage", "end"}
+    assert isinstance(shown[-1], End)
+    assert shown[-1].stop == "stop"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_in_tool_mode_what_does_not_fit_is_sent_back_with_the_reason(wire: str) -> None:
     async with FakeLLM(steps(call(ANSWER, NEGATIVE), call(ANSWER, GOOD, "call_2"))) as llm:
         result = await asking(llm, f"{wire}:any", output=Invoice, mode="tool").call("Read it")
-    assert "$.total" in llm.calls[1].ask.results[0].text
+    assert "$.total: " in llm.calls[1].ask.prompt
     assert isinstance(result.output, Invoice)
 
 
@@ -141,8 +150,8 @@ async def test_what_is_called_beside_the_answer_is_not_run() -> None:
     async with FakeLLM(steps(both)) as llm:
         result = await asking(llm, tools=[pay], output=Invoice, mode="tool").call("Read it")
     assert ran == []
-    answered = [m for m in result.messages if isinstance(m, ToolMessage)]
-    assert [(m.call_id, m.is_error) for m in answered] == [("a", True), ("b", False)]
+    assert isinstance(result.output, Invoice)
+    assert (result.turns, result.tool_calls) == (1, 0)
 
 
 async def test_gemini_with_tools_answers_by_a_tool_and_without_them_natively() -> None:

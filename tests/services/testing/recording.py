@@ -27,9 +27,9 @@ def script() -> ScriptedModel:
     return ScriptedModel(called, "It costs 3.50.", model=shop.MODEL)
 
 
-async def play(path: Path, run_id: str = "r_shop") -> RunState:
-    """Play the shop into a file; the state as its engine decided on it, not as anybody read it again."""
-    graph = shop.shop().compile()
+async def play(path: Path, run_id: str = "r_shop", built: WorkflowGraph | None = None) -> RunState:
+    """Play the shop, or another graph, into a file; the state as its engine decided on it, not as anybody read it."""
+    graph = (built or shop.shop()).compile()
     async with (
         await FileLog.open(path) as log,
         Performers.open(graph, {}, TOOLS) as performers,

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from partsong.agents import Agent
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.graph import AgentSpec, Retry
+from partsong.contracts.graph import AgentSpec, OutputMode, Retry
 from partsong.log.journal import read
 from partsong.testing import Fails, ReplayModel, ScriptedModel, closed_network
 from partsong.testing.platform import Platform
@@ -66,6 +67,24 @@ async def test_a_changed_prompt_fails_and_the_difference_is_named(log: Path) -> 
         log, shop.shop("You sell coffee."), "instructions was 'You sell tea.', is now 'You sell c"
     )
     await fails(log, shop.shop(), "text was 'What does tea cost.', is now .*milk", article="milk")
+
+
+@pytest.mark.parametrize("mode", ["native", "tool"])
+async def test_what_the_platform_offers_beside_the_agents_own_tools_is_known(
+    tmp_path: Path, mode: OutputMode
+) -> None:
+    """Graphs as tools, handoffs, and structured answers by a tool call."""
+    schema: dict[str, JsonValue] = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    spec = AgentSpec(
+        model=shop.MODEL, output_schema=schema, output_mode=mode, handoffs={"other": "Never."}
+    )
+    graph = WorkflowGraph("count").add_agent("count", spec, prompt="{{article}}")
+    graph.add_agent_tool("count", "research", AgentSpec(model="scripted:echo"), description="Asks.")
+    graph.add_agent("rest", "scripted:echo").add_edge("count", "rest", on="other")
+    with ScriptedModel({"n": 4}, model=shop.MODEL):
+        played = await play(tmp_path / "log", built=graph)
+    with ReplayModel(tmp_path / "log"), closed_network():
+        assert (await again(graph))["count"] == played.values["count"] == {"n": 4}
 
 
 async def test_what_a_tool_gives_back_is_part_of_the_conversation(log: Path) -> None:

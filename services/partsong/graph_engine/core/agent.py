@@ -8,6 +8,7 @@ from partsong.contracts.conversation import (
     REPAIR,
     answer_of,
     begun,
+    declined,
     handoff_of,
     most_repeated,
     parsed,
@@ -128,7 +129,7 @@ def _answered(
         if not tools_done(draft, execution, node, turn, answer):
             return
     elif answer.stop != "pause":
-        problem = _unusable(answer)
+        problem = declined(answer)
         why = _unfit(node, answer.message.text) if problem is None else None
         if why is not None and execution.talk.repairs >= node.agent.repairs:
             problem = _bad_output(execution, why, answer)
@@ -155,24 +156,6 @@ def _next_turn(
     elif compacted(draft, current, node, turn):
         following = f"{current.id}/t{current.turn + 1}"
         ask(draft, draft.state.executions[current.id], node, following, turn.name, cause, repair)
-
-
-def _unusable(answer: e.AgentTurnCompleted) -> Problem | None:
-    """Why an answer without tool calls cannot stand."""
-    if answer.stop in {"refusal", "blocked"}:
-        return Problem(
-            code=f"agent.{answer.stop}",
-            message=f"{answer.model} declined: {answer.message.text[:200]!r}",
-            fault="provider",
-        )
-    if answer.stop in {"length", "malformed_tool_call"}:
-        return Problem(
-            code=f"agent.{answer.stop}",
-            message=f"{answer.model} stopped with {answer.stop} after {answer.usage.output_total} tokens",
-            fix="raise max_tokens" if answer.stop == "length" else "try another model",
-            fault="provider",
-        )
-    return None
 
 
 def _unfit(node: AgentNode, text: str) -> str | None:

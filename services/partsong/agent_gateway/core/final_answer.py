@@ -1,0 +1,88 @@
+"""Structured output by a tool: for providers that keep no model to a schema, or not together with other tools.
+
+The model is offered a tool with the schema of the answer, and told to call it. Nobody else needs to know: its arguments
+are shown while they come as the text they stand for, and the turn ends with that text as its answer. A model that
+answers in words all the same is read like any other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from pydantic import JsonValue
+
+from partsong.agent_gateway.core.assemble import Turn
+from partsong.contracts.chunks import Chunk, End, Text, ToolArgs, ToolEnd, ToolStart
+from partsong.contracts.graph import AgentSpec, OutputMode
+from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart, ToolSpec
+from partsong.contracts.nodes import ANSWER
+
+__all__ = ["Asked", "Lens", "answered", "asked"]
+
+_ORDER = (
+    f"When you have the answer, give it by calling {ANSWER}, once, with everything in it. "
+    "Do not write it as text."
+)
+_TOLD = "Gives the final answer, which ends the task."
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a model is asked for an agent's answer."""
+
+    instructions: str
+    tools: tuple[ToolSpec, ...]
+    """Those it is offered beside the agent's own."""
+    schema: Mapping[str, JsonValue] | None
+    """What its provider is to keep it to."""
+
+
+def asked(agent: AgentSpec, *, with_tools: bool) -> Asked:
+    """What to ask for; `with_tools` if the agent has tools of its own."""
+    schema = agent.output_schema
+    if (
+        schema is None
+        or (agent.output_mode or _usual(agent.model, with_tools=with_tools)) == "native"
+    ):
+        return Asked(agent.instructions, (), schema)
+    told = "\n\n".join(part for part in (agent.instructions, _ORDER) if part)
+    return Asked(told, (ToolSpec(name=ANSWER, description=_TOLD, parameters=schema),), None)
+
+
+def _usual(model: str, *, with_tools: bool) -> OutputMode:
+    """Native wherever it holds. Older Gemini models refuse a schema together with tools."""
+    return "tool" if with_tools and model.startswith("google:") else "native"
+
+
+class Lens:
+    """Shows an answer that comes as a tool call as the text it stands for."""
+
+    def __init__(self) -> None:
+        self._answers: set[str] = set()
+
+    def __call__(self, chunk: Chunk) -> Iterator[Chunk]:
+        """What is shown of a chunk."""
+        match chunk:
+            case ToolStart(name=name, id=id_) if name == ANSWER:
+                self._answers.add(id_)
+            case ToolArgs(id=id_) if id_ in self._answers:
+                yield Text(i=chunk.i, text=chunk.text)
+            case ToolEnd(id=id_) if id_ in self._answers:
+                pass
+            case End(stop="tool_calls") if self._answers:
+                yield chunk.model_copy(update={"stop": "stop"})
+            case _:
+                yield chunk
+
+
+def answered(turn: Turn) -> Turn:
+    """The turn with an answer that came as a tool call as its text; what was called beside it is not run."""
+    parts = turn.message.parts
+    final = next((p for p in parts if isinstance(p, ToolCallPart) and p.name == ANSWER), None)
+    if final is None:
+        return turn
+    text = TextPart(text=json.dumps(final.args, ensure_ascii=False))
+    kept = (p for p in parts if not isinstance(p, TextPart | ToolCallPart))
+    return replace(turn, message=AssistantMessage(parts=(*kept, text)), stop="stop")
