@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Iterable, Mapping
 
@@ -27,6 +28,7 @@ __all__ = ["ENGINE_GROUP", "Names", "Table", "check", "provision", "table"]
 _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
 _TAKEN = frozenset({10058, 10148, 10013, 10105})
 """The name is in use with another configuration: streams; consumers, in the words of several server versions."""
+_TRIES = 3
 
 
 async def provision(
@@ -133,10 +135,9 @@ class _Server:
             raise _unavailable(info, refusal) from refusal
 
     async def _config(self, api: str, body: JsonValue = None) -> Mapping[str, JsonValue]:
-        payload = b"" if body is None else json.dumps(body).encode()
         try:
-            reply = await self._nc.request(f"$JS.API.{api}", payload, timeout=self._within)
-            answer = json.loads(reply.data)
+            payload = b"" if body is None else json.dumps(body).encode()
+            answer = json.loads(await self._answer(api, payload))
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(
                 "streams.no_answer",
@@ -150,6 +151,14 @@ class _Server:
             )
         config: Mapping[str, JsonValue] = answer["config"]
         return config
+
+    async def _answer(self, api: str, payload: bytes) -> bytes:
+        """Asked again if no answer comes: servers that make streams for several clients at once have lost one."""
+        subject, share = f"$JS.API.{api}", self._within / _TRIES
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(TimeoutError):
+                return (await self._nc.request(subject, payload, share)).data
+        return (await self._nc.request(subject, payload, share)).data
 
 
 def _plain(config: Config) -> dict[str, JsonValue]:
