@@ -206,15 +206,44 @@ def test_an_error_is_seen_before_it_counts() -> None:
     assert isinstance(error, dict)
     assert error["code"] == "function.raised"
     says(run, "t:1/h.on_error", Continue()).stands("failed")
+    assert code(run) == "function.raised"
+
+
+def test_an_error_counts_as_plugins_have_left_it() -> None:
+    run = guarded(tool(), {"to": "bob"}, "on_error").fails("t:1", retryable=False)
+    error = payload(run, "t:1/h.on_error")["error"]
+    assert isinstance(error, dict)
+    plain = Replace(value={**error, "code": "shop.closed", "message": "come back tomorrow"})
+    says(run, "t:1/h.on_error", plain).stands("failed")
+    assert run.state.error is not None
+    assert (code(run), run.state.error.message) == ("shop.closed", "come back tomorrow")
+    assert run.state.error.where == "nodes.t"
+    assert run.refolded == run.state
+
+
+def test_an_error_that_no_call_has_made_is_shown_too() -> None:
+    run = guarded(tool(), {}, "on_error")
+    error = payload(run, "t:1/h.on_error")["error"]
+    assert isinstance(error, dict)
+    assert error["code"] == "template.unknown_key"
 
 
 def test_an_approval_can_be_stopped_before_anybody_is_asked() -> None:
     node = {"type": "approval", "title": "Pay {{n}}?"}
     run = guarded(parse_graph({"name": "t", "nodes": {"ok": node}}), {"n": 5}, "on_approval")
-    assert payload(run, "ok:1/h.on_approval")["title"] == "Pay 5?"
+    assert payload(run, "ok:1/h.on_approval")["question"] == {"title": "Pay 5?", "detail": ""}
     says(run, "ok:1/h.on_approval", Veto(reason="never"))
     assert code(run) == "hook.vetoed"
     assert not any(event.type == "approval.requested" for event in run.log)
+
+
+def test_a_person_is_asked_what_plugins_have_left_of_the_question() -> None:
+    node = {"type": "approval", "title": "Pay {{n}}?", "detail": "To {{to}}."}
+    graph = parse_graph({"name": "t", "nodes": {"ok": node}})
+    run = guarded(graph, {"n": 5, "to": "ann@example.org"}, "on_approval")
+    says(run, "ok:1/h.on_approval", Replace(value={"title": "Pay 5?", "detail": "To [email]."}))
+    asked = next(event for event in run.log if isinstance(event, e.ApprovalRequested))
+    assert (asked.title, asked.detail) == ("Pay 5?", "To [email].")
 
 
 def test_a_run_is_retried_with_its_plugins_asked_again_where_it_goes_on() -> None:

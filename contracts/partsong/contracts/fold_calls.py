@@ -140,6 +140,7 @@ def _call(event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested) -
                 event.attempt,
                 child=event.child,
                 approved=event.approved,
+                about=event.about,
             )
 
 

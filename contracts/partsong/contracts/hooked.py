@@ -9,7 +9,15 @@ from partsong.contracts.errors import Problem
 from partsong.contracts.hooks import HookOutcome, HookPoint, Replace, RequireApproval, Veto, hook_id
 from partsong.contracts.state import Call, RunState
 
-__all__ = ["consent_id", "decided", "forbidden", "replaced", "replacement"]
+__all__ = [
+    "consent_id",
+    "decided",
+    "error_left",
+    "forbidden",
+    "question_left",
+    "replaced",
+    "replacement",
+]
 
 
 def decided(
@@ -34,6 +42,20 @@ def replacement(outcome: HookOutcome | None) -> Replace | None:
     if isinstance(outcome, RequireApproval):
         return outcome.then
     return outcome if isinstance(outcome, Replace) else None
+
+
+def question_left(state: RunState, subject: str, title: str, detail: str) -> tuple[str, str]:
+    """A question's title and detail, as plugins have left them."""
+    fresh = replaced(state, subject, "on_approval", None)
+    if not isinstance(fresh, dict):
+        return title, detail
+    return str(fresh.get("title", title)), str(fresh.get("detail", detail))
+
+
+def error_left(state: RunState, subject: str, problem: Problem) -> Problem:
+    """An error as plugins have left it."""
+    fresh = replaced(state, subject, "on_error", None)
+    return problem if fresh is None else Problem.model_validate(fresh)
 
 
 def consent_id(subject: str, point: HookPoint) -> str:

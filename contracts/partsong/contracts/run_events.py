@@ -236,6 +236,8 @@ class CallRequested(EventBase):
     """The run that answers it, if a detached subgraph does."""
     approved: str | None = None
     """Who has agreed to a tool's call that needs it."""
+    about: Problem | None = None
+    """The error that plugins are asked about at `on_error`."""
 
 
 class Allowance(BaseModel):

@@ -90,6 +90,8 @@ class Call:
     """What a person is asked about before a tool is called."""
     approved: str | None = None
     """Who has agreed to it."""
+    about: Problem | None = None
+    """The error that plugins are asked about."""
     resumes: CallSuspended | None = None
     """Where the attempt goes on: code called a tool there, and its result has come."""
     retry_after: float | None = None

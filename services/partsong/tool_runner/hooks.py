@@ -7,9 +7,11 @@ import inspect
 import logging
 from collections.abc import Mapping
 from copy import deepcopy
+from typing import Any
 
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
+from partsong.contracts.errors import Problem
 from partsong.contracts.events import HookDecided
 from partsong.contracts.hooks import (
     Continue,
@@ -39,8 +41,27 @@ _REPLACED: Mapping[HookPoint, str] = {
     "before_agent_call": "messages",
     "after_agent_call": "text",
     "after_node": "update",
+    "on_approval": "question",
+    "on_error": "error",
 }
 """What a `Replace` takes the place of, where there is something to replace."""
+
+
+class _Question(BaseModel):
+    title: str
+    detail: str
+
+
+_ANY: TypeAdapter[Any] = TypeAdapter(JsonValue)
+_VALUES: Mapping[HookPoint, TypeAdapter[Any]] = {
+    "before_tool_call": TypeAdapter(dict[str, JsonValue]),
+    "before_agent_call": MESSAGES,
+    "after_agent_call": TypeAdapter(str),
+    "after_node": TypeAdapter(dict[str, JsonValue]),
+    "on_approval": TypeAdapter(_Question),
+    "on_error": TypeAdapter(Problem),
+}
+"""What may be put there."""
 _FAILURES = 5
 """An observer that failed so often in a row is left alone for a while."""
 _REST = 60.0
@@ -141,7 +162,7 @@ class Hooks:
         return Continue(), why
 
 
-def _wrong(ref: PluginRef, point: HookPoint, said: object) -> str | None:  # noqa: PLR0911  # one return per reason
+def _wrong(ref: PluginRef, point: HookPoint, said: object) -> str | None:  # one return per reason
     """Why an outcome means nothing at a point, or from this plugin."""
     if ref.kind == "observer" and not isinstance(said, Continue):
         return "an observer only watches; whoever decides is a guard: kind = 'guard'"
@@ -156,14 +177,12 @@ def _wrong(ref: PluginRef, point: HookPoint, said: object) -> str | None:  # noq
         return None
     if point not in _REPLACED:
         return f"there is nothing to replace at {point}"
-    wanted = {"before_tool_call": dict, "after_node": dict, "after_agent_call": str}.get(point)
-    if wanted is not None and not isinstance(said.value, wanted):
-        return f"{_REPLACED[point]} is a {wanted.__name__}, not a {type(said.value).__name__}"
-    if point == "before_agent_call":
-        try:
-            MESSAGES.validate_python(said.value)
-        except ValidationError as error:
-            return f"these are no messages: {error.errors(include_url=False)[0]['msg']}"
+    try:
+        _VALUES.get(point, _ANY).validate_python(said.value)
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in (_REPLACED[point], *found["loc"]))
+        return f"{place}: {found['msg']}"
     return None
 
 

@@ -6,6 +6,7 @@ from partsong.contracts import events as e
 from partsong.contracts.conform import check_edit
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import ApprovalNode
+from partsong.contracts.hooked import question_left
 from partsong.contracts.outcomes import ask_id
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call
@@ -81,6 +82,7 @@ def _ask(draft: Draft, execution: Execution, node: ApprovalNode) -> None:
         if isinstance(may, Problem):
             flow.fail(draft, execution, may, cause)
         return
+    title, detail = question_left(draft.state, call_id, title, detail)
     deadline = later(draft.now, node.deadline) if node.deadline else None
     draft.add(
         e.ApprovalRequested(

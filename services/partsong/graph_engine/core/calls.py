@@ -47,8 +47,12 @@ def request_call(
     cause: str,
     *,
     approved: str | None = None,
+    about: Problem | None = None,
 ) -> None:
-    """Ask for a function or tool to be called, or for a run of its own; `approved` is who has agreed to it."""
+    """Ask for a function, tool or hook to be called, or for a run of its own.
+
+    `approved` is who has agreed to it, `about` the error that plugins are asked about.
+    """
     own = Parent(run_id=draft.state.run_id, call_id=call_id, attempt=attempt)
     draft.add(
         e.CallRequested(
@@ -62,6 +66,7 @@ def request_call(
             attempt=attempt,
             child=child_of(own) if kind == "run" else None,
             approved=approved,
+            about=about,
         )
     )
 

@@ -11,6 +11,7 @@ from partsong.contracts.conform import check_state
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.expressions import holds
 from partsong.contracts.graph import AgentNode, ApprovalNode
+from partsong.contracts.hooked import error_left
 from partsong.contracts.outcomes import updates_of
 from partsong.contracts.scope import Execution, Scope
 from partsong.contracts.values import overwritten, reduce
@@ -67,8 +68,9 @@ def fail(
 
     Not `handled` are errors of the graph itself, which no failure edge is for.
     """
-    if passes(draft, execution, execution.id, "on_error", cause) == "wait":
+    if passes(draft, execution, execution.id, "on_error", cause, about=problem) == "wait":
         return
+    problem = error_left(draft.state, execution.id, problem)
     scope = draft.state.scope(execution)
     plan = scope.plan
     failure = tuple(i for i in plan.outgoing[execution.node] if plan.graph.edges[i].on == "failure")

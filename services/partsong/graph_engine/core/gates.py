@@ -33,14 +33,15 @@ def passes(
     cause: str,
     *,
     attempt: int = 1,
+    about: Problem | None = None,
 ) -> Literal["yes", "wait"] | Problem:
     """Whether plugins, and the person they may have asked, let something happen; a problem if not.
 
-    `execution` is None for the run itself. What a plugin puts in the place of a value is read by `hooked.replaced`.
+    `execution` is None for the run itself, `about` the error that `on_error` is about. What a plugin puts in the place of a value is read by `hooked.replaced`.
     """
     if not any(point in plugin.points for plugin in draft.state.plugins):
         return "yes"
-    if not _asked(draft, execution, subject, point, cause, attempt):
+    if not _asked(draft, execution, subject, point, cause, attempt, about):
         return "wait"
     problem = forbidden(draft.state, subject, point, attempt)
     if problem is not None:
@@ -68,12 +69,13 @@ def _asked(
     point: HookPoint,
     cause: str,
     attempt: int,
+    about: Problem | None,
 ) -> bool:
     """Whether the plugins have answered, or never will; asks them if nobody has."""
     call_id = hook_id(subject, point, attempt)
     call = draft.state.calls.get(call_id)
     if call is None:
-        _ask(draft, execution, call_id, point, 1, cause)
+        _ask(draft, execution, call_id, point, 1, cause, about)
         return False
     if call.open or call.given_up:
         return False
@@ -81,7 +83,7 @@ def _asked(
         return True
     match "now" if call.lapsed else retried(draft, call, _RETRY):
         case "now":
-            _ask(draft, execution, call_id, point, call.attempt + 1, call.closed_by or "")
+            _ask(draft, execution, call_id, point, call.attempt + 1, call.closed_by or "", about)
             return False
         case "later":
             return False
@@ -96,9 +98,10 @@ def _ask(
     point: HookPoint,
     attempt: int,
     cause: str,
+    about: Problem | None,
 ) -> None:
     if execution is not None:
-        request_call(draft, execution, call_id, "hook", point, attempt, cause)
+        request_call(draft, execution, call_id, "hook", point, attempt, cause, about=about)
         return
     draft.add(
         e.CallRequested(

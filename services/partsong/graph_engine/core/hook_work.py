@@ -30,7 +30,7 @@ def hook_work(state: RunState, call: Call, args: JsonValue, tool: str) -> HookWo
         payload |= _of_run(state)
     else:
         payload |= {"node": execution.node, "type": state.node(execution).type}
-        payload |= _of_execution(state, execution, point, subject, args, tool)
+        payload |= _of_execution(state, execution, call, subject, args, tool)
     return HookWork(
         run_id=state.run_id,
         call_id=call.id,
@@ -68,12 +68,12 @@ def _of_run(state: RunState) -> dict[str, JsonValue]:
 def _of_execution(  # noqa: PLR0911  # one return per point
     state: RunState,
     execution: Execution,
-    point: HookPoint,
+    call: Call,
     subject: str,
     args: JsonValue,
     tool: str,
 ) -> dict[str, JsonValue]:
-    match point:
+    match _point(call.name):
         case "before_tool_call":
             return {"tool": tool, "args": args}
         case "after_tool_call":
@@ -93,7 +93,8 @@ def _of_execution(  # noqa: PLR0911  # one return per point
         case "on_approval":
             return _question(state, execution)
         case "on_error":
-            return {"state": state.view(execution), "error": _error(state, subject)}
+            error = call.about.model_dump(mode="json", exclude_none=True) if call.about else None
+            return {"state": state.view(execution), "error": error}
         case "before_run" | "after_run":
             return _of_run(state)
 
@@ -145,10 +146,4 @@ def _question(state: RunState, execution: Execution) -> dict[str, JsonValue]:
         title, detail = render(node.title, view), render(node.detail, view)
     except InvalidInput:
         return {}
-    return {"title": title, "detail": detail, "state": view}
-
-
-def _error(state: RunState, subject: str) -> JsonValue:
-    problems = [call.problem for call in state.calls.values() if call.exec == subject]
-    found = next((problem for problem in reversed(problems) if problem is not None), None)
-    return found.model_dump(mode="json", exclude_none=True) if found is not None else None
+    return {"question": {"title": title, "detail": detail}, "state": view}
