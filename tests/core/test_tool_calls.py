@@ -22,8 +22,8 @@ def node(**fields: JsonValue) -> Graph:
     return parse_graph({"name": "t", "nodes": {"a": about}})
 
 
-def agent(*tools: str, asks: str | None = None) -> Graph:
-    spec: dict[str, JsonValue] = {"model": "scripted:echo", "tools": list(tools), "asks": asks}
+def agent(*tools: str, **more: JsonValue) -> Graph:
+    spec: dict[str, JsonValue] = {"model": "scripted:echo", "tools": list(tools), **more}
     return parse_graph({"name": "t", "nodes": {"a": {"type": "agent", "agent": spec}}})
 
 
@@ -192,6 +192,25 @@ def test_code_that_calls_a_tool_goes_on_with_its_result() -> None:
     assert work(run, OUTER).resume == Resume(snapshot="s2", result="again")
     run.completes(OUTER, content="done").then("agent.turn.requested a:1/t2")
     run.when(_turn(2, AssistantMessage(parts=(TextPart(text="ok"),)), "stop")).stands("completed")
+    assert run.refolded == run.state
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_what_code_calls_counts_like_any_other_tool_call(turn: int) -> None:
+    spec = agent("run_code", "pay", max_tool_calls=2 + turn)
+    run = called(spec, "run_code", {"code": "pay(sum=1)"})
+    suspends(run, OUTER, "pay", sum=1).completes(f"{OUTER}/n1", content="paid")
+    suspends(run, OUTER, "pay", sum=2).completes(f"{OUTER}/n2", content="paid")
+    if turn == 1:
+        suspends(run, OUTER, "pay", sum=3)
+    else:
+        run.completes(OUTER, content="done")
+        assert run.state.executions["a:1"].talk.tool_calls == 3
+        again = ToolCallPart(id="p9", name="run_code", args={"code": "pay(sum=1)"})
+        run.when(_turn(2, AssistantMessage(parts=(again,)), "tool_calls"))
+        suspends(run, "a:1/t2/c0", "pay", sum=4)
+    assert run.state.error is not None
+    assert run.state.error.code == "agent.max_tool_calls"
     assert run.refolded == run.state
 
 

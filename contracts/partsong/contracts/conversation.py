@@ -30,7 +30,7 @@ from partsong.contracts.nodes import HANDOFF
 from partsong.contracts.routes import Progress
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
-from partsong.contracts.tool_calls import refusal
+from partsong.contracts.tool_calls import made_by_code, refusal
 from partsong.contracts.values import OVERWRITE, render
 
 __all__ = [
@@ -132,7 +132,9 @@ def after_turn(state: RunState, execution: Execution, repair: str | None) -> Exe
         said = (*said, UserMessage(text=repair))
     talk = replace(
         talk,
-        tool_calls=talk.tool_calls + len(calls),
+        tool_calls=talk.tool_calls
+        + len(calls)
+        + made_by_code(state, f"{execution.id}/t{execution.turn}", len(calls)),
         repairs=talk.repairs + (repair is not None),
         seen=_seen(talk.seen, calls, results),
     )

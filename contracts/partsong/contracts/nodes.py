@@ -155,6 +155,7 @@ class AgentSpec(SpecBase):
     """Output tokens of one turn."""
     max_turns: int = Field(default=20, ge=1)
     max_tool_calls: int | None = Field(default=100, ge=0)
+    """Of one visit, those that code makes among them."""
     max_total_tokens: int | None = Field(default=None, ge=1)
     """Input and output tokens of all turns of one visit; a stream that goes beyond is cut off."""
     max_cost: float | None = Field(default=None, gt=0)

@@ -12,7 +12,15 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.state import Call, RunState
 
-__all__ = ["UNAPPROVED", "answer_to", "digest_of", "nested_in", "question_about", "refusal"]
+__all__ = [
+    "UNAPPROVED",
+    "answer_to",
+    "digest_of",
+    "made_by_code",
+    "nested_in",
+    "question_about",
+    "refusal",
+]
 
 UNAPPROVED = "tool.approval_required"
 """Code of the error of a call that was not made because nobody has agreed to it."""
@@ -34,6 +42,13 @@ def nested_in(call_id: str) -> str | None:
     """The call whose code makes this one; None if no code does."""
     found = _NESTED.fullmatch(call_id)
     return found[1] if found else None
+
+
+def made_by_code(state: RunState, turn: str, calls: int) -> int:
+    """How many tool calls the code of a turn's tool calls has made."""
+    outer = (f"{turn}/c{index}" for index in range(calls))
+    attempts = ((id_, state.calls[id_].attempt) for id_ in outer if id_ in state.calls)
+    return sum(f"{id_}/n{n}" in state.calls for id_, last in attempts for n in range(1, last + 1))
 
 
 def digest_of(args: JsonValue) -> str:

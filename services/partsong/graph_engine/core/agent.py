@@ -23,7 +23,7 @@ from partsong.graph_engine.core.calls import AGENT_RETRY, retried
 from partsong.graph_engine.core.compaction import compacted
 from partsong.graph_engine.core.draft import Draft
 from partsong.graph_engine.core.gates import passes, wants_again
-from partsong.graph_engine.core.tool_calls import tools_done
+from partsong.graph_engine.core.tool_calls import too_many, tools_done
 
 __all__ = ["progress"]
 
@@ -123,7 +123,7 @@ def _answered(
         flow.complete(draft, execution, label, cause)
         return
     if calls:
-        if problem := _too_many(execution, node, len(calls)):
+        if problem := too_many(execution, node, len(calls)):
             flow.fail(draft, execution, problem, cause)
             return
         if not tools_done(draft, execution, node, turn, answer):
@@ -178,18 +178,6 @@ def _bad_output(execution: Execution, why: str, answer: e.AgentTurnCompleted) ->
         where=f"nodes.{execution.node}.agent.output_schema",
         fix="simplify the schema, raise repairs, or ask a stronger model",
         fault="provider",
-    )
-
-
-def _too_many(execution: Execution, node: AgentNode, wanted: int) -> Problem | None:
-    most, made = node.agent.max_tool_calls, execution.talk.tool_calls
-    if most is None or made + wanted <= most:
-        return None
-    return Problem(
-        code="agent.max_tool_calls",
-        message=f"{execution.id} made {made} tool calls and wants {wanted} more, max_tool_calls is {most}",
-        where=f"nodes.{execution.node}.agent.max_tool_calls",
-        fix="raise max_tool_calls, or make the task smaller",
     )
 
 

@@ -9,11 +9,18 @@ A call is requested, and completed or failed. On its way
 from __future__ import annotations
 
 from partsong.contracts import events as e
+from partsong.contracts.conversation import tool_calls_of
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentNode, Retry, ToolNode
 from partsong.contracts.hooked import forbidden
 from partsong.contracts.state import Call, Execution, RunState
-from partsong.contracts.tool_calls import answer_to, nested_in, question_about, refusal
+from partsong.contracts.tool_calls import (
+    answer_to,
+    made_by_code,
+    nested_in,
+    question_about,
+    refusal,
+)
 from partsong.contracts.values import render_value
 from partsong.graph_engine.core import flow
 from partsong.graph_engine.core.calls import NO_RETRY, ask_person, no_outcome, request_call, retried
@@ -21,7 +28,7 @@ from partsong.graph_engine.core.draft import Draft
 from partsong.graph_engine.core.gates import passes
 from partsong.graph_engine.core.graph_tools import graph_done
 
-__all__ = ["tool_node", "tools_done"]
+__all__ = ["too_many", "tool_node", "tools_done"]
 
 
 def tool_node(draft: Draft, execution: Execution, node: ToolNode) -> None:
@@ -68,6 +75,20 @@ def tools_done(
             call = _ended(draft, execution, call_id, wanted.name, cause, NO_RETRY)
             done = call is not None and done
     return done
+
+
+def too_many(execution: Execution, node: AgentNode, wanted: int) -> Problem | None:
+    """Why so many tool calls are not made in the visit's last turn, those of its code among them."""
+    most, made = node.agent.max_tool_calls, execution.talk.tool_calls
+    if most is None or made + wanted <= most:
+        return None
+    return Problem(
+        code="agent.max_tool_calls",
+        message=f"{execution.id} made {made} tool calls in earlier turns and wants {wanted} in this one, "
+        f"max_tool_calls is {most}",
+        where=f"nodes.{execution.node}.agent.max_tool_calls",
+        fix="raise max_tool_calls, or make the task smaller",
+    )
 
 
 def _ended(  # noqa: PLR0911  # one return per way a call can stand
@@ -158,7 +179,15 @@ def _ask(draft: Draft, execution: Execution, call: Call, about: e.Unapproved) ->
 def _nested(draft: Draft, execution: Execution, call: Call, paused: e.CallSuspended) -> None:
     """Call the tool that the code waits for; go on with the code when that has ended, however it did."""
     cause = call.closed_by or ""
-    answer = _ended(draft, execution, answer_to(paused), paused.tool, cause, NO_RETRY)
+    node, nested = draft.state.node(execution), answer_to(paused)
+    if nested not in draft.state.calls and isinstance(node, AgentNode):
+        wanted = len(tool_calls_of(draft.state, execution))
+        turn = f"{execution.id}/t{execution.turn}"
+        inner = made_by_code(draft.state, turn, wanted) + 1
+        if problem := too_many(execution, node, wanted + inner):
+            flow.fail(draft, execution, problem, cause)
+            return
+    answer = _ended(draft, execution, nested, paused.tool, cause, NO_RETRY)
     if answer is not None:
         cause = answer.closed_by or ""
         _again(draft, execution, call, call.name, cause, approved=call.approved)
