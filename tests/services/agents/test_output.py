@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, JsonValue
 from partsong.agents import Agent, AgentFailed, BadOutput, ToolEnabledAgent
 from partsong.contracts.chunks import End, Text
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.nodes import ANSWER
+from partsong.contracts.nodes import ANSWER, OutputMode
 from partsong.testing.fake_llm import Call, FakeLLM, Finish
 from partsong.tools import ToolRegistry, tool
 from partsong.tools.calculator import calculator
@@ -161,13 +161,15 @@ async def test_gemini_with_tools_answers_by_a_tool_and_without_them_natively() -
     assert [offer.name for offer in llm.calls[0].ask.tools] == ["calculator", ANSWER]
 
 
-async def test_the_scripted_provider_fits_the_schema_too() -> None:
-    result = await Agent("scripted:echo").call("A-7", output=Invoice)
+@pytest.mark.parametrize("mode", ["native", "tool"])
+async def test_the_scripted_provider_fits_the_schema_too(mode: OutputMode) -> None:
+    result = await Agent("scripted:echo", mode=mode).call("A-7", output=Invoice)
     assert result.output == Invoice(number="A-7", total=0, currency="EUR")
 
 
-async def test_tools_and_structured_output_go_together() -> None:
-    agent = ToolEnabledAgent(tool_registry=ToolRegistry(), output=SCHEMA)
+@pytest.mark.parametrize("mode", ["native", "tool"])
+async def test_tools_and_structured_output_go_together(mode: OutputMode) -> None:
+    agent = ToolEnabledAgent(tool_registry=ToolRegistry(), output=SCHEMA, mode=mode)
     result = await agent.call("What is 2 * 3?")
     assert result.output == {"total": 0}
     assert result.tool_calls == 1

@@ -17,7 +17,8 @@ from pydantic import JsonValue
 from partsong.agent_gateway.core.schema import sample
 from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.messages import ToolCallPart, ToolMessage, UserMessage
+from partsong.contracts.messages import ToolCallPart, ToolMessage, ToolSpec, UserMessage
+from partsong.contracts.nodes import ANSWER
 
 __all__ = ["PERSONAS", "ScriptedTurn", "perform"]
 
@@ -139,17 +140,23 @@ def perform(request: TurnRequest) -> ScriptedTurn:
             where="model",
         )
     prompt, results = _asked(request)
-    if name == "tool" and request.tools and not results:
-        return _calling(request, prompt)
+    tools = [tool for tool in request.tools if tool.name != ANSWER]
+    if name == "tool" and tools and not results:
+        return _calling(request, tools[0], prompt)
     if results:
         said = f"The result is {'; '.join(message.text for message in results)}."
     else:
         said = PERSONAS[name](prompt, rest)
+    # One line of it: documents made of documents would grow with every agent that reads one.
+    line = said.strip().partition("\n")[0][:_LINE]
     if request.output_schema is not None:
-        # One line of it: documents made of documents would grow with every agent that reads one.
-        value = sample(dict(request.output_schema), said.strip().partition("\n")[0][:_LINE])
-        said = json.dumps(value, ensure_ascii=False)
-    return ScriptedTurn(said)
+        return ScriptedTurn(
+            json.dumps(sample(dict(request.output_schema), line), ensure_ascii=False)
+        )
+    final = next((tool for tool in request.tools if tool.name == ANSWER), None)
+    return (
+        ScriptedTurn(said) if final is None else ScriptedTurn(calls=(_call(request, final, line),))
+    )
 
 
 def _asked(request: TurnRequest) -> tuple[str, list[ToolMessage]]:
@@ -166,19 +173,19 @@ def _asked(request: TurnRequest) -> tuple[str, list[ToolMessage]]:
     return "", results[::-1]
 
 
-def _calling(request: TurnRequest, prompt: str) -> ScriptedTurn:
-    tool = request.tools[0]
+def _calling(request: TurnRequest, tool: ToolSpec, prompt: str) -> ScriptedTurn:
     quoted = _QUOTED.search(prompt)
     arithmetic = max((found.strip() for found in _SUM.findall(prompt)), key=len, default="")
     named = (quoted[1] or quoted[2]) if quoted else arithmetic
-    schema: dict[str, JsonValue] = {"type": "object", **tool.parameters}
-    args = sample(_without_examples(schema) if named else schema, named or prompt)
-    call = ToolCallPart(
-        id=f"call_{len(request.messages)}_1",
-        name=tool.name,
-        args=args if isinstance(args, dict) else {},
-    )
+    schema = _without_examples(tool.parameters) if named else tool.parameters
+    call = _call(request, tool.model_copy(update={"parameters": schema}), named or prompt)
     return ScriptedTurn(f"I will use {tool.name}.", (call,))
+
+
+def _call(request: TurnRequest, tool: ToolSpec, said: str) -> ToolCallPart:
+    args = sample({"type": "object", **tool.parameters}, said)
+    fitting = args if isinstance(args, dict) else {}
+    return ToolCallPart(id=f"call_{len(request.messages)}_1", name=tool.name, args=fitting)
 
 
 def _without_examples(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
