@@ -21,7 +21,6 @@ from partsong.agent_gateway.core.router import Candidate, Capability
 from partsong.agent_gateway.pricing import listed
 from partsong.agent_gateway.registry import Settings, usable
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.events import TurnPrice
 from partsong.contracts.routes import Tier
 
 __all__ = ["MODELS_SETTING", "POLICIES", "Catalogue", "Entry", "policy_of"]
@@ -149,8 +148,7 @@ def _usual(settings: Settings) -> tuple[Entry, ...]:
 
 
 def _candidate(entry: Entry) -> Candidate:
-    free = TurnPrice(input=0.0, output=0.0)
-    price, window = (free, None) if entry.model.startswith("scripted:") else listed(entry.model)
+    price, window = listed(entry.model)
     read, written = entry.input_price, entry.output_price
     if price is not None:
         read = price.input * _MILLION if read is None else read

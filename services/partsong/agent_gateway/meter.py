@@ -31,7 +31,7 @@ class Meter:
             return None
         provider, _, model = work.agent.model.partition(":")
         price: TurnPrice | None = None
-        if allowance.cost is not None and provider != "scripted":
+        if allowance.cost is not None:
             price = await price_of(provider, model)
             if price is None:
                 return Problem(

@@ -15,12 +15,17 @@ _PRICED = {
     "openai-chat": "openai",
     "google": "google",
 }
+_FREE = "scripted"
+"""The provider that asks nobody."""
+_NOTHING = TurnPrice(input=0.0, output=0.0)
 _MANY = 1000
 """Tokens of a turn of common length: some prices rise with it."""
 
 
 async def cost_of(provider: str, model: str, usage: TurnUsage) -> float | None:
     """US dollars; None if the price is not known, which is not the same as free."""
+    if provider == _FREE:
+        return 0.0
     if provider not in _PRICED:
         return None
     # In a thread, because importing the list takes most of a second.
@@ -29,6 +34,8 @@ async def cost_of(provider: str, model: str, usage: TurnUsage) -> float | None:
 
 async def price_of(provider: str, model: str) -> TurnPrice | None:
     """What a token costs, in US dollars; None if it is not known."""
+    if provider == _FREE:
+        return _NOTHING
     if provider not in _PRICED:
         return None
     return await asyncio.to_thread(_per_token, _PRICED[provider], model)
@@ -36,9 +43,11 @@ async def price_of(provider: str, model: str) -> TurnPrice | None:
 
 def listed(model: str) -> tuple[TurnPrice | None, int | None]:
     """What a token of `provider:model` costs, and how many its context holds, as far as the list knows; blocks."""
+    family, _, name = model.partition(":")
+    if family == _FREE:
+        return _NOTHING, None
     from genai_prices import Usage, calc_price
 
-    family, _, name = model.partition(":")
     provider = _PRICED.get(family, family)
     try:
         found = calc_price(Usage(input_tokens=_MANY), model_ref=name, provider_id=provider)

@@ -91,7 +91,6 @@ class Asker:
             messages=messages,
         )
         event = await take_turn(work, self.providers, agent.toolset.specs, self._shown)
-        event = await _priced(event, model)
         self.spent.add(event.usage)
         limiter.spend(whom, event.usage.input_total + event.usage.output_total)
         if isinstance(event, AgentTurnFailed) and event.retry_after:
@@ -118,7 +117,7 @@ class Asker:
         if self.definition.limits.cost is None:
             return
         provider, name = split_model(model)
-        if provider != "scripted" and await cost_of(provider, name, TurnUsage()) is None:
+        if await cost_of(provider, name, TurnUsage()) is None:
             raise LimitReached(
                 "agent.cost_unknown",
                 f"the price of {model} is not known, so limits.cost cannot be kept",
@@ -132,18 +131,3 @@ def wait_before(policy: Retry, tried: int, seed: str) -> float:
     base = min(policy.max, policy.initial * policy.factor ** (tried - 1))
     share = zlib.crc32(seed.encode()) / 0xFFFFFFFF
     return base * (1 + policy.jitter * (2 * share - 1))
-
-
-async def _priced(
-    event: AgentTurnCompleted | AgentTurnFailed, model: str
-) -> AgentTurnCompleted | AgentTurnFailed:
-    """The event with what is known of its cost: nothing used and nothing scripted costs nothing."""
-    usage, provider = event.usage, split_model(model)[0]
-    if usage.cost is not None:
-        return event
-    cost: float | None = None
-    if provider == "scripted" or not (usage.input_total or usage.output_total):
-        cost = 0.0
-    elif isinstance(event, AgentTurnFailed):
-        cost = await cost_of(provider, split_model(model)[1], usage)
-    return event.model_copy(update={"usage": usage.model_copy(update={"cost": cost})})

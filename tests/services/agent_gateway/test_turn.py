@@ -59,7 +59,7 @@ async def test_a_turn_that_ends_well_is_completed() -> None:
         "stop",
         "w",
     )
-    assert event.usage.cost is None
+    assert event.usage.cost == 0.0
 
 
 async def test_what_the_model_is_asked_is_what_the_work_says() -> None:
@@ -227,11 +227,15 @@ async def test_a_known_model_has_a_price() -> None:
     assert 0.1 < cost < 100
 
 
+async def test_what_asks_nobody_costs_nothing() -> None:
+    assert await cost_of("scripted", "echo", TurnUsage(input_total=10)) == 0.0
+
+
 @pytest.mark.parametrize(
     ("provider", "model", "usage"),
     [
         ("anthropic", "no-such-model", TurnUsage(input_total=10)),
-        ("scripted", "echo", TurnUsage(input_total=10)),
+        ("parrot", "grey", TurnUsage(input_total=10)),
         ("anthropic", "claude-sonnet-4-5", TurnUsage(input_total=5, cache_read=10)),
     ],
 )
