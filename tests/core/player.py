@@ -17,7 +17,7 @@ from partsong.contracts.fold import fold_all, fold_message
 from partsong.contracts.graph import WaitNode
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.work import FunctionWork
-from partsong.graph_engine.core import hear
+from partsong.graph_engine.core import hear, signals
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.hints import work_of
 from tests.core.graphs_strategy import Example
@@ -99,7 +99,7 @@ class Player:
     def signal(self, name: str) -> None:
         """Somebody sends a signal; its payload is its name."""
         asked = f"s{len(self.log)}"
-        self.decide(*hear.signal(self.state, name, name, asked, NOW))
+        self.decide(*signals.signal(self.state, name, name, asked, NOW))
 
     def _answer(self, call: Call) -> None:
         """A worker reports; more often than not the engine decides before the next one does."""

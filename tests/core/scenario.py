@@ -17,7 +17,7 @@ from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.work import FunctionWork
-from partsong.graph_engine.core import hear
+from partsong.graph_engine.core import hear, signals
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.hints import work_of
 
@@ -166,7 +166,7 @@ class Scenario:
 
     def signals(self, name: str, payload: JsonValue = None, request_id: str = "s1") -> Scenario:
         """Somebody sends a signal."""
-        return self.when(*hear.signal(self.state, name, payload, request_id, self.now))
+        return self.when(*signals.signal(self.state, name, payload, request_id, self.now))
 
     @property
     def refolded(self) -> RunState:

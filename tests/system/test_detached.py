@@ -12,7 +12,7 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.requests import RunRequest
 from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.validate import parse_graph
-from partsong.graph_engine.core import hear
+from partsong.graph_engine.core import hear, signals
 from partsong.testing.nats import Bus
 from tests.system.engines import dies_after, replace_engine, signal, until
 from tests.system.platform import Platform, a_platform
@@ -161,7 +161,9 @@ async def test_an_answer_that_died_with_its_engine_is_given_again(
     run_id = await platform.client.start(asking(GATE), {"asked": 41}, run_id="r_p")
     child = await until(platform, "r_p--sub-1", "waiting")
     await platform.services["graph-engine"].stop()
-    await dies_after(bus, child.run_id, lambda state, now: hear.signal(state, "go", None, "q", now))
+    await dies_after(
+        bus, child.run_id, lambda state, now: signals.signal(state, "go", None, "q", now)
+    )
     assert (await platform.client.state(child.run_id)).status == "completed"
     assert not (await platform.client.state(run_id)).ended
     await replace_engine(platform)

@@ -11,7 +11,7 @@ from partsong.client.requests import ask
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.requests import RunRequest
-from partsong.graph_engine.core import hear
+from partsong.graph_engine.core import signals
 from partsong.runtime import clock
 from partsong.testing.nats import Bus
 from tests.ports.web import Web, answer, web
@@ -106,7 +106,7 @@ async def test_an_end_that_died_with_its_engine_is_told_by_the_next_one(
     run_id = await start(platform, GATE, site.url("/hook"))
     await until(platform, run_id, "waiting")
     await platform.services["graph-engine"].stop()
-    await dies_after(bus, run_id, lambda state, now: hear.signal(state, "go", None, "q", now))
+    await dies_after(bus, run_id, lambda state, now: signals.signal(state, "go", None, "q", now))
     assert site.asked == []
     await replace_engine(platform)
     await events_until(platform, run_id, "run.notified")

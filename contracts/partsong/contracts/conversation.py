@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 
 from pydantic import JsonValue, ValidationError
 
 from partsong.contracts import events as e
-from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.answers import handoff_of, last_answer, parsed, tool_calls_of
+from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.hooked import forbidden, replaced
 from partsong.contracts.messages import (
     MESSAGE,
     MESSAGES,
-    AssistantMessage,
     Message,
-    RefusalPart,
-    TextPart,
     ToolCallPart,
     ToolMessage,
     ToolSpec,
@@ -36,17 +33,12 @@ from partsong.contracts.values import OVERWRITE, render
 __all__ = [
     "REPAIR",
     "after_turn",
-    "answer_of",
     "begun",
     "compacted",
-    "declined",
-    "handoff_of",
     "inner_tools",
     "most_repeated",
-    "parsed",
     "progress_of",
     "sums_up",
-    "tool_calls_of",
     "written",
 ]
 
@@ -55,7 +47,6 @@ REPAIR = (
 )
 """What a model is told whose answer does not fit; `why` is for it to read."""
 
-_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n\s*```\s*", re.DOTALL)
 _SUMMARY = "What was said before, in short:\n{summary}\n\nThe task:\n{task}"
 _HANDOFF: dict[str, JsonValue] = {
     "type": "object",
@@ -95,33 +86,9 @@ def _history(key: str | None, view: Mapping[str, JsonValue]) -> tuple[Message, .
         ) from None
 
 
-def tool_calls_of(state: RunState, execution: Execution) -> tuple[ToolCallPart, ...]:
-    """What the last turn's answer asks for."""
-    answer = _last_answer(state, execution)
-    return answer.message.tool_calls if answer is not None else ()
-
-
-def _last_answer(state: RunState, execution: Execution) -> e.AgentTurnCompleted | None:
-    turn = state.calls.get(f"{execution.id}/t{execution.turn}")
-    return answer_of(state, turn) if turn is not None else None
-
-
-def answer_of(state: RunState, turn: Call) -> e.AgentTurnCompleted | None:
-    """What a model answered, as plugins have left it."""
-    outcome = turn.outcome
-    if not isinstance(outcome, e.AgentTurnCompleted):
-        return None
-    text = replaced(state, turn.id, "after_agent_call", None, turn.attempt)
-    if not isinstance(text, str):
-        return outcome
-    rest = tuple(part for part in outcome.message.parts if not isinstance(part, TextPart))
-    message = AssistantMessage(parts=(*((TextPart(text=text),) if text else ()), *rest))
-    return outcome.model_copy(update={"message": message})
-
-
 def after_turn(state: RunState, execution: Execution, repair: str | None) -> Execution:
     """The conversation before the next turn: the last answer and its tools' results have come to it."""
-    answer = _last_answer(state, execution)
+    answer = last_answer(state, execution)
     if answer is None:
         return execution
     node, talk = state.node(execution), execution.talk
@@ -181,33 +148,6 @@ def _content(
 
 def _offered(node: AgentNode, name: str) -> bool:
     return name in node.agent.tools or name in node.graphs or handoff_of(node, name) is not None
-
-
-def declined(answer: e.AgentTurnCompleted) -> Problem | None:
-    """Why an answer without tool calls cannot stand: `agent.refusal`, `.blocked`, `.length`, `.malformed_tool_call`."""
-    if answer.stop in {"refusal", "blocked"}:
-        parts = answer.message.parts
-        said = "".join(part.text for part in parts if isinstance(part, TextPart | RefusalPart))
-        return Problem(
-            code=f"agent.{answer.stop}",
-            message=f"{answer.model} declined: {said[:200]!r}",
-            fault="provider",
-        )
-    if answer.stop in {"length", "malformed_tool_call"}:
-        return Problem(
-            code=f"agent.{answer.stop}",
-            message=f"{answer.model} stopped with {answer.stop} after {answer.usage.output_total} tokens",
-            where="max_tokens" if answer.stop == "length" else None,
-            fix="raise max_tokens" if answer.stop == "length" else "try another model",
-            fault="provider",
-        )
-    return None
-
-
-def handoff_of(node: AgentNode, name: str) -> str | None:
-    """The label that a tool call hands over to; None if it is no handoff."""
-    label = name.removeprefix(HANDOFF)
-    return label if name.startswith(HANDOFF) and label in node.agent.handoffs else None
 
 
 def inner_tools(node: AgentNode) -> tuple[ToolSpec, ...]:
@@ -278,20 +218,9 @@ def sums_up(call_id: str) -> bool:
     return call_id.rpartition("/")[2].startswith("k")
 
 
-def parsed(text: str) -> JsonValue:
-    """The JSON value of an answer; a fence around it is no harm.
-
-    Raises:
-        ValueError: it is no JSON.
-    """
-    fenced = _FENCED.fullmatch(text)
-    value: JsonValue = json.loads(fenced[1] if fenced else text)
-    return value
-
-
 def written(state: RunState, execution: Execution, node: AgentNode) -> dict[str, JsonValue]:
     """What an agent that has answered adds to the state: its answer, and what was said."""
-    answer = _last_answer(state, execution)
+    answer = last_answer(state, execution)
     if answer is None:
         return {}
     calls = answer.message.tool_calls

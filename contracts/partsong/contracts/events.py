@@ -35,19 +35,26 @@ from partsong.contracts.call_events import (
     Unapproved,
 )
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.run_events import (
+from partsong.contracts.node_events import (
     AgentTurnRequested,
     Allowance,
     ApprovalRequested,
     CallKind,
     CallRequested,
     ConversationCompacted,
-    EventBase,
     NodeCancelled,
     NodeCompensated,
     NodeCompleted,
     NodeFailed,
     NodeScheduled,
+    ScopeClosed,
+    ScopeOpened,
+    TimerFired,
+    TimerPurpose,
+    TimerSet,
+)
+from partsong.contracts.run_events import (
+    EventBase,
     Outcome,
     OwnerChanged,
     Parent,
@@ -64,12 +71,7 @@ from partsong.contracts.run_events import (
     RunRetried,
     RunStarted,
     RunStopping,
-    ScopeClosed,
-    ScopeOpened,
     SignalReceived,
-    TimerFired,
-    TimerPurpose,
-    TimerSet,
 )
 from partsong.contracts.upcast import upcast
 

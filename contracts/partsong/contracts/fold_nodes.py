@@ -16,8 +16,9 @@ from partsong.contracts.graph import END, AgentNode, MapNode
 from partsong.contracts.outcomes import begins_with, result_of, updates_of
 from partsong.contracts.portable import inner_graph
 from partsong.contracts.scope import Execution, Scope, Token, scope_of
+from partsong.contracts.settling import settle
 from partsong.contracts.state import RunState, Undo
-from partsong.contracts.values import Write, contribute, reduced
+from partsong.contracts.values import Write
 
 __all__ = [
     "node_cancelled",
@@ -130,7 +131,7 @@ def node_ended(state: RunState, event: e.NodeCompleted | e.NodeFailed) -> RunSta
     if isinstance(event, e.NodeCompleted):
         state = _remembered(state, scope, after, execution, mark, event.signal)
     state = _without(replace(state, updated=event.time), execution.id)
-    return replace(state, scopes={**state.scopes, scope.path: _settle(after)})
+    return replace(state, scopes={**state.scopes, scope.path: settle(after)})
 
 
 def _private(state: RunState, execution: Execution) -> Mapping[str, JsonValue]:
@@ -223,7 +224,7 @@ def node_cancelled(state: RunState, event: e.NodeCancelled) -> RunState:
         tokens = {name: line for name, line in scope.tokens.items() if name != node}
         scope = replace(scope, tokens=tokens, visits={**scope.visits, node: int(visit)})
     state = _without(replace(state, updated=event.time), event.exec)
-    return replace(state, scopes={**state.scopes, scope.path: _settle(scope)})
+    return replace(state, scopes={**state.scopes, scope.path: settle(scope)})
 
 
 def node_compensated(state: RunState, event: e.NodeCompensated) -> RunState:
@@ -287,65 +288,4 @@ def _closed(state: RunState, scope: Scope) -> RunState:
         state = _without(state, exec_id)
     return replace(
         state, scopes={path: other for path, other in state.scopes.items() if path != scope.path}
-    )
-
-
-def _settle(scope: Scope) -> Scope:
-    """Move writes that every open path has seen into `settled`: a change of form, not of meaning.
-
-    A write moves when all open executions and tokens descend from its author and every write of its key that comes
-    before it moves too. Later executions then sort after it, so the reduction order is kept.
-    """
-    if not scope.writes:
-        return scope
-    common: frozenset[str] | None = None
-    for holder in _holders(scope):
-        common = holder if common is None else common & holder
-        if not common:
-            return scope
-    settled, writes, added = dict(scope.settled), dict(scope.writes), dict(scope.added)
-    kept: set[str] = set()
-    for key, line in scope.writes.items():
-        count = (
-            len(line)
-            if common is None
-            else next((i for i, w in enumerate(line) if w.exec not in common), len(line))
-        )
-        if count:
-            settled[key] = reduced(scope.reducer(key), key, settled, line[:count])
-            if scope.path:
-                _contribute(scope, key, line[:count], added)
-        if count < len(line):
-            writes[key] = line[count:]
-            kept.update(w.exec for w in line[count:])
-        else:
-            del writes[key]
-    return _forget(replace(scope, settled=settled, writes=writes, added=added), kept)
-
-
-def _holders(scope: Scope) -> list[frozenset[str]]:
-    marks = [execution.seen for execution in scope.active.values()]
-    return marks + [token.seen for waiting in scope.tokens.values() for token in waiting]
-
-
-def _contribute(
-    scope: Scope, key: str, writes: tuple[Write, ...], added: dict[str, JsonValue]
-) -> None:
-    for write in writes:
-        before = (added[key],) if key in added else None
-        added[key] = contribute(scope.reducer(key), key, before, write.value)
-
-
-def _forget(scope: Scope, kept: set[str]) -> Scope:
-    """Drop from every `seen` the executions that have nothing left to settle."""
-    return replace(
-        scope,
-        active={
-            id_: x if x.seen <= kept else replace(x, seen=x.seen & kept)
-            for id_, x in scope.active.items()
-        },
-        tokens={
-            node: tuple(t if t.seen <= kept else replace(t, seen=t.seen & kept) for t in waiting)
-            for node, waiting in scope.tokens.items()
-        },
     )

@@ -9,7 +9,8 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.conversation import tool_calls_of, written
+from partsong.contracts.answers import tool_calls_of
+from partsong.contracts.conversation import written
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import (
     AgentNode,

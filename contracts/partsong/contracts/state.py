@@ -8,22 +8,12 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from partsong.contracts.calls import CANCELLED, MISSING, Call, Timer, Waiting, retrying
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import (
-    AgentTurnCompleted,
-    Allowance,
-    ApprovalDecided,
-    ApprovalExpired,
-    CallCompleted,
-    CallSuspended,
-    ChildEnded,
-    HookDecided,
     Outcome,
     RunOptions,
-    TimerPurpose,
-    TurnPrice,
     TurnUsage,
-    Unapproved,
 )
 from partsong.contracts.graph import Graph, MapNode, Node, SubgraphNode, WaitNode
 from partsong.contracts.hooks import PluginRef
@@ -51,95 +41,6 @@ Status = Literal[
     "queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "limit_exceeded"
 ]
 ENDED: frozenset[Status] = frozenset({"completed", "failed", "cancelled", "limit_exceeded"})
-
-CANCELLED = "call.cancelled"
-"""Code of the error of a call that the engine has closed."""
-MISSING = frozenset({"function.not_found", "tool.unknown"})
-"""Codes of errors that mean: no worker has it, perhaps one will."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function, tool, agent turn, approval or detached run that an execution waits for."""
-
-    id: str
-    exec: str
-    kind: Literal["function", "tool", "agent.turn", "approval", "run", "hook"]
-    name: str
-    attempt: int = 1
-    worker: str | None = None
-    """Who has claimed the attempt."""
-    claim: int = 0
-    """Sequence of the last record on the call's subject, to guard the next one; 0 if there is none."""
-    since: str = ""
-    lapsed: bool = False
-    expired: bool = False
-    """An approval's deadline has passed."""
-    outcome: (
-        CallCompleted
-        | CallSuspended
-        | AgentTurnCompleted
-        | ApprovalDecided
-        | ApprovalExpired
-        | ChildEnded
-        | HookDecided
-        | None
-    ) = None
-    problem: Problem | None = None
-    unapproved: Unapproved | None = None
-    """What a person is asked about before a tool is called."""
-    approved: str | None = None
-    """Who has agreed to it."""
-    about: Problem | None = None
-    """The error that plugins are asked about."""
-    resumes: CallSuspended | None = None
-    """Where the attempt goes on: code called a tool there, and its result has come."""
-    retry_after: float | None = None
-    closed_by: str | None = None
-    """Id of the event that closed the attempt."""
-    waits: str | None = None
-    """Id of the timer before the next attempt."""
-    rested: bool = False
-    """That timer has fired."""
-    child: str | None = None
-    """The detached run that answers it; None also where the log is too old to say."""
-    parked: int = 0
-    """How many attempts found no worker that has the function or tool."""
-    others: int = 0
-    """Agent turns: how many attempts were other models'."""
-    allowance: Allowance = Allowance()
-    """Agent turns: what is set aside for the attempt."""
-    price: TurnPrice | None = None
-    """Agent turns: what a token of the attempt's model costs, if its worker knows."""
-    again: bool = False
-    """The run was retried: this attempt does not count any more, and the next one is not asked whether it may."""
-
-    @property
-    def open(self) -> bool:
-        """Whether a worker, or a person, still owes the answer."""
-        return self.closed_by is None
-
-    @property
-    def given_up(self) -> bool:
-        """Whether the engine closed it because nobody needs it; what it belongs to is about to go."""
-        cancelled = self.problem is not None and self.problem.code == CANCELLED
-        return cancelled and self.closed_by is not None and not self.again
-
-    @property
-    def guarded(self) -> bool:
-        """Whether it is closed on its own subject, under a guard."""
-        return self.kind not in {"function", "run", "hook"}
-
-
-@dataclass(frozen=True)
-class Timer:
-    """A durable timer that has not fired."""
-
-    id: str
-    at: str
-    purpose: TimerPurpose
-    call_id: str | None = None
-    exec: str | None = None
 
 
 @dataclass(frozen=True)
@@ -174,24 +75,6 @@ class Origin:
 
     run_id: str
     seq: int
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """What a waiting run waits for."""
-
-    on: Literal["approval", "signal", "timer", "worker", "retry", "rate_limit", "run"]
-    what: str
-    """The call or execution."""
-    since: str
-    until: str | None = None
-    reason: str = ""
-
-    def __str__(self) -> str:
-        """One sentence for people."""
-        until = f" until {self.until}" if self.until else ""
-        reason = f": {self.reason}" if self.reason else ""
-        return f"{self.on} {self.what} since {self.since}{until}{reason}"
 
 
 @dataclass(frozen=True)
@@ -324,7 +207,7 @@ class RunState:
             elif call.open and call.kind == "run":
                 yield Waiting("run", call.id, call.since)
             elif timer is not None and call.problem is not None:
-                yield _retry(call, call.problem, timer)
+                yield retrying(call, call.problem, timer)
         for scope in self.scopes.values():
             for execution in scope.active.values():
                 node = scope.graph.nodes[execution.node]
@@ -336,13 +219,3 @@ class RunState:
                         execution.since,
                         timer.at if timer else None,
                     )
-
-
-def _retry(call: Call, problem: Problem, timer: Timer) -> Waiting:
-    if problem.code in MISSING:
-        reason = f"waiting for {call.kind} {call.name}, no worker has it"
-        return Waiting("worker", call.id, call.since, None, reason)
-    limited = problem.code.endswith("rate_limit") or problem.code.endswith("rate_limited")
-    return Waiting(
-        "rate_limit" if limited else "retry", call.id, call.since, timer.at, problem.code
-    )

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 from partsong.contracts.graph import AgentSpec
 from partsong.contracts.hooks import HookPoint, PluginRef
 from partsong.contracts.messages import Message, ToolSpec
+from partsong.contracts.node_events import Allowance
 from partsong.contracts.nodes import SideEffect
 from partsong.contracts.routes import Progress
-from partsong.contracts.run_events import Allowance, Parent, RunOptions
+from partsong.contracts.run_events import Parent, RunOptions
 
 __all__ = [
     "WORK",

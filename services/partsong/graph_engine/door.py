@@ -39,7 +39,7 @@ from partsong.contracts.run_events import RunOptions
 from partsong.contracts.state import Origin, RunState
 from partsong.contracts.subjects import check_id
 from partsong.contracts.timeline import edited, state_at
-from partsong.graph_engine.core import hear
+from partsong.graph_engine.core import hear, signals
 from partsong.graph_engine.core.options import check_options
 from partsong.graph_engine.mail import Ask, Message, Start, Tell, Wake
 from partsong.graph_engine.runs import Runs
@@ -242,7 +242,7 @@ def _meant(request: CancelRequest | PauseRequest | ResumeRequest | SignalRequest
         case ResumeRequest(id=id_):
             return lambda state, now: hear.resume(state, id_, now)
         case SignalRequest(id=id_, name=name, payload=payload):
-            return lambda state, now: hear.signal(state, name, payload, id_, now)
+            return lambda state, now: signals.signal(state, name, payload, id_, now)
         case _:
             assert_never(request)
 

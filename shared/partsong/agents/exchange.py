@@ -13,9 +13,10 @@ from partsong.agents.means import Means
 from partsong.agents.output import Unfit
 from partsong.agents.result import AgentResult
 from partsong.agents.toolset import perform
+from partsong.contracts.answers import declined
 from partsong.contracts.call_events import AgentTurnCompleted
 from partsong.contracts.chunks import Chunk
-from partsong.contracts.conversation import REPAIR, declined
+from partsong.contracts.conversation import REPAIR
 from partsong.contracts.messages import (
     AssistantMessage,
     Message,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from partsong.contracts.conversation import parsed
+from partsong.contracts.answers import parsed
 from partsong.contracts.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:

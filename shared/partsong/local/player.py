@@ -22,6 +22,7 @@ from partsong.contracts.subjects import Subjects, check_id
 from partsong.contracts.timeline import Checkpoint, checkpoints, edited, state_at
 from partsong.contracts.work import Work
 from partsong.graph_engine.core import hear
+from partsong.graph_engine.core.signals import signal
 from partsong.local.engine import Approver, Item, LocalRun, Perform
 from partsong.local.equipped import Equipped
 from partsong.local.performers import Performers, routed
@@ -232,7 +233,7 @@ def _sent(state: RunState, signals: _Signals) -> tuple[e.Event, ...]:
     return tuple(
         event
         for name, payload in signals.items()
-        for event in hear.signal(state, name, payload, f"{name}.{now}", now)
+        for event in signal(state, name, payload, f"{name}.{now}", now)
     )
 
 

@@ -21,7 +21,7 @@ from partsong.agents.artefacts import (
 from partsong.contracts.errors import InvalidInput, NotFound
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.messages import ToolMessage
-from partsong.contracts.run_events import ApprovalRequested
+from partsong.contracts.node_events import ApprovalRequested
 from partsong.testing import ScriptedModel, ToolCall
 from partsong.testing.fake_llm import FakeLLM, Finish, Say
 from partsong.tools import ToolRegistry, tool

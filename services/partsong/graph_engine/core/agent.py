@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from partsong.contracts import events as e
+from partsong.contracts.answers import answer_of, declined, handoff_of, parsed
 from partsong.contracts.conform import check_value
-from partsong.contracts.conversation import (
-    REPAIR,
-    answer_of,
-    begun,
-    declined,
-    handoff_of,
-    most_repeated,
-    parsed,
-)
+from partsong.contracts.conversation import REPAIR, begun, most_repeated
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.state import Call, Execution

@@ -8,7 +8,7 @@ from partsong.contracts import events as e
 from partsong.contracts.conversation import sums_up
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import AgentNode
-from partsong.contracts.run_events import Allowance
+from partsong.contracts.node_events import Allowance
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call
 from partsong.graph_engine.core import flow

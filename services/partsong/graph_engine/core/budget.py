@@ -10,7 +10,7 @@ from typing import Literal
 
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import AgentNode
-from partsong.contracts.run_events import Allowance
+from partsong.contracts.node_events import Allowance
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
 from partsong.graph_engine.core.draft import Draft

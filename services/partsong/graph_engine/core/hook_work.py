@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.conversation import after_turn, answer_of, begun, sums_up
+from partsong.contracts.answers import answer_of
+from partsong.contracts.conversation import after_turn, begun, sums_up
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentNode, ApprovalNode
 from partsong.contracts.hooks import HookPoint, PluginRef

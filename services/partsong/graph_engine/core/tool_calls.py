@@ -9,7 +9,7 @@ A call is requested, and completed or failed. On its way
 from __future__ import annotations
 
 from partsong.contracts import events as e
-from partsong.contracts.conversation import tool_calls_of
+from partsong.contracts.answers import tool_calls_of
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentNode, Retry, ToolNode
 from partsong.contracts.hooked import forbidden

@@ -1,0 +1,68 @@
+"""Signals: what somebody tells the nodes of a run that wait for it, now or later."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from pydantic import JsonValue
+
+from partsong.contracts import events as e
+from partsong.contracts.conform import check_value
+from partsong.contracts.errors import Conflict, InvalidInput
+from partsong.contracts.graph import Graph, WaitNode, graphs_in
+from partsong.contracts.state import RunState
+
+__all__ = ["signal"]
+
+
+def signal(
+    state: RunState, name: str, payload: JsonValue, request_id: str, now: str
+) -> tuple[e.Event, ...]:
+    """A signal for whoever waits for it, now or later.
+
+    Raises:
+        Conflict: `run.ended`.
+        InvalidInput: `signal.unknown`, `signal.invalid`.
+    """
+    id_ = f"{state.run_id}.signal.{request_id}"
+    if id_ in state.signalled:
+        return ()
+    if state.ended:
+        raise Conflict(
+            "run.ended",
+            f"run {state.run_id} is {state.status}: nobody waits",
+            where="run_id",
+            fix="fork it" if state.status == "completed" else "retry it, then send the signal",
+        )
+    waits = list(_waits(state.root.graph))
+    fitting = [node for node in waits if node.signal == name]
+    if not fitting:
+        known = ", ".join(sorted({node.signal for node in waits if node.signal})) or "none"
+        raise InvalidInput(
+            "signal.unknown",
+            f"no node of {state.root.graph.name} waits for {name!r} (signals: {known})",
+            where="name",
+            fix=_meant(name, waits),
+        )
+    for node in fitting:
+        if node.signal_schema is not None:
+            check_value(node.signal_schema, payload, "payload", "signal.invalid")
+    received = e.SignalReceived(id=id_, time=now, cause=request_id, name=name, payload=payload)
+    return (received,)
+
+
+def _meant(name: str, waits: list[WaitNode]) -> str:
+    names = sorted({node.signal for node in waits if node.signal})
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return "send one of these" if names else "add a wait node for the signal to the graph"
+
+
+def _waits(graph: Graph) -> Iterator[WaitNode]:
+    for node in graph.nodes.values():
+        if isinstance(node, WaitNode):
+            yield node
+        for inner in graphs_in(node).values():
+            yield from _waits(inner)
