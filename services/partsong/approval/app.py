@@ -73,7 +73,7 @@ class ApprovalService:
 
     async def drain(self) -> None:
         """Send the viewers away, finish what was asked, let go of everything."""
-        self._hub.close()
+        await self._hub.close()
         if self._server is not None:
             await self._server.stop()
         if self._broker is not None:

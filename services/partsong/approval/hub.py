@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from partsong.approval.core.approval import Approval
 from partsong.approval.core.inbox import Change
 from partsong.approval.views import Pushed, Snapshot, view
 
-__all__ = ["GOING_AWAY", "TOO_SLOW", "Hub", "Viewer", "snapshot"]
+__all__ = ["GOING_AWAY", "LAST_WORD", "TOO_SLOW", "Hub", "Viewer", "snapshot"]
 
 GOING_AWAY = 1001
 TOO_SLOW = 1013
 _MOST = 1000
 """Messages that may wait for a viewer."""
+LAST_WORD = 1.0
+"""Seconds to tell a client that it is over."""
 
 
 class Viewer:
@@ -59,6 +61,8 @@ class Hub:
         self._most = most
         self._viewers: set[Viewer] = set()
         self._closed = False
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def __len__(self) -> int:
         return len(self._viewers)
@@ -70,10 +74,13 @@ class Hub:
         if self._closed:
             viewer.end(GOING_AWAY)
         self._viewers.add(viewer)
+        self._empty.clear()
         try:
             yield viewer
         finally:
             self._viewers.discard(viewer)
+            if not self._viewers:
+                self._empty.set()
 
     def reloaded(self, pending: Sequence[Approval], seq: int) -> None:
         """Everybody begins again."""
@@ -89,11 +96,17 @@ class Hub:
                 pushed = Pushed(type=change.what, position=seq, approval=view(change.approval))
                 self._give(pushed.model_dump_json())
 
-    def close(self) -> None:
-        """Everybody leaves, and who comes later leaves at once."""
+    async def close(self) -> None:
+        """Everybody leaves, and who comes later leaves at once; returns when all that can be told have been told.
+
+        Stop the server afterwards: it would tell those who are still there something else.
+        """
         self._closed = True
         for viewer in self._viewers:
             viewer.end(GOING_AWAY)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD):
+                await self._empty.wait()
 
     def _give(self, message: str) -> None:
         for viewer in self._viewers:

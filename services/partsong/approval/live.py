@@ -18,7 +18,7 @@ from litestar.exceptions import WebSocketDisconnect
 from litestar.handlers import WebsocketRouteHandler
 
 from partsong.approval.core.origin import refusal
-from partsong.approval.hub import Hub, Viewer, snapshot
+from partsong.approval.hub import LAST_WORD, Hub, Viewer, snapshot
 from partsong.approval.projector import Projector
 from partsong.approval.views import Ping
 
@@ -27,8 +27,6 @@ __all__ = ["live"]
 log = logging.getLogger("partsong.approval")
 
 _FOREIGN = 4403
-_LAST_WORD = 1.0
-"""Seconds to tell a client that it is over."""
 
 Socket = WebSocket[Any, Any, Any]
 
@@ -50,9 +48,9 @@ def live(hub: Hub, projector: Projector, *, loopback: bool, ping: float) -> Webs
             if projector.current:
                 viewer.give(snapshot(projector.pending(), projector.position))
             await _first(lambda: _send(socket, viewer, ping), lambda: _listen(socket), viewer.over)
-        with suppress(TimeoutError, WebSocketDisconnect, RuntimeError, OSError):
-            async with asyncio.timeout(_LAST_WORD):
-                await socket.close(code=viewer.code)
+            with suppress(TimeoutError, WebSocketDisconnect, RuntimeError, OSError):
+                async with asyncio.timeout(LAST_WORD):
+                    await socket.close(code=viewer.code)
 
     return approvals
 

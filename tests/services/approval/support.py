@@ -131,7 +131,7 @@ async def an_office(
         async with AsyncClient(base_url=url, timeout=PATIENCE, verify=False) as http:
             yield Office(store, hub, projector, desk, server, url, http)
     finally:
-        hub.close()
+        await hub.close()
         await server.stop()
         await projector.stop()
         await store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -140,6 +141,19 @@ async def test_viewers_are_sent_away_when_the_service_stops(
         assert [(await hear(viewer))["type"] for viewer in viewers] == ["snapshot"] * 5
     assert [await farewell(viewer) for viewer in viewers] == [1001] * 5
     assert len(office.hub) == 0
+
+
+async def test_all_viewers_have_been_told_when_the_hub_is_closed(office: Office) -> None:
+    """The server that stops next would tell them something else, however busy the process is."""
+    viewers = [await connect(office.ws) for _ in range(5)]
+    for viewer in viewers:
+        await hear(viewer)
+    await office.hub.close()
+    assert len(office.hub) == 0
+    stopping = asyncio.create_task(office.server.stop())
+    time.sleep(0.2)  # the process is busy
+    await stopping
+    assert [await farewell(viewer) for viewer in viewers] == [1001] * 5
 
 
 async def test_a_viewer_that_reads_nothing_does_not_keep_the_service_from_stopping(
