@@ -34,6 +34,7 @@ from partsong.contracts.call_events import (
     TurnUsage,
     Unapproved,
 )
+from partsong.contracts.command_events import CommandReceived, CommandSettled
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.node_events import (
     AgentTurnRequested,
@@ -95,6 +96,8 @@ __all__ = [
     "CallRequested",
     "CallSuspended",
     "ChildEnded",
+    "CommandReceived",
+    "CommandSettled",
     "ConversationCompacted",
     "Event",
     "EventBase",
@@ -165,6 +168,8 @@ Event: TypeAlias = Annotated[
     | ApprovalDecided
     | ApprovalExpired
     | ChildEnded
+    | CommandReceived
+    | CommandSettled
     | ConversationCompacted
     | NodeCancelled
     | NodeCompensated
@@ -202,6 +207,8 @@ WRITERS: dict[type[EventBase], Writer] = {
     CallCancelled: "graph-engine",
     ApprovalExpired: "graph-engine",
     ChildEnded: "graph-engine",
+    CommandReceived: "graph-engine",
+    CommandSettled: "graph-engine",
     ConversationCompacted: "graph-engine",
     NodeCancelled: "graph-engine",
     NodeCompensated: "graph-engine",

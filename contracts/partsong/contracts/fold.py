@@ -6,8 +6,10 @@ the console and an audit can never disagree. What events of calls mean is in `fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import assert_never
+
+from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.envelope import Commit, Report
@@ -34,7 +36,7 @@ from partsong.contracts.graph import WaitNode
 from partsong.contracts.portable import load_state
 from partsong.contracts.revive import revived
 from partsong.contracts.scope import Scope, Token
-from partsong.contracts.state import Origin, RunState, Signal, Stopping
+from partsong.contracts.state import Origin, Pending, RunState, Signal, Stopping
 
 __all__ = ["fold", "fold_all", "fold_message"]
 
@@ -85,6 +87,8 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
             return scope_opened(state, event)
         case e.ScopeClosed():
             return scope_closed(state, event)
+        case e.CommandReceived() | e.CommandSettled():
+            return _commanded(state, event)
         case e.SignalReceived():
             return _signalled(state, event)
         case e.OwnerChanged():
@@ -104,7 +108,7 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
             if state.ended or state.stopping:
                 return state
             stopping = Stopping(event.outcome, event.error, event.reason)
-            return replace(state, stopping=stopping, due=())
+            return replace(state, stopping=stopping, due=(), overdue=None)
         case e.RunCompleted() | e.RunFailedEvent() | e.RunCancelled() | e.RunLimitExceeded():
             return _ended(state, event)
         case _:
@@ -115,17 +119,37 @@ def _started(state: RunState, event: e.RunStarted) -> RunState:
     if state.graph is not None:
         return state
     entry = {event.graph.entry: (Token("START", 0, frozenset()),)}
+    given, digest = _begun_by(state, event)
     return replace(
         state,
         status="queued" if event.queued else "running",
+        digest=digest,
         options=event.options,
         plugins=event.plugins,
         started=event.time,
         updated=event.time,
-        scopes={
-            "": Scope("", event.graph, settled={**event.remembered, **event.input}, tokens=entry)
-        },
+        scopes={"": Scope("", event.graph, settled={**event.remembered, **given}, tokens=entry)},
     )
+
+
+def _begun_by(state: RunState, event: e.RunStarted) -> tuple[Mapping[str, JsonValue], str]:
+    """The run's input, and the digest of the command that holds it; a log without commands has it in the event."""
+    command = state.pending.get(event.request_id)
+    if command is None or command.verb != "run":
+        return event.input, ""
+    given = command.request.get("input")
+    return given if isinstance(given, dict) else {}, command.digest
+
+
+def _commanded(state: RunState, event: e.CommandReceived | e.CommandSettled) -> RunState:
+    id_ = event.request_id
+    if isinstance(event, e.CommandSettled):
+        pending = {other: command for other, command in state.pending.items() if other != id_}
+        return replace(state, pending=pending)
+    if id_ in state.pending:
+        return state
+    command = Pending(id_, event.verb, event.digest, event.request)
+    return replace(state, pending={**state.pending, id_: command})
 
 
 def _admitted(state: RunState, event: e.RunAdmitted) -> RunState:
@@ -146,6 +170,8 @@ def _forked(state: RunState, event: e.RunForked) -> RunState:
         copy,
         calls={id_: replace(call, claim=0) for id_, call in copy.calls.items()},
         origin=Origin(event.origin, event.origin_seq),
+        digest=state.pending[event.request_id].digest if event.request_id in state.pending else "",
+        pending=state.pending,
         started=event.time,
         commits=state.commits,
         owner=None,

@@ -237,11 +237,14 @@ def timer_changed(state: RunState, event: e.TimerSet | e.TimerFired) -> RunState
         calls = {**state.calls, call.id: waiting}
         return replace(state, calls=calls, due=drop(state.due, call.exec))
     fired = state.timers.get(event.timer_id)
-    if fired is None:
+    if fired is None or event.at not in {None, fired.at}:
         return state
     state = replace(
         state, timers={id_: other for id_, other in state.timers.items() if id_ != fired.id}
     )
+    if fired.purpose == "run_deadline":
+        stopping = state.ended or state.stopping is not None
+        return state if stopping else replace(state, overdue=fired.at)
     if fired.exec is not None:
         return with_due(state, fired.exec)
     call = state.calls.get(fired.call_id or "")

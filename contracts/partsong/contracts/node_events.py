@@ -167,6 +167,8 @@ class TimerFired(EventBase):
 
     type: Literal["timer.fired"] = "timer.fired"
     timer_id: str
+    at: str | None = None
+    """The moment it was set for: a timer set anew does not fire for the one before."""
 
 
 class NodeCompleted(EventBase):

@@ -24,6 +24,7 @@ from partsong.contracts.validate import problem_of
 __all__ = [
     "REPLY",
     "Accepted",
+    "AdmitRequest",
     "CancelRequest",
     "ForkRequest",
     "PauseRequest",
@@ -117,6 +118,12 @@ class ForkRequest(_Request):
     """State keys to set."""
     outputs: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     """By execution (`a:1`): what its function is taken to have returned."""
+
+
+class AdmitRequest(_Request):
+    """Let a run begin whose thread is free now. Engines ask for it, nobody else may."""
+
+    run_id: str
 
 
 class ScheduleRequest(_Request):

@@ -25,6 +25,7 @@ def revived(state: RunState, graph: Graph, now: str, *, rerun: bool = True) -> R
         status="running",
         round=state.round + 1,
         stopping=None,
+        overdue=None,
         error=None,
         paused=False,
         updated=now,

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from partsong.contracts.calls import CANCELLED, MISSING, Call, Timer, Waiting, retrying
+from partsong.contracts.command_events import Verb
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import (
     Outcome,
@@ -26,6 +27,7 @@ __all__ = [
     "Call",
     "Execution",
     "Origin",
+    "Pending",
     "RunState",
     "Scope",
     "Signal",
@@ -78,6 +80,16 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Pending:
+    """A command that has no outcome yet."""
+
+    request_id: str
+    verb: Verb
+    digest: str
+    request: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True)
 class RunState:
     """A run after some prefix of its log. `RunState(run_id)` is the run before its first event."""
 
@@ -95,6 +107,10 @@ class RunState:
     retried: str = ""
     """The request of its newest retry: delivered again, it means nothing more."""
     origin: Origin | None = None
+    digest: str = ""
+    """Of the command that began it; empty where none did, as in one process and in old logs."""
+    pending: Mapping[str, Pending] = field(default_factory=dict)
+    """Commands without an outcome by their request, in the order in which the log has them."""
     plugins: tuple[PluginRef, ...] = ()
     """Who is asked at hook points."""
     scopes: Mapping[str, Scope] = field(default_factory=dict)
@@ -109,6 +125,8 @@ class RunState:
     """Ids of all signals so far: one that comes twice counts once."""
     undo: tuple[Undo, ...] = ()
     """In order of completion."""
+    overdue: str | None = None
+    """The deadline that has passed, until the run is stopped for it."""
     stopping: Stopping | None = None
     error: Problem | None = None
     superseded: tuple[str, ...] = ()

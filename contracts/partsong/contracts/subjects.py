@@ -3,6 +3,8 @@
 The log:   <prefix>.log.<partition>.<run_id>.engine            the engine's commits
                                             .fact              results of idempotent calls
                                             .call.<call_id>    one guarded call: claim, then its closing event
+                                            .command.<request_id>   one validated request
+           <prefix>.log.<partition>.~.owner                    which engine looks after the partition
 Beside it: <prefix>.{request,reply,work,chunk,timer,fired,dead,alive,stop,query}.…
 
 A subject token may not hold dots, wildcards, white space or control characters, so ids are checked, never escaped:
@@ -19,6 +21,7 @@ from typing import Literal
 from partsong.contracts.errors import InvalidInput
 
 __all__ = [
+    "OURS",
     "PARTITIONS",
     "FiredSubject",
     "LogSubject",
@@ -30,6 +33,9 @@ __all__ = [
 
 PARTITIONS = 32
 """Number of partitions of the log. Part of the wire format: a run's partition never changes."""
+
+OURS = "~"
+"""Ids that hold it are made by the platform; a lone one stands where a run's id would, for what concerns no run."""
 
 _ID = re.compile(r"[A-Za-z0-9_\-:/~@+=]+")
 _MAX = 200
@@ -77,8 +83,9 @@ class LogSubject:
 
     partition: int
     run_id: str
-    entity: Literal["engine", "fact", "call"]
+    entity: Literal["engine", "fact", "call", "command", "owner"]
     call_id: str | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,18 @@ class Subjects:
     def call(self, run_id: str, call_id: str) -> str:
         """One guarded call of a run."""
         return f"{self._run(run_id)}.call.{check_id('call_id', call_id)}"
+
+    def command(self, run_id: str, request_id: str) -> str:
+        """One validated request about a run."""
+        return f"{self._run(run_id)}.command.{check_id('request id', request_id)}"
+
+    def owner(self, partition: int) -> str:
+        """Who looks after a partition; `~` is no run's id."""
+        return f"{self.prefix}.log.{partition}.{OURS}.owner"
+
+    def partition(self, partition: int) -> str:
+        """Filter: everything the log holds of a partition."""
+        return f"{self.prefix}.log.{partition}.>"
 
     def run(self, run_id: str) -> str:
         """Filter: everything the log holds of a run."""
@@ -148,6 +167,10 @@ class Subjects:
                 )
             case ["log", p, run_id, "call", call_id] if p.isdigit():
                 found = LogSubject(int(p), run_id, "call", call_id)
+            case ["log", p, run_id, "command", request_id] if p.isdigit():
+                found = LogSubject(int(p), run_id, "command", request_id=request_id)
+            case ["log", p, run_id, "owner"] if p.isdigit() and run_id == OURS:
+                found = LogSubject(int(p), run_id, "owner")
             case _:
                 found = None
         if found is None or ".".join(tokens[:head]) != self.prefix:

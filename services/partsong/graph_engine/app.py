@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 from faststream.nats import NatsBroker
+from nats.aio.msg import Msg
 from pydantic import JsonValue
 
 from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command, on_query
+from partsong.bus.nats_feed import NatsFeed
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
-from partsong.contracts.requests import Accepted, Rejected
+from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
+from partsong.contracts.subjects import OURS, PARTITIONS
 from partsong.graph_engine.bucket import Bucket
+from partsong.graph_engine.checkpoints import Checkpoints
 from partsong.graph_engine.children import Children
+from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.door import Door, request_id
 from partsong.graph_engine.graphs import Graphs
 from partsong.graph_engine.losses import Losses
-from partsong.graph_engine.mail import Wake
 from partsong.graph_engine.others import Relations
 from partsong.graph_engine.outbox import NatsOutbox
-from partsong.graph_engine.runs import Runs
+from partsong.graph_engine.ownership import Ownership
+from partsong.graph_engine.preparing import Preparing
+from partsong.graph_engine.processor import Processor
 from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.threads import Threads
+from partsong.graph_engine.turn import Turns
 from partsong.graph_engine.worker import Engine
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.snapshots.open import open_snapshots
@@ -31,6 +40,7 @@ from partsong.log.stored import BLOB
 from partsong.plugins.shelf import Shelf
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
+from partsong.runtime.streams import CONTROL, ENGINE_GROUP, STARTS
 
 __all__ = ["GraphEngine", "service"]
 
@@ -45,138 +55,192 @@ class GraphEngine:
     def __init__(self) -> None:
         self._engine: Engine | None = None
         self._broker: NatsBroker | None = None
-        self._context: Context | None = None
-        self._door: Door | None = None
-        self._runs: Runs | None = None
-        self._children: Children | None = None
-        self._schedules: Schedules | None = None
+        self._processors: Sequence[Processor] = ()
         self._stack = AsyncExitStack()
 
     @property
     def in_flight(self) -> int:
         """Runs being decided on now."""
-        return self._runs.busy if self._runs else 0
+        return sum(processor.busy for processor in self._processors)
 
     async def start(self, context: Context) -> None:
-        """Begin to listen; the door opens last."""
-        self._context = context
-        outbox = NatsOutbox(context.nc, context.subjects, context.blobs)
+        """Begin to follow the log; the door opens last."""
         snapshots = await self._stack.enter_async_context(
             open_snapshots(context.settings.snapshots, nc=context.nc, name=context.names.snapshots)
         )
-        chunks = JetStreamLog(context.nc, stream=context.names.chunks, attempt=1.0, deadline=2.0)
-        self._stack.push_async_callback(chunks.close)
-        self._runs = Runs(
-            context.log,
-            context.subjects,
-            outbox,
-            context.worker,
-            silent=context.watch.silent,
-            telemetry=context.telemetry,
-            snapshots=snapshots,
-            losses=Losses(chunks, context.subjects),
-        )
-        self._children = Children(context.nc, context.log, context.subjects)
-        threads = self._threads(context, self._runs, snapshots)
-        self._runs.others = Relations(self._children, threads, self._runs.hear)
+        commands = Commands(context.log, context.subjects)
         graphs = Graphs(context.nc, context.names.graphs)
-        self._schedules = Schedules(
+        children = Children(context.log, context.subjects, snapshots, commands, graphs.resolve)
+        schedules = Schedules(
             context.nc,
             context.subjects,
             Bucket(context.nc, context.names.schedules),
             context.log,
             stream=context.names.timers,
         )
-        self._door = Door(
-            self._runs,
-            graphs.resolve,
-            self._past,
-            threads,
-            self._schedules,
-            Shelf.load(context.settings.plugins).refs,
-        )
+        turns = self._turns(context, snapshots, commands, children, graphs)
+        door = Door(context.log, context.subjects, commands, graphs.resolve, schedules)
+        self._processors = _processors(context, turns)
         self._engine = Engine(
             context.nc,
             context.log,
             context.subjects,
-            self._runs,
-            start_scheduled=self._door.start_scheduled,
-            restore=self._schedules.restore,
-            affinity=context.settings.affinity,
+            Ownership(self._processors, partial(_engines, context), context.worker),
+            start_scheduled=door.start_scheduled,
+            restore=schedules.restore,
         )
-        self._broker = command_broker(context.nc, context.subjects, self.name)
-        on_query(self._broker, context.subjects, self.name, "schedules", self._list_schedules)
-        on_command(
-            self._broker,
-            context.names.requests,
-            "engine",
-            context.subjects.requests(),
-            self._request,
+        self._broker = _doors(context, self.name, door, schedules)
+        await context.nc.subscribe(
+            context.subjects.requests(), queue=self.name, cb=partial(_unknown, context, door)
         )
         await self._engine.start()
         await self._broker.start()
 
+    def _turns(
+        self,
+        context: Context,
+        snapshots: Snapshots,
+        commands: Commands,
+        children: Children,
+        graphs: Graphs,
+    ) -> Turns:
+        async def let_in(run_id: str, left: str) -> None:
+            id_ = f"{OURS}admit-behind-{left}"[:200]
+            request = AdmitRequest(id=id_, run_id=run_id)
+            await commands.append("admit", run_id, id_, request)
+
+        threads = Threads(
+            Bucket(context.nc, context.names.threads),
+            context.log,
+            context.subjects,
+            snapshots,
+            let_in,
+        )
+        chunks = JetStreamLog(context.nc, stream=context.names.chunks, attempt=1.0, deadline=2.0)
+        self._stack.push_async_callback(chunks.close)
+        plugins = Shelf.load(context.settings.plugins).refs
+        turns = Turns(
+            context.log,
+            context.subjects,
+            NatsOutbox(context.nc, context.subjects, context.blobs, children.begin),
+            Preparing(graphs.resolve, partial(_past, context), threads, plugins),
+            partial(_answer, context),
+            silent=context.watch.silent,
+            telemetry=context.telemetry,
+            snapshots=snapshots,
+            losses=Losses(chunks, context.subjects),
+        )
+        turns.others = Relations(children, threads, commands)
+        self._stack.push_async_callback(turns.drain)
+        return turns
+
     async def drain(self) -> None:
-        """Close the door, finish what has been heard."""
+        """Close the door, finish what has come."""
         if self._broker is not None:
             await self._broker.stop()
         if self._engine is not None:
             await self._engine.drain()
         await self._stack.aclose()
 
-    @staticmethod
-    def _threads(context: Context, runs: Runs, snapshots: Snapshots) -> Threads:
-        return Threads(
-            Bucket(context.nc, context.names.threads),
+
+def _processors(context: Context, turns: Turns) -> list[Processor]:
+    bucket = Bucket(context.nc, context.names.partitions)
+    checkpoints = Checkpoints(bucket)
+    return [
+        Processor(
+            partition,
+            NatsFeed(
+                context.nc,
+                context.names.log,
+                f"feed-{partition}",
+                context.blobs.get,
+                group=ENGINE_GROUP,
+            ),
+            turns,
+            checkpoints,
             context.log,
             context.subjects,
-            snapshots,
-            lambda run_id: runs.hear(run_id, Wake()),
+            context.worker,
+            partial(_answer, context),
         )
+        for partition in range(PARTITIONS)
+    ]
 
-    async def _list_schedules(self, _command: Command) -> list[dict[str, JsonValue]]:
-        assert self._schedules is not None  # noqa: S101
-        return await self._schedules.list()
 
-    async def _past(self, run_id: str) -> list[tuple[int, bytes]]:
-        assert self._context is not None  # noqa: S101
-        records = self._context.log.read(self._context.subjects.run(run_id))
-        return [(record.seq, record.body) async for record in records]
+def _doors(context: Context, name: str, door: Door, schedules: Schedules) -> NatsBroker:
+    """Requests on two consumers, so that what steers a run never waits behind runs that begin."""
+    broker = command_broker(context.nc, context.subjects, name)
 
-    async def _request(self, command: Command) -> None:
-        """Carry out one request and answer it; a refused one is also kept as a dead letter."""
-        assert self._context is not None  # noqa: S101
-        assert self._door is not None  # noqa: S101
-        assert self._children is not None  # noqa: S101
-        verb, body = command.subject.rpartition(".")[2], command.body
-        if (blob := command.headers.get(BLOB)) is not None:
-            body = await self._context.blobs.get(blob)
-        try:
-            reply: Accepted | Rejected = await self._door.request(verb, body)
-        except Unavailable:
-            raise
-        except PartsongError as error:
-            reply = Rejected(id=request_id(body, command.headers), error=error.problem)
-            await self._bury(command, error.problem)
-            if verb == "run":
-                await self._children.refused(body, error.problem)
-        if reply.id:
-            body = reply.model_dump_json(exclude_none=True).encode()
-            await self._context.nc.publish(self._context.subjects.reply(reply.id), body)
+    async def list_schedules(_command: Command) -> list[dict[str, JsonValue]]:
+        return await schedules.list()
 
-    async def _bury(self, command: Command, problem: Problem) -> None:
-        assert self._context is not None  # noqa: S101
-        _log.warning("request refused", extra={"subject": command.subject, "problem": problem.code})
-        await dead_letter(
-            self._context.nc,
-            self._context.subjects,
-            self.name,
-            problem,
-            subject=command.subject,
-            seq=command.seq,
-            deliveries=command.deliveries,
-            body=command.body,
-        )
+    async def request(command: Command) -> None:
+        await _request(context, door, name, command)
+
+    on_query(broker, context.subjects, name, "schedules", list_schedules)
+    for durable in ("starts", "control"):
+        on_command(broker, context.names.requests, durable, context.subjects.requests(), request)
+    return broker
+
+
+async def _request(context: Context, door: Door, name: str, command: Command) -> None:
+    """Take one request; one that is refused is answered, and kept as a dead letter."""
+    verb, body = command.subject.rpartition(".")[2], command.body
+    if (blob := command.headers.get(BLOB)) is not None:
+        body = await context.blobs.get(blob)
+    try:
+        reply = await door.request(verb, body)
+    except Unavailable:
+        raise
+    except PartsongError as error:
+        reply = Rejected(id=request_id(body, command.headers), error=error.problem)
+        await _bury(context, name, command, error.problem)
+    if reply is not None:
+        await _answer(context, reply)
+
+
+async def _unknown(context: Context, door: Door, msg: Msg) -> None:
+    """Answer requests of a kind that nobody knows; no stream takes them."""
+    verb = msg.subject.rpartition(".")[2]
+    if verb in STARTS or verb in CONTROL:
+        return
+    try:
+        await door.request(verb, msg.data)
+    except PartsongError as error:
+        reply = Rejected(id=request_id(msg.data, msg.headers or {}), error=error.problem)
+        await _answer(context, reply)
+
+
+async def _answer(context: Context, reply: Accepted | Rejected) -> None:
+    if reply.id:
+        body = reply.model_dump_json(exclude_none=True).encode()
+        await context.nc.publish(context.subjects.reply(reply.id), body)
+
+
+async def _bury(context: Context, name: str, command: Command, problem: Problem) -> None:
+    _log.warning("request refused", extra={"subject": command.subject, "problem": problem.code})
+    await dead_letter(
+        context.nc,
+        context.subjects,
+        name,
+        problem,
+        subject=command.subject,
+        seq=command.seq,
+        deliveries=command.deliveries,
+        body=command.body,
+    )
+
+
+async def _past(context: Context, run_id: str) -> list[tuple[int, bytes]]:
+    records = context.log.read(context.subjects.run(run_id))
+    return [(record.seq, record.body) async for record in records]
+
+
+def _engines(context: Context) -> set[str]:
+    """The engines that are alive, this one or not."""
+    watch = context.watch
+    beats = (beat for beat in watch.beats.values() if beat.service == GraphEngine.name)
+    return {b.worker for b in beats if not b.stopped and not watch.silent(b.worker)}
 
 
 def service(_settings: Settings) -> GraphEngine:

@@ -68,13 +68,13 @@ class Bucket:
             raise self._unavailable(answer["error"].get("description"))
         return sorted(name.removeprefix(self._root) for name in answer["state"].get("subjects", ()))
 
-    async def put(self, key: str, value: bytes, expect: int | None = None) -> None:
-        """Set the key.
+    async def put(self, key: str, value: bytes, expect: int | None = None) -> int:
+        """Set the key; its new revision.
 
         Raises:
             Overtaken: its revision is not the expected one.
         """
-        await self._publish(key, value, {}, expect)
+        return await self._publish(key, value, {}, expect)
 
     async def remove(self, key: str, expect: int | None = None) -> None:
         """Remove the key, and after an hour every trace of it.
@@ -87,11 +87,11 @@ class Bucket:
 
     async def _publish(
         self, key: str, value: bytes, headers: dict[str, str], expect: int | None
-    ) -> None:
+    ) -> int:
         if expect is not None:
             headers = {**headers, "Nats-Expected-Last-Subject-Sequence": str(expect)}
         try:
-            await self._nc.jetstream().publish(
+            done = await self._nc.jetstream().publish(
                 self._root + key, value, timeout=self._within, headers=headers
             )
         except APIError as error:
@@ -100,6 +100,7 @@ class Bucket:
             raise self._unavailable(error) from error
         except (nats.errors.Error, TimeoutError) as error:
             raise self._unavailable(error) from error
+        return done.seq
 
     def _unavailable(self, why: object) -> Unavailable:
         return Unavailable(

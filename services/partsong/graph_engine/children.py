@@ -1,26 +1,25 @@
 """Detached subgraphs on the bus: runs of their own, which report to the log of the run that waits for them.
 
-A child begins at the door, asked for by its parent's engine; its id follows from the call, so that asking again finds
+A child begins with a command that its parent's engine appends; its id follows from the call, so that asking again finds
 the same run. Whoever sees it end reports that to the parent. If that is lost, the parent asks again, and a child that
 has ended answers again. A child whose parent no longer waits is cancelled by whoever looks after it.
 """
 
 from __future__ import annotations
 
-import nats.errors
-from nats.aio.client import Client
-from pydantic import ValidationError
-
 from partsong.contracts.envelope import encode_report
-from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.contracts.requests import CancelRequest, RunRequest
-from partsong.contracts.run_events import Parent
+from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.state import Call, RunState
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import child_of, child_of_v0
+from partsong.contracts.subjects import OURS, Subjects
+from partsong.contracts.work import ChildWork, child_of, child_of_v0
+from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.core import hear
-from partsong.graph_engine.ledger import Ledger
+from partsong.graph_engine.preparing import Resolve
 from partsong.log.port import Log
+from partsong.log.snapshots.folded import fold_to
+from partsong.log.snapshots.port import Snapshots
 from partsong.runtime import clock
 
 __all__ = ["Children", "abandoned", "parent_of"]
@@ -42,10 +41,42 @@ def abandoned(before: RunState, after: RunState) -> list[Call]:
 
 
 class Children:
-    """What passes between parents and children, beside the requests that begin them."""
+    """What passes between parents and children."""
 
-    def __init__(self, nc: Client, log: Log, subjects: Subjects) -> None:
-        self._nc, self._log, self._subjects = nc, log, subjects
+    def __init__(
+        self,
+        log: Log,
+        subjects: Subjects,
+        snapshots: Snapshots,
+        commands: Commands,
+        resolve: Resolve,
+    ) -> None:
+        self._log, self._subjects, self._snapshots = log, subjects, snapshots
+        self._commands, self._resolve = commands, resolve
+
+    async def begin(self, work: ChildWork) -> None:
+        """Ask for a detached run; asked again, it is the same run, and one that has ended answers again.
+
+        Raises:
+            Unavailable: the log, or the bucket of graphs, did not answer.
+        """
+        try:
+            graph = await self._resolve(work.graph)
+            request = RunRequest(
+                id=work.child,
+                run_id=work.child,
+                graph=graph.hash,
+                input=work.input,
+                options=work.options,
+            )
+            new = await self._commands.append("run", work.child, work.child, request)
+        except Unavailable:
+            raise
+        except PartsongError as error:
+            await self.refused(work.child, work.options, error.problem)
+            return
+        if not new and (state := await self._state(work.child)).ended:
+            await self.answer(state)
 
     async def answer(self, state: RunState) -> None:
         """Tell the parent of an ended run; told twice, it counts once.
@@ -60,44 +91,29 @@ class Children:
         subject, body = self._subjects.fact(parent.run_id), encode_report(parent.run_id, ended)
         await self._log.append(subject, body, id=ended.id)
 
-    async def refused(self, body: bytes, problem: Problem) -> None:
-        """Tell the parent that its child cannot begin; nothing if the request that was refused asked for none.
+    async def refused(self, run_id: str, options: RunOptions, problem: Problem) -> None:
+        """Tell the parent that its child cannot begin; nothing if the run has none.
 
         Raises:
             Unavailable: the log did not answer.
         """
-        try:
-            request = RunRequest.model_validate_json(body)
-        except ValidationError:
-            return
-        run_id = request.run_id or ""
-        never = RunState(run_id, status="failed", options=request.options, error=problem)
-        await self.answer(never)
+        await self.answer(RunState(run_id, status="failed", options=options, error=problem))
 
     async def cancel(self, run_id: str, call: Call) -> None:
         """Ask for the end of a child that nobody waits for; its own engine would also find out, later."""
         parent = Parent(run_id=run_id, call_id=call.id, attempt=call.attempt)
-        child = call.child or child_of_v0(parent)
-        request = CancelRequest(
-            id=f"{child}~cancel", run_id=child, reason=f"run {run_id} does not wait for it any more"
+        child, id_ = call.child or child_of_v0(parent), f"{OURS}cancel"
+        why = f"run {run_id} does not wait for it any more"
+        await self._commands.append(
+            "cancel", child, id_, CancelRequest(id=id_, run_id=child, reason=why)
         )
-        body = request.model_dump_json(exclude_none=True).encode()
-        headers = {"Nats-Msg-Id": request.id}
-        try:
-            await self._nc.publish(self._subjects.request("cancel"), body, headers=headers)
-        except nats.errors.Error as error:
-            raise Unavailable(
-                "request.not_stored", f"{child} could not be cancelled: {error!r}", retryable=True
-            ) from error
 
     async def orphaned(self, state: RunState) -> str | None:
         """Why an open run need not go on, if its parent no longer waits for it and nobody has retried it."""
         parent = parent_of(state)
         if parent is None or state.round:
             return None
-        ledger = Ledger(self._log, self._subjects, parent.run_id)
-        await ledger.refresh()
-        waiting = ledger.state
+        waiting = await self._state(parent.run_id)
         if waiting.graph is None:
             return None
         call = waiting.calls.get(parent.call_id)
@@ -105,3 +121,6 @@ class Children:
         if call is not None and call.open and call.attempt == parent.attempt and not over:
             return None
         return f"run {parent.run_id} does not wait for it any more"
+
+    async def _state(self, run_id: str) -> RunState:
+        return (await fold_to(self._log, self._subjects, run_id, self._snapshots)).state

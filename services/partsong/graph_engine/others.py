@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
 from typing import Protocol
 
-from pydantic import JsonValue
-
-from partsong.contracts.events import Event
-from partsong.contracts.state import RunState
+from partsong.contracts.errors import Problem
+from partsong.contracts.requests import AdmitRequest, CancelRequest, RunRequest
+from partsong.contracts.state import Pending, RunState
+from partsong.contracts.subjects import OURS
 from partsong.graph_engine.children import Children, abandoned
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.mail import Ask, Message
+from partsong.graph_engine.commands import Commands
+from partsong.graph_engine.core.commands import Prepared
 from partsong.graph_engine.threads import Threads
 
 __all__ = ["Others", "Relations"]
@@ -20,22 +20,44 @@ __all__ = ["Others", "Relations"]
 class Others(Protocol):
     """Is told what became of a run, and tells other runs. Telling a thing twice does no harm."""
 
+    async def settled(
+        self, state: RunState, command: Pending, prepared: Prepared, error: Problem | None
+    ) -> None:
+        """A command has its outcome."""
+        ...
+
     async def committed(self, before: RunState, after: RunState) -> None:
         """A commit led from one state to the other."""
         ...
 
     async def looked_after(self, state: RunState) -> None:
-        """A run was woken, or asked for once more: what may have been lost for it is done again."""
+        """A run was woken: what may have been lost for it is done again."""
         ...
 
 
 class Relations:
-    """The others on the bus; `tell` puts a message into the mailbox of a run."""
+    """The others on the bus. What concerns another run becomes a command of that run."""
 
-    def __init__(
-        self, children: Children, threads: Threads, tell: Callable[[str, Message], None]
+    def __init__(self, children: Children, threads: Threads, commands: Commands) -> None:
+        self._children, self._threads, self._commands = children, threads, commands
+
+    async def settled(
+        self, state: RunState, command: Pending, prepared: Prepared, error: Problem | None
     ) -> None:
-        self._children, self._threads, self._tell = children, threads, tell
+        """See `Others.settled`."""
+        if command.verb == "run":
+            request = RunRequest.model_validate(command.request)
+            if error is not None and state.graph is None:
+                await self._children.refused(state.run_id, request.options, error)
+            elif state.ended:
+                await self._children.answer(
+                    state
+                )  # asked for once more by a parent that has not heard
+            if error is None and request.options.on_busy == "cancel_previous":
+                for other in prepared.ahead:
+                    await self._cancel(other, f"run {state.run_id} takes its place", state.run_id)
+        elif error is not None and prepared.rejoined and state.options.thread is not None:
+            await self._threads.leave(state.run_id, state.options.thread)
 
     async def committed(self, before: RunState, after: RunState) -> None:
         """See `Others.committed`."""
@@ -49,31 +71,23 @@ class Relations:
         if state.ended:
             await self._ended(state)
         elif (why := await self._children.orphaned(state)) is not None:
-            self._cancel(state.run_id, why)
-        elif state.status == "queued":
+            await self._cancel(state.run_id, why, "orphaned")
+        elif state.status == "queued" and state.options.thread is not None:
             await self._admit(state)
 
     async def _admit(self, state: RunState) -> None:
         """Let a run begin that waits for its thread, if it has it now."""
-        thread, known = state.options.thread, dict[str, JsonValue]()
-        if thread is not None:
-            if not await self._threads.may_go(state.run_id, thread):
-                return
-            if state.graph is not None:
-                known = await self._threads.remembered(thread, state.graph)
-
-        def admit(state: RunState, now: str) -> tuple[Event, ...]:
-            return hear.admit(state, now, known)
-
-        self._tell(state.run_id, Ask(admit))
+        if await self._threads.may_go(state.run_id, str(state.options.thread)):
+            id_ = f"{OURS}admit-{state.commits}"
+            request = AdmitRequest(id=id_, run_id=state.run_id)
+            await self._commands.append("admit", state.run_id, id_, request)
 
     async def _ended(self, state: RunState) -> None:
         await self._children.answer(state)
         if state.options.thread is not None:
             await self._threads.leave(state.run_id, state.options.thread)
 
-    def _cancel(self, run_id: str, reason: str) -> None:
-        def cancel(state: RunState, now: str) -> tuple[Event, ...]:
-            return hear.cancel(state, reason, f"{run_id}~orphaned", now)
-
-        self._tell(run_id, Ask(cancel))
+    async def _cancel(self, run_id: str, reason: str, why: str) -> None:
+        id_ = f"{OURS}cancel-{hashlib.sha256(why.encode()).hexdigest()[:16]}"
+        request = CancelRequest(id=id_, run_id=run_id, reason=reason)
+        await self._commands.append("cancel", run_id, id_, request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 import nats.errors
@@ -11,7 +11,6 @@ from nats.aio.client import Client
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem, Unavailable
-from partsong.contracts.requests import RunRequest
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork
@@ -20,10 +19,10 @@ from partsong.log.blobs import Blobs
 from partsong.log.stored import BLOB
 from partsong.runtime.telemetry import traceparent
 
-__all__ = ["NatsOutbox", "Outbox", "send"]
+__all__ = ["SET_FOR", "NatsOutbox", "Outbox", "send"]
 
-_BIG = 256 * 1024
-"""Requests over this many bytes travel beside the stream, like the log's bodies."""
+SET_FOR = "Partsong-Set-For"
+"""The moment that a timer was set for; the server hands it on when it fires."""
 _SERVICE = {
     "function": "tool-runner",
     "tool": "tool-runner",
@@ -72,8 +71,16 @@ class NatsOutbox:
     """The outbox on NATS."""
 
     def __init__(
-        self, nc: Client, subjects: Subjects, blobs: Blobs, *, within: float = 5.0
+        self,
+        nc: Client,
+        subjects: Subjects,
+        blobs: Blobs,
+        begin: Callable[[ChildWork], Awaitable[None]],
+        *,
+        within: float = 5.0,
     ) -> None:
+        """`begin` asks for a detached run."""
+        self._begin = begin
         self._nc, self._subjects, self._blobs, self._within = nc, subjects, blobs, within
 
     async def hint(self, state: RunState, call: Call) -> None:
@@ -82,7 +89,7 @@ class NatsOutbox:
         if work is None:
             return
         if isinstance(work, ChildWork):
-            await self._child(work)
+            await self._begin(work)
             return
         body = _tagged(work.model_dump_json(exclude_defaults=True).encode(), work.kind)
         headers = {"Nats-Msg-Id": work.id, "traceparent": traceparent(state.run_id, call.exec)}
@@ -91,25 +98,6 @@ class NatsOutbox:
             headers[BLOB] = await self._blobs.put(body)
             body = b""
         await self._nc.publish(self._subjects.work(_SERVICE[work.kind]), body, headers=headers)
-
-    async def _child(self, work: ChildWork) -> None:
-        """Ask for a detached run at the door, where all runs begin.
-
-        Without an id: asked again, it must arrive, for a child that has ended answers again.
-        """
-        request = RunRequest(
-            id=work.child,
-            run_id=work.child,
-            graph=work.graph,
-            input=work.input,
-            options=work.options,
-        )
-        body = request.model_dump_json(exclude_none=True).encode()
-        headers: dict[str, str] = {}
-        if len(body) > _BIG:
-            headers[BLOB] = await self._blobs.put(body)
-            body = b""
-        await self._nc.publish(self._subjects.request("run"), body, headers=headers or None)
 
     async def timer(self, run_id: str, timer: Timer) -> None:
         """Store a scheduled message that becomes `partsong.fired.<run>.<timer>` at its time (ADR-51 of NATS).
@@ -120,6 +108,7 @@ class NatsOutbox:
         headers = {
             "Nats-Schedule": f"@at {timer.at}",
             "Nats-Schedule-Target": self._subjects.fired(run_id, timer.id),
+            SET_FOR: timer.at,
         }
         try:
             reply = await self._nc.request(

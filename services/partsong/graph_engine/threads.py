@@ -9,7 +9,7 @@ have ended.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from pydantic import JsonValue
@@ -44,9 +44,9 @@ class Threads:
         log: Log,
         subjects: Subjects,
         snapshots: Snapshots,
-        let_in: Callable[[str], None],
+        let_in: Callable[[str, str], Awaitable[None]],
     ) -> None:
-        """`let_in` is called for runs that had waited and have the thread now."""
+        """`let_in` is called for runs that had waited and have the thread now, with the run that left it last."""
         self._bucket, self._log, self._subjects = bucket, log, subjects
         self._snapshots = snapshots
         self._let_in = let_in
@@ -140,7 +140,7 @@ class Threads:
             waited = {place.run_id for place in held.queue}
             for place in line.open:
                 if place.run_id in waited:
-                    self._let_in(place.run_id)
+                    await self._let_in(place.run_id, line.last)
             return line
         raise Unavailable(
             "thread.contended", f"thread {thread!r}: lost {_TRIES} races in a row", retryable=True

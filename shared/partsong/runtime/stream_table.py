@@ -14,12 +14,26 @@ from dataclasses import dataclass
 
 from partsong.contracts.subjects import PARTITIONS, Subjects
 
-__all__ = ["ENGINE_GROUP", "Config", "ConsumerSpec", "Names", "StreamSpec", "Table", "table"]
+__all__ = [
+    "CONTROL",
+    "ENGINE_GROUP",
+    "STARTS",
+    "Config",
+    "ConsumerSpec",
+    "Names",
+    "StreamSpec",
+    "Table",
+    "table",
+]
 
 Config = Mapping[str, str | int | bool | list[str]]
 
 ENGINE_GROUP = "engine"
 """The priority group in which engines pull from the log: one of them is pinned, the others stand by."""
+
+STARTS = ("run", "fork", "schedule", "unschedule")
+CONTROL = ("cancel", "pause", "resume", "retry", "signal")
+"""Requests by the consumer that takes them: what steers a run never waits behind runs that begin."""
 
 _SECOND = 1_000_000_000
 _MINUTE = 60 * _SECOND
@@ -37,6 +51,7 @@ class Names:
     dead: str
     blobs: str
     graphs: str
+    partitions: str
     schedules: str
     snapshots: str
     threads: str
@@ -55,6 +70,7 @@ class Names:
             dead=f"{upper}_DEAD",
             blobs=f"{stem}_blobs",
             graphs=f"{stem}_graphs",
+            partitions=f"{stem}_partitions",
             schedules=f"{stem}_schedules",
             snapshots=f"{stem}_snapshots",
             threads=f"{stem}_threads",
@@ -84,6 +100,8 @@ class Table:
 
     streams: tuple[StreamSpec, ...]
     consumers: tuple[ConsumerSpec, ...]
+    retired: tuple[tuple[str, str], ...] = ()
+    """Consumers of earlier versions, by stream and name: they are removed where they are found."""
 
 
 def table(subjects: Subjects, *, replicas: int = 1) -> Table:
@@ -96,6 +114,10 @@ def table(subjects: Subjects, *, replicas: int = 1) -> Table:
             for spec in streams
         ),
         _consumers(subjects, names),
+        (
+            (names.requests, "engine"),
+            *((names.log, f"engine-{partition}") for partition in range(PARTITIONS)),
+        ),
     )
 
 
@@ -137,7 +159,14 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
                 "allow_atomic": True,
             },
         ),
-        StreamSpec(names.requests, {"subjects": [subjects.requests()], "retention": "workqueue"}),
+        # Verb by verb: what no consumer takes would stay in a work queue for ever.
+        StreamSpec(
+            names.requests,
+            {
+                "subjects": [subjects.request(verb) for verb in (*STARTS, *CONTROL)],
+                "retention": "workqueue",
+            },
+        ),
         # A lost hint does no harm, so hints are not worth an fsync; a replicated stream cannot go without.
         StreamSpec(
             names.work,
@@ -173,7 +202,7 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
 
 
 def _buckets(names: Names) -> tuple[StreamSpec, ...]:
-    """An object store and four key-value stores, laid out as every NATS client expects them."""
+    """An object store and five key-value stores, laid out as every NATS client expects them."""
     common: Config = {
         "discard": "new",
         "allow_rollup_hdrs": True,
@@ -191,7 +220,13 @@ def _buckets(names: Names) -> tuple[StreamSpec, ...]:
         StreamSpec(f"OBJ_{blobs}", {**common, "subjects": [f"$O.{blobs}.C.>", f"$O.{blobs}.M.>"]}),
         *(
             StreamSpec(f"KV_{bucket}", {**key_value, "subjects": [f"$KV.{bucket}.>"]})
-            for bucket in (names.graphs, names.schedules, names.snapshots, names.threads)
+            for bucket in (
+                names.graphs,
+                names.partitions,
+                names.schedules,
+                names.snapshots,
+                names.threads,
+            )
         ),
     )
 
@@ -214,10 +249,18 @@ _CONSUMER: Config = {
 
 
 def _consumers(subjects: Subjects, names: Names) -> tuple[ConsumerSpec, ...]:
-    engine = (_engine(subjects, names, partition) for partition in range(PARTITIONS))
+    feeds = (_feed(subjects, names, partition) for partition in range(PARTITIONS))
     return (
-        *engine,
-        _durable(names.requests, "engine", [subjects.requests()], ack_wait=3 * _SECOND),
+        *feeds,
+        *(
+            _durable(
+                names.requests,
+                name,
+                [subjects.request(verb) for verb in verbs],
+                ack_wait=3 * _SECOND,
+            )
+            for name, verbs in (("starts", STARTS), ("control", CONTROL))
+        ),
         _durable(names.timers, "engine", [subjects.fireds()], ack_wait=3 * _SECOND),
         *(
             _durable(names.work, service, [subjects.works(service)], ack_wait=2 * _SECOND)
@@ -226,14 +269,14 @@ def _consumers(subjects: Subjects, names: Names) -> tuple[ConsumerSpec, ...]:
     )
 
 
-def _engine(subjects: Subjects, names: Names, partition: int) -> ConsumerSpec:
-    """What workers report in one partition, all of it to one engine: affinity, so that its folds stay cached."""
+def _feed(subjects: Subjects, names: Names, partition: int) -> ConsumerSpec:
+    """Everything the log holds of one partition, to one engine: without acknowledgements, it knows how far it has come."""
     return _durable(
         names.log,
-        f"engine-{partition}",
-        list(subjects.reports(partition)),
-        ack_wait=10 * _SECOND,
-        max_ack_pending=10_000,
+        f"feed-{partition}",
+        [subjects.partition(partition)],
+        ack_policy="none",
+        max_ack_pending=0,
         priority_policy="pinned_client",
         priority_groups=[ENGINE_GROUP],
         priority_timeout=2 * _SECOND,

@@ -14,7 +14,9 @@ from pydantic import JsonValue
 from partsong.contracts.errors import Conflict, NotFound, PartsongError, Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.runtime.stream_table import (
+    CONTROL,
     ENGINE_GROUP,
+    STARTS,
     Config,
     ConsumerSpec,
     Names,
@@ -23,7 +25,7 @@ from partsong.runtime.stream_table import (
     table,
 )
 
-__all__ = ["ENGINE_GROUP", "Names", "Table", "check", "provision", "table"]
+__all__ = ["CONTROL", "ENGINE_GROUP", "STARTS", "Names", "Table", "check", "provision", "table"]
 
 _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
 _TAKEN = frozenset({10058, 10148, 10013, 10105})
@@ -72,6 +74,8 @@ class _Server:
 
     async def ensure(self, subjects: Subjects, replicas: int) -> None:
         wanted = table(subjects, replicas=replicas)
+        if self._create:
+            await asyncio.gather(*(self._retire(*consumer) for consumer in wanted.retired))
         await self._settle(self._stream(spec) for spec in wanted.streams)
         await self._settle(self._consumer(spec) for spec in wanted.consumers)
 
@@ -95,7 +99,32 @@ class _Server:
         found = await self._get_or_create(
             f"STREAM.INFO.{spec.name}", f"STREAM.CREATE.{spec.name}", body
         )
-        return _differences(f"stream {spec.name}", spec.config, found)
+        differences = _differences(f"stream {spec.name}", spec.config, found)
+        if self._create and len(differences) == 1 and not _same_field("subjects", spec, found):
+            return await self._extend(spec, found)
+        return differences
+
+    async def _extend(self, spec: StreamSpec, found: Mapping[str, JsonValue]) -> list[str]:
+        """Set a stream's subjects, if they are all that differs: earlier versions had others."""
+        body: JsonValue = {**found, "subjects": [*_subjects(spec)]}
+        try:
+            changed = await self._config(f"STREAM.UPDATE.{spec.name}", body)
+        except _Refused as refusal:
+            raise _unavailable(f"STREAM.UPDATE.{spec.name}", refusal) from refusal
+        return _differences(f"stream {spec.name}", spec.config, changed)
+
+    async def _retire(self, stream: str, consumer: str) -> None:
+        """Remove a consumer of an earlier version; nothing if it is not there."""
+        where = f"{stream}.{consumer}"
+        try:
+            await self._config(f"CONSUMER.INFO.{where}")
+        except _Refused:
+            return
+        answer = json.loads(await self._answer(f"CONSUMER.DELETE.{where}", b""))
+        if error := answer.get("error"):
+            code, why = int(error.get("err_code", 0)), str(error.get("description"))
+            if code != _CONSUMER_NOT_FOUND:
+                raise _unavailable(f"CONSUMER.DELETE.{where}", _Refused(code, why))
 
     async def _consumer(self, spec: ConsumerSpec) -> list[str]:
         where = f"{spec.stream}.{spec.name}"
@@ -165,6 +194,15 @@ def _plain(config: Config) -> dict[str, JsonValue]:
     """The configuration as it is sent: the server knows no empty name for a mode or a policy."""
     sent = {field: value for field, value in config.items() if value not in ("", [])}
     return {field: [*value] if isinstance(value, list) else value for field, value in sent.items()}
+
+
+def _subjects(spec: StreamSpec) -> list[str]:
+    subjects = spec.config["subjects"]
+    return subjects if isinstance(subjects, list) else [str(subjects)]
+
+
+def _same_field(field: str, spec: StreamSpec, found: Mapping[str, JsonValue]) -> bool:
+    return _same(spec.config[field], found.get(field))
 
 
 def _differences(what: str, wanted: Config, found: Mapping[str, JsonValue]) -> list[str]:

@@ -29,6 +29,7 @@ from partsong.graph_engine.core.calls import NO_RETRY, no_outcome, request_call,
 from partsong.graph_engine.core.draft import Decision, Draft
 from partsong.graph_engine.core.ending import end
 from partsong.graph_engine.core.gates import passes
+from partsong.graph_engine.core.hear import overdue
 
 __all__ = ["decide"]
 
@@ -40,6 +41,8 @@ def decide(state: RunState, now: str, *, park: bool = True) -> Decision:
     """
     draft = Draft(state, now, park=park)
     if state.graph is not None and not state.ended:
+        for event in overdue(state, now):
+            draft.add(event)
         if state.status == "running" and not state.paused:
             _advance(draft)
         if draft.state.stopping is not None and not draft.closings:

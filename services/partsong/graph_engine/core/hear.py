@@ -24,7 +24,9 @@ __all__ = [
     "fired",
     "fork",
     "lapsed",
+    "overdue",
     "pause",
+    "rang",
     "resume",
     "retry",
     "start",
@@ -227,30 +229,39 @@ def _stopping(state: RunState) -> str:
 def fired(state: RunState, timer_id: str, now: str) -> tuple[e.Event, ...]:
     """A timer's moment has come; nothing if the run no longer waits for it."""
     timer = state.timers.get(timer_id)
-    if timer is None:
-        return ()
-    rang = e.TimerFired(
-        id=f"{state.run_id}.{timer_id}.fired",
+    return () if timer is None else (rang(state.run_id, timer_id, timer.at, now),)
+
+
+def rang(run_id: str, timer_id: str, at: str | None, now: str) -> e.TimerFired:
+    """A timer that was set for the moment `at` fired, whether the run still waits for it or not."""
+    id_ = f"{run_id}.{timer_id}.fired"
+    return e.TimerFired(
+        id=f"{id_}.{at}" if at else id_,
         time=now,
-        cause=f"{state.run_id}.{timer_id}.set",
+        cause=f"{run_id}.{timer_id}.set",
         timer_id=timer_id,
+        at=at,
     )
-    if timer.purpose != "run_deadline" or state.stopping is not None:
-        return (rang,)
+
+
+def overdue(state: RunState, now: str) -> tuple[e.Event, ...]:
+    """A run ends whose deadline has passed."""
+    if state.overdue is None or state.stopping is not None or state.ended:
+        return ()
     problem = Problem(
         code="run.deadline",
-        message=f"the run was to end by {timer.at}",
+        message=f"the run was to end by {state.overdue}",
         where="options.deadline",
         fix="give the run a later deadline",
     )
     stopping = e.RunStopping(
         id=_stopping(state),
         time=now,
-        cause=rang.id,
+        cause=f"{state.run_id}.deadline.fired",
         outcome="limit_exceeded",
         error=problem,
     )
-    return (rang, stopping)
+    return (stopping,)
 
 
 def takeover(state: RunState, owner: str, now: str) -> tuple[e.Event, ...]:

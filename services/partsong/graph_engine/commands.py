@@ -1,0 +1,100 @@
+"""Commands on their way into the log: each is a record of the run it concerns, stored once for ever.
+
+A command's subject names its request, and its append expects that subject to be empty. So of any number of engines that
+take the same request one stores it, also long after the server has forgotten message ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from pydantic import BaseModel, JsonValue
+
+from partsong.contracts import events as e
+from partsong.contracts.command_events import Verb
+from partsong.contracts.envelope import decode, encode_report
+from partsong.contracts.errors import Conflict, InvalidInput
+from partsong.contracts.requests import Accepted, Rejected
+from partsong.contracts.subjects import Subjects
+from partsong.log.port import Log, WrongSequence
+from partsong.runtime import clock
+
+__all__ = ["Commands"]
+
+
+class Commands:
+    """Appends commands, and finds what became of one."""
+
+    def __init__(self, log: Log, subjects: Subjects) -> None:
+        self._log, self._subjects = log, subjects
+
+    async def append(self, verb: Verb, run_id: str, request_id: str, request: BaseModel) -> bool:
+        """Store a command; False if it is stored already.
+
+        Raises:
+            Conflict: `request.reused`: the id belongs to a request that asks for something else.
+            Unavailable: the log did not answer.
+        """
+        asked = request.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        asked = {"id": request_id, **asked}
+        digest = _digest(asked)
+        event = e.CommandReceived(
+            id=f"{run_id}.{request_id}.received",
+            time=clock.now_text(),
+            cause=request_id,
+            request_id=request_id,
+            verb=verb,
+            digest=digest,
+            request=asked,
+        )
+        subject = self._subjects.command(run_id, request_id)
+        try:
+            done = await self._log.append(
+                subject, encode_report(run_id, event), id=f"{event.id}.{digest}", expect=0
+            )
+        except WrongSequence:
+            await self._same(subject, digest, request_id, run_id)
+            return False
+        return not done.duplicate
+
+    async def outcome(self, run_id: str, request_id: str) -> Accepted | Rejected | None:
+        """What became of a command; None if its run has not been decided on since."""
+        first = 0
+        async for record in self._log.read(self._subjects.run(run_id)):
+            first = first or record.seq
+            if self._subjects.parse_log(record.subject).entity != "engine":
+                continue
+            for event in decode(record.body).events:
+                if isinstance(event, e.CommandSettled) and event.request_id == request_id:
+                    if event.error is not None:
+                        return Rejected(id=request_id, error=event.error)
+                    return Accepted(id=request_id, run_id=run_id, seq=first)
+        return None
+
+    async def _same(self, subject: str, digest: str, request_id: str, run_id: str) -> None:
+        stored = await self._log.last(subject)
+        event = decode(stored.body).events[0] if stored is not None else None
+        if isinstance(event, e.CommandReceived) and event.digest == digest:
+            return
+        raise Conflict(
+            "request.reused",
+            f"request {request_id} was made before about run {run_id}, and asked for something else",
+            where="id",
+            fix="give every request an id of its own; only the very same request may be repeated",
+        )
+
+
+def _digest(asked: dict[str, JsonValue]) -> str:
+    """What is asked for, whoever asks and whenever: everything but the request's id."""
+    content = {key: value for key, value in asked.items() if key not in {"id", "v"}}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            "request.malformed",
+            f"the request holds text that is not Unicode: {error.reason}",
+            where="body",
+            fix="send no lone surrogates",
+        ) from None

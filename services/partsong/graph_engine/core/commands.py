@@ -1,0 +1,182 @@
+"""What commands mean for a run: events, or the reason why one is refused. Each has one outcome, in the log.
+
+A decision must not read anything, so what a command needs beside the run's state is prepared before: its graph, its
+place in a thread, the run it is forked from. A command that is not prepared yet holds up those behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from partsong.contracts import events as e
+from partsong.contracts.errors import Conflict, NotFound, PartsongError, Problem
+from partsong.contracts.fold import fold_all
+from partsong.contracts.graph import Graph
+from partsong.contracts.hooks import PluginRef
+from partsong.contracts.requests import (
+    CancelRequest,
+    ForkRequest,
+    PauseRequest,
+    ResumeRequest,
+    RetryRequest,
+    RunRequest,
+    SignalRequest,
+)
+from partsong.contracts.state import Pending, RunState
+from partsong.graph_engine.core import hear, signals
+
+__all__ = ["PREPARED", "Prepared", "carry_out"]
+
+PREPARED = frozenset({"run", "fork", "retry", "admit"})
+"""Verbs that need to be prepared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What was read for a command."""
+
+    graph: Graph | None = None
+    queued: bool = False
+    """The run's thread is taken."""
+    ahead: tuple[str, ...] = ()
+    """Who has the thread, or comes first."""
+    remembered: Mapping[str, JsonValue] = field(default_factory=dict)
+    plugins: tuple[PluginRef, ...] = ()
+    source: RunState | None = None
+    """Of a fork: the run that it comes from, as it was."""
+    source_seq: int = 0
+    rejoined: bool = False
+    """Of a retry: the run has taken a place in its thread again."""
+    free: bool = True
+    """Of an admission: the thread is the run's."""
+    refused: PartsongError | None = None
+    """It cannot be carried out, whatever the run's state is."""
+
+
+def carry_out(
+    state: RunState, prepared: Mapping[str, Prepared], now: str
+) -> tuple[tuple[e.Event, ...], RunState]:
+    """The events of all pending commands in order, up to the first that is not prepared, and the state they lead to."""
+    news: list[e.Event] = []
+    for command in tuple(state.pending.values()):
+        ready = prepared.get(command.request_id)
+        if ready is None and command.verb in PREPARED:
+            break
+        events = _outcome(state, command, ready or Prepared(), now)
+        news += events
+        state = fold_all(state, events)
+    return tuple(news), state
+
+
+def _outcome(
+    state: RunState, command: Pending, prepared: Prepared, now: str
+) -> tuple[e.Event, ...]:
+    problem: Problem | None = None
+    events: tuple[e.Event, ...] = ()
+    try:
+        events = _meaning(state, command, prepared, now)
+    except PartsongError as error:
+        problem = error.problem
+    id_ = f"{state.run_id}.{command.request_id}.settled"
+    settled = e.CommandSettled(
+        id=id_, time=now, cause=command.request_id, request_id=command.request_id, error=problem
+    )
+    return (*events, settled)
+
+
+def _meaning(
+    state: RunState, command: Pending, prepared: Prepared, now: str
+) -> tuple[e.Event, ...]:
+    """The events that a command means.
+
+    Raises:
+        PartsongError: it must be refused.
+    """
+    request = dict(command.request)
+    if command.verb == "run":
+        return _start(state, command, RunRequest.model_validate(request), prepared, now)
+    if command.verb == "fork":
+        return _fork(state, command, ForkRequest.model_validate(request), prepared, now)
+    if state.graph is None:
+        raise NotFound("run.unknown", f"no run {state.run_id}", where="run_id")
+    match command.verb:
+        case "retry":
+            if prepared.refused is not None:
+                raise prepared.refused
+            retry = RetryRequest.model_validate(request)
+            return hear.retry(state, prepared.graph, retry.options, retry.reason, retry.id, now)
+        case "cancel":
+            cancel = CancelRequest.model_validate(request)
+            return hear.cancel(state, cancel.reason, cancel.id, now)
+        case "pause":
+            pause = PauseRequest.model_validate(request)
+            return hear.pause(state, pause.reason, pause.id, now)
+        case "resume":
+            return hear.resume(state, ResumeRequest.model_validate(request).id, now)
+        case "signal":
+            sent = SignalRequest.model_validate(request)
+            return signals.signal(state, sent.name, sent.payload, sent.id, now)
+        case "admit":
+            return hear.admit(state, now, dict(prepared.remembered)) if prepared.free else ()
+
+
+def _start(
+    state: RunState, command: Pending, request: RunRequest, prepared: Prepared, now: str
+) -> tuple[e.Event, ...]:
+    if state.graph is not None:
+        _same_run(state, command, request)
+        return ()
+    if prepared.refused is not None:
+        raise prepared.refused
+    assert prepared.graph is not None, "a start is prepared with its graph"  # noqa: S101
+    return hear.start(
+        state.run_id,
+        prepared.graph,
+        {},  # the command holds it
+        request.options,
+        command.request_id,
+        now,
+        queued=prepared.queued,
+        remembered=dict(prepared.remembered),
+        plugins=prepared.plugins,
+    )
+
+
+def _same_run(state: RunState, command: Pending, request: RunRequest) -> None:
+    """Refuse a start whose run exists, unless it is this very one."""
+    if state.digest in {"", command.digest} and request.graph == state.root.graph.hash:
+        return
+    other = request.graph != state.root.graph.hash
+    what = f"graph than {str(request.graph)[:19]}…" if other else "input or other options"
+    raise Conflict(
+        "run.exists",
+        f"run {state.run_id} exists with another {what}",
+        where="run_id",
+        fix="leave the id out to get a fresh one",
+    )
+
+
+def _fork(
+    state: RunState, command: Pending, request: ForkRequest, prepared: Prepared, now: str
+) -> tuple[e.Event, ...]:
+    if state.graph is not None:
+        origin = state.origin
+        same = origin is not None and origin.run_id == request.run_id
+        if same and (state.digest == command.digest or request.seq in {None, origin.seq}):  # type: ignore[union-attr]  # mypy forgets `same`
+            return ()
+        raise Conflict(
+            "run.exists",
+            f"run {state.run_id} exists and is no fork of {request.run_id} at {request.seq}",
+            where="run_id",
+            fix="leave the id out to get a fresh one",
+        )
+    if prepared.refused is not None:
+        raise prepared.refused
+    assert prepared.source is not None, "a fork is prepared with its source"  # noqa: S101
+    changed = (*request.values, *request.outputs)
+    return hear.fork(
+        prepared.source, prepared.source_seq, state.run_id, changed, command.request_id, now
+    )

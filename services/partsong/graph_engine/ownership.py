@@ -1,0 +1,103 @@
+"""Ownership: which engine looks after which partition, by rendezvous hashing over the engines that are alive.
+
+Every engine computes the same answer from the heartbeats it receives, so nobody assigns anything, and when an engine
+comes or goes only its share moves. Engines may disagree for a moment; that costs lost races, never a wrong commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from partsong.contracts.errors import PartsongError
+from partsong.graph_engine.bucket import Overtaken
+from partsong.graph_engine.processor import Processor
+
+__all__ = ["Ownership", "entitled"]
+
+_log = logging.getLogger("partsong.graph_engine")
+
+_EVERY = 0.5
+"""Seconds between two looks at who is alive."""
+_CHECKPOINT = 2.0
+_LOOK = 2.0
+
+
+def entitled(engines: Collection[str], partition: int) -> str:
+    """The engine that a partition belongs to (highest random weight)."""
+
+    def weight(engine: str) -> bytes:
+        return hashlib.blake2b(f"{partition}/{engine}".encode(), digest_size=8).digest()
+
+    return max(sorted(engines), key=weight)
+
+
+class Ownership:
+    """Takes and gives back the partitions of one engine, keeps their checkpoints, and looks after their runs."""
+
+    def __init__(
+        self, processors: Sequence[Processor], engines: Callable[[], Collection[str]], mine: str
+    ) -> None:
+        """`engines` are those alive, by id; `mine` is this one's."""
+        self._processors, self._engines, self._mine = processors, engines, mine
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Take what belongs to this engine, and go on looking."""
+        await self._settle()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._repeat(self._settle, _EVERY), name="ownership"),
+            loop.create_task(self._repeat(self._keep_checkpoints, _CHECKPOINT), name="checkpoints"),
+            loop.create_task(self._repeat(self._look, _LOOK), name="look"),
+        ]
+
+    async def stop(self) -> None:
+        """Give all partitions back."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(p.release() for p in self._processors if p.owned))
+
+    async def _settle(self) -> None:
+        alive = {*self._engines(), self._mine}
+        await asyncio.gather(*(self._one(processor, alive) for processor in self._processors))
+
+    async def _one(self, processor: Processor, alive: Collection[str]) -> None:
+        mine = entitled(alive, processor.partition) == self._mine
+        try:
+            if processor.owned and (processor.lost or not mine):
+                await processor.release()
+            elif mine and not processor.owned:
+                await processor.take()
+        except PartsongError as error:
+            told = {"partition": processor.partition, "problem": error.problem.code}
+            _log.warning(
+                "partition not taken, to be tried again", extra={**told, "why": str(error)}
+            )
+
+    async def _keep_checkpoints(self) -> None:
+        await asyncio.gather(*(self._checkpoint(p) for p in self._processors if p.owned))
+
+    @staticmethod
+    async def _checkpoint(processor: Processor) -> None:
+        try:
+            await processor.keep_checkpoint()
+        except Overtaken:
+            processor.lost = True
+        except PartsongError as error:
+            told = {"partition": processor.partition, "problem": error.problem.code}
+            _log.warning("checkpoint not kept, to be tried again", extra=told)
+
+    async def _look(self) -> None:
+        for processor in self._processors:
+            if processor.owned:
+                processor.look()
+
+    @staticmethod
+    async def _repeat(work: Callable[[], Awaitable[None]], every: float) -> None:
+        while True:
+            await asyncio.sleep(every)
+            await work()

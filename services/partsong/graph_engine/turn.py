@@ -1,0 +1,268 @@
+"""A turn of a run: carry out its commands, decide, commit under the guard, then send what follows from the commit.
+
+A turn works on what the partition's feed has delivered, and on nothing else. If another engine was first, the feed
+delivers what that one has committed, and the run is decided on again; no turn reads on by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from partsong.contracts import events as e
+from partsong.contracts.envelope import encode_report
+from partsong.contracts.errors import PartsongError, Problem
+from partsong.contracts.requests import Accepted, Rejected
+from partsong.contracts.state import Call, Pending, RunState
+from partsong.contracts.subjects import OURS, Subjects
+from partsong.graph_engine.core import hear
+from partsong.graph_engine.core.commands import PREPARED, Prepared, carry_out
+from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.core.draft import Closing
+from partsong.graph_engine.ledger import Ledger
+from partsong.graph_engine.losses import Losses
+from partsong.graph_engine.others import Others
+from partsong.graph_engine.outbox import Outbox, send
+from partsong.graph_engine.tracing import trace_commit
+from partsong.log.port import Log, Record, WrongSequence
+from partsong.log.snapshots.port import Snapshot, Snapshots
+from partsong.runtime import clock, spans
+from partsong.runtime.telemetry import Telemetry, traceparent
+
+__all__ = ["Answer", "Prepares", "Slot", "Turns", "owed"]
+
+_log = logging.getLogger("partsong.graph_engine")
+
+_DELIVERY = 2.0
+"""Seconds within which the feed delivers what another engine has committed; otherwise it begins anew."""
+
+Answer = Callable[[Accepted | Rejected], Awaitable[None]]
+
+
+class Prepares(Protocol):
+    """Reads what a command needs."""
+
+    async def prepared(self, state: RunState, command: Pending) -> Prepared:
+        """See `Preparing.prepared`."""
+        ...
+
+
+@dataclass(slots=True)
+class Slot:
+    """A run that this engine holds."""
+
+    ledger: Ledger
+    warm: bool = False
+    """Its ledger has all that was delivered of the run."""
+    suspect: bool = False
+    """It was found wrong once: snapshots are not to be relied on."""
+    backlog: list[Record] | None = None
+    """What is delivered while the ledger is read; None at other times."""
+    dirty: bool = False
+    """Something has come that nobody has decided on."""
+    woken: bool = False
+    """What may have been lost is to be sent again."""
+    task: asyncio.Task[None] | None = None
+    touched: float = 0.0
+    """When it was worked off last."""
+    patience: float = 0.0
+    """Seconds without a report after which it is looked after."""
+    failures: int = 0
+    """Turns in a row that came to nothing."""
+    prepared: dict[str, Prepared] = field(default_factory=dict)
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by every record that is folded."""
+    parked: Problem | None = None
+    """Why its log cannot be folded; nobody decides on it any more."""
+    unsent: bool = False
+    """What follows from its newest commit has not been sent yet."""
+
+
+class Turns:
+    """Takes the turns of all runs of an engine."""
+
+    def __init__(
+        self,
+        store: Log,
+        subjects: Subjects,
+        outbox: Outbox,
+        prepare: Prepares,
+        answer: Answer,
+        *,
+        silent: Callable[[str], bool] = lambda _worker: False,
+        telemetry: Telemetry | None = None,
+        snapshots: Snapshots | None = None,
+        losses: Losses | None = None,
+    ) -> None:
+        self._log, self._subjects, self._outbox = store, subjects, outbox
+        self._prepare, self._answer, self.silent = prepare, answer, silent
+        self._telemetry = telemetry or Telemetry()
+        self._snapshots, self._keeping = snapshots, set[asyncio.Task[None]]()
+        self._losses = losses
+        self.others: Others | None = None
+        """Who is told what became of a run."""
+
+    def ledger(self, run_id: str, *, snapshots: bool = True) -> Ledger:
+        """A ledger of a run, with nothing in it yet."""
+        kept = self._snapshots if snapshots else None
+        return Ledger(self._log, self._subjects, run_id, kept)
+
+    async def drain(self) -> None:
+        """Wait until all snapshots are kept."""
+        await asyncio.gather(*self._keeping)
+
+    async def take(self, slot: Slot) -> bool:
+        """One turn of a run whose ledger is warm; False if the feed owes a record that another engine has appended.
+
+        Raises:
+            PartsongError: try again.
+        """
+        ledger = slot.ledger
+        woken, slot.woken = slot.woken, False
+        await self._prepare_all(slot)
+        now = clock.now_text()
+        news, state = carry_out(ledger.state, slot.prepared, now)
+        lapsed = hear.lapsed(state, self.silent, now)
+        decision = decide(state, now)
+        if lapsed or decision.closings:
+            slot.woken = woken
+            await self._close(state, (*lapsed, *decision.closings))
+            return True  # the feed delivers who was first
+        before, events = ledger.state, (*news, *decision.events)
+        try:
+            if events:
+                await self._commit(ledger, events, decision.state)
+        except WrongSequence as lost:
+            slot.dirty, slot.woken = True, woken
+            return await self._delivered(slot, lost.found)
+        self._keep_snapshot(ledger)
+        slot.unsent = True
+        await self._follow_up(slot, before, events, woken=woken)
+        slot.unsent = False
+        return True
+
+    async def _prepare_all(self, slot: Slot) -> None:
+        pending = slot.ledger.state.pending
+        for settled in slot.prepared.keys() - pending.keys():
+            del slot.prepared[settled]
+        for command in list(pending.values()):
+            if command.verb in PREPARED and command.request_id not in slot.prepared:
+                ready = await self._prepare.prepared(slot.ledger.state, command)
+                slot.prepared[command.request_id] = ready
+
+    async def _delivered(self, slot: Slot, seq: int) -> bool:
+        """Wait until the feed has delivered the run's record at `seq`."""
+        try:
+            async with asyncio.timeout(_DELIVERY):
+                while slot.ledger.seen < seq and slot.warm:
+                    slot.moved.clear()
+                    await slot.moved.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _commit(self, ledger: Ledger, events: tuple[e.Event, ...], after: RunState) -> None:
+        before = ledger.state
+        place = traceparent(ledger.run_id)
+        with self._telemetry.span(spans.append(ledger.run_id, events=len(events)), parent=place):
+            await ledger.commit(events, after, {**_headers(after), "traceparent": place})
+        trace_commit(self._telemetry, before, after, events)
+
+    async def _close(self, state: RunState, closings: Sequence[Closing]) -> None:
+        """Append the ends of guarded calls, each under its call's guard; whoever was first stands."""
+        run_id = state.run_id
+        if self._losses is not None:
+            closings = await self._losses.charged(state, closings)
+        for closing in closings:
+            subject = self._subjects.call(run_id, closing.call_id)
+            body = encode_report(run_id, closing.event)
+            try:
+                await self._log.append(subject, body, id=closing.event.id, expect=closing.expect)
+            except WrongSequence:
+                _log.info("call closed by another", extra={"run": run_id, "call": closing.call_id})
+
+    async def _follow_up(
+        self, slot: Slot, before: RunState, events: tuple[e.Event, ...], *, woken: bool
+    ) -> None:
+        """Send what a commit asks for, and what may have been lost; doing it again does no harm."""
+        state = slot.ledger.state
+        await self._answer_all(slot, events)
+        await send(self._outbox, state, events)
+        if woken:
+            await self._remind(state)
+        if self.others is None:
+            return
+        for event in events:
+            if isinstance(event, e.CommandSettled):
+                command = before.pending.get(event.request_id)
+                ready = slot.prepared.pop(event.request_id, None)
+                if command is not None:
+                    await self.others.settled(state, command, ready or Prepared(), event.error)
+        if events:
+            await self.others.committed(before, state)
+        if woken and state.graph is not None:
+            await self.others.looked_after(state)
+
+    async def _answer_all(self, slot: Slot, events: tuple[e.Event, ...]) -> None:
+        quiet = e.CommandSettled | e.RunStarted  # a start is answered with the run's beginning
+        meant = {event.cause for event in events if not isinstance(event, quiet)}
+        for event in events:
+            if isinstance(event, e.CommandSettled) and not event.request_id.startswith(OURS):
+                await self._answer(_reply(slot.ledger, event, new=event.request_id in meant))
+
+    async def _remind(self, state: RunState) -> None:
+        """Send open hints and timers once more."""
+        for call in owed(state):
+            if call.worker is None:
+                await self._outbox.hint(state, call)
+        for timer in state.timers.values():
+            await self._outbox.timer(state.run_id, timer)
+
+    def _keep_snapshot(self, ledger: Ledger) -> None:
+        """Now and then keep what the run has come to; nobody waits for it, and nothing is lost without it."""
+        snapshot = ledger.snapshot() if self._snapshots is not None else None
+        if self._snapshots is None or snapshot is None:
+            return
+        task = asyncio.get_running_loop().create_task(_put(self._snapshots, snapshot))
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
+
+def owed(state: RunState) -> list[Call]:
+    """Calls that somebody still has to answer; an ended run waits for nothing but its webhook."""
+    return [call for call in state.calls.values() if call.open and not (state.ended and call.exec)]
+
+
+def _reply(ledger: Ledger, event: e.CommandSettled, *, new: bool) -> Accepted | Rejected:
+    """The answer to a request: where what was new stands, otherwise where the run begins."""
+    if event.error is not None:
+        return Rejected(id=event.request_id, error=event.error)
+    seq = ledger.commit_seq if new else ledger.first_seq
+    return Accepted(id=event.request_id, run_id=ledger.run_id, seq=seq)
+
+
+def _headers(state: RunState) -> dict[str, str]:
+    """A run's summary, so that lists of runs need not open commits."""
+    headers = {
+        "Partsong-Status": state.phase if state.graph is not None else "refused",
+        "Partsong-Graph": state.graph.name if state.graph else "",
+        "Partsong-Started": state.started,
+    }
+    if state.error is not None:
+        headers["Partsong-Error"] = state.error.code
+    if state.telling:
+        headers["Partsong-Webhook"] = "open"
+    if state.origin is not None:
+        headers["Partsong-Origin"] = f"{state.origin.run_id}@{state.origin.seq}"
+    return headers
+
+
+async def _put(snapshots: Snapshots, snapshot: Snapshot) -> None:
+    try:
+        await snapshots.put(snapshot)
+    except PartsongError as error:
+        run, code = snapshot.run_id, error.problem.code
+        _log.info("snapshot not kept", extra={"run": run, "problem": code})
