@@ -30,7 +30,8 @@ prefixes = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1,
 )
 
 FILTERS = {
-    "alives", "calls", "chunks", "commits", "deads", "fireds", "log", "parse_fired", "parse_log", "reports", "requests", "run", "schedules",
+    "alives", "calls", "chunks", "commits", "deads", "fireds", "log", "owner", "parse_fired", "parse_log",
+    "partition", "requests", "run", "schedules",
     "stops", "timers", "works",
 }  # fmt: skip
 HOSTILE = {
@@ -58,6 +59,11 @@ def test_a_log_subject_comes_apart_as_it_was_put_together(
         (subjects.engine(run_id), LogSubject(partition, run_id, "engine")),
         (subjects.fact(run_id), LogSubject(partition, run_id, "fact")),
         (subjects.call(run_id, call_id), LogSubject(partition, run_id, "call", call_id)),
+        (
+            subjects.command(run_id, call_id),
+            LogSubject(partition, run_id, "command", request_id=call_id),
+        ),
+        (subjects.owner(partition), LogSubject(partition, "~", "owner")),
     ):
         assert subjects.parse_log(subject) == expected
 
@@ -84,17 +90,19 @@ def test_filters_take_what_they_say_and_no_more(run_id: str, call_id: str) -> No
     subjects, partition = Subjects(), partition_of(run_id)
     engine, fact = subjects.engine(run_id), subjects.fact(run_id)
     call, chunk = subjects.call(run_id, call_id), subjects.chunk(run_id, "node", call_id)
-    facts, calls = subjects.reports(partition)
-    everything = {engine, fact, call, chunk}
+    command, owner = subjects.command(run_id, call_id), subjects.owner(partition)
+    everything = {engine, fact, call, command, owner, chunk}
 
     def taken(filter: str) -> set[str]:
         return {subject for subject in everything if compile_filter(filter).fullmatch(subject)}
 
-    assert taken(subjects.run(run_id)) == taken(subjects.log()) == {engine, fact, call}
+    assert taken(subjects.run(run_id)) == {engine, fact, call, command}
+    assert taken(subjects.log()) == taken(subjects.partition(partition))
+    assert taken(subjects.log()) == {engine, fact, call, command, owner}
+    assert taken(subjects.partition((partition + 1) % PARTITIONS)) == set()
     assert taken(subjects.commits()) == taken(subjects.commits(partition)) == {engine}
     assert taken(subjects.commits((partition + 1) % PARTITIONS)) == set()
-    assert taken(facts) == {fact}
-    assert taken(calls) == taken(subjects.calls()) == {call}
+    assert taken(subjects.calls()) == {call}
     assert taken(subjects.chunks(run_id)) == taken(subjects.chunks()) == {chunk}
     assert taken(subjects.run(f"{run_id[:-1]}-other"[:200])) == set()
 

@@ -58,14 +58,42 @@ async def test_chunks_are_in_memory_for_a_quarter_of_an_hour(bus: Bus) -> None:
     assert timedelta(microseconds=config["max_age"] / 1000) == timedelta(minutes=15)
 
 
-async def test_every_partition_has_a_pinned_consumer(bus: Bus) -> None:
-    names = [f"engine-{partition}" for partition in range(PARTITIONS)]
-    for partition, name in enumerate(names):
-        config = (await api(bus, f"CONSUMER.INFO.{bus.names.log}.{name}"))["config"]
+async def test_every_partition_has_a_feed_for_one_engine_at_a_time(bus: Bus) -> None:
+    for partition in range(PARTITIONS):
+        config = (await api(bus, f"CONSUMER.INFO.{bus.names.log}.feed-{partition}"))["config"]
         assert config["priority_policy"] == "pinned_client"
         assert config["priority_groups"] == ["engine"]
-        assert config["filter_subjects"] == list(bus.subjects.reports(partition))
+        assert config["ack_policy"] == "none"
+        assert config["filter_subjects"] == [bus.subjects.partition(partition)]
     assert (await api(bus, f"STREAM.INFO.{bus.names.log}"))["state"]["consumer_count"] == 32
+
+
+async def test_what_an_earlier_version_has_provisioned_is_brought_up_to_date(bus: Bus) -> None:
+    """One consumer for all requests, and one per partition for what workers report."""
+    requests, log = bus.names.requests, bus.names.log
+    for name in ("starts", "control"):
+        await api(bus, f"CONSUMER.DELETE.{requests}.{name}")
+    config = await stream(bus, requests)
+    wanted = config["subjects"]
+    await api(bus, f"STREAM.UPDATE.{requests}", {**config, "subjects": [bus.subjects.requests()]})
+    for name, where, filter in (
+        ("engine", requests, bus.subjects.requests()),
+        ("engine-3", log, f"{bus.subjects.prefix}.log.3.*.fact"),
+    ):
+        old = {"durable_name": name, "ack_policy": "explicit", "filter_subjects": [filter]}
+        body = {"stream_name": where, "config": old}
+        await api(bus, f"CONSUMER.CREATE.{where}.{name}", body)
+    waiting = bus.subjects.request("cancel")
+    await bus.nc.jetstream().publish(waiting, b"kept")
+    await provision(bus.nc, bus.subjects)
+    await check(bus.nc, bus.subjects)
+    assert (await stream(bus, requests))["subjects"] == wanted
+    for where, name in ((requests, "engine"), (log, "engine-3")):
+        with pytest.raises(AssertionError, match="consumer not found"):
+            await api(bus, f"CONSUMER.INFO.{where}.{name}")
+    control = await bus.nc.jetstream().pull_subscribe_bind("control", stream=requests)
+    (kept,) = await control.fetch(1, timeout=30)
+    assert kept.data == b"kept"
 
 
 @pytest.mark.parametrize("service", ["agent-gateway", "tool-runner"])

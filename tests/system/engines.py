@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 
 import partsong.graph_engine.app
 from partsong.client.requests import ask
 from partsong.contracts.envelope import decode
-from partsong.contracts.errors import PartsongError
 from partsong.contracts.events import Event
-from partsong.contracts.fold import fold_message
+from partsong.contracts.fold import fold_all, fold_message
 from partsong.contracts.requests import Accepted, SignalRequest
-from partsong.contracts.state import Call, RunState, Timer
-from partsong.graph_engine.mail import Ask, Tell
-from partsong.graph_engine.runs import Runs
+from partsong.contracts.state import RunState
+from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.ledger import Ledger
+from partsong.log.port import WrongSequence
 from partsong.runtime import clock
 from partsong.runtime.serve import Running, open_context
 from partsong.runtime.settings import Settings
@@ -44,27 +44,24 @@ async def replace_engine(platform: Platform) -> None:
     )
 
 
-class _Nothing:
-    """The outbox of an engine that dies before it sends anything."""
-
-    async def hint(self, state: RunState, call: Call) -> None:
-        """Never sent."""
-
-    async def timer(self, run_id: str, timer: Timer) -> None:
-        """Never set."""
-
-    async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
-        """Never said."""
+Tell = Callable[[RunState, str], tuple[Event, ...]]
+"""What an engine commits for a run as it stands, at a time."""
 
 
-async def dies_after(bus: Bus, run_id: str, tell: Tell, *, begins: bool = False) -> None:
+async def dies_after(bus: Bus, run_id: str, tell: Tell) -> None:
     """An engine commits what `tell` means for a run, and dies before anything follows from it."""
     log = bus.log()
-    dying = Runs(log, bus.subjects, _Nothing(), f"dying~{clock.new_id()}")
-    done: asyncio.Future[PartsongError | None] = asyncio.get_running_loop().create_future()
-    dying.hear(run_id, Ask(tell, begins=begins, done=done.set_result))
-    assert await asyncio.wait_for(done, 30) is None
-    await dying.drain()
+    ledger = Ledger(log, bus.subjects, run_id)
+    while True:
+        await ledger.refresh()
+        now = clock.now_text()
+        news = tell(ledger.state, now)
+        decision = decide(fold_all(ledger.state, news), now)
+        try:
+            await ledger.commit((*news, *decision.events), decision.state)
+        except WrongSequence:
+            continue
+        break
     await log.close()
 
 

@@ -147,7 +147,6 @@ async def test_a_child_whose_parents_engine_died_before_it_asked_is_asked_for_by
         bus,
         "r_p",
         lambda _state, now: hear.start("r_p", graph, {"asked": 41}, RunOptions(), "q", now),
-        begins=True,
     )
     await replace_engine(platform)
     await until(platform, "r_p--sub-1", "waiting")

@@ -13,7 +13,6 @@ from pydantic import JsonValue
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.results import RunResult
 from partsong.local.player import open_player
-from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
 from tests.core import model
 from tests.core.graphs_strategy import Example, examples
@@ -99,7 +98,7 @@ async def test_random_graphs_give_the_same_on_memory_and_on_a_bus_with_two_engin
     for example, ran in found:
         agrees(ran, await locally(example, ran))
     async with AsyncExitStack() as stack:
-        platform = await stack.enter_async_context(a_platform(bus, Settings(affinity=False)))
+        platform = await stack.enter_async_context(a_platform(bus))
         await stack.enter_async_context(an_engine(platform.settings))
         results = await asyncio.gather(
             *(on_the_bus(platform, *pair, i) for i, pair in enumerate(found))

@@ -17,7 +17,7 @@ from partsong.bus.nats_feed import NatsFeed
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
 from partsong.contracts.subjects import OURS, PARTITIONS
-from partsong.graph_engine.bucket import Bucket
+from partsong.graph_engine.bucket import NatsBucket
 from partsong.graph_engine.checkpoints import Checkpoints
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.commands import Commands
@@ -74,7 +74,7 @@ class GraphEngine:
         schedules = Schedules(
             context.nc,
             context.subjects,
-            Bucket(context.nc, context.names.schedules),
+            NatsBucket(context.nc, context.names.schedules),
             context.log,
             stream=context.names.timers,
         )
@@ -110,7 +110,7 @@ class GraphEngine:
             await commands.append("admit", run_id, id_, request)
 
         threads = Threads(
-            Bucket(context.nc, context.names.threads),
+            NatsBucket(context.nc, context.names.threads),
             context.log,
             context.subjects,
             snapshots,
@@ -144,8 +144,7 @@ class GraphEngine:
 
 
 def _processors(context: Context, turns: Turns) -> list[Processor]:
-    bucket = Bucket(context.nc, context.names.partitions)
-    checkpoints = Checkpoints(bucket)
+    checkpoints = Checkpoints(NatsBucket(context.nc, context.names.partitions))
     return [
         Processor(
             partition,

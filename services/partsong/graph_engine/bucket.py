@@ -1,10 +1,14 @@
-"""A key-value bucket with compare-and-set: for what several engines change at once."""
+"""A key-value bucket with compare-and-set: for what several engines change at once.
+
+The server's own buckets are `NatsBucket`; tests and simulations bring another one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from dataclasses import dataclass
+from typing import Protocol
 
 import nats.errors
 from nats.aio.client import Client
@@ -12,7 +16,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from partsong.contracts.errors import Unavailable
 
-__all__ = ["Bucket", "Entry", "Overtaken"]
+__all__ = ["Bucket", "Entry", "NatsBucket", "Overtaken"]
 
 _NO_MESSAGE = 10037
 _WRONG_SEQUENCE = frozenset({10071, 10164})
@@ -33,15 +37,43 @@ class Entry:
     revision: int
 
 
-class Bucket:
-    """One bucket, which is not created here. Every method raises `Unavailable` if the server does not answer."""
+class Bucket(Protocol):
+    """One bucket. Every method raises `Unavailable` if the store does not answer."""
+
+    async def get(self, key: str) -> Entry:
+        """What the key holds."""
+        ...
+
+    async def keys(self) -> list[str]:
+        """All keys, sorted; those removed lately may be among them."""
+        ...
+
+    async def put(self, key: str, value: bytes, expect: int | None = None) -> int:
+        """Set the key; its new revision.
+
+        Raises:
+            Overtaken: its revision is not the expected one.
+        """
+        ...
+
+    async def remove(self, key: str, expect: int | None = None) -> None:
+        """Remove the key.
+
+        Raises:
+            Overtaken: its revision is not the expected one.
+        """
+        ...
+
+
+class NatsBucket:
+    """A bucket in JetStream, which is not created here."""
 
     def __init__(self, nc: Client, name: str, *, within: float = 5.0) -> None:
         self._nc, self._name, self._within = nc, name, within
         self._stream, self._root = f"KV_{name}", f"$KV.{name}."
 
     async def get(self, key: str) -> Entry:
-        """What the key holds."""
+        """See `Bucket.get`."""
         try:
             async with asyncio.timeout(self._within):
                 msg = await self._nc.jetstream().get_last_msg(self._stream, self._root + key)
@@ -55,7 +87,7 @@ class Bucket:
         return Entry(None if gone else msg.data or b"", msg.seq or 0)
 
     async def keys(self) -> list[str]:
-        """All keys, sorted; those removed lately may be among them."""
+        """See `Bucket.keys`."""
         body = json.dumps({"subjects_filter": f"{self._root}>"}).encode()
         try:
             reply = await self._nc.request(
@@ -69,19 +101,11 @@ class Bucket:
         return sorted(name.removeprefix(self._root) for name in answer["state"].get("subjects", ()))
 
     async def put(self, key: str, value: bytes, expect: int | None = None) -> int:
-        """Set the key; its new revision.
-
-        Raises:
-            Overtaken: its revision is not the expected one.
-        """
+        """See `Bucket.put`."""
         return await self._publish(key, value, {}, expect)
 
     async def remove(self, key: str, expect: int | None = None) -> None:
-        """Remove the key, and after an hour every trace of it.
-
-        Raises:
-            Overtaken: its revision is not the expected one.
-        """
+        """See `Bucket.remove`; after an hour no trace of the key is left."""
         headers = {_OPERATION: "PURGE", "Nats-Rollup": "sub", "Nats-TTL": _GONE_FOR}
         await self._publish(key, b"", headers, expect)
 

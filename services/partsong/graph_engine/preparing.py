@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+
 from pydantic import JsonValue
 
 from partsong.contracts.errors import NotFound, PartsongError, Unavailable

@@ -17,12 +17,19 @@ from dataclasses import replace
 from partsong.bus.feed import Feed
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
-from partsong.contracts.errors import Conflict, InvalidInput, PartsongError, Unavailable
+from partsong.contracts.errors import (
+    Conflict,
+    InvalidInput,
+    PartsongError,
+    Problem,
+    Unavailable,
+)
 from partsong.contracts.requests import Rejected
-from partsong.contracts.state import ENDED, RunState
+from partsong.contracts.state import RunState
 from partsong.contracts.subjects import OURS, LogSubject, Subjects, partition_of
 from partsong.graph_engine.bucket import Overtaken
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
+from partsong.graph_engine.open_runs import OpenRuns
 from partsong.graph_engine.turn import Answer, Slot, Turns, owed
 from partsong.log.port import Log, Record, WrongSequence
 from partsong.runtime import clock
@@ -31,8 +38,6 @@ __all__ = ["Processor"]
 
 _log = logging.getLogger("partsong.graph_engine")
 
-_OVER = frozenset({*ENDED, "refused"})
-"""What a commit's header says of a run in which nothing is left to be done."""
 _LONGEST_PATIENCE = 60.0
 _AGAIN, _LONGEST_AGAIN = 1.0, 30.0
 """Seconds until a turn that failed is taken again: the first time, and at most."""
@@ -68,8 +73,7 @@ class Processor:
         self.lost = False
         """Another engine has taken the partition over; it is to be given back."""
         self._slots: OrderedDict[str, Slot] = OrderedDict()
-        self._open: dict[str, int] = {}
-        """Runs that have not ended, with the newest record that was delivered of each."""
+        self._open = OpenRuns()
         self._pos = 0
         self._announced = ""
         """Id of the record that announced this owner; empty once it was delivered."""
@@ -97,7 +101,7 @@ class Processor:
         except (Overtaken, WrongSequence):
             return False
         self._checkpoint = replace(mine, revision=revision)
-        self._open, self._pos, self.lost = dict(found.open), found.seq, False
+        self._open, self._pos, self.lost = OpenRuns(found.open), found.seq, False
         await self._feed.start(found.seq, self.receive)
         self.owned = True
         self._wake_all()
@@ -144,7 +148,7 @@ class Processor:
         async with self._keeping:
             if self._pos == self._checkpoint.seq:
                 return
-            now = replace(self._checkpoint, seq=self._pos, open=dict(self._open))
+            now = replace(self._checkpoint, seq=self._pos, open=self._open.newest)
             revision = await self._checkpoints.keep(self.partition, now)
             self._checkpoint = replace(now, revision=revision)
 
@@ -189,7 +193,7 @@ class Processor:
             return
         if record.id == self._announced:
             self._announced = ""
-            self._spawn(self._look_after(sorted(self._open - self._slots.keys())))
+            self._spawn(self._look_after(self._open.without(self._slots)))
         elif not self._announced:
             self.lost = True
 
@@ -197,32 +201,21 @@ class Processor:
         run_id = where.run_id
         slot = self._slots.get(run_id)
         if slot is None:
-            self._note(record, where)
+            self._open.note(record, where)
             if self._announced or run_id not in self._open:
                 return
             slot = self._slot(run_id)
-        self._open[run_id] = record.seq
+        self._open.moved(run_id, record.seq)
+        if where.request_id is not None and not slot.warm:
+            slot.asked.append(where.request_id)
         if slot.parked is not None:
-            if where.request_id is not None:
-                rejected = Rejected(id=where.request_id, error=slot.parked)
-                self._spawn(self._answer_late(rejected))
-            return
-        if slot.backlog is not None:
+            self._refuse(slot, slot.parked)
+        elif slot.backlog is not None:
             slot.backlog.append(record)
         elif not slot.warm or self._fold(slot, record):
             slot.patience = self._patience
-            self._wake(slot)
-
-    def _note(self, record: Record, where: LogSubject) -> None:
-        """Note whether a run is open that is not held here."""
-        if where.entity == "engine":
-            ended = record.headers.get("Partsong-Status") in _OVER
-            if ended and "Partsong-Webhook" not in record.headers:
-                self._open.pop(where.run_id, None)
-                return
-        elif where.entity != "command" and where.run_id not in self._open:
-            return
-        self._open[where.run_id] = record.seq
+            # A commit of another engine's: whether that one lives to send what follows from it, nobody knows.
+            self._wake(slot, woken=where.entity == "engine")
 
     def _slot(self, run_id: str) -> Slot:
         slot = self._slots[run_id] = Slot(self._turns.ledger(run_id), patience=self._patience)
@@ -272,7 +265,7 @@ class Processor:
     async def _load(self, slot: Slot) -> None:
         """Read a run up to the place that the feed has reached, then fold what was delivered meanwhile."""
         run_id, upto = slot.ledger.run_id, self._pos
-        newest = self._open.get(run_id, 0)
+        newest = self._open.of(run_id)
         ledger = self._turns.ledger(run_id, snapshots=not slot.suspect)
         backlog: list[Record] = []
         slot.backlog = backlog
@@ -280,9 +273,7 @@ class Processor:
             await ledger.refresh(upto)
         except (InvalidInput, Conflict) as error:
             if slot.suspect:
-                slot.parked = error.problem
-                told = {"run": run_id, "problem": error.problem.code, "why": str(error)}
-                _log.error("run parked, its log cannot be folded", extra=told)
+                self._park(slot, error.problem)
             else:
                 self._distrust(slot, error)
                 slot.dirty = True
@@ -292,8 +283,23 @@ class Processor:
         if ledger.seen < newest:
             raise _stale_read(run_id, ledger.seen, newest)
         slot.ledger, slot.warm, slot.dirty = ledger, True, True
+        slot.asked.clear()
         for record in backlog:
             self._fold(slot, record)
+
+    def _park(self, slot: Slot, problem: Problem) -> None:
+        """Set a run aside whose log cannot be folded; what is asked of it is refused with the reason."""
+        run_id = slot.ledger.run_id
+        told = {"run": run_id, "problem": problem.code, "why": problem.message}
+        _log.error("run parked, its log cannot be folded", extra=told)
+        slot.parked = problem
+        slot.asked += slot.ledger.state.pending
+        self._refuse(slot, problem)
+
+    def _refuse(self, slot: Slot, problem: Problem) -> None:
+        for request_id in slot.asked:
+            self._spawn(self._answer_late(Rejected(id=request_id, error=problem)))
+        slot.asked.clear()
 
     def _failed(self, slot: Slot, error: Exception) -> None:
         """A turn came to nothing: it is taken again later, from what the log holds."""
@@ -323,7 +329,7 @@ class Processor:
         over = state.graph is None or (state.ended and not state.telling)
         if over and not state.pending:
             del self._slots[run_id]
-            self._open.pop(run_id, None)
+            self._open.over(run_id)
         elif len(self._slots) > self._keep:
             self._forget()
 

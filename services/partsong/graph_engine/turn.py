@@ -75,6 +75,8 @@ class Slot:
     prepared: dict[str, Prepared] = field(default_factory=dict)
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by every record that is folded."""
+    asked: list[str] = field(default_factory=list)
+    """Requests whose commands were delivered while the ledger was not warm."""
     parked: Problem | None = None
     """Why its log cannot be folded; nobody decides on it any more."""
     unsent: bool = False

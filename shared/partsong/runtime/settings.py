@@ -45,8 +45,6 @@ class Settings:
     """PARTSONG_SNAPSHOTS: where folds are cached: kv:, file:/path, redis://…, memory: or none:."""
     otlp_endpoint: str = ""
     """OTEL_EXPORTER_OTLP_ENDPOINT: where spans go; empty: nowhere, at no cost."""
-    affinity: bool = True
-    """PARTSONG_AFFINITY: engines share out the partitions; `off` only for tests and small setups."""
     drain: float = 10.0
     """PARTSONG_DRAIN: seconds that running calls have when the service is told to stop."""
     log_level: str = "INFO"
@@ -87,7 +85,6 @@ def from_env(env: Mapping[str, str]) -> Settings:
         database_url=env.get("PARTSONG_DATABASE_URL", ""),
         snapshots=env.get("PARTSONG_SNAPSHOTS", "") or default.snapshots,
         otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
-        affinity=_choice(env, "PARTSONG_AFFINITY", "on", ("on", "off")) == "on",
         drain=_number(env, "PARTSONG_DRAIN", default.drain, least=0),
         log_level=_choice(env, "PARTSONG_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         log_format=_choice(env, "PARTSONG_LOG_FORMAT", "text", ("text", "json")),

@@ -7,22 +7,27 @@ import asyncio
 import pytest
 
 from partsong.contracts.errors import Unavailable
-from partsong.graph_engine.bucket import Bucket, Entry, Overtaken
+from partsong.graph_engine.bucket import Bucket, Entry, NatsBucket, Overtaken
+from partsong.testing.bucket import MemoryBucket
 from partsong.testing.nats import Bus
 
 
-async def test_a_key_is_set_changed_and_removed_under_its_revision(bus: Bus) -> None:
-    bucket = Bucket(bus.nc, bus.names.threads)
+@pytest.fixture(params=["memory", "jetstream"])
+def bucket(request: pytest.FixtureRequest, bus: Bus) -> Bucket:
+    return MemoryBucket() if request.param == "memory" else NatsBucket(bus.nc, bus.names.threads)
+
+
+async def test_a_key_is_set_changed_and_removed_under_its_revision(bucket: Bucket) -> None:
     assert await bucket.get("a") == Entry(None, 0)
-    await bucket.put("a", b"1", 0)
-    first = await bucket.get("a")
-    assert first.value == b"1"
+    revision = await bucket.put("a", b"1", 0)
+    assert await bucket.get("a") == Entry(b"1", revision)
     with pytest.raises(Overtaken):
         await bucket.put("a", b"2", 0)
-    await bucket.put("a", b"2", first.revision)
+    newer = await bucket.put("a", b"2", revision)
+    assert newer > revision
     with pytest.raises(Overtaken):
-        await bucket.remove("a", first.revision)
-    await bucket.remove("a", (await bucket.get("a")).revision)
+        await bucket.remove("a", revision)
+    await bucket.remove("a", newer)
     gone = await bucket.get("a")
     assert gone.value is None
     await bucket.put("a", b"3", gone.revision)
@@ -31,9 +36,7 @@ async def test_a_key_is_set_changed_and_removed_under_its_revision(bus: Bus) -> 
     assert await bucket.keys() == ["a", "b"]
 
 
-async def test_of_many_writers_each_adds_once(bus: Bus) -> None:
-    bucket = Bucket(bus.nc, bus.names.threads)
-
+async def test_of_many_writers_each_adds_once(bucket: Bucket) -> None:
     async def add() -> None:
         while True:
             entry = await bucket.get("sum")
@@ -48,7 +51,7 @@ async def test_of_many_writers_each_adds_once(bus: Bus) -> None:
 
 
 async def test_a_bucket_that_is_not_there_is_unavailable_and_not_empty(bus: Bus) -> None:
-    bucket = Bucket(bus.nc, "nowhere", within=1.0)
+    bucket = NatsBucket(bus.nc, "nowhere", within=1.0)
     for asked in (bucket.get("a"), bucket.put("a", b"1"), bucket.keys()):
         with pytest.raises(Unavailable, match="bucket nowhere did not answer"):
             await asked

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
+from collections.abc import Mapping
 
 import pytest
 from pydantic import JsonValue
 
+from partsong.bus.log_feed import Served
 from partsong.contracts import events as e
-from partsong.contracts.errors import PartsongError, Unavailable
+from partsong.contracts.errors import Unavailable
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
-from partsong.contracts.state import Call, RunState, Timer
+from partsong.contracts.state import Call
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.timeline import state_at
 from partsong.contracts.validate import parse_graph
@@ -20,12 +20,11 @@ from partsong.contracts.verify import replay
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.ledger import Ledger
-from partsong.graph_engine.mail import Start
-from partsong.graph_engine.runs import Runs
 from partsong.log.memory import MemoryLog
 from partsong.log.snapshots.folded import fold_to, pack
 from partsong.log.snapshots.memory import MemorySnapshots
 from partsong.log.snapshots.port import Snapshot
+from tests.services.graph_engine.engines import World
 
 SUBJECTS = Subjects()
 NOW = "2026-01-01T00:00:00.000Z"
@@ -132,57 +131,21 @@ async def test_a_damaged_body_reads_as_absent() -> None:
     assert (await fold_to(log, SUBJECTS, "r_1", snapshots)).state == ledger.state
 
 
-class Answering:
-    """An outbox whose worker answers at once."""
-
-    def __init__(self, log: MemoryLog, steps: int) -> None:
-        self.log, self.steps, self.ended = log, steps, asyncio.Event()
-        self.runs: Runs | None = None
-        self._random = random.Random(1)
-
-    async def hint(self, state: RunState, call: Call) -> None:
-        last = state.root.visits["a"] == self.steps
-        closed = e.CallCompleted(
-            id=f"{call.id}.closed",
-            time=NOW,
-            call_id=call.id,
-            attempt=1,
-            update={"log": self._random.random()},
-            label="done" if last else "again",
-        )
-        await self.report(state.run_id, closed, last=last)
-
-    async def report(self, run_id: str, closed: e.CallCompleted, *, last: bool) -> None:
-        from partsong.contracts.envelope import encode_report
-        from partsong.graph_engine.mail import Reported
-
-        body = encode_report(run_id, closed)
-        await self.log.append(SUBJECTS.fact(run_id), body, id=closed.id)
-        record = [r async for r in self.log.read(SUBJECTS.fact(run_id))][-1]
-        assert self.runs is not None
-
-        def done(_error: PartsongError | None) -> None:
-            if last:
-                self.ended.set()
-
-        self.runs.hear(run_id, Reported(record, next=True, done=done))
-
-    async def timer(self, run_id: str, timer: Timer) -> None:
-        raise AssertionError("no timers here")
-
-    async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
-        """Nothing runs that could stop."""
-
-
 @pytest.mark.parametrize("steps", [150])
 async def test_the_engine_keeps_one_now_and_then(steps: int) -> None:
     log, snapshots = MemoryLog(), MemorySnapshots()
-    outbox = Answering(log, steps)
-    runs = outbox.runs = Runs(log, SUBJECTS, outbox, "engine-1", snapshots=snapshots)
-    runs.hear("r_1", Start(LOOP, {}, e.RunOptions(), "q"))
-    async with asyncio.timeout(30):
-        await outbox.ended.wait()
-        await runs.drain()
+    world = World(log, SUBJECTS, LOOP, snapshots=snapshots)
+
+    async def step(run_id: str, call: Call, _view: Mapping[str, JsonValue]) -> None:
+        last = call.exec == f"a:{steps}"
+        await world.report(run_id, call, {"log": call.exec}, "done" if last else "again")
+
+    world.work = step
+    engine = world.engine("engine-1", Served())
+    await engine.start()
+    await world.start("r_1")
+    await world.ended("r_1")
+    await engine.stop()
     kept = await snapshots.list("r_1")
     assert len(kept) >= 2 * steps // 64, "small states are kept often"
     folded = await fold_to(log, SUBJECTS, "r_1", snapshots)

@@ -1,0 +1,311 @@
+"""A partition's processor: whoever owns it, and however many believe they do, each run has one history."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+
+from partsong.bus.log_feed import Served
+from partsong.contracts import events as e
+from partsong.contracts.envelope import encode_report
+from partsong.contracts.errors import PartsongError, Unavailable
+from partsong.contracts.requests import Accepted, Rejected
+from partsong.contracts.state import Call, RunState, Timer
+from partsong.contracts.subjects import partition_of
+from partsong.contracts.validate import parse_graph
+from partsong.contracts.verify import replay
+from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
+from partsong.log.memory import MemoryLog
+from partsong.log.port import Log
+from partsong.testing.bucket import MemoryBucket
+from partsong.testing.nats import Bus
+from tests.services.graph_engine.engines import PATIENCE, World, history
+
+GRAPH = parse_graph(
+    {
+        "name": "stress",
+        "entry": "a",
+        "nodes": {n: {"type": "function", "function": f"m:{n}"} for n in ("a", "b", "c", "d", "e")},
+        "edges": [
+            {"from": "a", "to": "b"},
+            {"from": "a", "to": "c"},
+            {"from": "b", "to": "d"},
+            {"from": "c", "to": "d"},
+            {"from": "d", "to": "a", "on": "again"},
+            {"from": "d", "to": "e", "on": "done"},
+        ],
+        "reducers": {"log": "append"},
+    }
+)
+AGENT = parse_graph(
+    {
+        "name": "a",
+        "entry": "x",
+        "nodes": {"x": {"type": "agent", "agent": {"model": "scripted:echo"}, "prompt": "hi"}},
+    }
+)
+
+
+@pytest.fixture(params=["memory", "jetstream"])
+async def world(request: pytest.FixtureRequest, bus: Bus) -> AsyncIterator[World]:
+    log: Log = MemoryLog() if request.param == "memory" else bus.log()
+    yield World(log, bus.subjects, GRAPH)
+    if not isinstance(log, MemoryLog):
+        await log.close()  # type: ignore[attr-defined]  # JetStream's
+
+
+@pytest.fixture
+async def two(world: World) -> AsyncIterator[World]:
+    """Two engines that both believe to own everything, and are both served."""
+    engines = [world.engine(f"e{i}", Served(), Checkpoints(MemoryBucket())) for i in range(2)]
+    for engine in engines:
+        await engine.start()
+        for processor in engine.processors:
+            processor.lost = False
+    yield world
+    await asyncio.gather(*(engine.stop() for engine in engines))
+
+
+@pytest.fixture
+async def one(world: World) -> AsyncIterator[World]:
+    engine = world.engine("e0", Served())
+    await engine.start()
+    yield world
+    await engine.stop()
+
+
+async def test_many_runs_on_two_engines_at_once_neither_fork_nor_lose_an_event(two: World) -> None:
+    runs = [f"r_{i}" for i in range(40)]
+    await asyncio.gather(*(two.start(run_id) for run_id in runs))
+    await asyncio.gather(*(two.ended(run_id) for run_id in runs))
+    for run_id in runs:
+        state, _ = await history(two.log, two.subjects, run_id)
+        assert state.status == "completed"
+        assert state.values["log"] == [
+            x
+            for visit in (1, 2, 3)
+            for x in (f"a:{visit}", f"b:{visit}", f"c:{visit}", f"d:{visit}")
+        ] + ["e:1"]
+        assert state.steps == 13
+        assert not state.pending
+
+
+async def test_a_request_is_decided_once_however_many_engines_see_it(two: World) -> None:
+    runs = [f"r_{i}" for i in range(12)]
+    two.work = two.nothing
+    await asyncio.gather(*(two.start(run_id) for run_id in runs))
+    answers = await asyncio.gather(*(two.cancel(run_id, f"c-{run_id}") for run_id in runs))
+    assert all(isinstance(answer, Accepted) for answer in answers)
+    for run_id in runs:
+        _, commits = await history(two.log, two.subjects, run_id)
+        settled = [
+            event.request_id
+            for commit in commits
+            for event in commit.events
+            if isinstance(event, e.CommandSettled)
+        ]
+        assert sorted(settled) == [f"c-{run_id}", f"q-{run_id}"]
+
+
+async def test_a_start_repeated_is_the_same_run(one: World) -> None:
+    first = await one.start("r_same", "q1")
+    again = await asyncio.gather(*(one.start("r_same", f"q{i}") for i in (1, 2, 3)))
+    assert {answer.seq for answer in (first, *again) if isinstance(answer, Accepted)} == {
+        first.seq if isinstance(first, Accepted) else 0
+    }
+    assert (await one.ended("r_same")).steps == 13
+
+
+async def test_a_run_id_with_another_input_is_refused_and_nothing_of_the_run_changes(
+    one: World,
+) -> None:
+    await one.start("r_1", "q1", {"x": 1})
+    other = await one.start("r_1", "q2", {"x": 2})
+    assert isinstance(other, Rejected)
+    assert other.error.code == "run.exists"
+    state = await one.ended("r_1")
+    assert state.values["x"] == 1
+    found, _ = await history(one.log, one.subjects, "r_1")
+    assert found.status == "completed"
+
+
+async def test_what_is_asked_of_a_run_before_its_first_decision_is_done_in_order(
+    world: World,
+) -> None:
+    """A start and a cancel lie in the log when an engine comes."""
+    asked = [
+        asyncio.ensure_future(world.start("r_1")),
+        asyncio.ensure_future(world.cancel("r_1")),
+    ]
+    async with asyncio.timeout(PATIENCE), aclosing(world.log.tail(world.subjects.log())) as records:
+        async for record in records:
+            if record.seq == 2:
+                break
+    engine = world.engine("e0", Served())
+    await engine.start()
+    answers = await asyncio.gather(*asked)
+    assert all(isinstance(answer, Accepted) for answer in answers)
+    assert (await world.ended("r_1")).status == "cancelled"
+    await engine.stop()
+
+
+async def test_a_cancel_ends_a_run_and_says_why(one: World) -> None:
+    one.work = one.nothing
+    await one.start("r_c")
+    assert isinstance(await one.cancel("r_c"), Accepted)
+    state = await one.ended("r_c")
+    assert state.error is not None
+    assert state.error.message == "enough"
+
+
+async def test_a_request_that_must_be_refused_has_its_outcome_in_the_log(one: World) -> None:
+    one.work = one.nothing
+    await one.start("r_1")
+    refused = await one.signal("r_1", "s1", "nobody-waits")
+    assert isinstance(refused, Rejected)
+    assert refused.error.code == "signal.unknown"
+    assert await one.commands.outcome("r_1", "s1") == refused
+
+
+async def test_a_request_id_is_not_used_for_two_things(one: World) -> None:
+    one.work = one.nothing
+    await one.start("r_1", "q", {"x": 1})
+    with pytest.raises(PartsongError, match="asked for something else"):
+        await one.start("r_1", "q", {"x": 2})
+
+
+async def test_an_engine_goes_on_where_another_has_stopped(world: World) -> None:
+    served = Served()
+    first, second = world.engine("e0", served), world.engine("e1", served)
+    await first.start()
+    held: list[tuple[str, Call]] = []
+
+    async def hold(run_id: str, call: Call, _view: object) -> None:
+        held.append((run_id, call))
+
+    world.work = hold
+    await asyncio.gather(*(world.start(f"r_{i}") for i in range(10)))
+    await first.stop()
+    world.work = world.finish
+    await asyncio.gather(*(world.finish(run_id, call, {}) for run_id, call in held))
+    await second.start()
+    states = await asyncio.gather(*(world.ended(f"r_{i}") for i in range(10)))
+    assert {state.status for state in states} == {"completed"}
+    assert {state.steps for state in states} == {13}
+    await second.stop()
+
+
+async def test_an_engine_that_died_is_followed_from_the_log_alone(world: World) -> None:
+    """No checkpoint was ever kept."""
+    first = world.engine("e0", Served(), Checkpoints(MemoryBucket()))
+    await first.start()
+    world.work = world.nothing
+    await asyncio.gather(*(world.start(f"r_{i}") for i in range(10)))
+    await first.stop()
+    world.work = world.finish
+    second = world.engine("e1", Served(), Checkpoints(MemoryBucket()))
+    await second.start()
+    states = await asyncio.gather(*(world.ended(f"r_{i}") for i in range(10)))
+    assert {state.steps for state in states} == {13}
+    await second.stop()
+
+
+async def test_an_ended_run_is_held_no_longer(one: World) -> None:
+    await one.start("r_1")
+    await one.ended("r_1")
+    engine = one.engine("e1", Served())
+    await engine.start()
+    assert sum(processor.open for processor in engine.processors) == 0
+    await engine.stop()
+
+
+async def test_a_processor_whose_log_ends_before_its_checkpoint_refuses_to_begin(
+    world: World,
+) -> None:
+    checkpoints = Checkpoints(MemoryBucket())
+    await checkpoints.keep(partition_of("r_1"), Checkpoint(seq=99))
+    engine = world.engine("e0", Served(), checkpoints)
+    with pytest.raises(Unavailable, match="was processed up to 99: records are lost"):
+        await engine.processors[partition_of("r_1")].take()
+
+
+async def test_a_run_whose_log_cannot_be_read_is_set_aside_and_its_requests_are_answered(
+    one: World,
+) -> None:
+    one.work = one.nothing
+    await one.start("r_bad")
+    await one.log.append(one.subjects.engine("r_bad").replace("engine", "fact"), b"{}", id="junk")
+    answer = await one.cancel("r_bad")
+    assert isinstance(answer, Rejected)
+    assert answer.error.code == "envelope.malformed"
+    one.work = one.finish
+    await one.start("r_good")
+    assert (await one.ended("r_good")).status == "completed"
+
+
+async def test_a_silent_workers_claim_lapses_and_the_turn_is_asked_for_again(world: World) -> None:
+    world.graph = AGENT
+    hinted: list[int] = []
+    first, again = asyncio.Event(), asyncio.Event()
+
+    async def hint(run_id: str, call: Call, _view: object) -> None:
+        hinted.append(call.attempt)
+        (first if call.attempt == 1 else again).set()
+
+    world.work = hint
+    engine = world.engine("e0", Served())
+    await engine.start()
+    await world.start("r_l")
+    await asyncio.wait_for(first.wait(), PATIENCE)
+    claimed = e.AgentTurnClaimed(
+        id="r_l.x:1/t1.1.claimed", call_id="x:1/t1", attempt=1, worker="w~1"
+    )
+    await world.log.append(
+        world.subjects.call("r_l", "x:1/t1"), encode_report("r_l", claimed), id=claimed.id, expect=0
+    )
+    world.silent.add("w~1")
+    async with asyncio.timeout(PATIENCE):
+        while not again.is_set():
+            for processor in engine.processors:
+                processor.look()
+            await asyncio.sleep(0.01)
+    state, _ = await history(world.log, world.subjects, "r_l")
+    assert state.calls["x:1/t1"].attempt == 2
+    await engine.stop()
+
+
+async def test_a_timer_that_could_not_be_set_is_set_later_and_its_run_is_not_told_off(
+    world: World,
+) -> None:
+    world.graph = parse_graph({"name": "p", "nodes": {"w": {"type": "wait", "seconds": 3600}}})
+    tried: list[str] = []
+    again = asyncio.Event()
+
+    async def timer(run_id: str, timer: Timer) -> None:
+        tried.append(timer.id)
+        if len(tried) == 1:
+            raise Unavailable("timer.not_set", "no answer", retryable=True)
+        again.set()
+
+    world.timer = timer  # type: ignore[method-assign]
+    engine = world.engine("e0", Served())
+    await engine.start()
+    assert isinstance(await world.start("r_t"), Accepted)
+    await asyncio.wait_for(again.wait(), PATIENCE)
+    assert tried == ["w:1/w0"] * 2
+    await engine.stop()
+
+
+async def test_live_state_is_what_a_replay_gives(one: World) -> None:
+    await asyncio.gather(*(one.start(f"r_{i}", input={"n": i}) for i in range(5)))
+    for i in range(5):
+        live = await one.ended(f"r_{i}")
+        records = [(r.seq, r.body) async for r in one.log.read(one.subjects.run(f"r_{i}"))]
+        found = replay(f"r_{i}", records)
+        assert found.ok, found.findings
+        assert isinstance(live, RunState)
+        assert live.values == found.state.values
+        assert found.state.values["n"] == i
