@@ -28,7 +28,7 @@ Handler = Callable[[Command], Awaitable[None]]
 @asynccontextmanager
 async def commands(bus: Bus, handler: Handler, *, most: int = 20) -> AsyncIterator[NatsBroker]:
     broker = command_broker(bus.nc, bus.subjects, SERVICE, most=most)
-    on_command(broker, bus.names.requests, "engine", bus.subjects.requests(), handler)
+    on_command(broker, bus.names.requests, "starts", bus.subjects.requests(), handler)
     await broker.start()
     try:
         yield broker
@@ -142,7 +142,7 @@ async def test_a_handler_may_take_longer_than_the_consumer_waits(bus: Bus) -> No
         begun.append(command.deliveries)
         await go.wait()
 
-    config = (await bus.nc.jetstream().consumer_info(bus.names.requests, "engine")).config
+    config = (await bus.nc.jetstream().consumer_info(bus.names.requests, "starts")).config
     async with commands(bus, slow):
         await request(bus, b"{}")
         beats = int(config.ack_wait or 0) + 1
@@ -201,7 +201,7 @@ async def test_the_streams_and_consumers_stay_as_they_are(bus: Bus) -> None:
     async def configs() -> tuple[object, object]:
         return (
             (await js.stream_info(bus.names.requests)).config,
-            (await js.consumer_info(bus.names.requests, "engine")).config,
+            (await js.consumer_info(bus.names.requests, "starts")).config,
         )
 
     before = await configs()

@@ -12,10 +12,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from partsong.bus.pull import Delivery, PullLoop
-from partsong.contracts.subjects import partition_of
-from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_server import EmbeddedNats
-from partsong.runtime.streams import ENGINE_GROUP
 from partsong.testing.nats import Bus, a_bus, fresh_subjects
 
 PATIENCE = 30.0
@@ -253,58 +250,3 @@ async def test_a_missing_consumer_is_said_once_and_found_when_it_is_back(
         assert (await ear.next()).data == b"a"
     assert caplog.messages.count("pull refused") == 1
     assert [r.levelno for r in caplog.records if r.message == "pull refused"] == [logging.WARNING]
-
-
-async def test_one_engine_is_pinned_and_hands_over_when_it_stops(bus: Bus) -> None:
-    other = await connect(bus.url, name="other")
-    said: list[str] = []
-    ears = {"first": Ear(), "second": Ear()}
-
-    def engine(name: str) -> PullLoop:
-        return PullLoop(
-            bus.nc if name == "first" else other,
-            bus.names.log,
-            f"engine-{partition_of('r1')}",
-            ears[name],
-            group=ENGINE_GROUP,
-            on_pin=lambda: said.append(f"{name} pinned"),
-            on_unpin=lambda: said.append(f"{name} unpinned"),
-        )
-
-    async def report() -> None:
-        await bus.nc.jetstream().publish(bus.subjects.fact("r1"), b"{}")
-
-    first, second = engine("first"), engine("second")
-    await first.start()
-    await report()
-    await ears["first"].next()
-    async with pulling(second):
-        for _ in range(10):
-            await report()
-        await ears["first"].take(10)
-        assert ears["second"].heard == []
-        await first.stop()
-        await report()
-        await ears["second"].next()
-    await disconnect(other)
-    assert said == ["first pinned", "second pinned"]
-
-
-async def test_an_engine_whose_pin_was_taken_is_told(bus: Bus) -> None:
-    unpinned = asyncio.Event()
-    ear = Ear()
-    consumer = f"engine-{partition_of('r1')}"
-    loop = PullLoop(
-        bus.nc, bus.names.log, consumer, ear, group=ENGINE_GROUP, credit=2, on_unpin=unpinned.set
-    )
-    async with pulling(loop):
-        for _ in range(2):
-            await bus.nc.jetstream().publish(bus.subjects.fact("r1"), b"{}")
-        await ear.take(2)
-        body = json.dumps({"group": ENGINE_GROUP}).encode()
-        await bus.nc.request(f"$JS.API.CONSUMER.UNPIN.{bus.names.log}.{consumer}", body)
-        for _ in range(4):
-            await bus.nc.jetstream().publish(bus.subjects.fact("r1"), b"{}")
-        await ear.take(4)
-        async with asyncio.timeout(PATIENCE):
-            await unpinned.wait()

@@ -36,7 +36,7 @@ async def ask(
 
     sub = await bus.nc.subscribe(f"{prefix}.reply.{reply_id}", cb=take)
     await bus.nc.flush()
-    await bus.nc.jetstream().publish(f"{prefix}.request.{verb}", body, headers=headers)
+    await bus.nc.publish(f"{prefix}.request.{verb}", body, headers=headers)
     reply: dict[str, Any] = json.loads(await asyncio.wait_for(answer, 30))
     await sub.unsubscribe()
     return reply

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +14,7 @@ from typing import ClassVar
 import pytest
 from pydantic import JsonValue
 
+import partsong.graph_engine.app
 from partsong.contracts import events as e
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import PartsongError
@@ -23,6 +25,7 @@ from partsong.plugins.budget import BudgetGuard
 from partsong.plugins.plugin import PluginKind
 from partsong.plugins.redaction import PiiRedaction, redacted
 from partsong.plugins.shelf import Shelf
+from partsong.runtime.serve import open_context
 from partsong.runtime.settings import Settings
 from partsong.testing import ScriptedModel, ToolCall, replay_run
 from partsong.testing.nats import Bus
@@ -211,9 +214,10 @@ async def test_chunks_are_watched_and_a_watcher_that_breaks_stops_nothing(run: R
 
 async def test_a_guard_that_no_tool_runner_has_vetoes(bus: Bus) -> None:
     async with a_platform(bus) as platform:
-        engine = platform.services["graph-engine"].service
-        door = engine._door  # type: ignore[attr-defined]
-        door._plugins = Shelf.of([Late()]).refs
+        settings = replace(platform.settings, plugins=(f"{HERE}:Late",))
+        await platform.services["graph-engine"].stop()
+        engine = partsong.graph_engine.app.service(settings)
+        platform.services["graph-engine"] = await open_context(settings, engine)
         run_id = await platform.client.start(sums(), {"what": "1"})
         result = await platform.client.result(run_id, timeout=30)
     assert result.error is not None

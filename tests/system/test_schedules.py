@@ -12,6 +12,7 @@ import pytest
 
 from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.events import CommandSettled
 from partsong.contracts.requests import ScheduleRequest, UnscheduleRequest
 from partsong.graph_engine.schedules import run_of
 from partsong.runtime import clock
@@ -68,6 +69,14 @@ async def begun(platform: Platform, count: int) -> list[str]:
     raise AssertionError("a tail does not end")
 
 
+async def refused(platform: Platform, run_id: str) -> str | None:
+    """Why a run did not begin."""
+    async for placed in platform.client.events(run_id):
+        if isinstance(placed.event, CommandSettled) and placed.event.error is not None:
+            return placed.event.error.code
+    return None
+
+
 async def fire(bus: Bus, name: str = "tick") -> None:
     """What the server does when a schedule's time has come; returns when an engine has dealt with it."""
     js = bus.nc.jetstream()
@@ -109,19 +118,20 @@ async def test_schedules_are_listed_as_they_were_asked_for_and_replaced_by_name(
 
 
 async def test_a_moment_is_skipped_while_the_run_before_is_open(
-    bus: Bus, platform: Platform, caplog: pytest.LogCaptureFixture
+    bus: Bus, platform: Platform
 ) -> None:
     await schedule(platform, cron=NEVER)
     await fire(bus)
     (first,) = await begun(platform, 1)
-    with caplog.at_level("INFO", "partsong.graph_engine"):
-        await fire(bus)
-    assert "scheduled run not started" in caplog.messages
+    await fire(bus)
+    _, skipped = await begun(platform, 2)
+    assert await refused(platform, skipped) == "thread.busy"
     assert [run.run_id for run in await platform.client.runs()] == [first]
     await until(platform, first, "waiting")
     await signal(platform, first)
     await platform.client.result(first, timeout=30)
     await fire(bus)
+    await begun(platform, 3)
     assert len(await platform.client.runs()) == 2
 
 
@@ -166,6 +176,7 @@ async def test_timers_that_were_lost_are_set_again_when_an_engine_starts(
         while await waiting(bus) != kept:  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.05)
     await fire(bus)
+    await begun(platform, 2)
     assert len(await platform.client.runs()) == 2
 
 

@@ -91,7 +91,9 @@ class GraphEngine:
         )
         self._broker = _doors(context, self.name, door, schedules)
         await context.nc.subscribe(
-            context.subjects.requests(), queue=self.name, cb=partial(_unknown, context, door)
+            context.subjects.requests(),
+            queue=self.name,
+            cb=partial(_unknown, context, door, self.name),
         )
         await self._engine.start()
         await self._broker.start()
@@ -198,16 +200,11 @@ async def _request(context: Context, door: Door, name: str, command: Command) ->
         await _answer(context, reply)
 
 
-async def _unknown(context: Context, door: Door, msg: Msg) -> None:
+async def _unknown(context: Context, door: Door, name: str, msg: Msg) -> None:
     """Answer requests of a kind that nobody knows; no stream takes them."""
-    verb = msg.subject.rpartition(".")[2]
-    if verb in STARTS or verb in CONTROL:
+    if msg.subject.rpartition(".")[2] in {*STARTS, *CONTROL}:
         return
-    try:
-        await door.request(verb, msg.data)
-    except PartsongError as error:
-        reply = Rejected(id=request_id(msg.data, msg.headers or {}), error=error.problem)
-        await _answer(context, reply)
+    await _request(context, door, name, Command(msg.subject, msg.data, msg.headers or {}, 0, 1))
 
 
 async def _answer(context: Context, reply: Accepted | Rejected) -> None:

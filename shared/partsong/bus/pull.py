@@ -1,12 +1,8 @@
-"""A continuous pull from a durable consumer, with a priority group if asked for.
+"""A continuous pull from a durable consumer.
 
-nats-py and FastStream fetch in batches: a fetch is blind across a server's restart until it times out, and neither
-knows priority groups. This loop keeps requests with credit open, refills them at half, and asks anew when the
+nats-py and FastStream fetch in batches: a fetch is blind across a server's restart until it times out. This loop keeps requests with credit open, refills them at half, and asks anew when the
 connection comes back or the server falls silent. Deliveries are handed on in the order they come; a delivery is a
 wake-up, the log is the truth.
-
-A pinned consumer (ADR-42 of NATS) delivers to one instance at a time. The first delivery names the pin; it goes back
-with every request, and a 423 says that the pin has gone elsewhere.
 """
 
 from __future__ import annotations
@@ -36,8 +32,7 @@ _LOOK = 0.5
 _FLUSH = 2.0
 _SECOND = 1_000_000_000
 _ACK = "$JS.ACK."
-_PIN = "Nats-Pin-Id"
-_EXPECTED = frozenset({"404", "408", "423"})
+_EXPECTED = frozenset({"404", "408"})
 """Ends of a request that mean nothing but: ask again."""
 
 
@@ -91,14 +86,9 @@ class PullLoop:
         *,
         credit: int = 64,
         auto_credit: bool = True,
-        group: str | None = None,
-        on_pin: Callable[[], None] = lambda: None,
-        on_unpin: Callable[[], None] = lambda: None,
     ) -> None:
         self._nc, self._handler, self._credit, self._auto = nc, handler, credit, auto_credit
         self._name = f"{stream}.{durable}"
-        self._group, self._pin = group, ""
-        self._on_pin, self._on_unpin = on_pin, on_unpin
         self._post = Post(nc)
         self._inbox = ""
         self._asked = 0
@@ -121,15 +111,12 @@ class PullLoop:
         )
 
     async def stop(self) -> None:
-        """Stop pulling. What is on its way is given back at once, and a pin to whoever waits for it."""
+        """Stop pulling. What is on its way is given back at once."""
         self._stopping = True
         with contextlib.suppress(nats.errors.Error, TimeoutError):
             async with asyncio.timeout(_FLUSH):
                 if self._sub is not None:
                     await self._sub.drain()  # type: ignore[no-untyped-call]  # nats-py
-                if self._pin:
-                    body = json.dumps({"group": self._group}).encode()
-                    await self._nc.request(f"$JS.API.CONSUMER.UNPIN.{self._name}", body)
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
@@ -164,15 +151,11 @@ class PullLoop:
         if batch <= 0 or self._stopping:
             return
         self._asked += batch
-        request: dict[str, int | str] = {
+        request = {
             "batch": batch,
             "expires": int(_EXPIRES * _SECOND),
             "idle_heartbeat": int(_HEARTBEAT * _SECOND),
         }
-        if self._group is not None:
-            request["group"] = self._group
-            if self._pin:
-                request["id"] = self._pin
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._name}"
         try:
             await self._nc.publish(subject, json.dumps(request).encode(), reply=self._inbox)
@@ -216,9 +199,6 @@ class PullLoop:
         if self._stopping or self._held >= self._credit:
             delivery.nak()
             return
-        if (pin := headers.get(_PIN)) and pin != self._pin:
-            self._pin = pin
-            self._on_pin()
         self._hand_on(delivery)
         if self._thirsty:
             await self._ask()
@@ -242,9 +222,6 @@ class PullLoop:
             return
         pending = int(headers.get("Nats-Pending-Messages", self._asked))
         self._asked = max(0, self._asked - pending)
-        if status == "423" and self._pin:
-            self._pin = ""
-            self._on_unpin()
         if status in _EXPECTED:
             self._complaint = ""
             if self._thirsty:

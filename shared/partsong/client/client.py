@@ -120,6 +120,8 @@ class Client(Control, Scheduling, Catalogue):
         found: list[RunSummary] = []
         async for summary in summaries(self.nats, self._names.log, self._subjects.commits()):
             run = _summary(self._subjects.parse_log(summary.subject).run_id, summary)
+            if run.status == "refused":  # it was asked for, and never began
+                continue
             if status in {None, run.status} and graph in {None, run.graph}:
                 found.append(run)
         return sorted(found, key=lambda run: run.started, reverse=True)[:limit]

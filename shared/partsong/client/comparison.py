@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -14,7 +14,7 @@ from partsong.contracts.fold import fold_message
 from partsong.contracts.state import Origin, RunState, Status
 from partsong.contracts.timeline import Change, diff
 
-__all__ = ["Comparison", "Side", "Stretch", "compared", "origin_of"]
+__all__ = ["Comparison", "Side", "Stretch", "begun_by", "compared", "origin_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,18 @@ class Stretch:
     records: Sequence[tuple[int, bytes]]
 
 
-def origin_of(body: bytes) -> Origin | None:
-    """Where a run comes from, by the first record of its log."""
-    match decode(body).events[0]:
-        case e.RunForked(origin=run_id, origin_seq=seq):
-            return Origin(run_id, seq)
-        case _:
-            return None
+def begun_by(body: bytes) -> e.RunStarted | e.RunForked | None:
+    """The event that began a run, if a record of its log holds it; commands may come before."""
+    for event in decode(body).events:
+        if isinstance(event, e.RunStarted | e.RunForked):
+            return event
+    return None
+
+
+def origin_of(records: Iterable[tuple[int, bytes]]) -> Origin | None:
+    """Where a run comes from, by the records of its log."""
+    begun = next((found for _, body in records if (found := begun_by(body))), None)
+    return Origin(begun.origin, begun.origin_seq) if isinstance(begun, e.RunForked) else None
 
 
 def compared(a: Sequence[Stretch], b: Sequence[Stretch]) -> Comparison:

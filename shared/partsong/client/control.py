@@ -8,11 +8,10 @@ from typing import Literal, cast
 
 from pydantic import JsonValue
 
+from partsong.client.comparison import begun_by
 from partsong.client.graphs import GraphLike, a_request, spec_of
 from partsong.client.past import Past
-from partsong.contracts.envelope import decode
 from partsong.contracts.errors import PartsongError, Unavailable
-from partsong.contracts.events import RunForked, RunStarted
 from partsong.contracts.requests import (
     CancelRequest,
     ForkRequest,
@@ -201,10 +200,10 @@ class Control(Past):
         try:
             async with asyncio.timeout(_LOST):
                 await self._newest(run_id)
-                first = decode(await self._first(run_id)).events[0]
+                begun = begun_by(await self._first(run_id))
         except (PartsongError, TimeoutError):
             return False
-        return isinstance(first, RunStarted | RunForked) and first.request_id == request_id
+        return begun is not None and begun.request_id == request_id
 
     async def _with_limits(
         self, run_id: str, given: Mapping[str, object]

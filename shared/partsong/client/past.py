@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-from partsong.client.comparison import Comparison, Stretch, compared, origin_of
+from partsong.client.comparison import Comparison, Stretch, begun_by, compared, origin_of
 from partsong.client.connection import Connection, unknown
 from partsong.contracts.errors import NotFound
 from partsong.contracts.state import Origin, RunState
@@ -63,11 +63,11 @@ class Past(Connection):
             NotFound: the log holds nothing of such a run.
         """
         origins: list[Origin] = []
-        origin = origin_of(await self._first(run_id))
+        origin = origin_of([(0, await self._first(run_id))])
         while origin is not None:
             origins.append(origin)
             try:
-                origin = origin_of(await self._first(origin.run_id))
+                origin = origin_of([(0, await self._first(origin.run_id))])
             except NotFound:  # its log is kept no longer
                 break
         return origins
@@ -90,7 +90,7 @@ class Past(Connection):
     async def _stretches(self, run_id: str) -> list[Stretch]:
         """The run's records and those of the runs it comes from, up to where each was forked; the oldest first."""
         found = [Stretch(run_id, None, await self._records(run_id))]
-        while (origin := origin_of(found[0].records[0][1])) is not None:
+        while (origin := origin_of(found[0].records)) is not None:
             try:
                 records = await self._records(origin.run_id)
             except NotFound:  # its log is kept no longer
@@ -101,7 +101,8 @@ class Past(Connection):
 
     async def _first(self, run_id: str) -> bytes:
         """The record that began the run."""
-        async with aclosing(self.log.read(self._run(run_id))) as records:
+        async with aclosing(self.log.read(self._subjects.engine(run_id))) as records:
             async for record in records:
-                return record.body
+                if begun_by(record.body) is not None:
+                    return record.body
         raise unknown(run_id)

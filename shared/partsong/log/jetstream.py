@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -23,10 +23,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from partsong.contracts.errors import Unavailable
+from partsong.log.batch import append_batch
 from partsong.log.blobs import Blobs
 from partsong.log.feed import feed
 from partsong.log.link import Link, Lost, Unheard, status
-from partsong.log.port import Appended, Record, WrongSequence
+from partsong.log.port import Append, Appended, Record, WrongSequence
 from partsong.log.stored import BLOB, EXPECT, ID, from_delivery, from_direct, headers_of
 from partsong.log.subject import check_append, check_literal, compile_filter
 
@@ -60,7 +61,7 @@ class JetStreamLog:
         deadline: float = 30.0,
     ) -> None:
         self._stream = stream
-        self._link = Link(nc, attempt=attempt, deadline=deadline)
+        self._link, self._attempt = Link(nc, attempt=attempt, deadline=deadline), attempt
         self.blobs = Blobs(self._link, blobs)
         """Where big bodies lie; hints use it too."""
         self._big = min(_BIG, nc.max_payload // 2)
@@ -85,6 +86,19 @@ class JetStreamLog:
         return await self._link.insist(
             f"appending to {subject}", partial(self._try, subject, body, sent, id, expect)
         )
+
+    def fits(self, body: bytes) -> bool:
+        """Whether a body travels in the stream, not beside it."""
+        return len(body) <= self._big
+
+    async def append_together(self, appends: Sequence[Append]) -> list[Appended]:
+        """Append up to a thousand records, all or none; their subjects differ and their bodies fit.
+
+        Raises:
+            Unavailable: they were refused together, or the answer was lost. Append them one by one then: that finds out
+                about each.
+        """
+        return await append_batch(self._link, appends, within=self._attempt)
 
     def read(
         self, filter: str, *, after: int = 0, upto: int | None = None

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from partsong.contracts.errors import Conflict
 
-__all__ = ["Appended", "Log", "Record", "WrongSequence"]
+__all__ = ["Append", "Appended", "Log", "Record", "WrongSequence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,17 @@ class Appended:
     seq: int
     duplicate: bool = False
     """True if this very id had been appended before; `seq` is then the place of the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """An append to be made; see `Log.append`."""
+
+    subject: str
+    body: bytes
+    id: str
+    expect: int | None = None
+    headers: Mapping[str, str] | None = None
 
 
 class WrongSequence(Conflict):

@@ -1,0 +1,63 @@
+"""An atomic batch of JetStream (ADR-50 of NATS): several appends that are stored together or not at all.
+
+Each message names the batch and its place in it; the last one asks for the commit, and only that one is answered. Each
+may carry an expectation on its own subject. nats-py knows nothing of it: it is all headers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+import nats.errors
+
+from partsong.contracts.errors import Unavailable
+from partsong.log.link import Link, Lost
+from partsong.log.port import Append, Appended
+from partsong.log.stored import EXPECT, ID
+from partsong.log.subject import check_append
+
+__all__ = ["append_batch"]
+
+_BATCH, _PLACE, _COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
+
+
+async def append_batch(link: Link, appends: Sequence[Append], *, within: float) -> list[Appended]:
+    """Store all of them, in their order and with nothing between them.
+
+    Raises:
+        Unavailable: `log.batch_refused`, or `nats.no_answer`: whether they are stored is not known.
+    """
+    batch = link.nc.new_inbox().rpartition(".")[2]
+    messages = [(one, _headers(one, batch, place)) for place, one in enumerate(appends, 1)]
+    *before, (last, commit) = messages
+    try:
+        async with asyncio.timeout(within):
+            for one, headers in before:
+                await link.nc.publish(one.subject, one.body, headers=headers)
+            reply = await link.ask(last.subject, last.body, {**commit, _COMMIT: "1"})
+    except (TimeoutError, Lost, OSError, nats.errors.Error) as error:
+        raise Unavailable(
+            "nats.no_answer",
+            f"{len(appends)} appends were not answered within {within:g} s: {error!r}",
+            retryable=True,
+        ) from error
+    ack = json.loads(reply.data)
+    if (problem := ack.get("error")) is not None:
+        said = f"{problem.get('description')} ({problem.get('err_code')})"
+        raise Unavailable(
+            "log.batch_refused",
+            f"{len(appends)} appends were refused together: {said}",
+            retryable=True,
+        )
+    first = int(ack["seq"]) - len(appends) + 1
+    return [Appended(first + place) for place in range(len(appends))]
+
+
+def _headers(one: Append, batch: str, place: int) -> dict[str, str]:
+    check_append(one.subject, one.id, one.headers)
+    headers = {ID: one.id, **(one.headers or {}), _BATCH: batch, _PLACE: str(place)}
+    if one.expect is not None:
+        headers[EXPECT] = str(one.expect)
+    return headers

@@ -1,0 +1,86 @@
+"""Group commit keeps the promises of the log under it, and stores what comes together as one batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from partsong.log.group import GroupCommit
+from partsong.log.jetstream import JetStreamLog
+from partsong.log.port import Appended, Log, WrongSequence
+from partsong.testing.log_suite import LogSuite, read_all
+from partsong.testing.nats import Bus
+
+
+class TestGroupCommit(LogSuite):
+    """All that a log promises."""
+
+    @pytest.fixture
+    def root(self, bus: Bus) -> str:
+        return f"{bus.subjects.prefix}.log"
+
+    @pytest.fixture
+    async def log(self, bus: Bus) -> AsyncIterator[Log]:
+        under = bus.log()
+        yield GroupCommit(under)
+        await under.close()
+
+
+@pytest.fixture
+async def under(bus: Bus) -> AsyncIterator[JetStreamLog]:
+    log = bus.log()
+    yield log
+    await log.close()
+
+
+async def together(
+    log: Log, bus: Bus, runs: range, expect: int, name: str
+) -> list[Appended | BaseException]:
+    appends = (
+        log.append(bus.subjects.engine(f"r_{n}"), b"x", id=f"{name}.{n}", expect=expect)
+        for n in runs
+    )
+    return await asyncio.gather(*appends, return_exceptions=True)
+
+
+async def test_appends_of_one_moment_are_one_batch(bus: Bus, under: JetStreamLog) -> None:
+    done = await together(GroupCommit(under), bus, range(100), 0, "a")
+    assert [one.seq for one in done if isinstance(one, Appended)] == list(range(1, 101))
+    stored = await bus.nc.jetstream().get_msg(bus.names.log, 50)
+    assert (stored.headers or {})["Nats-Batch-Sequence"] == "50"
+
+
+async def test_few_appends_are_made_one_by_one(bus: Bus, under: JetStreamLog) -> None:
+    await together(GroupCommit(under), bus, range(15), 0, "a")
+    stored = await bus.nc.jetstream().get_msg(bus.names.log, 7)
+    assert "Nats-Batch-Id" not in (stored.headers or {})
+
+
+async def test_one_guard_that_fails_is_refused_alone(bus: Bus, under: JetStreamLog) -> None:
+    await under.append(bus.subjects.engine("r_5"), b"", id="first", expect=0)
+    done = await together(GroupCommit(under), bus, range(40), 0, "a")
+    refused = [n for n, one in enumerate(done) if isinstance(one, WrongSequence)]
+    assert refused == [5]
+    assert sum(isinstance(one, Appended) for one in done) == 39
+    assert len(await read_all(under, bus.subjects.log())) == 40
+
+
+async def test_a_batch_that_is_stored_already_is_the_same_appends(
+    bus: Bus, under: JetStreamLog
+) -> None:
+    log = GroupCommit(under)
+    first = await together(log, bus, range(30), 0, "a")
+    again = await together(log, bus, range(30), 0, "a")
+    places = [one.seq for one in first if isinstance(one, Appended)]
+    assert again == [Appended(seq, duplicate=True) for seq in places]
+    assert len(await read_all(under, bus.subjects.log())) == 30
+
+
+async def test_a_subject_twice_in_one_moment_is_in_two_batches(
+    bus: Bus, under: JetStreamLog
+) -> None:
+    log, subject = GroupCommit(under), bus.subjects.fact("r_same")
+    done = await asyncio.gather(*(log.append(subject, b"", id=f"{n}") for n in range(40)))
+    assert sorted(one.seq for one in done) == list(range(1, 41))
