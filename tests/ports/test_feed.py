@@ -1,4 +1,4 @@
-"""The feed of a partition: all of it, in order, once, from where its reader says, to one engine at a time."""
+"""The feed of a partition: all of it, in order, once, from where its reader says."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from partsong.bus.feed import Feed
-from partsong.bus.log_feed import LogFeed, Served
+from partsong.bus.log_feed import LogFeed
 from partsong.bus.nats_feed import NatsFeed
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import partition_of
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Log, Record
-from partsong.runtime.streams import ENGINE_GROUP
 from partsong.testing.nats import Bus
 
 RUN = "r_1"
@@ -65,10 +64,10 @@ async def corner(request: pytest.FixtureRequest, bus: Bus) -> AsyncIterator[Corn
     filter = bus.subjects.partition(HERE)
     made: list[Feed] = []
     if request.param == "log":
-        memory, served = MemoryLog(), Served()
+        memory = MemoryLog()
 
         def make() -> Feed:
-            made.append(LogFeed(memory, filter, served))
+            made.append(LogFeed(memory, filter))
             return made[-1]
 
         yield Corner(memory, bus, make)
@@ -76,9 +75,7 @@ async def corner(request: pytest.FixtureRequest, bus: Bus) -> AsyncIterator[Corn
         log, bodies = bus.log(), bus.log().blobs
 
         def make() -> Feed:
-            made.append(
-                NatsFeed(bus.nc, bus.names.log, f"feed-{HERE}", bodies.get, group=ENGINE_GROUP)
-            )
+            made.append(NatsFeed(bus.nc, bus.names.log, filter, bodies.get))
             return made[-1]
 
         yield Corner(log, bus, make)
@@ -134,37 +131,36 @@ async def test_big_bodies_come_whole_and_in_their_place(corner: Corner) -> None:
     assert len(reader.records[2].body) > 400_000
 
 
-async def test_another_engine_goes_on_where_the_first_one_has_stopped(corner: Corner) -> None:
-    first, second = corner.make(), corner.make()
-    one, other = Reader(), Reader()
-    await first.start(0, one)
-    seqs = await corner.write(3)
-    await one.until(seqs[-1])
-    assert await second.taken()
-    await first.stop()
-    assert not await second.taken()
-    await second.start(seqs[1], other)
-    more = await corner.write(3)
-    assert await other.until(more[-1]) == [seqs[2], *more]
-    assert [record.seq for record in one.records] == seqs
-
-
-async def test_of_two_that_disagree_each_gets_no_record_out_of_order(corner: Corner) -> None:
+async def test_each_of_two_engines_gets_everything(corner: Corner) -> None:
     first, second = corner.make(), corner.make()
     one, other = Reader(), Reader()
     await first.start(0, one)
     seqs = await corner.write(10)
     await one.until(seqs[-1])
-    await second.start(0, other)
+    await second.start(seqs[3], other)
     more = await corner.write(10)
-    await first.stop()
-    assert await other.until(more[-1]) == [*seqs, *more]
-    got = [record.seq for record in one.records]
-    assert got == sorted(set(got))
+    assert await one.until(more[-1]) == [*seqs, *more]
+    assert await other.until(more[-1]) == [*seqs[4:], *more]
+
+
+async def test_what_was_missed_is_delivered_before_what_comes_next(bus: Bus) -> None:
+    """The server has forgotten the consumer."""
+    log, reader = bus.log(), Reader()
+    feed = NatsFeed(bus.nc, bus.names.log, bus.subjects.partition(HERE), log.blobs.get)
+    await feed.start(0, reader)
+    js = bus.nc.jetstream()
+    (consumer,) = await js.consumers_info(bus.names.log)
+    first = await log.append(bus.subjects.fact(RUN), b"", id="1")
+    await reader.until(first.seq)
+    await js.delete_consumer(bus.names.log, consumer.name)
+    seqs = [(await log.append(bus.subjects.fact(RUN), b"", id=f"{n}")).seq for n in (2, 3)]
+    assert await reader.until(seqs[-1]) == [first.seq, *seqs]
+    await feed.stop()
+    await log.close()
 
 
 async def test_a_log_that_ends_before_the_place_is_said_to_be_behind(bus: Bus) -> None:
-    feed = NatsFeed(bus.nc, bus.names.log, f"feed-{HERE}", bus.log().blobs.get, group=ENGINE_GROUP)
+    feed = NatsFeed(bus.nc, bus.names.log, bus.subjects.partition(HERE), bus.log().blobs.get)
     await bus.log().append(bus.subjects.fact(RUN), b"", id="1")
     with pytest.raises(Unavailable, match="the log ends at 1"):
         await feed.start(7, Reader())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
-from partsong.contracts.subjects import PARTITIONS, Subjects
+from partsong.contracts.subjects import Subjects
 from partsong.runtime.clock import now
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_server import EmbeddedNats
@@ -56,16 +56,6 @@ async def test_chunks_are_in_memory_for_a_quarter_of_an_hour(bus: Bus) -> None:
     config = await stream(bus, bus.names.chunks)
     assert config["storage"] == "memory"
     assert timedelta(microseconds=config["max_age"] / 1000) == timedelta(minutes=15)
-
-
-async def test_every_partition_has_a_feed_for_one_engine_at_a_time(bus: Bus) -> None:
-    for partition in range(PARTITIONS):
-        config = (await api(bus, f"CONSUMER.INFO.{bus.names.log}.feed-{partition}"))["config"]
-        assert config["priority_policy"] == "pinned_client"
-        assert config["priority_groups"] == ["engine"]
-        assert config["ack_policy"] == "none"
-        assert config["filter_subjects"] == [bus.subjects.partition(partition)]
-    assert (await api(bus, f"STREAM.INFO.{bus.names.log}"))["state"]["consumer_count"] == 32
 
 
 async def test_what_an_earlier_version_has_provisioned_is_brought_up_to_date(bus: Bus) -> None:

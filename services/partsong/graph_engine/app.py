@@ -40,7 +40,7 @@ from partsong.log.stored import BLOB
 from partsong.plugins.shelf import Shelf
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
-from partsong.runtime.streams import CONTROL, ENGINE_GROUP, STARTS
+from partsong.runtime.streams import CONTROL, STARTS
 
 __all__ = ["GraphEngine", "service"]
 
@@ -153,9 +153,8 @@ def _processors(context: Context, turns: Turns) -> list[Processor]:
             NatsFeed(
                 context.nc,
                 context.names.log,
-                f"feed-{partition}",
+                context.subjects.partition(partition),
                 context.blobs.get,
-                group=ENGINE_GROUP,
             ),
             turns,
             checkpoints,

@@ -83,13 +83,11 @@ class Processor:
         self._timers: set[asyncio.TimerHandle] = set()
 
     async def take(self) -> bool:
-        """Own the partition from now on; False if another engine is served, or was first.
+        """Own the partition from now on; False if another engine was first.
 
         Raises:
             Unavailable: the server did not answer, or the log ends before what was processed.
         """
-        if await self._feed.taken():
-            return False
         found = await self._checkpoints.load(self.partition)
         head = await self._log.head()
         if found.seq > head:
@@ -108,7 +106,7 @@ class Processor:
         return True
 
     async def release(self) -> None:
-        """Give the partition back: finish the turns that are being taken, keep a checkpoint, let another be served."""
+        """Give the partition back: finish the turns that are being taken, and keep a checkpoint."""
         self.owned = False
         for handle in self._timers:
             handle.cancel()
@@ -240,7 +238,7 @@ class Processor:
     def _wake(self, slot: Slot, *, woken: bool = False) -> None:
         slot.dirty = True
         slot.woken = slot.woken or woken
-        if slot.task is None and self.owned:
+        if slot.task is None and self.owned and not self.lost:
             slot.task = asyncio.get_running_loop().create_task(
                 self._work_off(slot), name=f"run {slot.ledger.run_id}"
             )

@@ -1,9 +1,8 @@
-"""The feed of a partition: everything the log holds of it, in order, to one engine at a time.
+"""The feed of a partition: everything the log holds of it, in order.
 
 A feed has no acknowledgements: who follows it knows how far it has come, and says where to begin. While it runs, it
-delivers every record behind that place, in the order of the log, without a gap or a repetition. Which engine may follow
-is settled by who starts a feed at all; the server's pin keeps two that disagree from both being served, and two that
-are served nevertheless do no harm, for every commit has its guard.
+delivers every record behind that place, in the order of the log, without a gap or a repetition. Each engine has feeds of
+its own, so nothing that one does with its feed can hide a record from another.
 """
 
 from __future__ import annotations
@@ -20,24 +19,16 @@ Receive = Callable[[Record], None]
 
 
 class Feed(Protocol):
-    """One partition of the log, followed by one engine."""
-
-    async def taken(self) -> bool:
-        """Whether another engine is served at present.
-
-        Raises:
-            Unavailable: the server did not answer.
-        """
-        ...
+    """One partition of the log."""
 
     async def start(self, after: int, receive: Receive) -> None:
         """Deliver what lies behind sequence `after`, from now on; called again, it begins anew there.
 
         Raises:
-            Unavailable: the server did not answer.
+            Unavailable: the server did not answer, or the log ends before `after`.
         """
         ...
 
     async def stop(self) -> None:
-        """Deliver nothing more, and let another engine be served at once."""
+        """Deliver nothing more."""
         ...

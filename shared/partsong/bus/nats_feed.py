@@ -1,15 +1,11 @@
-"""The feed of a partition on JetStream: a pinned consumer without acknowledgements, reset to where its reader stands.
+"""The feed of a partition on JetStream: a throw-away consumer without acknowledgements, made anew wherever it was lost.
 
-Facts of nats-server 2.14 and later that this file stands on:
+The consumer belongs to this feed alone. So its count of deliveries goes up by one with each, and anything else means
+that one was missed; heartbeats name the last one, so that shows in idleness too. Then, and after a reconnect, a new
+consumer begins behind the last record delivered. A consumer that nobody pulls from is removed by the server.
 
-* `CONSUMER.RESET {"seq": n}` delivers again from n on, backwards too, and counts deliveries from 1. So a consumer's
-  own count goes up by one with every delivery, and anything else means that something was missed: reset, begin anew.
-* A reset beyond the head is accepted and makes the consumer deaf; so the place is compared with the head first.
-* Requests that were open before a reset go on and would be served; each start has an inbox of its own, and giving up
-  the one before ends what was asked from there.
-* A pin is given with a delivery, and lapses after two seconds without one. Nobody else pulls unless it takes the
-  partition over, so a pin that lapsed comes back with the next delivery.
-* Heartbeats name the last delivery, so a lost one shows in idleness too.
+Not one durable consumer for all engines with a pin: who takes a partition over would reset it, and a reset starts the
+count anew for whoever still pulls, which hides what lies between (docs/adr/0009).
 """
 
 from __future__ import annotations
@@ -45,34 +41,28 @@ _LOOK = 0.5
 """Seconds between two looks at the connection: what a restarted server costs at most."""
 _ANSWER = 5.0
 _AGAIN = 0.5
-_PIN = "Nats-Pin-Id"
-_EXPECTED = frozenset({"404", "408", "423"})
+_IDLE = 30
+"""Seconds after which the server removes a consumer that nobody pulls from."""
+_EXPECTED = frozenset({"404", "408"})
 """Ends of a request that mean nothing but: ask again."""
 
 
 class NatsFeed:
-    """One consumer of the log's stream; `body_of` fetches a body that travels beside the stream."""
+    """Follows a filter of the log's stream; `body_of` fetches a body that travels beside the stream."""
 
     def __init__(
-        self,
-        nc: Client,
-        stream: str,
-        consumer: str,
-        body_of: Callable[[str], Awaitable[bytes]],
-        *,
-        group: str,
+        self, nc: Client, stream: str, filter: str, body_of: Callable[[str], Awaitable[bytes]]
     ) -> None:
-        self._nc, self._stream, self._body_of, self._group = nc, stream, body_of, group
-        self._name = f"{stream}.{consumer}"
+        self._nc, self._stream, self._filter, self._body_of = nc, stream, filter, body_of
+        self._consumer = ""
         self._receive: Receive = lambda _record: None
         self._pos = 0
         """Sequence of the last record delivered."""
         self._count = 0
-        """Deliveries since the last reset."""
+        """Deliveries of this consumer."""
         self._asked = 0
         self._heard = 0.0
         self._connection = 0
-        self._pin = ""
         self._sub: Subscription | None = None
         self._waiting: deque[tuple[Record, str | None]] = deque()
         """Records behind one whose body is being fetched."""
@@ -81,28 +71,18 @@ class NatsFeed:
         self._again: asyncio.Event = asyncio.Event()
         """Set when the feed must begin anew behind `_pos`."""
 
-    async def taken(self) -> bool:
-        """See `Feed.taken`."""
-        info = await self._api(f"CONSUMER.INFO.{self._name}", {})
-        pins = [str(g.get("pinned_client_id") or "") for g in info.get("priority_groups") or ()]
-        return any(pin and pin != self._pin for pin in pins)
-
     async def start(self, after: int, receive: Receive) -> None:
         """See `Feed.start`."""
         await self._end()
         self._receive, self._pos = receive, after
         await self._begin()
         self._watch = asyncio.get_running_loop().create_task(
-            self._keep(), name=f"feed {self._name}"
+            self._keep(), name=f"feed {self._filter}"
         )
 
     async def stop(self) -> None:
         """See `Feed.stop`."""
         await self._end()
-        if self._pin and self._nc.is_connected:
-            with contextlib.suppress(PartsongError):
-                await self._api(f"CONSUMER.UNPIN.{self._name}", {"group": self._group})
-        self._pin = ""
 
     async def _end(self) -> None:
         for task in (self._watch, self._fetching):
@@ -113,15 +93,18 @@ class NatsFeed:
         await self._leave()
 
     async def _leave(self) -> None:
-        """Give the inbox up, so that what was asked from it ends."""
+        """Give the inbox and the consumer up."""
         sub, self._sub = self._sub, None
+        consumer, self._consumer = self._consumer, ""
         self._waiting.clear()
-        if sub is not None and not self._nc.is_closed:
-            with contextlib.suppress(nats.errors.Error, OSError):
-                await sub.unsubscribe()
+        if sub is None or self._nc.is_closed:
+            return
+        with contextlib.suppress(nats.errors.Error, OSError):  # it goes by itself after `_IDLE`
+            await sub.unsubscribe()
+            await self._nc.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer}")
 
     async def _begin(self) -> None:
-        """Reset the consumer to behind the last record delivered, and ask."""
+        """Make a consumer that begins behind the last record delivered, and ask."""
         await self._leave()
         self._again.clear()
         self._connection = self._nc.stats["reconnects"]
@@ -132,19 +115,36 @@ class NatsFeed:
         if head < self._pos:
             raise Unavailable(
                 "log.behind",
-                f"the log ends at {head}, and a reader of {self._name} has read up to {self._pos}",
+                f"the log ends at {head}, and a reader of {self._filter} has read up to {self._pos}",
                 where=self._stream,
                 fix="the log has lost records: run `partsong log verify`, then restore it",
             )
         inbox = self._nc.new_inbox()
+        self._consumer = f"feed-{inbox.rpartition('.')[2]}"
         self._sub = await self._nc.subscribe(
             inbox,
             cb=partial(self._take, inbox),
             pending_msgs_limit=0,
             pending_bytes_limit=0,
         )
-        await self._api(f"CONSUMER.RESET.{self._name}", {"seq": self._pos + 1})
+        await self._api(
+            f"CONSUMER.CREATE.{self._stream}.{self._consumer}.{self._filter}",
+            {"stream_name": self._stream, "config": self._config()},
+        )
         await self._ask(inbox)
+
+    def _config(self) -> dict[str, str | int | bool]:
+        return {
+            "name": self._consumer,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self._pos + 1,
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "filter_subject": self._filter,
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": _IDLE * _SECOND,
+        }
 
     async def _keep(self) -> None:
         """Begin anew after a gap, a reconnect, or when not even heartbeats come."""
@@ -157,7 +157,7 @@ class NatsFeed:
             try:
                 await self._begin()
             except PartsongError as error:
-                told = {"consumer": self._name, "problem": error.problem.code, "why": str(error)}
+                told = {"filter": self._filter, "problem": error.problem.code, "why": str(error)}
                 _log.warning("feed not begun, to be tried again", extra=told)
                 self._again.set()
                 await asyncio.sleep(_AGAIN)
@@ -169,24 +169,23 @@ class NatsFeed:
     async def _ask(self, inbox: str) -> None:
         batch = _CREDIT - self._asked
         self._asked += batch
-        request: dict[str, int | str] = {
+        request = {
             "batch": batch,
             "expires": _EXPIRES * _SECOND,
             "idle_heartbeat": _HEARTBEAT * _SECOND,
-            "group": self._group,
         }
-        if self._pin:
-            request["id"] = self._pin
         try:
             await self._nc.publish(
-                f"$JS.API.CONSUMER.MSG.NEXT.{self._name}", json.dumps(request).encode(), reply=inbox
+                f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}",
+                json.dumps(request).encode(),
+                reply=inbox,
             )
         except nats.errors.Error:
             self._again.set()
 
     async def _take(self, inbox: str, msg: Msg) -> None:
         if self._sub is None or self._sub.subject != inbox or self._again.is_set():
-            return  # of before the reset
+            return  # of a consumer that was given up
         self._heard = asyncio.get_running_loop().time()
         place, headers = place_of(msg.reply), msg.headers or {}
         if place is None:
@@ -197,7 +196,6 @@ class NatsFeed:
             self._again.set()
             return
         self._count = place.consumer_seq
-        self._pin = headers.get(_PIN) or self._pin
         self._hand_on(*from_delivery(msg, place.seq))
         if self._asked <= _CREDIT // 2:
             await self._ask(inbox)
@@ -223,7 +221,7 @@ class NatsFeed:
                 self._pos = record.seq
                 self._receive(record)
         except PartsongError as error:
-            told = {"consumer": self._name, "problem": error.problem.code, "why": str(error)}
+            told = {"filter": self._filter, "problem": error.problem.code, "why": str(error)}
             _log.warning("body not fetched, to be tried again", extra=told)
             await asyncio.sleep(_AGAIN)
             self._again.set()
@@ -239,11 +237,9 @@ class NatsFeed:
                 self._again.set()
             return
         self._asked = max(0, self._asked - int(headers.get("Nats-Pending-Messages", self._asked)))
-        if status == "423":
-            self._pin = ""
         if status not in _EXPECTED:
             why = f"{status} {headers.get('Description', 'nobody answers')}"
-            _log.warning("feed refused", extra={"consumer": self._name, "why": why})
+            _log.warning("feed refused", extra={"filter": self._filter, "why": why})
             self._again.set()
         elif self._asked <= _CREDIT // 2:
             await self._ask(inbox)

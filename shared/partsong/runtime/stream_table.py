@@ -1,7 +1,7 @@
 """The table of everything the bus stores: streams, consumers, buckets. Nothing else may create any.
 
 Values are those of the JetStream API itself (durations in nanoseconds), because nats-py's own classes do not know
-`allow_atomic`, `persist_mode`, `allow_msg_schedules` and the priority groups. What the table says is what is compared
+`allow_atomic`, `persist_mode` and `allow_msg_schedules`. What the table says is what is compared
 with the server, so every limit is written out, also where it is the server's default.
 
 `deny_delete` and `deny_purge` can never be switched off again on a stream that has them.
@@ -16,7 +16,6 @@ from partsong.contracts.subjects import PARTITIONS, Subjects
 
 __all__ = [
     "CONTROL",
-    "ENGINE_GROUP",
     "STARTS",
     "Config",
     "ConsumerSpec",
@@ -27,9 +26,6 @@ __all__ = [
 ]
 
 Config = Mapping[str, str | int | bool | list[str]]
-
-ENGINE_GROUP = "engine"
-"""The priority group in which engines pull from the log: one of them is pinned, the others stand by."""
 
 STARTS = ("run", "fork", "schedule", "unschedule")
 CONTROL = ("cancel", "pause", "resume", "retry", "signal")
@@ -242,16 +238,11 @@ _CONSUMER: Config = {
     "mem_storage": False,
     "headers_only": False,
     "inactive_threshold": 0,
-    "priority_policy": "",
-    "priority_groups": [],
-    "priority_timeout": 0,
 }
 
 
 def _consumers(subjects: Subjects, names: Names) -> tuple[ConsumerSpec, ...]:
-    feeds = (_feed(subjects, names, partition) for partition in range(PARTITIONS))
     return (
-        *feeds,
         *(
             _durable(
                 names.requests,
@@ -266,20 +257,6 @@ def _consumers(subjects: Subjects, names: Names) -> tuple[ConsumerSpec, ...]:
             _durable(names.work, service, [subjects.works(service)], ack_wait=2 * _SECOND)
             for service in ("agent-gateway", "tool-runner")
         ),
-    )
-
-
-def _feed(subjects: Subjects, names: Names, partition: int) -> ConsumerSpec:
-    """Everything the log holds of one partition, to one engine: without acknowledgements, it knows how far it has come."""
-    return _durable(
-        names.log,
-        f"feed-{partition}",
-        [subjects.partition(partition)],
-        ack_policy="none",
-        max_ack_pending=0,
-        priority_policy="pinned_client",
-        priority_groups=[ENGINE_GROUP],
-        priority_timeout=2 * _SECOND,
     )
 
 

@@ -15,7 +15,6 @@ from partsong.contracts.errors import Conflict, NotFound, PartsongError, Unavail
 from partsong.contracts.subjects import Subjects
 from partsong.runtime.stream_table import (
     CONTROL,
-    ENGINE_GROUP,
     STARTS,
     Config,
     ConsumerSpec,
@@ -25,7 +24,7 @@ from partsong.runtime.stream_table import (
     table,
 )
 
-__all__ = ["CONTROL", "ENGINE_GROUP", "STARTS", "Names", "Table", "check", "provision", "table"]
+__all__ = ["CONTROL", "STARTS", "Names", "Table", "check", "provision", "table"]
 
 _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
 _TAKEN = frozenset({10058, 10148, 10013, 10105})

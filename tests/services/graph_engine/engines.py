@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from pydantic import JsonValue
 
-from partsong.bus.log_feed import LogFeed, Served
+from partsong.bus.log_feed import LogFeed
 from partsong.contracts import events as e
 from partsong.contracts.command_events import Verb
 from partsong.contracts.envelope import START_HASH, Commit, chain, decode, encode_report
@@ -34,9 +34,9 @@ PATIENCE = 60.0
 
 
 class Engine:
-    """The processors of one engine. With `served` of its own it disagrees with all others on who owns what."""
+    """The processors of one engine. With checkpoints of its own it knows nothing of the others."""
 
-    def __init__(self, world: World, name: str, served: Served, checkpoints: Checkpoints) -> None:
+    def __init__(self, world: World, name: str, checkpoints: Checkpoints) -> None:
         self.turns = Turns(
             world.log,
             world.subjects,
@@ -49,7 +49,7 @@ class Engine:
         self.processors = [
             Processor(
                 partition,
-                LogFeed(world.log, world.subjects.partition(partition), served),
+                LogFeed(world.log, world.subjects.partition(partition)),
                 self.turns,
                 checkpoints,
                 world.log,
@@ -87,8 +87,8 @@ class World:
         self.work: Callable[[str, Call, Mapping[str, JsonValue]], Awaitable[None]] = self.finish
         self._working: set[asyncio.Task[None]] = set()
 
-    def engine(self, name: str, served: Served, checkpoints: Checkpoints | None = None) -> Engine:
-        return Engine(self, name, served, checkpoints or Checkpoints(self.buckets))
+    def engine(self, name: str, checkpoints: Checkpoints | None = None) -> Engine:
+        return Engine(self, name, checkpoints or Checkpoints(self.buckets))
 
     async def start(
         self, run_id: str, id_: str = "", input: dict[str, JsonValue] | None = None

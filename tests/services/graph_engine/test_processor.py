@@ -8,7 +8,6 @@ from contextlib import aclosing
 
 import pytest
 
-from partsong.bus.log_feed import Served
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import PartsongError, Unavailable
@@ -18,6 +17,7 @@ from partsong.contracts.subjects import partition_of
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.verify import replay
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
+from partsong.graph_engine.processor import Processor
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Log
 from partsong.testing.bucket import MemoryBucket
@@ -57,21 +57,27 @@ async def world(request: pytest.FixtureRequest, bus: Bus) -> AsyncIterator[World
         await log.close()  # type: ignore[attr-defined]  # JetStream's
 
 
+class Stubborn(Processor):
+    """A processor that does not give up when another engine takes its partition over."""
+
+    lost = property(lambda _self: False, lambda _self, _value: None)
+
+
 @pytest.fixture
 async def two(world: World) -> AsyncIterator[World]:
-    """Two engines that both believe to own everything, and are both served."""
-    engines = [world.engine(f"e{i}", Served(), Checkpoints(MemoryBucket())) for i in range(2)]
+    """Two engines that both believe to own everything, for good."""
+    engines = [world.engine(f"e{i}", Checkpoints(MemoryBucket())) for i in range(2)]
     for engine in engines:
-        await engine.start()
         for processor in engine.processors:
-            processor.lost = False
+            processor.__class__ = Stubborn
+        await engine.start()
     yield world
     await asyncio.gather(*(engine.stop() for engine in engines))
 
 
 @pytest.fixture
 async def one(world: World) -> AsyncIterator[World]:
-    engine = world.engine("e0", Served())
+    engine = world.engine("e0")
     await engine.start()
     yield world
     await engine.stop()
@@ -144,7 +150,7 @@ async def test_what_is_asked_of_a_run_before_its_first_decision_is_done_in_order
         async for record in records:
             if record.seq == 2:
                 break
-    engine = world.engine("e0", Served())
+    engine = world.engine("e0")
     await engine.start()
     answers = await asyncio.gather(*asked)
     assert all(isinstance(answer, Accepted) for answer in answers)
@@ -178,8 +184,7 @@ async def test_a_request_id_is_not_used_for_two_things(one: World) -> None:
 
 
 async def test_an_engine_goes_on_where_another_has_stopped(world: World) -> None:
-    served = Served()
-    first, second = world.engine("e0", served), world.engine("e1", served)
+    first, second = world.engine("e0"), world.engine("e1")
     await first.start()
     held: list[tuple[str, Call]] = []
 
@@ -200,13 +205,13 @@ async def test_an_engine_goes_on_where_another_has_stopped(world: World) -> None
 
 async def test_an_engine_that_died_is_followed_from_the_log_alone(world: World) -> None:
     """No checkpoint was ever kept."""
-    first = world.engine("e0", Served(), Checkpoints(MemoryBucket()))
+    first = world.engine("e0", Checkpoints(MemoryBucket()))
     await first.start()
     world.work = world.nothing
     await asyncio.gather(*(world.start(f"r_{i}") for i in range(10)))
     await first.stop()
     world.work = world.finish
-    second = world.engine("e1", Served(), Checkpoints(MemoryBucket()))
+    second = world.engine("e1", Checkpoints(MemoryBucket()))
     await second.start()
     states = await asyncio.gather(*(world.ended(f"r_{i}") for i in range(10)))
     assert {state.steps for state in states} == {13}
@@ -216,7 +221,7 @@ async def test_an_engine_that_died_is_followed_from_the_log_alone(world: World) 
 async def test_an_ended_run_is_held_no_longer(one: World) -> None:
     await one.start("r_1")
     await one.ended("r_1")
-    engine = one.engine("e1", Served())
+    engine = one.engine("e1")
     await engine.start()
     assert sum(processor.open for processor in engine.processors) == 0
     await engine.stop()
@@ -227,7 +232,7 @@ async def test_a_processor_whose_log_ends_before_its_checkpoint_refuses_to_begin
 ) -> None:
     checkpoints = Checkpoints(MemoryBucket())
     await checkpoints.keep(partition_of("r_1"), Checkpoint(seq=99))
-    engine = world.engine("e0", Served(), checkpoints)
+    engine = world.engine("e0", checkpoints)
     with pytest.raises(Unavailable, match="was processed up to 99: records are lost"):
         await engine.processors[partition_of("r_1")].take()
 
@@ -256,7 +261,7 @@ async def test_a_silent_workers_claim_lapses_and_the_turn_is_asked_for_again(wor
         (first if call.attempt == 1 else again).set()
 
     world.work = hint
-    engine = world.engine("e0", Served())
+    engine = world.engine("e0")
     await engine.start()
     await world.start("r_l")
     await asyncio.wait_for(first.wait(), PATIENCE)
@@ -291,7 +296,7 @@ async def test_a_timer_that_could_not_be_set_is_set_later_and_its_run_is_not_tol
         again.set()
 
     world.timer = timer  # type: ignore[method-assign]
-    engine = world.engine("e0", Served())
+    engine = world.engine("e0")
     await engine.start()
     assert isinstance(await world.start("r_t"), Accepted)
     await asyncio.wait_for(again.wait(), PATIENCE)

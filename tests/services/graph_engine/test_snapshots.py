@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import pytest
 from pydantic import JsonValue
 
-from partsong.bus.log_feed import Served
 from partsong.contracts import events as e
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.fold import fold_all
@@ -141,7 +140,7 @@ async def test_the_engine_keeps_one_now_and_then(steps: int) -> None:
         await world.report(run_id, call, {"log": call.exec}, "done" if last else "again")
 
     world.work = step
-    engine = world.engine("engine-1", Served())
+    engine = world.engine("engine-1")
     await engine.start()
     await world.start("r_1")
     await world.ended("r_1")
