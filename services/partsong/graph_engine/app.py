@@ -33,7 +33,9 @@ from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.threads import Threads
 from partsong.graph_engine.turn import Turns
 from partsong.graph_engine.worker import Engine
+from partsong.log.group import GroupCommit
 from partsong.log.jetstream import JetStreamLog
+from partsong.log.port import Log
 from partsong.log.snapshots.open import open_snapshots
 from partsong.log.snapshots.port import Snapshots
 from partsong.log.stored import BLOB
@@ -68,9 +70,10 @@ class GraphEngine:
         snapshots = await self._stack.enter_async_context(
             open_snapshots(context.settings.snapshots, nc=context.nc, name=context.names.snapshots)
         )
-        commands = Commands(context.log, context.subjects)
+        log = GroupCommit(context.log)
+        commands = Commands(log, context.subjects)
         graphs = Graphs(context.nc, context.names.graphs)
-        children = Children(context.log, context.subjects, snapshots, commands, graphs.resolve)
+        children = Children(log, context.subjects, snapshots, commands, graphs.resolve)
         schedules = Schedules(
             context.nc,
             context.subjects,
@@ -78,12 +81,12 @@ class GraphEngine:
             context.log,
             stream=context.names.timers,
         )
-        turns = self._turns(context, snapshots, commands, children, graphs)
-        door = Door(context.log, context.subjects, commands, graphs.resolve, schedules)
-        self._processors = _processors(context, turns)
+        turns = self._turns(context, log, snapshots, commands, children, graphs)
+        door = Door(log, context.subjects, commands, graphs.resolve, schedules)
+        self._processors = _processors(context, log, turns)
         self._engine = Engine(
             context.nc,
-            context.log,
+            log,
             context.subjects,
             Ownership(self._processors, partial(_engines, context), context.worker),
             start_scheduled=door.start_scheduled,
@@ -101,6 +104,7 @@ class GraphEngine:
     def _turns(
         self,
         context: Context,
+        log: Log,
         snapshots: Snapshots,
         commands: Commands,
         children: Children,
@@ -122,7 +126,7 @@ class GraphEngine:
         self._stack.push_async_callback(chunks.close)
         plugins = Shelf.load(context.settings.plugins).refs
         turns = Turns(
-            context.log,
+            log,
             context.subjects,
             NatsOutbox(context.nc, context.subjects, context.blobs, children.begin),
             Preparing(graphs.resolve, partial(_past, context), threads, plugins),
@@ -145,7 +149,7 @@ class GraphEngine:
         await self._stack.aclose()
 
 
-def _processors(context: Context, turns: Turns) -> list[Processor]:
+def _processors(context: Context, log: Log, turns: Turns) -> list[Processor]:
     checkpoints = Checkpoints(NatsBucket(context.nc, context.names.partitions))
     return [
         Processor(
@@ -158,7 +162,7 @@ def _processors(context: Context, turns: Turns) -> list[Processor]:
             ),
             turns,
             checkpoints,
-            context.log,
+            log,
             context.subjects,
             context.worker,
             partial(_answer, context),

@@ -20,7 +20,6 @@ from partsong.contracts.errors import InvalidInput, PartsongError
 from partsong.contracts.subjects import Subjects
 from partsong.log.blobs import Blobs
 from partsong.log.jetstream import JetStreamLog
-from partsong.log.port import Log
 from partsong.runtime import logs
 from partsong.runtime.alive import Heart, Watch, default_name, worker_id
 from partsong.runtime.connect import connect, disconnect
@@ -41,7 +40,7 @@ class Context:
     nc: Client
     subjects: Subjects
     names: Names
-    log: Log
+    log: JetStreamLog
     blobs: Blobs
     worker: str
     """This process's id in claims."""
