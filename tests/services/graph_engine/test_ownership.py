@@ -1,0 +1,36 @@
+"""Ownership: all engines agree without a word, shares are even, and only the share of who comes or goes moves."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from partsong.contracts.subjects import PARTITIONS
+from partsong.graph_engine.ownership import entitled
+
+names = st.sets(st.text("abcdefgh~0123456789", min_size=1, max_size=12), min_size=1, max_size=6)
+
+
+@given(names, st.randoms())
+def test_everybody_computes_the_same_whatever_the_order(engines: set[str], random: object) -> None:
+    shuffled = sorted(engines, key=lambda name: hash((name, id(random))))
+    for partition in range(PARTITIONS):
+        assert entitled(shuffled, partition) == entitled(engines, partition)
+        assert entitled(engines, partition) in engines
+
+
+@given(names, names)
+def test_only_the_share_of_an_engine_that_comes_moves(here: set[str], coming: set[str]) -> None:
+    new = coming - here
+    for partition in range(PARTITIONS):
+        before, after = entitled(here, partition), entitled(here | coming, partition)
+        assert after == before or after in new
+
+
+def test_shares_are_about_even() -> None:
+    for engines in (["a", "b"], ["a", "b", "c", "d"]):
+        shares = Counter(entitled(engines, partition) for partition in range(PARTITIONS))
+        assert set(shares) == set(engines)
+        assert max(shares.values()) <= 2.2 * PARTITIONS / len(engines)
