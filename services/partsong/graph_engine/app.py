@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command, on_query
+from partsong.bus.pull import PullLoop
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.graph_engine.bucket import Bucket
@@ -18,6 +19,8 @@ from partsong.graph_engine.door import Door, request_id
 from partsong.graph_engine.graphs import Graphs
 from partsong.graph_engine.losses import Losses
 from partsong.graph_engine.mail import Wake
+from partsong.graph_engine.nats_feed import nats_feeds
+from partsong.graph_engine.open_runs import NatsOpenRuns
 from partsong.graph_engine.others import Relations
 from partsong.graph_engine.outbox import NatsOutbox
 from partsong.graph_engine.runs import Runs
@@ -96,13 +99,14 @@ class GraphEngine:
             Shelf.load(context.settings.plugins).refs,
         )
         self._engine = Engine(
-            context.nc,
             context.log,
             context.subjects,
             self._runs,
+            nats_feeds(context.nc, context.names.log) if context.settings.affinity else (),
+            NatsOpenRuns(context.nc, context.names.log, context.subjects),
+            lambda fired: PullLoop(context.nc, context.names.timers, "engine", fired, credit=256),
             start_scheduled=self._door.start_scheduled,
             restore=self._schedules.restore,
-            affinity=context.settings.affinity,
         )
         self._broker = command_broker(context.nc, context.subjects, self.name)
         on_query(self._broker, context.subjects, self.name, "schedules", self._list_schedules)

@@ -1,4 +1,4 @@
-"""The engine's ears on the log: one durable consumer per partition, pinned to one engine at a time.
+"""The engine's ears on the log: one feed per partition, pinned to one engine at a time.
 
 A partition's consumer delivers in log order. As long as its own count goes up by one and nothing is redelivered,
 nothing of the partition lies unseen before a delivery, and a run need not be read from the log to be folded on. At
@@ -15,132 +15,97 @@ has not changed hands, and its runs need not be looked after.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
-import nats.errors
-from nats.aio.client import Client
-
-from partsong.bus.pull import Delivery, PullLoop
 from partsong.contracts.errors import InvalidInput, PartsongError
-from partsong.contracts.subjects import PARTITIONS, Subjects
+from partsong.contracts.subjects import Subjects
+from partsong.graph_engine.feed import Delivered, Feed
 from partsong.graph_engine.mail import Reported
 from partsong.graph_engine.runs import Runs
-from partsong.log.port import Record
-from partsong.log.stored import BLOB
-from partsong.runtime.streams import ENGINE_GROUP
 
 __all__ = ["Partitions"]
 
 _log = logging.getLogger("partsong.graph_engine")
 
-_CREDIT = 64
-"""Deliveries asked for at a time, per partition."""
-_ANSWER = 2.0
-"""Seconds the server has to say how a consumer stands; otherwise it is asked again with the next look."""
 _AGAIN = 1.0
 """Seconds until a delivery comes again whose turn failed."""
 
 
 class Partitions:
-    """Pulls what workers report, and puts it into the mailboxes of the runs it concerns."""
+    """Receives what the feeds deliver, and puts it into the mailboxes of the runs it concerns."""
 
     def __init__(
         self,
-        nc: Client,
-        stream: str,
+        feeds: Sequence[Feed],
         subjects: Subjects,
         runs: Runs,
         *,
         pinned: Callable[[int], None] = lambda _partition: None,
     ) -> None:
-        self._nc, self._stream, self._subjects, self._runs = nc, stream, subjects, runs
+        """`pinned` is told the partitions that come here from another engine."""
+        self._feeds, self._subjects, self._runs = feeds, subjects, runs
+        self._pinned = pinned
         self._last: dict[int, int] = {}
         self._fresh: set[int] = set()
         """Partitions whose pin is new."""
-        self._unseen = set(range(PARTITIONS))
-        self._loops = [
-            PullLoop(
-                nc,
-                stream,
-                f"engine-{p}",
-                self._ear(p, pinned),
-                credit=_CREDIT,
-                group=ENGINE_GROUP,
-                on_pin=partial(self._pin, p),
-            )
-            for p in range(PARTITIONS)
-        ]
+        self._unseen = {feed.partition for feed in feeds}
 
     async def start(self) -> None:
-        """Begin to pull."""
-        for loop in self._loops:
-            await loop.start()
+        """Begin to receive."""
+        for feed in self._feeds:
+            p = feed.partition
+            await feed.start(partial(self._receive, p), partial(self._pin, p))
 
     async def stop(self) -> None:
-        """Stop pulling; what was delivered and not acknowledged goes to another engine."""
-        for loop in self._loops:
-            await loop.stop()
+        """Receive no more; what was delivered and not acknowledged goes to another engine."""
+        for feed in self._feeds:
+            await feed.stop()
 
     async def orphans(self) -> list[int]:
         """Partitions that no engine is pinned to, though deliveries of theirs are open; at first also without."""
-        asked = (self._orphaned(partition) for partition in range(PARTITIONS))
-        return [p for p, orphaned in enumerate(await asyncio.gather(*asked)) if orphaned]
+        orphaned = await asyncio.gather(*(self._orphaned(feed) for feed in self._feeds))
+        return [feed.partition for feed, yes in zip(self._feeds, orphaned, strict=True) if yes]
 
-    async def _orphaned(self, partition: int) -> bool:
-        subject = f"$JS.API.CONSUMER.INFO.{self._stream}.engine-{partition}"
-        try:
-            info = json.loads((await self._nc.request(subject, timeout=_ANSWER)).data)
-        except (nats.errors.Error, TimeoutError):
+    async def _orphaned(self, feed: Feed) -> bool:
+        standing = await feed.standing()
+        if standing is None or standing.pinned:
             return False
-        if "error" in info or any(
-            g.get("pinned_client_id") for g in info.get("priority_groups") or ()
-        ):
-            return False
-        orphaned = partition in self._unseen or info["num_ack_pending"] > 0
-        self._unseen.discard(partition)
+        orphaned = feed.partition in self._unseen or standing.unanswered > 0
+        self._unseen.discard(feed.partition)
         return orphaned
 
     def _pin(self, partition: int) -> None:
         self._unseen.discard(partition)
         self._fresh.add(partition)
 
-    def _ear(self, partition: int, pinned: Callable[[int], None]) -> Callable[[Delivery], None]:
-        def hear(delivery: Delivery) -> None:
-            last = self._last.get(partition)
-            self._last[partition] = delivery.consumer_seq
-            gapless = last is not None and delivery.consumer_seq == last + 1
-            if not gapless or delivery.num_delivered > 1:
-                self._runs.distrust(partition)
-            if partition in self._fresh:
-                self._fresh.discard(partition)
-                if not gapless:
-                    pinned(partition)
-            self._report(delivery, next_=BLOB not in delivery.headers)
+    def _receive(self, partition: int, delivered: Delivered) -> None:
+        last = self._last.get(partition)
+        self._last[partition] = delivered.consumer_seq
+        gapless = last is not None and delivered.consumer_seq == last + 1
+        if not gapless or delivered.redelivered:
+            self._runs.distrust(partition)
+        if partition in self._fresh:
+            self._fresh.discard(partition)
+            if not gapless:
+                self._pinned(partition)
+        self._report(delivered)
 
-        return hear
-
-    def _report(self, delivery: Delivery, *, next_: bool) -> None:
+    def _report(self, delivered: Delivered) -> None:
         try:
-            where = self._subjects.parse_log(delivery.subject)
+            where = self._subjects.parse_log(delivered.record.subject)
         except InvalidInput as error:
-            delivery.term(str(error.problem.code))
+            _log.warning("passed over", extra={"problem": error.problem.code})
+            delivered.ack()
             return
 
         def done(error: PartsongError | None) -> None:
             if error is None:
-                delivery.ack()
+                delivered.ack()
             else:
-                delivery.nak(_AGAIN)
+                delivered.nak(_AGAIN)
 
-        headers = delivery.headers
-        record = Record(
-            delivery.stream_seq,
-            delivery.subject,
-            delivery.data,
-            headers.get("Nats-Msg-Id", ""),
-            headers,
+        self._runs.hear(
+            where.run_id, Reported(delivered.record, next=not delivered.stub, done=done)
         )
-        self._runs.hear(where.run_id, Reported(record, next_, done=done))

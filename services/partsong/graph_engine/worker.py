@@ -7,27 +7,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Protocol
 
-from nats.aio.client import Client
-
-from partsong.bus.pull import Delivery, PullLoop
+from partsong.bus.pull import Delivery
 from partsong.contracts.errors import InvalidInput, PartsongError
 from partsong.contracts.subjects import Subjects
+from partsong.graph_engine.feed import Feed
 from partsong.graph_engine.mail import Fired, Wake
 from partsong.graph_engine.overhear import Overhearing
 from partsong.graph_engine.partitions import Partitions
 from partsong.graph_engine.runs import Runs
 from partsong.log.port import Log
-from partsong.log.summaries import summaries
-from partsong.runtime.streams import Names
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "OpenRuns", "Pulling"]
 
 _log = logging.getLogger("partsong.graph_engine")
 
-_ENDED = {"completed", "failed", "cancelled", "limit_exceeded"}
 _AGAIN = 1.0
+
+
+class OpenRuns(Protocol):
+    """Finds the runs of a partition that are open."""
+
+    def of(self, partition: int) -> AsyncIterator[str]:
+        """Their ids; raises `Unavailable` if the broker does not answer."""
+        ...
+
+
+class Pulling(Protocol):
+    """Pulls from a queue, once it is started, for the handler it was made with."""
+
+    async def start(self) -> None:
+        """Begin to pull."""
+        ...
+
+    async def stop(self) -> None:
+        """Pull no more."""
+        ...
 
 
 class Engine:
@@ -35,31 +52,32 @@ class Engine:
 
     def __init__(
         self,
-        nc: Client,
         store: Log,
         subjects: Subjects,
         runs: Runs,
+        feeds: Sequence[Feed],
+        open_runs: OpenRuns,
+        timers: Callable[[Callable[[Delivery], None]], Pulling],
         *,
         start_scheduled: Callable[[str, int], Awaitable[None]] | None = None,
         restore: Callable[[], Awaitable[None]] | None = None,
         watch_every: float = 2.0,
-        affinity: bool = True,
     ) -> None:
-        """`start_scheduled` is told the name of a schedule whose time has come, and when that was, in nanoseconds.
+        """Without feeds, the engine follows the whole log. `timers` makes what pulls the timers that fired.
 
+        `start_scheduled` is told the name of a schedule whose time has come, and when that was, in nanoseconds;
         `restore` is called at the start, until it succeeds.
         """
-        self._nc, self._subjects, self._runs = nc, subjects, runs
+        self._subjects, self._runs, self._open = subjects, runs, open_runs
         self._start_scheduled, self._restore = start_scheduled, restore
-        self._names = Names.of(subjects)
         self._every = watch_every
         self._tasks: set[asyncio.Task[None]] = set()
         self._partitions: Partitions | Overhearing = (
-            Partitions(nc, self._names.log, subjects, runs, pinned=self._took)
-            if affinity
+            Partitions(feeds, subjects, runs, pinned=self._took)
+            if feeds
             else Overhearing(store, subjects, runs, adopt=self._took)
         )
-        self._timers = PullLoop(nc, self._names.timers, "engine", self._fired, credit=256)
+        self._timers = timers(self._fired)
 
     async def start(self) -> None:
         """Begin to listen; runs left open by a predecessor are taken up."""
@@ -88,13 +106,10 @@ class Engine:
         self._spawn(self._adopt(partition))
 
     async def _adopt(self, partition: int) -> None:
-        filter = self._subjects.commits(partition)
         while True:
             try:
-                async for found in summaries(self._nc, self._names.log, filter):
-                    ended = found.headers.get("Partsong-Status") in _ENDED
-                    if not ended or "Partsong-Webhook" in found.headers:
-                        self._runs.hear(self._subjects.parse_log(found.subject).run_id, Wake())
+                async for run_id in self._open.of(partition):
+                    self._runs.hear(run_id, Wake())
                 return
             except PartsongError as error:
                 _log.warning(

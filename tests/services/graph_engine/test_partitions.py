@@ -13,6 +13,7 @@ from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import partition_of
+from partsong.graph_engine.nats_feed import nats_feeds
 from partsong.graph_engine.partitions import Partitions
 from partsong.graph_engine.runs import Runs
 from partsong.log.jetstream import JetStreamLog
@@ -49,7 +50,8 @@ async def an_engine(bus: Bus, log: JetStreamLog) -> AsyncIterator[list[int]]:
     """An engine's ears; yields the partitions that it was told to look after."""
     took: list[int] = []
     runs = Runs(log, bus.subjects, Nobody(), "engine")
-    ears = Partitions(bus.nc, bus.names.log, bus.subjects, runs, pinned=took.append)
+    feeds = nats_feeds(bus.nc, bus.names.log)
+    ears = Partitions(feeds, bus.subjects, runs, pinned=took.append)
     await ears.start()
     try:
         yield took
