@@ -91,12 +91,12 @@ class Runs:
                 Ledger(self._log, self._subjects, run_id, self._snapshots),
                 patience=self._patience,
             )
-            self._forget()
         slot.inbox.append(message)
         if slot.task is None:
             slot.task = asyncio.get_running_loop().create_task(
                 self._work_off(run_id, slot), name=f"run {run_id}"
             )
+            self._forget()
 
     def distrust(self, partition: int) -> None:
         """Deliveries of a partition were missed: its runs read the log again before their next decision."""

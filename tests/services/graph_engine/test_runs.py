@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
@@ -282,3 +283,18 @@ async def test_a_timer_that_could_not_be_set_is_set_later_and_its_run_is_not_tol
     assert await asyncio.wait_for(begun, PATIENCE) is None
     await asyncio.wait_for(again.wait(), PATIENCE)
     assert tried == ["w:1/w0"] * 2
+
+
+async def test_a_run_is_not_forgotten_while_it_is_first_heard_of(world: World) -> None:
+    engine = Runs(world.log, world.subjects, world, "engine", keep=1)
+    broken: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, about: broken.append(about))
+    begun: list[asyncio.Future[PartsongError | None]] = []
+    for i in range(3):
+        answer: asyncio.Future[PartsongError | None] = asyncio.get_running_loop().create_future()
+        engine.hear(f"r_f{i}", Start(GRAPH, {}, e.RunOptions(), "q", done=answer.set_result))
+        begun.append(answer)
+    await asyncio.wait_for(asyncio.gather(*begun), PATIENCE)
+    await engine.drain()
+    gc.collect()
+    assert not broken
