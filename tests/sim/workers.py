@@ -44,6 +44,8 @@ class _Worker:
         self._world, self._process = world, process
         self._log = SimLog(world.broker, process)
         self._jobs: dict[str, tuple[Item, Work, asyncio.Task[None]]] = {}
+        self._begun: set[str] = set()
+        """Jobs that can be stopped."""
 
     def receive(self, item: Item) -> None:
         work = cast("Work", item.body)
@@ -54,13 +56,18 @@ class _Worker:
 
     def stop(self, run_id: str, owner: str | None) -> None:
         for item, work, task in self._jobs.values():
-            if work.run_id != run_id or work.call_id.endswith("/undo"):
+            if (
+                work.id not in self._begun
+                or work.run_id != run_id
+                or work.call_id.endswith("/undo")
+            ):
                 continue
             if owner is None or work.call_id == owner or work.call_id.startswith(f"{owner}/"):
                 task.cancel()
                 item.queue.ack(self._process, item)
 
     async def _do(self, item: Item, work: Work) -> None:
+        self._begun.add(work.id)
         try:
             await self._work(work)
         except Busy as busy:
@@ -74,6 +81,7 @@ class _Worker:
         else:
             item.queue.ack(self._process, item)
         finally:
+            self._begun.discard(work.id)
             self._jobs.pop(work.id, None)
 
     async def _work(self, work: Work) -> None:
