@@ -30,7 +30,7 @@ prefixes = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1,
 )
 
 FILTERS = {
-    "alives", "calls", "chunks", "commits", "deads", "fireds", "log", "parse_fired", "parse_log", "reports", "requests", "run", "schedules",
+    "alives", "calls", "chunks", "commits", "deads", "fireds", "log", "parse_fired", "parse_log", "partition", "requests", "run", "schedules",
     "stops", "timers", "works",
 }  # fmt: skip
 HOSTILE = {
@@ -84,7 +84,6 @@ def test_filters_take_what_they_say_and_no_more(run_id: str, call_id: str) -> No
     subjects, partition = Subjects(), partition_of(run_id)
     engine, fact = subjects.engine(run_id), subjects.fact(run_id)
     call, chunk = subjects.call(run_id, call_id), subjects.chunk(run_id, "node", call_id)
-    facts, calls = subjects.reports(partition)
     everything = {engine, fact, call, chunk}
 
     def taken(filter: str) -> set[str]:
@@ -93,8 +92,9 @@ def test_filters_take_what_they_say_and_no_more(run_id: str, call_id: str) -> No
     assert taken(subjects.run(run_id)) == taken(subjects.log()) == {engine, fact, call}
     assert taken(subjects.commits()) == taken(subjects.commits(partition)) == {engine}
     assert taken(subjects.commits((partition + 1) % PARTITIONS)) == set()
-    assert taken(facts) == {fact}
-    assert taken(calls) == taken(subjects.calls()) == {call}
+    assert taken(subjects.partition(partition)) == {engine, fact, call}
+    assert taken(subjects.partition((partition + 1) % PARTITIONS)) == set()
+    assert taken(subjects.calls()) == {call}
     assert taken(subjects.chunks(run_id)) == taken(subjects.chunks()) == {chunk}
     assert taken(subjects.run(f"{run_id[:-1]}-other"[:200])) == set()
 

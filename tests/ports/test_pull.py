@@ -15,7 +15,7 @@ from partsong.bus.pull import Delivery, PullLoop
 from partsong.contracts.subjects import partition_of
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_server import EmbeddedNats
-from partsong.runtime.streams import ENGINE_GROUP
+from partsong.runtime.streams import ENGINE_GROUP, feed_name
 from partsong.testing.nats import Bus, a_bus, fresh_subjects
 
 PATIENCE = 30.0
@@ -264,7 +264,7 @@ async def test_one_engine_is_pinned_and_hands_over_when_it_stops(bus: Bus) -> No
         return PullLoop(
             bus.nc if name == "first" else other,
             bus.names.log,
-            f"engine-{partition_of('r1')}",
+            feed_name(partition_of("r1")),
             ears[name],
             group=ENGINE_GROUP,
             on_pin=lambda: said.append(f"{name} pinned"),
@@ -293,7 +293,7 @@ async def test_one_engine_is_pinned_and_hands_over_when_it_stops(bus: Bus) -> No
 async def test_an_engine_whose_pin_was_taken_is_told(bus: Bus) -> None:
     unpinned = asyncio.Event()
     ear = Ear()
-    consumer = f"engine-{partition_of('r1')}"
+    consumer = feed_name(partition_of("r1"))
     loop = PullLoop(
         bus.nc, bus.names.log, consumer, ear, group=ENGINE_GROUP, credit=2, on_unpin=unpinned.set
     )

@@ -14,7 +14,7 @@ from partsong.contracts.subjects import PARTITIONS, Subjects
 from partsong.runtime.clock import now
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_server import EmbeddedNats
-from partsong.runtime.streams import Names, check, provision, table
+from partsong.runtime.streams import Names, check, feed_name, provision, table
 from partsong.testing.nats import Bus
 
 
@@ -59,12 +59,12 @@ async def test_chunks_are_in_memory_for_a_quarter_of_an_hour(bus: Bus) -> None:
 
 
 async def test_every_partition_has_a_pinned_consumer(bus: Bus) -> None:
-    names = [f"engine-{partition}" for partition in range(PARTITIONS)]
-    for partition, name in enumerate(names):
+    for partition in range(PARTITIONS):
+        name = feed_name(partition)
         config = (await api(bus, f"CONSUMER.INFO.{bus.names.log}.{name}"))["config"]
         assert config["priority_policy"] == "pinned_client"
         assert config["priority_groups"] == ["engine"]
-        assert config["filter_subjects"] == list(bus.subjects.reports(partition))
+        assert config["filter_subjects"] == [bus.subjects.partition(partition)]
     assert (await api(bus, f"STREAM.INFO.{bus.names.log}"))["state"]["consumer_count"] == 32
 
 
@@ -132,6 +132,16 @@ async def test_provisioning_again_changes_nothing(bus: Bus) -> None:
     assert [(s["created"], s["config"]) for s in after] == [
         (s["created"], s["config"]) for s in before
     ]
+
+
+async def test_consumers_of_former_versions_are_removed(bus: Bus) -> None:
+    for partition in range(PARTITIONS):
+        where = f"{bus.names.log}.engine-{partition}"
+        config = {"durable_name": f"engine-{partition}", "ack_policy": "explicit"}
+        body = {"stream_name": bus.names.log, "config": config}
+        await bus.nc.request(f"$JS.API.CONSUMER.CREATE.{where}", json.dumps(body).encode(), 30)
+    await provision(bus.nc, bus.subjects)
+    assert (await api(bus, f"STREAM.INFO.{bus.names.log}"))["state"]["consumer_count"] == 32
 
 
 async def test_five_processes_provision_at_once(

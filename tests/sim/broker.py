@@ -22,7 +22,7 @@ SUBJECTS = Subjects()
 
 def filters_of(partition: int) -> tuple[str, ...]:
     """What a partition's feed carries."""
-    return SUBJECTS.reports(partition)
+    return (SUBJECTS.partition(partition),)
 
 
 @dataclass(frozen=True)

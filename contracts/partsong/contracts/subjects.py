@@ -125,9 +125,9 @@ class Subjects:
         """Filter: the commits of one partition, or of all."""
         return f"{self.prefix}.log.{'*' if partition is None else partition}.*.engine"
 
-    def reports(self, partition: int) -> tuple[str, str]:
-        """Filters: what workers report in a partition: facts and guarded calls."""
-        return f"{self.prefix}.log.{partition}.*.fact", f"{self.prefix}.log.{partition}.*.call.>"
+    def partition(self, partition: int) -> str:
+        """Filter: everything the log holds of the runs of one partition."""
+        return f"{self.prefix}.log.{partition}.>"
 
     def calls(self) -> str:
         """Filter: all guarded calls of all runs."""

@@ -13,7 +13,7 @@ from partsong.contracts.subjects import PARTITIONS
 from partsong.graph_engine.feed import Delivered, Standing
 from partsong.log.port import Record
 from partsong.log.stored import BLOB
-from partsong.runtime.streams import ENGINE_GROUP
+from partsong.runtime.streams import ENGINE_GROUP, feed_name
 
 __all__ = ["NatsFeed", "nats_feeds"]
 
@@ -34,7 +34,7 @@ class NatsFeed:
     def __init__(self, nc: Client, stream: str, partition: int) -> None:
         self._nc, self._stream = nc, stream
         self.partition = partition
-        self._durable = f"engine-{partition}"
+        self._durable = feed_name(partition)
         self._loop: PullLoop | None = None
 
     async def start(self, receive: Callable[[Delivered], None], pinned: Callable[[], None]) -> None:

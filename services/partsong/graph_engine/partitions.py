@@ -1,8 +1,9 @@
 """The engine's ears on the log: one feed per partition, pinned to one engine at a time.
 
-A partition's consumer delivers in log order. As long as its own count goes up by one and nothing is redelivered,
-nothing of the partition lies unseen before a delivery, and a run need not be read from the log to be folded on. At
-any gap the runs held here are distrusted once: they read on before their next decision.
+A feed delivers everything of a partition in log order, the engines' own commits too. As long as its count goes up by
+one, nothing is redelivered and the pin is the same, nothing of the partition lies unseen before a delivery, and a run
+need not be read from the log to be folded on. At any gap the runs held here are distrusted once: they read on before
+their next decision.
 
 A pin is given with a delivery, and what a killed engine held unacknowledged is only delivered again after the
 consumer's ack wait. So engines look for partitions that nobody is pinned to and that are owed something.
@@ -84,8 +85,8 @@ class Partitions:
         last = self._last.get(partition)
         self._last[partition] = delivered.consumer_seq
         gapless = last is not None and delivered.consumer_seq == last + 1
-        if not gapless or delivered.redelivered:
-            self._runs.distrust(partition)
+        if not gapless or delivered.redelivered or partition in self._fresh:
+            self._runs.distrust(partition)  # a server that was killed may count anew
         if partition in self._fresh:
             self._fresh.discard(partition)
             if not gapless:

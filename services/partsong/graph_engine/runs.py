@@ -15,7 +15,7 @@ from functools import partial
 
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
-from partsong.contracts.errors import PartsongError
+from partsong.contracts.errors import PartsongError, Unavailable
 from partsong.contracts.fold import fold_all
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.subjects import Subjects, partition_of
@@ -86,6 +86,8 @@ class Runs:
     def hear(self, run_id: str, message: Message) -> None:
         """Put a message into a run's mailbox; it will be worked off soon."""
         slot = self._slots.get(run_id)
+        if slot is not None and slot.task is None and not _left(slot, [message]):
+            return
         if slot is None:
             slot = self._slots[run_id] = _Slot(
                 Ledger(self._log, self._subjects, run_id, self._snapshots),
@@ -157,7 +159,8 @@ class Runs:
         try:
             while slot.inbox:
                 batch, slot.inbox = slot.inbox, []
-                await self._answered(slot, batch)
+                if batch := _left(slot, batch):
+                    await self._answered(slot, batch)
         finally:
             slot.task = None
             slot.touched = clock.monotonic()
@@ -225,7 +228,7 @@ class Runs:
             self._settle(slot, batch)
             self._keep_snapshot(ledger)
             return partial(self._follow_up, ledger.state, batch, events, taken_over=taken_over)
-        raise PartsongError(
+        raise Unavailable(
             "engine.contended", f"{ledger.run_id}: lost {_TRIES} races in a row", retryable=True
         )
 
@@ -272,8 +275,8 @@ class Runs:
             await slot.ledger.refresh()
             return fresh
         slot.patience = self._patience
-        for report in reports:
-            slot.ledger.absorb(report.record)
+        if not all(slot.ledger.absorb(report.record) for report in reports):
+            await slot.ledger.refresh()
         return False
 
     def _news(
@@ -348,6 +351,17 @@ class Runs:
         if state.origin is not None:
             headers["Partsong-Origin"] = f"{state.origin.run_id}@{state.origin.seq}"
         return headers
+
+
+def _left(slot: _Slot, batch: list[Message]) -> list[Message]:
+    """What is left of a batch when the commits of our own that come first are sure: nothing follows from those."""
+    for at, message in enumerate(batch):
+        if not slot.loaded or not isinstance(message, Reported):
+            return batch[at:]
+        if not (slot.ledger.is_own(message.record) and slot.ledger.absorb(message.record)):
+            return batch[at:]
+        message.done(None)
+    return []
 
 
 def _owed(state: RunState) -> list[Call]:

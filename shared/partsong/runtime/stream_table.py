@@ -14,7 +14,16 @@ from dataclasses import dataclass
 
 from partsong.contracts.subjects import PARTITIONS, Subjects
 
-__all__ = ["ENGINE_GROUP", "Config", "ConsumerSpec", "Names", "StreamSpec", "Table", "table"]
+__all__ = [
+    "ENGINE_GROUP",
+    "Config",
+    "ConsumerSpec",
+    "Names",
+    "StreamSpec",
+    "Table",
+    "feed_name",
+    "table",
+]
 
 Config = Mapping[str, str | int | bool | list[str]]
 
@@ -84,6 +93,8 @@ class Table:
 
     streams: tuple[StreamSpec, ...]
     consumers: tuple[ConsumerSpec, ...]
+    retired: tuple[tuple[str, str], ...] = ()
+    """Stream and name of consumers of former versions: nobody pulls from them any more."""
 
 
 def table(subjects: Subjects, *, replicas: int = 1) -> Table:
@@ -96,7 +107,13 @@ def table(subjects: Subjects, *, replicas: int = 1) -> Table:
             for spec in streams
         ),
         _consumers(subjects, names),
+        tuple((names.log, f"engine-{partition}") for partition in range(PARTITIONS)),
     )
+
+
+def feed_name(partition: int) -> str:
+    """The durable name of a partition's consumer."""
+    return f"feed-{partition}"
 
 
 _STREAM: Config = {
@@ -214,9 +231,8 @@ _CONSUMER: Config = {
 
 
 def _consumers(subjects: Subjects, names: Names) -> tuple[ConsumerSpec, ...]:
-    engine = (_engine(subjects, names, partition) for partition in range(PARTITIONS))
     return (
-        *engine,
+        *(_feed(subjects, names, partition) for partition in range(PARTITIONS)),
         _durable(names.requests, "engine", [subjects.requests()], ack_wait=3 * _SECOND),
         _durable(names.timers, "engine", [subjects.fireds()], ack_wait=3 * _SECOND),
         *(
@@ -226,12 +242,16 @@ def _consumers(subjects: Subjects, names: Names) -> tuple[ConsumerSpec, ...]:
     )
 
 
-def _engine(subjects: Subjects, names: Names, partition: int) -> ConsumerSpec:
-    """What workers report in one partition, all of it to one engine: affinity, so that its folds stay cached."""
+def _feed(subjects: Subjects, names: Names, partition: int) -> ConsumerSpec:
+    """All records of one partition in their order, commits too, to one engine: affinity, so that its folds stay cached.
+
+    It begins with what comes next: an engine that begins looks after all runs that are open.
+    """
     return _durable(
         names.log,
-        f"engine-{partition}",
-        list(subjects.reports(partition)),
+        feed_name(partition),
+        [subjects.partition(partition)],
+        deliver_policy="new",
         ack_wait=10 * _SECOND,
         max_ack_pending=10_000,
         priority_policy="pinned_client",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Iterable, Mapping
+from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
@@ -20,10 +21,11 @@ from partsong.runtime.stream_table import (
     Names,
     StreamSpec,
     Table,
+    feed_name,
     table,
 )
 
-__all__ = ["ENGINE_GROUP", "Names", "Table", "check", "provision", "table"]
+__all__ = ["ENGINE_GROUP", "Names", "Table", "check", "feed_name", "provision", "table"]
 
 _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
 _TAKEN = frozenset({10058, 10148, 10013, 10105})
@@ -34,7 +36,7 @@ _TRIES = 3
 async def provision(
     nc: Client, subjects: Subjects, *, replicas: int = 1, within: float = 15.0
 ) -> None:
-    """Create what is missing; change nothing that is there.
+    """Create what is missing; change nothing that is there, but remove the consumers of former versions.
 
     Many processes may do so at the same time. What is complete already is only read, so on a
     provisioned bus this needs no right to create. A single server that restarts has forgotten its
@@ -74,6 +76,19 @@ class _Server:
         wanted = table(subjects, replicas=replicas)
         await self._settle(self._stream(spec) for spec in wanted.streams)
         await self._settle(self._consumer(spec) for spec in wanted.consumers)
+        if self._create:
+            await self._retire(wanted)
+
+    async def _retire(self, wanted: Table) -> None:
+        """Remove the consumers of former versions, if the first of them is there; all were made together."""
+        try:
+            stream, name = wanted.retired[0]
+            await self._ask(f"CONSUMER.INFO.{stream}.{name}")
+        except _Refused:
+            return
+        for stream, name in wanted.retired:
+            with contextlib.suppress(_Refused):  # another process was quicker
+                await self._ask(f"CONSUMER.DELETE.{stream}.{name}")
 
     async def _settle(self, jobs: Iterable[Awaitable[list[str]]]) -> None:
         """Do all the jobs, and report all their mismatches as one error."""
@@ -135,9 +150,13 @@ class _Server:
             raise _unavailable(info, refusal) from refusal
 
     async def _config(self, api: str, body: JsonValue = None) -> Mapping[str, JsonValue]:
+        config: Mapping[str, JsonValue] = (await self._ask(api, body))["config"]
+        return config
+
+    async def _ask(self, api: str, body: JsonValue = None) -> dict[str, Any]:
         try:
             payload = b"" if body is None else json.dumps(body).encode()
-            answer = json.loads(await self._answer(api, payload))
+            answer: dict[str, Any] = json.loads(await self._answer(api, payload))
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(
                 "streams.no_answer",
@@ -149,8 +168,7 @@ class _Server:
             raise _Refused(
                 answer["error"].get("err_code", 0), answer["error"].get("description", "")
             )
-        config: Mapping[str, JsonValue] = answer["config"]
-        return config
+        return answer
 
     async def _answer(self, api: str, payload: bytes) -> bytes:
         """Asked again if no answer comes: servers that make streams for several clients at once have lost one."""

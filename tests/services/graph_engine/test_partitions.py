@@ -17,7 +17,7 @@ from partsong.graph_engine.nats_feed import nats_feeds
 from partsong.graph_engine.partitions import Partitions
 from partsong.graph_engine.runs import Runs
 from partsong.log.jetstream import JetStreamLog
-from partsong.runtime.streams import ENGINE_GROUP
+from partsong.runtime.streams import ENGINE_GROUP, feed_name
 from partsong.testing.nats import Bus
 
 RUN = "r_1"
@@ -71,14 +71,16 @@ async def report(bus: Bus, log: JetStreamLog, n: int) -> None:
 
 async def acknowledged(bus: Bus) -> int:
     """How many deliveries have been dealt with."""
-    info = await bus.nc.jetstream().consumer_info(bus.names.log, f"engine-{HERE}")
+    info = await bus.nc.jetstream().consumer_info(bus.names.log, feed_name(HERE))
     return info.ack_floor.consumer_seq if info.ack_floor else 0
 
 
 async def unpin(bus: Bus) -> None:
     """What the server does when nothing has happened for a while."""
     body = json.dumps({"group": ENGINE_GROUP}).encode()
-    await bus.nc.request(f"$JS.API.CONSUMER.UNPIN.{bus.names.log}.engine-{HERE}", body, timeout=30)
+    await bus.nc.request(
+        f"$JS.API.CONSUMER.UNPIN.{bus.names.log}.{feed_name(HERE)}", body, timeout=30
+    )
 
 
 async def test_a_pin_that_comes_back_to_the_engine_that_had_it_changes_nothing(
