@@ -61,7 +61,7 @@ class Engine:
         return {id_: slot.ledger.folded for id_, slot in self.runs._slots.items()}
 
 
-def start_engine(world: World, process: Process, snapshots: Snapshots, *, keep: int) -> Engine:
+def start_engine(world: World, process: Process, snapshots: Snapshots) -> Engine:
     """Begin an engine in a process that has just begun."""
     broker = world.broker
     log = SimLog(broker, process)
@@ -71,7 +71,6 @@ def start_engine(world: World, process: Process, snapshots: Snapshots, *, keep: 
         SimOutbox(broker, process),
         process.name,
         silent=partial(world.silent, process),
-        keep=keep,
         snapshots=snapshots,
     )
     children = SimChildren(broker, process)

@@ -59,7 +59,6 @@ class Plan:
     """When, and what."""
     chaos: Chaos
     skew: float
-    keep: int
     lasts: float
     """Seconds until faults stop, and clients no longer interfere."""
 
@@ -74,7 +73,6 @@ def plan_of(seed: int, knobs: Knobs) -> Plan:
     chaos = Chaos(lost=rnd.choice([0, 0, 0.002, 0.02]), late=rnd.choice([0, 0, 0.002, 0.02]))
     skew = rnd.choice([0.0, 0.0, 0.2, 3.0])
     runners, gateways = rnd.choice([1, 2, 3]), rnd.choice([1, 2])
-    keep = rnd.choice([1, 2, 5_000, 5_000])
     runs = _runs(rnd, count if knobs.runs is None else knobs.runs, knobs.graph)
     return Plan(
         engines=engines if knobs.engines is None else knobs.engines,
@@ -85,7 +83,6 @@ def plan_of(seed: int, knobs: Knobs) -> Plan:
         faults=faults if knobs.faults is None else faults[: knobs.faults],
         chaos=chaos if knobs.chaos else Chaos(),
         skew=skew if knobs.skew else 0.0,
-        keep=keep,
         lasts=lasts,
     )
 

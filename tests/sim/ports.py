@@ -139,7 +139,7 @@ class SimFeed:
         self._broker.net.send(self._process, arrive)
 
     async def stop(self) -> None:
-        if self._receiver is not None:
+        if self._receiver in self._consumer.receivers:
             self._consumer.receivers.remove(self._receiver)
             if self._consumer.pin is self._receiver:
                 self._send(self._consumer.unpin)

@@ -96,7 +96,7 @@ class _Simulation:
     def _begin(self, kind: str, process: Process) -> Engine | None:
         match kind:
             case "engine":
-                return start_engine(self._world, process, self._snapshots, keep=self._plan.keep)
+                return start_engine(self._world, process, self._snapshots)
             case "runner":
                 start_worker(self._world, process, "tool-runner")
             case "gateway":
