@@ -63,6 +63,11 @@ class Broker:
     def _appended(self, record: Record) -> None:
         self.net.later(0.0, self.feeds[SUBJECTS.parse_log(record.subject).partition].pump)
 
+    def pulled(self) -> None:
+        """Whoever is connected pulls again, as pull loops do by themselves."""
+        for feed in self.feeds.values():
+            self.net.later(self.loop.random.uniform(0.1, 1.0), feed.pump)
+
     def answer(self, process: Process, reply: Accepted | Rejected) -> None:
         """Publish the answer to a request; while there is no connection, it is kept."""
         if process.linked and self.net.up:
@@ -107,4 +112,4 @@ class Broker:
             process.linked_since = self.loop.time()
         for feed in self.feeds.values():
             feed.restart(forgets=forgets)
-            self.net.later(self.loop.random.uniform(0.1, 1.0), feed.pump)
+        self.pulled()

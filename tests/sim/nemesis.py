@@ -63,7 +63,7 @@ class Nemesis:
         if not self._world.broker.net.up:
             self._back(forgets=False)
         for name, (kind, process, _) in list(self._running.items()):
-            process.heal()
+            self._heal(process)
             if not process.alive:
                 self.begin(kind, name)
 
@@ -111,7 +111,11 @@ class Nemesis:
         process.cut()
         self._world.say(f"{process.name} is cut off")
         after = self._world.random.choice([0.5, 3.0, 8.0, 30.0, 140.0])
-        self._world.loop.call_later(after, process.heal)
+        self._world.loop.call_later(after, self._heal, process)
+
+    def _heal(self, process: Process) -> None:
+        process.heal()
+        self._world.broker.pulled()
 
     def _down(self, seconds: float, *, forgets: bool) -> None:
         if self._world.broker.net.up:

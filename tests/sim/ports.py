@@ -133,7 +133,7 @@ class SimFeed:
 
         self._receiver = Receiver(self._process, deliver)
         self._consumer.receivers.append(self._receiver)
-        self._broker.net.send(self._process, self._consumer.pump)
+        self._broker.net.later(self._broker.net.latency(), self._consumer.pump)
 
     def _send(self, arrive: Callable[[], object]) -> None:
         self._broker.net.send(self._process, arrive)
