@@ -65,8 +65,10 @@ def lapsed(attempt: int = 1) -> e.CallLapsed:
     )
 
 
-def cancelled() -> e.CallCancelled:
-    return e.CallCancelled(id=f"{RUN}.{CALL}.cancelled", time=WHEN, cause="c", call_id=CALL)
+def cancelled(attempt: int = 0) -> e.CallCancelled:
+    return e.CallCancelled(
+        id=f"{RUN}.{CALL}.cancelled", time=WHEN, cause="c", call_id=CALL, attempt=attempt
+    )
 
 
 async def put(store: MemoryLog, event: e.Event) -> None:
@@ -115,15 +117,16 @@ async def test_a_claim_of_ours_whose_append_was_never_confirmed_is_ours() -> Non
     assert await story(store) == ["call.claimed", "call.completed"]
 
 
-@pytest.mark.parametrize("end", [completed(), cancelled()])
-async def test_a_call_that_has_ended_is_closed_to_all_attempts(end: e.Event) -> None:
+@pytest.mark.parametrize("end", [completed(2), cancelled(2), cancelled()])
+async def test_an_attempt_that_has_ended_is_closed_and_so_are_those_before(end: e.Event) -> None:
     store = MemoryLog()
     await put(store, end)
-    assert await claim(store, SUBJECTS, RUN, claimed("w1", attempt=2)) == "closed"
+    for attempt in (1, 2):
+        assert await claim(store, SUBJECTS, RUN, claimed("w1", attempt)) == "closed"
 
 
-@pytest.mark.parametrize("end", [failed(), lapsed()])
-async def test_after_an_attempt_that_came_to_nothing_the_next_one_is_free(end: e.Event) -> None:
+@pytest.mark.parametrize("end", [failed(), lapsed(), cancelled(1), completed()])
+async def test_when_an_attempt_has_ended_the_next_one_asked_for_is_free(end: e.Event) -> None:
     store = MemoryLog()
     await put(store, claimed("w1"))
     await put(store, end)

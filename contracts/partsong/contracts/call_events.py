@@ -163,6 +163,8 @@ class CallCancelled(EventBase):
 
     type: Literal["call.cancelled"] = "call.cancelled"
     call_id: str
+    attempt: int = 0
+    """The attempt it closes; 0 in logs of 0.1: whichever is open."""
     reason: str | None = None
     usage: TurnUsage | None = None
     """An agent's turn that had been claimed: what it is estimated to have used."""

@@ -167,7 +167,7 @@ def call_closed(state: RunState, event: Closing, seq: int) -> RunState:
     call = state.calls.get(event.call_id)
     if call is None or call.closed_by == event.id:
         return state
-    attempt = getattr(event, "attempt", call.attempt)
+    attempt = getattr(event, "attempt", 0) or call.attempt
     guarded = replace(call, claim=max(seq, call.claim)) if call.guarded else call
     if not call.open or attempt != call.attempt:
         known = state.superseded if event.id in state.superseded else (*state.superseded, event.id)

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command, on_query
 from partsong.bus.nats_feed import NatsFeed
+from partsong.bus.pull import PullLoop
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
 from partsong.contracts.subjects import OURS, PARTITIONS
@@ -84,11 +85,14 @@ class GraphEngine:
         turns = self._turns(context, log, snapshots, commands, children, graphs)
         door = Door(log, context.subjects, commands, graphs.resolve, schedules)
         self._processors = _processors(context, log, turns)
+        pull = partial(
+            PullLoop, context.nc, context.names.timers, "engine", credit=256, auto_credit=False
+        )
         self._engine = Engine(
-            context.nc,
             log,
             context.subjects,
             Ownership(self._processors, partial(_engines, context), context.worker),
+            pull,
             start_scheduled=door.start_scheduled,
             restore=schedules.restore,
         )

@@ -23,6 +23,7 @@ from partsong.graph_engine.threads import Threads
 __all__ = ["Preparing", "Resolve"]
 
 Resolve = Callable[[str | dict[str, JsonValue]], Awaitable[Graph]]
+OffLoop = Callable[[Callable[[], RunState]], Awaitable[RunState]]
 
 
 class Preparing:
@@ -34,10 +35,15 @@ class Preparing:
         past: Callable[[str], Awaitable[list[tuple[int, bytes]]]],
         threads: Threads,
         plugins: tuple[PluginRef, ...] = (),
+        *,
+        off_loop: OffLoop = asyncio.to_thread,
     ) -> None:
-        """`past` reads all records of a run, as (sequence, body); `plugins` are asked in every run that begins here."""
+        """`past` reads all records of a run, as (sequence, body); `plugins` are asked in every run that begins here.
+
+        `off_loop` folds the past of a fork: thousands of records take a while, and what else the process does goes on.
+        """
         self._resolve, self._past, self._threads = resolve, past, threads
-        self._plugins = plugins
+        self._plugins, self._off_loop = plugins, off_loop
 
     async def prepared(self, state: RunState, command: Pending) -> Prepared:
         """What the command needs beside the state; a refusal is part of it.
@@ -82,9 +88,8 @@ class Preparing:
         if state.graph is not None:
             return Prepared()
         records = await self._past(request.run_id)
-        # Thousands of records take a while to fold; what else this process does goes on meanwhile.
-        source = await asyncio.to_thread(
-            state_at, request.run_id, records, request.seq, request.outputs
+        source = await self._off_loop(
+            lambda: state_at(request.run_id, records, request.seq, request.outputs)
         )
         if source.graph is None:
             raise NotFound("run.unknown", f"no run {request.run_id}", where="run_id")

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from typing import Protocol
 
-from nats.aio.client import Client
-
-from partsong.bus.pull import Delivery, PullLoop
+from partsong.bus.pull import Delivery
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import InvalidInput, PartsongError
 from partsong.contracts.subjects import FiredSubject, Subjects
@@ -20,13 +19,28 @@ from partsong.graph_engine.outbox import SET_FOR
 from partsong.graph_engine.ownership import Ownership
 from partsong.log.port import Log
 from partsong.runtime import clock
-from partsong.runtime.streams import Names
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "Pulls"]
 
 _log = logging.getLogger("partsong.graph_engine")
 
 _AGAIN = 1.0
+
+
+class Pulls(Protocol):
+    """Hands deliveries to a handler; see `PullLoop`."""
+
+    async def start(self) -> None:
+        """Begin to pull."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop pulling."""
+        ...
+
+    def done(self) -> None:
+        """Give back the credit of one delivery."""
+        ...
 
 
 class Engine:
@@ -34,24 +48,24 @@ class Engine:
 
     def __init__(
         self,
-        nc: Client,
         store: Log,
         subjects: Subjects,
         ownership: Ownership,
+        pull: Callable[[Callable[[Delivery], None]], Pulls],
         *,
         start_scheduled: Callable[[str, int], Awaitable[None]] | None = None,
         restore: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`start_scheduled` is told the name of a schedule whose time has come, and when that was, in nanoseconds.
+        """`pull` begins to hand timers that fired to a handler, each until it is acknowledged.
+
+        `start_scheduled` is told the name of a schedule whose time has come, and when that was, in nanoseconds.
 
         `restore` is called at the start, until it succeeds.
         """
         self._log, self._subjects, self._ownership = store, subjects, ownership
         self._start_scheduled, self._restore = start_scheduled, restore
         self._tasks: set[asyncio.Task[None]] = set()
-        self._timers = PullLoop(
-            nc, Names.of(subjects).timers, "engine", self._fired, credit=256, auto_credit=False
-        )
+        self._timers = pull(self._fired)
 
     async def start(self) -> None:
         """Take this engine's partitions, and begin to follow them."""

@@ -108,8 +108,17 @@ def _standing(last: Record, mine: _Claimed) -> Literal["open", "ours", "busy", "
             if event.id == mine.id:
                 return "ours"
             return "closed" if event.attempt > mine.attempt else "busy"
-        case e.CallFailed() | e.CallSuspended() | e.AgentTurnFailed() | e.CallLapsed():
+        case (
+            e.CallCompleted()
+            | e.CallFailed()
+            | e.CallSuspended()
+            | e.AgentTurnCompleted()
+            | e.AgentTurnFailed()
+            | e.CallLapsed()
+        ):
             return "open" if event.attempt < mine.attempt else "closed"
+        case e.CallCancelled():  # the run was retried since; 0: it does not say
+            return "open" if 0 < event.attempt < mine.attempt else "closed"
         case _:
             return "closed"
 

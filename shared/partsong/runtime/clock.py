@@ -1,19 +1,67 @@
-"""The only place that reads the clock or makes something random."""
+"""The only place that reads the clock or makes something random.
+
+Everything is read through one source. Who simulates sets another one (`set_source`), which holds for one context: so
+simulated processes in one interpreter each have a clock of their own, perhaps a wrong one.
+"""
 
 from __future__ import annotations
 
 import secrets
 import time
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Protocol
 
-__all__ = ["monotonic", "new_id", "new_run_id", "now", "now_text", "to_text"]
+__all__ = [
+    "Source",
+    "monotonic",
+    "new_id",
+    "new_run_id",
+    "now",
+    "now_text",
+    "set_source",
+    "to_text",
+]
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
+class Source(Protocol):
+    """Where time and chance come from."""
+
+    def wall(self) -> float:
+        """Seconds since 1970, as the wall clock says."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    def randbits(self, bits: int, /) -> int:
+        """That many random bits."""
+        ...
+
+
+class _System:
+    """The machine's own."""
+
+    wall = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+    randbits = staticmethod(secrets.randbits)
+
+
+_SYSTEM: Source = _System()
+_source: ContextVar[Source] = ContextVar("clock", default=_SYSTEM)
+
+
+def set_source(source: Source) -> None:
+    """Read from another source, in this context and in the tasks and callbacks that begin in it."""
+    _source.set(source)
+
+
 def now() -> datetime:
     """The time in UTC, aware."""
-    return datetime.now(UTC)
+    return datetime.fromtimestamp(_source.get().wall(), UTC)
 
 
 def to_text(moment: datetime) -> str:
@@ -25,17 +73,18 @@ def to_text(moment: datetime) -> str:
 
 def now_text() -> str:
     """The time as events carry it."""
-    return to_text(datetime.now(UTC))
+    return to_text(now())
 
 
 def monotonic() -> float:
     """Seconds that never go back, for deadlines and durations."""
-    return time.monotonic()
+    return _source.get().monotonic()
 
 
 def new_id() -> str:
     """A ULID: 48 bits of milliseconds, 80 random bits, sorts by time (github.com/ulid/spec)."""
-    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    source = _source.get()
+    value = int(source.wall() * 1000) << 80 | source.randbits(80)
     return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
 
 

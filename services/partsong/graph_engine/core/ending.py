@@ -34,7 +34,10 @@ def quiesce(draft: Draft, exec_ids: Iterable[str], reason: str) -> bool:
 
 def _cancel(draft: Draft, call: Call, reason: str | None) -> None:
     id_ = draft.id(call.id, call.attempt, "cancelled")
-    draft.close(call.id, e.CallCancelled(id=id_, time=draft.now, call_id=call.id, reason=reason))
+    cancelled = e.CallCancelled(
+        id=id_, time=draft.now, call_id=call.id, attempt=call.attempt, reason=reason
+    )
+    draft.close(call.id, cancelled)
 
 
 def end(draft: Draft) -> None:

@@ -1,0 +1,189 @@
+"""The ledger: what is delivered is folded where it stands; what does not fit is never folded over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from partsong.contracts import events as e
+from partsong.contracts.envelope import encode_report
+from partsong.contracts.fold import fold_all
+from partsong.contracts.subjects import Subjects
+from partsong.contracts.validate import parse_graph
+from partsong.contracts.verify import replay
+from partsong.graph_engine.core import hear
+from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.ledger import HistoryChanged, Ledger
+from partsong.log.memory import MemoryLog
+from partsong.log.port import Appended, Record, WrongSequence
+
+RUN, NOW = "r_1", "2026-01-01T00:00:00.000Z"
+SUBJECTS = Subjects()
+GRAPH = parse_graph(
+    {
+        "name": "two",
+        "entry": "a",
+        "nodes": {n: {"type": "function", "function": f"m:{n}"} for n in ("a", "b")},
+        "edges": [{"from": "a", "to": "b"}],
+    }
+)
+
+
+class Story:
+    """One run in a memory log, and the engines that hold it."""
+
+    def __init__(self) -> None:
+        self.log = MemoryLog()
+
+    def engine(self) -> Ledger:
+        return Ledger(self.log, SUBJECTS, RUN)
+
+    async def commit(self, ledger: Ledger, *news: e.Event) -> None:
+        decision = decide(fold_all(ledger.state, news), NOW)
+        await ledger.commit((*news, *decision.events), decision.state)
+
+    async def begin(self, ledger: Ledger) -> None:
+        await self.commit(ledger, *hear.start(RUN, GRAPH, {}, e.RunOptions(), "q1", NOW))
+
+    async def report(self, call_id: str) -> None:
+        done = e.CallCompleted(id=f"{call_id}.closed", time=NOW, call_id=call_id, attempt=1)
+        await self.log.append(SUBJECTS.fact(RUN), encode_report(RUN, done), id=done.id)
+
+    async def records(self) -> list[Record]:
+        return [record async for record in self.log.read(SUBJECTS.run(RUN))]
+
+    async def whole(self, ledger: Ledger) -> None:
+        """The log is sound, and the ledger's state is what it amounts to."""
+        found = replay(RUN, [(record.seq, record.body) for record in await self.records()])
+        assert found.findings == ()
+        assert ledger.state == found.state
+
+
+async def pause(story: Story, ledger: Ledger, request_id: str) -> None:
+    await story.commit(ledger, *hear.pause(ledger.state, None, request_id, NOW))
+
+
+async def test_an_own_commit_becomes_sure_when_it_is_delivered_and_is_no_news() -> None:
+    story = Story()
+    ledger = story.engine()
+    await story.begin(ledger)
+    await story.report("a:1")
+    assert [ledger.fold(record) for record in await story.records()] == [False, True]
+    assert ledger.seen == 2
+    await story.whole(ledger)
+    assert ledger.folded.state == ledger.state
+
+
+async def test_a_fact_before_an_own_commit_is_folded_where_it_stands() -> None:
+    story = Story()
+    ledger = story.engine()
+    await story.begin(ledger)
+    await story.report("a:1")
+    await pause(story, ledger, "q2")
+    for record in await story.records():
+        ledger.fold(record)
+    await story.whole(ledger)
+
+
+async def test_what_the_feed_delivers_before_the_append_is_confirmed_counts_once() -> None:
+    story = Story()
+    ledger = story.engine()
+    real = story.log.append
+
+    async def late(*args: Any, **named: Any) -> Appended:
+        done = await real(*args, **named)
+        for record in await story.records():
+            ledger.fold(record)
+        return done
+
+    story.log.append = late  # type: ignore[method-assign]
+    await story.begin(ledger)
+    assert ledger.seen == ledger.commit_seq == 1
+    await pause(story, ledger, "q2")
+    await story.whole(ledger)
+    assert ledger.state.commits == 2
+
+
+async def test_another_engines_commit_is_folded_in_its_place() -> None:
+    story = Story()
+    first, second = story.engine(), story.engine()
+    await story.begin(first)
+    await second.refresh()
+    await pause(story, second, "q2")
+    await story.report("a:1")
+    assert [first.fold(record) for record in await story.records()] == [False, True, True]
+    assert first.state.paused
+    await story.commit(first, *hear.resume(first.state, "q3", NOW))
+    await first.refresh()
+    await story.whole(first)
+
+
+async def test_a_decision_that_lost_the_race_leaves_nothing_behind() -> None:
+    story = Story()
+    first, second = story.engine(), story.engine()
+    await story.begin(first)
+    await second.refresh()
+    await pause(story, second, "q2")
+    with pytest.raises(WrongSequence):
+        await story.commit(first, *hear.cancel(first.state, None, "q3", NOW))
+    assert first.state.stopping is None
+    for record in await story.records():
+        first.fold(record)
+    await story.whole(first)
+    assert first.state.paused
+
+
+async def test_a_commit_that_was_missed_is_never_folded_over() -> None:
+    """As with a feed that has a hole: the next commit does not continue what is held."""
+    story = Story()
+    first, second = story.engine(), story.engine()
+    await story.begin(first)
+    await second.refresh()
+    await pause(story, second, "q2")
+    await story.commit(second, *hear.resume(second.state, "q3", NOW))
+    begun, _missed, resumed = await story.records()
+    first.fold(begun)
+    with pytest.raises(HistoryChanged, match="after commit 1 comes commit 3"):
+        first.fold(resumed)
+    anew = story.engine()
+    await anew.refresh()
+    await story.whole(anew)
+
+
+async def test_a_fact_that_was_missed_shows_at_the_next_commit_that_had_seen_it() -> None:
+    story = Story()
+    first, second = story.engine(), story.engine()
+    await story.begin(first)
+    await story.report("a:1")
+    await second.refresh()
+    await story.commit(second)
+    begun, _missed, commit = await story.records()
+    first.fold(begun)
+    with pytest.raises(HistoryChanged, match="decided on records up to 2 that are not these"):
+        first.fold(commit)
+
+
+async def test_it_is_read_up_to_a_place_and_goes_on_from_there() -> None:
+    story = Story()
+    first, second = story.engine(), story.engine()
+    await story.begin(first)
+    await story.report("a:1")
+    await second.refresh(upto=1)
+    assert second.seen == 1
+    second.fold((await story.records())[1])
+    await story.whole(second)
+
+
+async def test_a_log_that_is_not_what_its_commits_say_is_named() -> None:
+    story = Story()
+    first, second = story.engine(), story.engine()
+    await story.begin(first)
+    await second.refresh()
+    await story.report("a:1")
+    await second.refresh()
+    second._hash = bytes(32)  # as of an engine that folded something else
+    await story.commit(second)
+    with pytest.raises(HistoryChanged, match="commit 2 was decided on records up to 2") as refused:
+        await first.refresh()
+    assert refused.value.problem.where == "seq 3"

@@ -1,0 +1,146 @@
+"""The command line of the simulation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from partsong.contracts.graph import Graph
+from partsong.contracts.validate import parse_graph
+from tests.sim.plan import Knobs
+from tests.sim.simulation import Outcome, simulate
+
+__all__ = ["main", "smaller"]
+
+_CHUNK = 25
+_SHOWN = 5
+"""Findings printed of one seed."""
+
+
+def main(arguments: list[str]) -> int:
+    """Play seeds; 1 if any found something."""
+    args = _parse(arguments)
+    knobs = Knobs(
+        engines=args.engines,
+        runs=args.runs,
+        faults=args.faults,
+        chaos=not args.no_chaos,
+        skew=not args.no_skew,
+        graph=_graph(args.graph),
+    )
+    if args.seed is not None:
+        return _one(args.seed, knobs, trace=args.trace, shrink=args.shrink)
+    return _many(range(args.first, args.first + args.seeds), knobs, args.jobs, args.most)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
+    parser.add_argument("--seed", type=int, help="play this one")
+    parser.add_argument("--trace", action="store_true", help="with --seed: print what happens")
+    parser.add_argument(
+        "--shrink", action="store_true", help="with --seed: look for less that fails"
+    )
+    parser.add_argument("--seeds", type=int, default=1_000, help="play so many")
+    parser.add_argument("--first", type=int, default=0, help="beginning with this one")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many at once")
+    parser.add_argument("--most", type=int, default=10, help="stop after so many that fail")
+    parser.add_argument("--engines", type=int, help="hold the number of engines fixed")
+    parser.add_argument("--runs", type=int, help="hold the number of runs fixed")
+    parser.add_argument("--faults", type=int, help="no more faults than this")
+    parser.add_argument(
+        "--no-chaos", action="store_true", help="messages are neither lost nor late"
+    )
+    parser.add_argument("--no-skew", action="store_true", help="all clocks are right")
+    parser.add_argument("--graph", type=Path, help="a graph of your own, as JSON")
+    return parser.parse_args(arguments)
+
+
+def _graph(path: Path | None) -> Graph | None:
+    return parse_graph(json.loads(path.read_text("utf-8"))) if path is not None else None
+
+
+def _one(seed: int, knobs: Knobs, *, trace: bool, shrink: bool) -> int:
+    outcome = simulate(seed, knobs, trace=trace)
+    if shrink and outcome.findings:
+        outcome = smaller(outcome)
+    for line in outcome.trace:
+        print(line)
+    _report(outcome)
+    print(
+        f"log {outcome.digest}, {outcome.records} records, {outcome.seconds:.1f} s of simulated time"
+    )
+    return 1 if outcome.findings else 0
+
+
+def _many(seeds: range, knobs: Knobs, jobs: int, most: int) -> int:
+    began, failed, done = time.monotonic(), 0, 0
+    for outcomes in _played(seeds, knobs, jobs):
+        done += len(outcomes)
+        for outcome in outcomes:
+            if outcome.findings:
+                failed += 1
+                _report(smaller(outcome))
+        rate = done / (time.monotonic() - began)
+        print(f"{done}/{len(seeds)} seeds, {failed} failed, {rate:.0f}/s", flush=True)
+        if failed >= most:
+            break
+    return 1 if failed else 0
+
+
+def _played(seeds: range, knobs: Knobs, jobs: int) -> Iterator[list[Outcome]]:
+    chunks = [seeds[at : at + _CHUNK] for at in range(0, len(seeds), _CHUNK)]
+    if jobs == 1:
+        yield from (_chunk(chunk, knobs) for chunk in chunks)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        try:
+            yield from pool.map(_chunk, chunks, [knobs] * len(chunks))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _chunk(seeds: Iterable[int], knobs: Knobs) -> list[Outcome]:
+    return [simulate(seed, knobs) for seed in seeds]
+
+
+def smaller(outcome: Outcome) -> Outcome:
+    """Less of the same seed that fails still: fewer engines, runs and faults, a better network."""
+    found = True
+    while found:
+        found = False
+        for knobs in _less(outcome):
+            tried = simulate(outcome.seed, knobs)
+            if tried.findings:
+                outcome, found = tried, True
+                break
+    return outcome
+
+
+def _less(outcome: Outcome) -> Iterator[Knobs]:
+    knobs = outcome.knobs
+    if knobs.skew:
+        yield replace(knobs, skew=False)
+    if knobs.chaos:
+        yield replace(knobs, chaos=False)
+    for faults in range(8 if knobs.faults is None else knobs.faults):
+        yield replace(knobs, faults=faults)
+    for runs in range(1, 6 if knobs.runs is None else knobs.runs):
+        yield replace(knobs, runs=runs)
+    for engines in range(1, 4 if knobs.engines is None else knobs.engines):
+        yield replace(knobs, engines=engines)
+
+
+def _report(outcome: Outcome) -> None:
+    if not outcome.findings:
+        return
+    print(f"FAILED  {outcome.line}")
+    for finding in outcome.findings[:_SHOWN]:
+        print(f"    {finding}")
+    if (left := len(outcome.findings) - _SHOWN) > 0:
+        print(f"    and {left} more")

@@ -1,0 +1,134 @@
+"""The nemesis: kills processes and starts them again, cuts them off, lets them disagree, restarts the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.sim.engine import Engine
+from tests.sim.loop import Process
+from tests.sim.world import World
+
+__all__ = ["Nemesis"]
+
+_Begin = Callable[[str, Process], Engine | None]
+
+
+class Nemesis:
+    """Knows all processes, and does to them what the plan says."""
+
+    def __init__(self, world: World, skew: float, begin: _Begin) -> None:
+        self._world, self._skew, self._make = world, skew, begin
+        self._running: dict[str, tuple[str, Process, Engine | None]] = {}
+        self._births = 0
+
+    def begin(self, kind: str, name: str) -> None:
+        """Start a process, or start it again."""
+        self._births += 1
+        skew = self._world.random.uniform(-self._skew, self._skew) if self._skew else 0.0
+        process = self._world.process(f"{name}~{self._births:04}", skew=skew)
+        self._running[name] = kind, process, self._make(kind, process)
+
+    def engines(self) -> list[Engine]:
+        """Those that run now."""
+        return [e for _, process, e in self._running.values() if e is not None and process.alive]
+
+    def strike(self, fault: str) -> None:
+        """Let one fault happen."""
+        self._world.say(f"NEMESIS {fault}")
+        rnd = self._world.random
+        match fault.split():
+            case ["kill", what]:
+                self._kill(what)
+            case ["stop", what]:
+                self._stop(what)
+            case ["cut", what]:
+                self._cut(what)
+            case ["doubt"]:
+                self._doubt()
+            case ["restart"]:
+                self._down(rnd.uniform(0.05, 0.5))
+            case ["outage"]:
+                self._down(rnd.uniform(5.0, 40.0))
+            case _:
+                raise AssertionError(fault)
+
+    def mend(self) -> None:
+        """Everything is up and connected again."""
+        if not self._world.broker.net.up:
+            self._back()
+        self._world.alone.clear()
+        for name, (kind, process, _) in list(self._running.items()):
+            self._heal(process)
+            if not process.alive:
+                self.begin(kind, name)
+
+    def _pick(self, what: str) -> str | None:
+        kinds = {"engine": {"engine"}, "worker": {"runner", "gateway"}, "people": {"people"}}[what]
+        names = [n for n, (kind, p, _) in self._running.items() if kind in kinds and p.alive]
+        return self._world.random.choice(sorted(names)) if names else None
+
+    def _kill(self, what: str) -> None:
+        name = self._pick(what)
+        if name is None:
+            return
+        kind, process, _ = self._running[name]
+        process.kill()
+        self._world.say(f"{process.name} dies")
+        after = self._world.random.choice([0.1, 1.0, 4.0, 15.0, 40.0])
+        self._world.loop.call_later(after, self._again, kind, name)
+
+    def _again(self, kind: str, name: str) -> None:
+        if not self._running[name][1].alive:
+            self.begin(kind, name)
+
+    def _stop(self, what: str) -> None:
+        """As at a deployment: what is in flight is finished, then another one begins."""
+        name = self._pick(what)
+        if name is None:
+            return
+        kind, process, engine = self._running[name]
+        if engine is None:
+            return
+
+        async def stop() -> None:
+            await engine.stop()
+            process.kill()
+            self._world.say(f"{process.name} has stopped")
+            self._world.loop.call_soon(self._again, kind, name, context=self._world.context)
+
+        process.spawn(stop())
+
+    def _cut(self, what: str) -> None:
+        name = self._pick(what)
+        if name is None:
+            return
+        process = self._running[name][1]
+        process.cut()
+        self._world.say(f"{process.name} is cut off")
+        after = self._world.random.choice([0.5, 3.0, 8.0, 30.0, 140.0])
+        self._world.loop.call_later(after, self._heal, process)
+
+    def _doubt(self) -> None:
+        """An engine hears of no other for a while, and takes everything for its own."""
+        name = self._pick("engine")
+        if name is None:
+            return
+        process, alone = self._running[name][1], self._world.alone
+        alone.add(process)
+        self._world.say(f"{process.name} believes that it is alone")
+        after = self._world.random.choice([0.3, 1.0, 4.0, 15.0])
+        self._world.loop.call_later(after, alone.discard, process)
+
+    @staticmethod
+    def _heal(process: Process) -> None:
+        process.heal()
+
+    def _down(self, seconds: float) -> None:
+        if self._world.broker.net.up:
+            self._world.broker.down()
+            self._world.loop.call_later(seconds, self._back)
+
+    def _back(self) -> None:
+        if not self._world.broker.net.up:
+            self._world.broker.back()
+            self._world.say("the broker is back")
