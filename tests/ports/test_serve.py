@@ -17,6 +17,7 @@ from partsong.runtime.alive import Watch
 from partsong.runtime.serve import Context, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
+from tests.ports.old_server import a_server_of
 from tests.ports.serving import Told
 
 PATIENCE = 60.0
@@ -148,6 +149,14 @@ async def test_it_can_be_stopped_while_it_waits_for_nats(start: Start) -> None:
         code, _ = await end(process)
         peer.close()
     assert code == 0
+
+
+async def test_on_a_server_that_is_too_old_it_refuses_to_start_and_says_why(start: Start) -> None:
+    async with a_server_of("2.12.1") as url:
+        process = await start(PARTSONG_NATS_URL=url)
+        code, said = await end(process)
+    assert code == 78, "starting it again would not help"
+    assert "is nats-server 2.12.1, 2.14 or newer is needed" in said
 
 
 async def test_a_failed_start_leaves_nothing_open(bus: Bus) -> None:

@@ -1,6 +1,6 @@
 """`serve`: start, readiness, drain and exit code of a service process; the same for every service.
 
-Exit codes: 0 drained, 1 failed, 2 told something wrong.
+Exit codes: 0 drained, 1 failed, 2 told something wrong, 78 what it stands on is not fit and will not mend by itself.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from partsong.runtime.telemetry import Telemetry
 __all__ = ["Context", "Running", "Service", "open_context", "serve"]
 
 _log = logging.getLogger("partsong.serve")
+
+_UNFIT = frozenset({"nats.too_old", "clock.skew"})
+"""Codes of errors that starting again does not mend: somebody must change what the service stands on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,7 @@ def serve(service: Service, settings: Settings) -> int:
         return 2
     except PartsongError as error:
         print(error, file=sys.stderr)
-        return 1
+        return 78 if error.problem.code in _UNFIT else 1
     except Exception:
         _log.exception("service failed", extra={"pid": os.getpid()})
         return 1
