@@ -12,6 +12,7 @@ from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command, on_query
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.contracts.requests import Accepted, Rejected
+from partsong.graph_engine.arrivals import Arrivals
 from partsong.graph_engine.bucket import Bucket
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.door import Door, request_id
@@ -29,6 +30,7 @@ from partsong.log.snapshots.open import open_snapshots
 from partsong.log.snapshots.port import Snapshots
 from partsong.log.stored import BLOB
 from partsong.plugins.shelf import Shelf
+from partsong.runtime import clock
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
 
@@ -102,6 +104,7 @@ class GraphEngine:
             self._runs,
             start_scheduled=self._door.start_scheduled,
             restore=self._schedules.restore,
+            arrived=Arrivals(context.watch.beats, clock.monotonic),
             affinity=context.settings.affinity,
         )
         self._broker = command_broker(context.nc, context.subjects, self.name)

@@ -10,6 +10,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from partsong.contracts import events as e
+from partsong.contracts.calls import SERVICES
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.requests import RunRequest
 from partsong.contracts.state import Call, RunState, Timer
@@ -24,12 +25,6 @@ __all__ = ["NatsOutbox", "Outbox", "send"]
 
 _BIG = 256 * 1024
 """Requests over this many bytes travel beside the stream, like the log's bodies."""
-_SERVICE = {
-    "function": "tool-runner",
-    "tool": "tool-runner",
-    "hook": "tool-runner",
-    "agent.turn": "agent-gateway",
-}
 
 
 class Outbox(Protocol):
@@ -90,7 +85,7 @@ class NatsOutbox:
             # Only then beside the queue: what lies in the object store is never deleted, a hint goes when it is done.
             headers[BLOB] = await self._blobs.put(body)
             body = b""
-        await self._nc.publish(self._subjects.work(_SERVICE[work.kind]), body, headers=headers)
+        await self._nc.publish(self._subjects.work(SERVICES[work.kind]), body, headers=headers)
 
     async def _child(self, work: ChildWork) -> None:
         """Ask for a detached run at the door, where all runs begin.

@@ -124,6 +124,15 @@ class Runs:
                 found.append(run_id)
         return found
 
+    def parked(self) -> list[tuple[str, str]]:
+        """Calls that no worker could make: their runs, and the timers that offer them again."""
+        return [
+            (run_id, timer_id)
+            for run_id, slot in self._slots.items()
+            for call in slot.ledger.state.calls.values()
+            if (timer_id := call.parked_at) is not None
+        ]
+
     @property
     def busy(self) -> int:
         """Runs whose mailbox is being worked off."""

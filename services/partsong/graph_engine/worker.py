@@ -42,15 +42,17 @@ class Engine:
         *,
         start_scheduled: Callable[[str, int], Awaitable[None]] | None = None,
         restore: Callable[[], Awaitable[None]] | None = None,
+        arrived: Callable[[], bool] = lambda: False,
         watch_every: float = 2.0,
         affinity: bool = True,
     ) -> None:
         """`start_scheduled` is told the name of a schedule whose time has come, and when that was, in nanoseconds.
 
-        `restore` is called at the start, until it succeeds.
+        `restore` is called at the start, until it succeeds; `arrived` says whether workers have come that may have
+        what parked calls lack.
         """
         self._nc, self._subjects, self._runs = nc, subjects, runs
-        self._start_scheduled, self._restore = start_scheduled, restore
+        self._start_scheduled, self._restore, self._arrived = start_scheduled, restore, arrived
         self._names = Names.of(subjects)
         self._every = watch_every
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,6 +113,9 @@ class Engine:
             await asyncio.sleep(self._every)
             for run_id in self._runs.stale():
                 self._runs.hear(run_id, Wake())
+            if self._arrived():
+                for run_id, timer_id in self._runs.parked():
+                    self._runs.hear(run_id, Fired(timer_id))
 
     def _fired(self, delivery: Delivery) -> None:
         try:

@@ -6,7 +6,9 @@ from contextlib import aclosing
 
 from partsong.client.comparison import Comparison, Stretch, compared, origin_of
 from partsong.client.connection import Connection, unknown
+from partsong.client.presence import absent
 from partsong.contracts.errors import NotFound
+from partsong.contracts.frozen import replace
 from partsong.contracts.state import Origin, RunState
 from partsong.contracts.subjects import check_id
 from partsong.contracts.timeline import Change, Checkpoint, checkpoints, diff
@@ -22,6 +24,8 @@ class Past(Connection):
     async def state(self, run_id: str, *, at: int | None = None) -> RunState:
         """The run's state now, or as it was at sequence `at`: a fold of its log, from the nearest snapshot on.
 
+        A state of now also knows which services that the run waits for are away (`absent`), and says so where it waits.
+
         Raises:
             NotFound: the log holds nothing of such a run.
         """
@@ -29,6 +33,8 @@ class Past(Connection):
         state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
         if state.graph is None:
             raise unknown(run_id, "" if at is None else f" at {at}")
+        if at is None and (away := await absent(self.nats, self._subjects, state)):
+            return replace(state, absent=away)
         return state
 
     async def history(self, run_id: str) -> list[Checkpoint]:
