@@ -184,7 +184,7 @@ class _Watch:
         try:
             self.refuse_older()  # another server of the cluster, or one that was put in its place
         except Unavailable as error:
-            _log.error("nats.too_old", extra={**self.tags, "error": error.problem.message})  # noqa: TRY400
+            _log.error("nats.too_old", extra={**self.tags, "error": error.problem.message})
         if self._on_reconnect is None:
             return
         try:

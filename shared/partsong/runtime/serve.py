@@ -23,6 +23,7 @@ from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Log
 from partsong.runtime import logs
 from partsong.runtime.alive import Heart, Watch, default_name, worker_id
+from partsong.runtime.broker_clock import BrokerClock
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, provision
@@ -97,7 +98,7 @@ async def open_context(settings: Settings, service: Service) -> Running:
 
     Raises:
         InvalidInput: a setting does not fit.
-        Unavailable: NATS did not answer.
+        Unavailable: NATS did not answer, is too old, or has another idea of what time it is.
         Conflict: a stream is not as it must be.
     """
     async with AsyncExitStack() as stack:
@@ -124,6 +125,9 @@ async def _context(settings: Settings, service: Service, stack: AsyncExitStack) 
     nc = await connect(settings.nats_url, name=worker, on_reconnect=again)
     stack.push_async_callback(disconnect, nc)
     await provision(nc, subjects)
+    broker_clock = BrokerClock(nc, subjects, names.timers, service.name, worker)
+    await broker_clock.start()
+    stack.push_async_callback(broker_clock.stop)
     store = JetStreamLog(nc, stream=names.log, blobs=names.blobs)
     stack.push_async_callback(store.close)
     telemetry = Telemetry.setup(service.name, settings.otlp_endpoint or None, instance=worker)
