@@ -10,7 +10,7 @@ import partsong.graph_engine.app
 from partsong.client.requests import ask
 from partsong.contracts.envelope import decode
 from partsong.contracts.errors import PartsongError
-from partsong.contracts.events import Event
+from partsong.contracts.events import Event, NodeCompensated
 from partsong.contracts.fold import fold_message
 from partsong.contracts.requests import Accepted, SignalRequest
 from partsong.contracts.state import Call, RunState, Timer
@@ -55,6 +55,9 @@ class _Nothing:
 
     async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
         """Never said."""
+
+    async def not_undone(self, state: RunState, event: NodeCompensated) -> None:
+        """Never kept."""
 
 
 async def dies_after(bus: Bus, run_id: str, tell: Tell, *, begins: bool = False) -> None:

@@ -21,7 +21,17 @@ from partsong.contracts.events import (
     Unapproved,
 )
 
-__all__ = ["CANCELLED", "MISSING", "SERVICES", "Call", "CallKind", "Timer", "Waiting", "retrying"]
+__all__ = [
+    "CANCELLED",
+    "FUNCTION_TIMEOUT",
+    "MISSING",
+    "SERVICES",
+    "Call",
+    "CallKind",
+    "Timer",
+    "Waiting",
+    "retrying",
+]
 
 CallKind: TypeAlias = Literal["function", "tool", "agent.turn", "approval", "run", "hook"]
 
@@ -41,6 +51,9 @@ SERVICES: Mapping[CallKind, str] = {
     "run": "graph-engine",
 }
 """Who answers calls of each kind."""
+
+FUNCTION_TIMEOUT = 24 * 3600.0
+"""Seconds for an attempt of a function whose node has no `timeout`: long enough for all that is meant to end."""
 
 
 @dataclass(frozen=True)

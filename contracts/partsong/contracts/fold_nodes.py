@@ -231,7 +231,9 @@ def node_compensated(state: RunState, event: e.NodeCompensated) -> RunState:
     """What an execution did is undone, as far as it could be."""
     left = tuple(undo for undo in state.undo if undo.exec != event.exec)
     calls = {id_: call for id_, call in state.calls.items() if id_ != f"{event.exec}/undo"}
-    return replace(state, undo=left, calls=calls, updated=event.time)
+    lost = {} if event.error is None else {event.exec: event.error}
+    uncompensated = {**state.uncompensated, **lost} if lost else state.uncompensated
+    return replace(state, undo=left, calls=calls, uncompensated=uncompensated, updated=event.time)
 
 
 def scope_opened(state: RunState, event: e.ScopeOpened) -> RunState:

@@ -115,6 +115,10 @@ class RunState:
     superseded: tuple[str, ...] = ()
     """Ids of second results: recorded, without effect."""
     usage: TurnUsage = TurnUsage()
+    uncompensated: Mapping[str, Problem] = field(default_factory=dict)
+    """Executions that could not be undone, and why."""
+    newer: Problem | None = None
+    """An event of the log that is newer than its reader: behind it, the reader knows nothing of the run."""
     absent: Annotated[Mapping[str, str], Field(exclude=True)] = field(
         default_factory=dict, compare=False
     )
@@ -182,7 +186,7 @@ class RunState:
             return self.status
         if self.paused and not self.stopping:
             return "paused"
-        if _ENGINE in self.absent:
+        if _ENGINE in self.absent or self.newer is not None:
             return "waiting"
         if not self.stopping and any(self._pressing(exec_id) for exec_id in self.due):
             return self.status
@@ -207,6 +211,9 @@ class RunState:
         """What a waiting run waits for, people first; None if it does not wait."""
         if self.phase != "waiting":
             return None
+        if self.newer is not None:
+            reason = f"needs a newer engine: {self.newer.message} ({self.newer.where})"
+            return Waiting("worker", _ENGINE, self.updated, None, reason)
         if _ENGINE in self.absent:
             return Waiting("worker", _ENGINE, self.updated, None, self.absent[_ENGINE])
         order = ("approval", "signal", "worker", "rate_limit", "retry", "timer", "run")

@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from partsong.runtime.alive import Beat
-
-__all__ = ["Arrivals"]
+__all__ = ["Arrivals", "SaidAlive"]
 
 _SERVICE = "tool-runner"
 _SETTLED = 8.0
 """Seconds after which a worker has loaded what it has; it beats before it is ready."""
+
+
+class SaidAlive(Protocol):
+    """What a heartbeat says of its worker."""
+
+    @property
+    def service(self) -> str:
+        """Its role."""
+        ...
+
+    @property
+    def worker(self) -> str:
+        """Its id, another one after each start."""
+        ...
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was the last one."""
+        ...
 
 
 @dataclass(slots=True)
@@ -23,7 +41,7 @@ class _Arrival:
 class Arrivals:
     """Says when parked calls are worth another try: when a worker comes, and once more when it has settled."""
 
-    def __init__(self, beats: Mapping[str, Beat], now: Callable[[], float]) -> None:
+    def __init__(self, beats: Mapping[str, SaidAlive], now: Callable[[], float]) -> None:
         """`beats` are the last ones of all workers, and go on changing."""
         self._beats, self._now = beats, now
         self._known: dict[str, _Arrival] = {}

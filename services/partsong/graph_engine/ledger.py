@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from partsong.contracts.envelope import START_HASH, Commit, chain, decode, encode_commit
+from partsong.contracts.envelope import START_HASH, Commit, chain, decode_known, encode_commit
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
@@ -70,7 +70,7 @@ class Ledger:
 
     def snapshot(self) -> Snapshot | None:
         """What is worth keeping now: the run as far as it is sure, if enough has happened since the last time."""
-        if not due(self._fresh, self._fresh_bytes, self._kept):
+        if self._sure.newer is not None or not due(self._fresh, self._fresh_bytes, self._kept):
             return None
         packed = pack(self.folded)
         self._fresh, self._fresh_bytes, self._kept = 0, 0, len(packed.body)
@@ -139,7 +139,7 @@ class Ledger:
         self.first_seq = self.first_seq or record.seq
         self._hash = chain(self._hash, record.body)
         try:
-            message = decode(record.body)
+            message = decode_known(record.body)
         except InvalidInput as error:
             raise InvalidInput(
                 error.problem.code,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from typing import Protocol
 
 import nats.errors
 from nats.aio.client import Client
 
+from partsong.bus.dead import dead_letter
 from partsong.contracts import events as e
 from partsong.contracts.calls import SERVICES
 from partsong.contracts.errors import Problem, Unavailable
@@ -22,6 +24,8 @@ from partsong.log.stored import BLOB
 from partsong.runtime.telemetry import traceparent
 
 __all__ = ["NatsOutbox", "Outbox", "send"]
+
+_log = logging.getLogger("partsong.graph_engine")
 
 _BIG = 256 * 1024
 """Requests over this many bytes travel beside the stream, like the log's bodies."""
@@ -42,6 +46,10 @@ class Outbox(Protocol):
         """Tell the workers to drop what they do for a run, or for one execution or scope of it."""
         ...
 
+    async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:
+        """Keep a dead letter for what could not be undone: somebody has to do it by hand."""
+        ...
+
 
 async def send(outbox: Outbox, state: RunState, events: Iterable[e.Event]) -> None:
     """Send what the committed `events` ask for, as far as `state` still wants it."""
@@ -59,6 +67,8 @@ async def send(outbox: Outbox, state: RunState, events: Iterable[e.Event]) -> No
                 await outbox.stop(state.run_id, event.reason or "cancelled", event.exec)
             case e.ScopeClosed(error=Problem() as error):
                 await outbox.stop(state.run_id, error.code, event.scope)
+            case e.NodeCompensated(error=Problem()):
+                await outbox.not_undone(state, event)
             case _:
                 pass
 
@@ -138,6 +148,36 @@ class NatsOutbox:
         """Broadcast once; a worker that misses it finishes in vain."""
         body = json.dumps({"reason": reason, "owner": owner}).encode()
         await self._nc.publish(self._subjects.stop(run_id), body)
+
+    async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:
+        """Keep the dead letter; its id is the event's, so that it is kept once.
+
+        Raises:
+            Unavailable: the server did not confirm it.
+        """
+        assert event.error is not None  # noqa: S101
+        body = json.dumps({"run": state.run_id, "events": [e.write(event)]}).encode()
+        graph = state.graph.name if state.graph is not None else ""
+        problem = Problem(
+            code="compensation.failed",
+            message=f"run {state.run_id} of {graph} ends, and what {event.exec} did is not undone: "
+            f"{event.error.code}: {event.error.message}",
+            where=event.exec,
+            fix="undo it by hand; `partsong run show` and `run events` have the details",
+            fault=event.error.fault,
+        )
+        _log.error("not undone", extra={"run": state.run_id, "exec": event.exec})
+        await dead_letter(
+            self._nc,
+            self._subjects,
+            SERVICES["run"],
+            problem,
+            subject=self._subjects.engine(state.run_id),
+            seq=0,
+            deliveries=0,
+            body=body,
+            id=event.id,
+        )
 
 
 def _tagged(body: bytes, kind: str) -> bytes:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from heapq import nsmallest
 
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
@@ -22,6 +23,7 @@ from partsong.contracts.subjects import Subjects, partition_of
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.draft import Closing
+from partsong.graph_engine.core.summary import summary_headers
 from partsong.graph_engine.ledger import Ledger
 from partsong.graph_engine.losses import Losses
 from partsong.graph_engine.mail import Ask, Fired, Message, Reported, Start, Started, Wake
@@ -37,7 +39,10 @@ __all__ = ["Runs"]
 
 _log = logging.getLogger("partsong.graph_engine")
 
-_LONGEST_PATIENCE = 60.0
+_PATIENCE = 3.0
+"""Seconds without a report after which a run is looked after: with the engine's look each two, a lost hint is missed within five."""
+_LOOKED_AFTER = 500
+"""Runs looked after at a time, those that have waited longest first: workers that have much to do are not slowed down."""
 _TRIES = 50
 """Lost races per turn before it is left to the next wake-up: each loss means another engine made progress."""
 _AGAIN = 1.0
@@ -52,8 +57,6 @@ class _Slot:
     loaded: bool = False
     touched: float = 0.0
     """When its mailbox was last empty."""
-    patience: float = 0.0
-    """Seconds without a report after which it is looked after."""
 
 
 class Runs:
@@ -68,7 +71,7 @@ class Runs:
         *,
         silent: Callable[[str], bool] = lambda _worker: False,
         keep: int = 5_000,
-        patience: float = 5.0,
+        patience: float = _PATIENCE,
         telemetry: Telemetry | None = None,
         snapshots: Snapshots | None = None,
         losses: Losses | None = None,
@@ -87,10 +90,8 @@ class Runs:
         """Put a message into a run's mailbox; it will be worked off soon."""
         slot = self._slots.get(run_id)
         if slot is None:
-            slot = self._slots[run_id] = _Slot(
-                Ledger(self._log, self._subjects, run_id, self._snapshots),
-                patience=self._patience,
-            )
+            ledger = Ledger(self._log, self._subjects, run_id, self._snapshots)
+            slot = self._slots[run_id] = _Slot(ledger)
             self._forget()
         slot.inbox.append(message)
         if slot.task is None:
@@ -105,24 +106,20 @@ class Runs:
                 slot.loaded = False
 
     def stale(self) -> list[str]:
-        """Open runs that nobody has reported on for a while, or whose worker has fallen silent.
-
-        A run that was woken in vain is left alone for twice as long each time: when workers have much to do, looking
-        after all that waits for them would only slow them down.
-        """
+        """Open runs whose worker has fallen silent, and those that nobody has reported on for a while."""
         now = clock.monotonic()
         found: list[str] = []
+        waiting: list[tuple[float, str]] = []
         for run_id, slot in self._slots.items():
             state = slot.ledger.state
-            if slot.task is not None or (state.ended and not state.telling):
+            if slot.task is not None or state.newer or (state.ended and not state.telling):
                 continue
             owed = [call for call in _owed(state) if call.kind != "approval"]
             if any(call.worker is not None and self._silent(call.worker) for call in owed):
                 found.append(run_id)
-            elif (owed or _concerns_others(state)) and now - slot.touched > slot.patience:
-                slot.patience = min(_LONGEST_PATIENCE, 2 * slot.patience)
-                found.append(run_id)
-        return found
+            elif (owed or _concerns_others(state)) and now - slot.touched > self._patience:
+                waiting.append((slot.touched, run_id))
+        return found + [run_id for _, run_id in nsmallest(_LOOKED_AFTER, waiting)]
 
     def parked(self) -> list[tuple[str, str]]:
         """Calls that no worker could make: their runs, and the timers that offer them again."""
@@ -189,8 +186,12 @@ class Runs:
                 "engine.fault", f"{type(broken).__name__}: {broken}", fault="platform"
             )
             _log.exception("turn broke", extra={"run": slot.ledger.run_id})
+        waits = error is not None and error.problem.code == hear.TOO_OLD
         for message in batch:
-            message.done(error or (message.refused if isinstance(message, Ask) else None))
+            if waits and not isinstance(message, Start | Ask):
+                message.done(None)  # a newer engine finds it in the log, and sets the timers again
+            else:
+                message.done(error or (message.refused if isinstance(message, Ask) else None))
         if follow_up is not None:
             await self._insist(slot.ledger.run_id, follow_up)
 
@@ -215,6 +216,7 @@ class Runs:
         """Work off one batch: at most one commit, unless guarded calls had to be closed first; returns what follows."""
         taken_over = await self._catch_up(slot, batch)
         ledger = slot.ledger
+        hear.known(ledger.state)
         for _ in range(_TRIES):
             news = self._news(ledger.state, batch, taken_over=taken_over)
             state = fold_all(ledger.state, news)
@@ -259,7 +261,7 @@ class Runs:
         before = ledger.state
         place = traceparent(ledger.run_id)
         with self._telemetry.span(spans.append(ledger.run_id, events=len(events)), parent=place):
-            await ledger.commit(events, after, {**self._headers(after), "traceparent": place})
+            await ledger.commit(events, after, {**summary_headers(after), "traceparent": place})
         trace_commit(self._telemetry, before, after, events)
         if self.others is not None:
             await self.others.committed(before, after)
@@ -280,7 +282,6 @@ class Runs:
             slot.loaded = True
             await slot.ledger.refresh()
             return fresh
-        slot.patience = self._patience
         for report in reports:
             slot.ledger.absorb(report.record)
         return False
@@ -341,22 +342,6 @@ class Runs:
                 await self._outbox.hint(state, call)
         for timer in state.timers.values():
             await self._outbox.timer(state.run_id, timer)
-
-    @staticmethod
-    def _headers(state: RunState) -> dict[str, str]:
-        """A run's summary, so that lists of runs need not open commits."""
-        headers = {
-            "Partsong-Status": state.phase,
-            "Partsong-Graph": state.graph.name if state.graph else "",
-            "Partsong-Started": state.started,
-        }
-        if state.error is not None:
-            headers["Partsong-Error"] = state.error.code
-        if state.telling:
-            headers["Partsong-Webhook"] = "open"
-        if state.origin is not None:
-            headers["Partsong-Origin"] = f"{state.origin.run_id}@{state.origin.seq}"
-        return headers
 
 
 def _owed(state: RunState) -> list[Call]:

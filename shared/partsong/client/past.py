@@ -31,7 +31,7 @@ class Past(Connection):
         """
         run_id = check_id("run_id", run_id)
         state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
-        if state.graph is None:
+        if state.graph is None and state.newer is None:
             raise unknown(run_id, "" if at is None else f" at {at}")
         if at is None and (away := await absent(self.nats, self._subjects, state)):
             return replace(state, absent=away)

@@ -36,6 +36,9 @@ class Nobody:
     async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
         raise AssertionError(run_id)
 
+    async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:
+        raise AssertionError(event)
+
 
 @pytest.fixture
 async def log(bus: Bus) -> AsyncIterator[JetStreamLog]:

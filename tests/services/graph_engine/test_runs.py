@@ -77,6 +77,9 @@ class World:
     async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
         """Workers here finish in any case."""
 
+    async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:
+        raise AssertionError("nothing is to be undone here")
+
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._working.add(task)
@@ -282,3 +285,46 @@ async def test_a_timer_that_could_not_be_set_is_set_later_and_its_run_is_not_tol
     assert await asyncio.wait_for(begun, PATIENCE) is None
     await asyncio.wait_for(again.wait(), PATIENCE)
     assert tried == ["w:1/w0"] * 2
+
+
+async def test_a_hint_that_is_lost_is_found_again_however_often_one_was_lost_before() -> None:
+    log, subjects = MemoryLog(), Subjects()
+    hints: list[str] = []
+
+    class Losing(World):
+        async def hint(self, state: RunState, call: Call) -> None:
+            hints.append(call.id)  # and nobody hears of it
+
+    world = Losing(log, subjects, engines=0, seed=1)
+    runs = Runs(log, subjects, world, "engine-1", patience=0.0)
+    done: asyncio.Future[PartsongError | None] = asyncio.get_running_loop().create_future()
+    runs.hear("r_1", Start(GRAPH, {}, e.RunOptions(), "q1", done=done.set_result))
+    async with asyncio.timeout(PATIENCE):
+        assert await done is None
+        await runs.drain()
+        for lost in range(1, 20):
+            assert hints == ["a:1"] * lost
+            assert runs.stale() == ["r_1"], "its patience has not grown"
+            runs.hear("r_1", Wake())
+            await runs.drain()
+
+
+async def test_of_very_many_runs_those_that_have_waited_longest_are_looked_after_first() -> None:
+    log, subjects = MemoryLog(), Subjects()
+
+    class Silent(World):
+        async def hint(self, state: RunState, call: Call) -> None:
+            """Nobody works."""
+
+    world = Silent(log, subjects, engines=0, seed=1)
+    runs = Runs(log, subjects, world, "engine-1", patience=0.0)
+    ids = [f"r_{i}" for i in range(700)]
+    for run_id in ids:
+        runs.hear(run_id, Start(GRAPH, {}, e.RunOptions(), "q1"))
+        await runs.drain()
+    first = runs.stale()
+    assert first == ids[:500]
+    for run_id in first:
+        runs.hear(run_id, Wake())
+        await runs.drain()
+    assert runs.stale()[:200] == ids[500:]

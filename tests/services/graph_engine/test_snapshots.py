@@ -173,6 +173,9 @@ class Answering:
     async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
         """Nothing runs that could stop."""
 
+    async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:
+        raise AssertionError("nothing is to be undone here")
+
 
 @pytest.mark.parametrize("steps", [150])
 async def test_the_engine_keeps_one_now_and_then(steps: int) -> None:

@@ -18,11 +18,13 @@ from partsong.contracts.state import RunState
 from partsong.graph_engine.core.draft import Closing
 
 __all__ = [
+    "TOO_OLD",
     "admit",
     "cancel",
     "child_ended",
     "fired",
     "fork",
+    "known",
     "lapsed",
     "pause",
     "resume",
@@ -30,6 +32,9 @@ __all__ = [
     "start",
     "takeover",
 ]
+
+TOO_OLD = "engine.too_old"
+"""Code of the error of what is asked of a run whose log is newer than the engine."""
 
 
 def start(
@@ -89,7 +94,12 @@ def admit(
 def fork(
     source: RunState, seq: int, run_id: str, edited: tuple[str, ...], request_id: str, now: str
 ) -> tuple[e.Event, ...]:
-    """A run begins where `source` stands; it is no part of its thread, so it neither waits there nor is waited for."""
+    """A run begins where `source` stands; it is no part of its thread, so it neither waits there nor is waited for.
+
+    Raises:
+        Conflict: `engine.too_old`.
+    """
+    known(source)
     alone = source.options.model_copy(update={"thread": None})
     source = replace(source, options=alone)
     forked = e.RunForked(
@@ -103,6 +113,23 @@ def fork(
         request_id=request_id,
     )
     return (forked,)
+
+
+def known(state: RunState) -> None:
+    """Refuse to decide anything for a run whose log is newer than this engine.
+
+    Raises:
+        Conflict: `engine.too_old`.
+    """
+    if state.newer is None:
+        return
+    raise Conflict(
+        TOO_OLD,
+        f"run {state.run_id} needs a newer engine: {state.newer.message} ({state.newer.where})",
+        where="run_id",
+        fix="update the graph engines, then ask again",
+        fault="platform",
+    )
 
 
 def retry(
