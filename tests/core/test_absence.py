@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from partsong.client.presence import untaken
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.frozen import replace
@@ -156,6 +157,46 @@ def test_who_waits_for_a_person_is_told_that_nobody_can_be_asked() -> None:
     assert (waits.on, waits.reason) == ("approval", "no approval service is running")
 
 
+def test_a_call_that_no_worker_has_taken_waits_for_one() -> None:
+    state = replace(of(a=FUNCTION), untaken={"a:1": "no tool-runner has taken it yet"})
+    waits = state.waits_on
+    assert state.phase == "waiting"
+    assert waits is not None
+    assert (waits.on, waits.what, waits.reason) == (
+        "worker",
+        "a:1",
+        "no tool-runner has taken it yet",
+    )
+
+
+BUSY = {"in_flight": 1, "held": [{"run_id": "r_2", "call_id": "b:1", "attempt": 1}]}
+HOLDS = {"in_flight": 1, "held": [{"run_id": "r_1", "call_id": "a:1", "attempt": 1}]}
+OLDER = {"in_flight": 1, "held": [{"run_id": "r_1", "call_id": "a:1", "attempt": 0}]}
+IDLE: dict[str, object] = {"in_flight": 0}
+
+
+@pytest.mark.parametrize(
+    ("workers", "waits"),
+    [
+        ([BUSY], True),
+        ([BUSY, IDLE], True),
+        ([OLDER], True),
+        ([BUSY, HOLDS], False),
+        ([], False),
+        ([{"in_flight": 3}], False),
+        ([{**BUSY, "held_more": 9}], False),
+    ],
+)
+def test_a_call_is_untaken_only_if_every_worker_lists_what_it_has(
+    workers: list[dict[str, object]], waits: bool
+) -> None:
+    calls = of(a=FUNCTION).calls.values()
+    found = untaken("r_1", "tool-runner", calls, workers)
+    assert list(found) == (["a:1"] if waits else [])
+    if waits:
+        assert found["a:1"].startswith("no tool-runner has taken it yet")
+
+
 @pytest.mark.parametrize("away", [{}, {"agent-gateway": "no agent-gateway is running"}])
 def test_a_run_that_somebody_works_for_waits_for_nobody(away: dict[str, str]) -> None:
     state = replace(of(a=FUNCTION), absent=away)
@@ -164,7 +205,7 @@ def test_a_run_that_somebody_works_for_waits_for_nobody(away: dict[str, str]) ->
 
 def test_who_is_away_is_no_part_of_the_state() -> None:
     state = of(a=FUNCTION)
-    seen = replace(state, absent={"tool-runner": "no tool-runner is running"})
+    seen = replace(state, absent={"tool-runner": "no tool-runner is running"}, untaken={"a:1": "-"})
     assert seen == state
     assert dump_state(seen) == dump_state(state)
     assert load_state("r_1", dump_state(seen)).absent == {}

@@ -123,6 +123,10 @@ class RunState:
         default_factory=dict, compare=False
     )
     """Services that were away when a client read the state, and how that showed; the log does not know it."""
+    untaken: Annotated[Mapping[str, str], Field(exclude=True)] = field(
+        default_factory=dict, compare=False
+    )
+    """Likewise the open calls that no worker had in its hands."""
 
     @property
     def root(self) -> Scope:
@@ -196,8 +200,12 @@ class RunState:
 
     def _worked_on(self, call: Call) -> bool:
         """Whether somebody may be at it."""
-        waits = call.kind in {"approval", "run"} or call.service in self.absent
+        waits = call.kind in {"approval", "run"} or self._away(call)
         return call.open and not waits
+
+    def _away(self, call: Call) -> str:
+        """Why nobody is at it, as far as that was seen."""
+        return self.absent.get(call.service) or self.untaken.get(call.id, "")
 
     def _pressing(self, exec_id: str) -> bool:
         """Whether a decision is overdue; what holds others, or waits itself, stays due while it does."""
@@ -222,7 +230,7 @@ class RunState:
     def _waitings(self) -> Iterator[Waiting]:
         for call in self.calls.values():
             timer = self.timers.get(call.waits or "")
-            away = self.absent.get(call.service, "")
+            away = self._away(call)
             if call.open and call.kind == "approval":
                 until = self.timers.get(f"{call.id}/deadline")
                 yield Waiting("approval", call.id, call.since, until.at if until else None, away)

@@ -6,9 +6,8 @@ from contextlib import aclosing
 
 from partsong.client.comparison import Comparison, Stretch, compared, origin_of
 from partsong.client.connection import Connection, unknown
-from partsong.client.presence import absent
+from partsong.client.presence import seen
 from partsong.contracts.errors import NotFound
-from partsong.contracts.frozen import replace
 from partsong.contracts.state import Origin, RunState
 from partsong.contracts.subjects import check_id
 from partsong.contracts.timeline import Change, Checkpoint, checkpoints, diff
@@ -24,7 +23,8 @@ class Past(Connection):
     async def state(self, run_id: str, *, at: int | None = None) -> RunState:
         """The run's state now, or as it was at sequence `at`: a fold of its log, from the nearest snapshot on.
 
-        A state of now also knows which services that the run waits for are away (`absent`), and says so where it waits.
+        A state of now also knows which services that the run waits for are away (`absent`), and which calls nobody has
+        taken (`untaken`), and says so where it waits.
 
         Raises:
             NotFound: the log holds nothing of such a run.
@@ -33,9 +33,7 @@ class Past(Connection):
         state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
         if state.graph is None and state.newer is None:
             raise unknown(run_id, "" if at is None else f" at {at}")
-        if at is None and (away := await absent(self.nats, self._subjects, state)):
-            return replace(state, absent=away)
-        return state
+        return await seen(self.nats, self._subjects, state) if at is None else state
 
     async def history(self, run_id: str) -> list[Checkpoint]:
         """The run's checkpoints, oldest first: the moments that can be read, compared and forked from.
