@@ -269,4 +269,7 @@ def with_due(state: RunState, exec_id: str) -> RunState:
 
 def drop(due: tuple[str, ...], exec_id: str) -> tuple[str, ...]:
     """`due` without an execution."""
-    return tuple(id_ for id_ in due if id_ != exec_id) if exec_id in due else due
+    if exec_id not in due:
+        return due
+    at = due.index(exec_id)  # it stands there once: `with_due` sees to it
+    return due[:at] + due[at + 1 :]
