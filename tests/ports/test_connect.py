@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from tests.ports.old_server import a_server_of
 
 USER = 'authorization { user: "me", password: "secret" }'
 
@@ -70,6 +71,24 @@ async def test_wrong_credentials_are_refused_at_once_without_showing_them(tmp_pa
                 await connect(f"nats://me:wrong@{host}", name="test", within=60)
     assert refused.value.problem.code == "nats.refused"
     assert "wrong" not in str(refused.value)
+
+
+@pytest.mark.parametrize("version", ["2.12.8", "2.13.9", "0.0.0", "unheard-of"])
+async def test_a_server_that_is_too_old_is_refused_with_both_versions(version: str) -> None:
+    async with a_server_of(version) as url:
+        with pytest.raises(Unavailable) as refused:
+            await connect(url, name="test", within=30)
+    problem = refused.value.problem
+    assert (problem.code, problem.where, problem.fault) == ("nats.too_old", url, "platform")
+    assert (version in problem.message) or "unknown version" in problem.message
+    assert "2.14 or newer is needed" in problem.message
+    assert "2.14 or newer" in (problem.fix or "")
+
+
+@pytest.mark.parametrize("version", ["2.14.0", "2.14.0-RC.2", "2.15.1", "3.0.0"])
+async def test_a_server_that_is_new_enough_is_taken(version: str) -> None:
+    async with a_server_of(version) as url:
+        await disconnect(await connect(url, name="test", within=30))
 
 
 async def test_the_connection_comes_back_and_says_so(

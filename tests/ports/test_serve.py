@@ -17,6 +17,8 @@ from partsong.runtime.alive import Watch
 from partsong.runtime.serve import Context, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
+from tests.ports.old_server import a_server_of
+from tests.ports.other_clock import another_clock
 from tests.ports.serving import Told
 
 PATIENCE = 60.0
@@ -148,6 +150,25 @@ async def test_it_can_be_stopped_while_it_waits_for_nats(start: Start) -> None:
         code, _ = await end(process)
         peer.close()
     assert code == 0
+
+
+async def test_on_a_server_that_is_too_old_it_refuses_to_start_and_says_why(start: Start) -> None:
+    async with a_server_of("2.12.1") as url:
+        process = await start(PARTSONG_NATS_URL=url)
+        code, said = await end(process)
+    assert code == 78, "starting it again would not help"
+    assert "is nats-server 2.12.1, 2.14 or newer is needed" in said
+
+
+async def test_on_a_server_whose_clock_is_wrong_it_refuses_to_start_and_says_why(
+    bus: Bus, start: Start
+) -> None:
+    async with another_clock(bus.url, ahead=3600) as other:
+        process = await start(PARTSONG_NATS_URL=other.url)
+        code, said = await end(process)
+    assert code == 78
+    assert "ahead of this machine's" in said
+    assert "run NTP on both machines" in said
 
 
 async def test_a_failed_start_leaves_nothing_open(bus: Bus) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from partsong.bus.feed import Receive
+from partsong.contracts import events as e
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.work import ChildWork
@@ -164,6 +165,9 @@ class SimOutbox:
 
     async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
         self._broker.net.send(self._process, lambda: self._broker.stop_run(run_id, owner))
+
+    async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:
+        """Nobody reads dead letters here."""
 
 
 class SimBucket:

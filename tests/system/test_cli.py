@@ -180,7 +180,9 @@ def test_bus_status_and_doctor_see_all_workers(shell: Shell) -> None:
     for service in ("graph-engine", "agent-gateway", "tool-runner", "approval"):
         assert f"{service}~" in status
     assert "PARTSONG_LOG" in status
-    assert "false" not in shell("doctor")
+    said = shell("doctor")
+    assert "false" not in said
+    assert "4 workers agree with the broker's" in said
 
 
 def test_cancel_ends_a_waiting_run(shell: Shell) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from partsong.cli.drawing import drawing
 from partsong.cli.main import main, root
 from partsong.cli.mermaid import mermaid
 from partsong.contracts.validate import parse_graph
+from tests.ports.old_server import a_server_of
 
 PARTSONG = Path(sys.executable).with_name("partsong")
 NOWHERE = "nats://127.0.0.1:1"
@@ -307,6 +309,16 @@ def test_doctor_says_what_is_missing_and_what_to_do(folder: Path) -> None:
     assert checks["nats-server"]["ok"] is True
     assert checks["bus"]["ok"] is False
     assert "partsong up" in checks["bus"]["says"]
+
+
+async def test_doctor_says_that_the_server_is_too_old(folder: Path) -> None:
+    async with a_server_of("2.12.1") as url:
+        done = await asyncio.to_thread(
+            process, folder, "doctor", "--nats", url, "-o", "json", code=1
+        )
+    (bus,) = (row for row in json.loads(done.stdout) if row["check"] == "bus")
+    assert bus["ok"] is False
+    assert "is nats-server 2.12.1, 2.14 or newer is needed" in bus["says"]
 
 
 # A server that greets, and never answers the client's first PING. (To a client that is interrupted in the very moment

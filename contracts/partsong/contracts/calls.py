@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import (
@@ -20,12 +21,39 @@ from partsong.contracts.events import (
     Unapproved,
 )
 
-__all__ = ["CANCELLED", "MISSING", "Call", "Timer", "Waiting", "retrying"]
+__all__ = [
+    "CANCELLED",
+    "FUNCTION_TIMEOUT",
+    "MISSING",
+    "SERVICES",
+    "Call",
+    "CallKind",
+    "Timer",
+    "Waiting",
+    "retrying",
+]
+
+CallKind: TypeAlias = Literal["function", "tool", "agent.turn", "approval", "run", "hook"]
 
 CANCELLED = "call.cancelled"
 """Code of the error of a call that the engine has closed."""
-MISSING = frozenset({"function.not_found", "tool.unknown"})
-"""Codes of errors that mean: no worker has it, perhaps one will."""
+MISSING = frozenset({"function.not_found", "tool.unknown", "tools.no_answer"})
+"""Codes of errors that mean: no worker has it, or none is there; perhaps one will come.
+
+It is the platform that lacks something, so none of the user's retries is used up.
+"""
+SERVICES: Mapping[CallKind, str] = {
+    "function": "tool-runner",
+    "tool": "tool-runner",
+    "hook": "tool-runner",
+    "agent.turn": "agent-gateway",
+    "approval": "approval",
+    "run": "graph-engine",
+}
+"""Who answers calls of each kind."""
+
+FUNCTION_TIMEOUT = 24 * 3600.0
+"""Seconds for an attempt of a function whose node has no `timeout`: long enough for all that is meant to end."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +62,7 @@ class Call:
 
     id: str
     exec: str
-    kind: Literal["function", "tool", "agent.turn", "approval", "run", "hook"]
+    kind: CallKind
     name: str
     attempt: int = 1
     worker: str | None = None
@@ -74,9 +102,11 @@ class Call:
     child: str | None = None
     """The detached run that answers it; None also where the log is too old to say."""
     parked: int = 0
-    """How many attempts found no worker that has the function or tool."""
+    """How many attempts found no worker that has the function or tool, or none at all."""
+    lapses: int = 0
+    """How many attempts ended with the death of their worker."""
     others: int = 0
-    """Agent turns: how many attempts were other models'."""
+    """Agent turns: how many attempts were other models', whatever became of them."""
     allowance: Allowance = Allowance()
     """Agent turns: what is set aside for the attempt."""
     price: TurnPrice | None = None
@@ -88,6 +118,22 @@ class Call:
     def open(self) -> bool:
         """Whether a worker, or a person, still owes the answer."""
         return self.closed_by is None
+
+    @property
+    def charged(self) -> int:
+        """Attempts that count against the user's retries: not those that failed for want of a worker of ours."""
+        return self.attempt - self.parked - self.lapses - self.others
+
+    @property
+    def parked_at(self) -> str | None:
+        """The timer that offers it again, if what it lacks is a worker; whoever comes may have what it needs."""
+        lacks = self.problem is not None and self.problem.code in MISSING and bool(self.exec)
+        return self.waits if lacks else None
+
+    @property
+    def service(self) -> str:
+        """The service that answers it."""
+        return SERVICES[self.kind]
 
     @property
     def given_up(self) -> bool:
@@ -133,7 +179,12 @@ class Waiting:
 def retrying(call: Call, problem: Problem, timer: Timer) -> Waiting:
     """Why a call that failed is made again only when a timer has fired."""
     if problem.code in MISSING:
-        reason = f"waiting for {call.kind} {call.name}, no worker has it"
+        turn = call.kind == "agent.turn"  # the model is there, it is the tools that are not
+        reason = (
+            f"waiting for a tool-runner: {problem.message}"
+            if turn
+            else f"waiting for {call.kind} {call.name}, no worker has it"
+        )
         return Waiting("worker", call.id, call.since, None, reason)
     limited = problem.code.endswith("rate_limit") or problem.code.endswith("rate_limited")
     return Waiting(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from partsong.contracts import events
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import Event
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Report",
     "chain",
     "decode",
+    "decode_known",
     "encode_commit",
     "encode_report",
     "spelled_out",
@@ -52,6 +53,8 @@ class Commit:
     prev_hash: str
     hash: str
     events: tuple[Event, ...]
+    newer: Problem | None = None
+    """The first event that is newer than this reader; neither it nor what follows it is in `events`."""
 
     @property
     def id(self) -> str:
@@ -65,6 +68,8 @@ class Report:
 
     run: str
     events: tuple[Event, ...]
+    newer: Problem | None = None
+    """As in a commit."""
 
 
 def chain(previous: bytes, body: bytes) -> bytes:
@@ -95,10 +100,22 @@ def encode_report(run: str, *what: Event) -> bytes:
 
 
 def decode(body: bytes) -> Commit | Report:
-    """A message of the log.
+    """A message of the log, all of whose events are known here.
 
     Raises:
         InvalidInput: `envelope.malformed`, or what `events.read` raises.
+    """
+    message = decode_known(body)
+    if message.newer is not None:
+        raise InvalidInput.of(message.newer)
+    return message
+
+
+def decode_known(body: bytes) -> Commit | Report:
+    """A message of the log, as far as this reader knows its events; `newer` says where that ends.
+
+    Raises:
+        InvalidInput: `envelope.malformed`, or `event.malformed`.
     """
     try:
         raw = json.loads(body)
@@ -112,9 +129,9 @@ def decode(body: bytes) -> Commit | Report:
         raise InvalidInput(
             "envelope.malformed", "expected an object with `run` and `events`", where="body"
         )
-    found = tuple(events.read(event) for event in spelled_out(raw["run"], raw["events"]))
+    found, newer = _known(raw["run"], raw["events"])
     if not _OF_A_COMMIT & raw.keys():
-        return Report(raw["run"], found)
+        return Report(raw["run"], found, newer)
     try:
         return Commit(
             raw["run"],
@@ -123,11 +140,25 @@ def decode(body: bytes) -> Commit | Report:
             str(raw["prev_hash"]),
             str(raw["hash"]),
             found,
+            newer,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput(
             "envelope.malformed", f"a commit needs n, seen, prev_hash, hash: {error}", where="body"
         ) from None
+
+
+def _known(run: str, written: list[JsonValue]) -> tuple[tuple[Event, ...], Problem | None]:
+    """The events up to the first that is newer than this reader, and why that one cannot be read."""
+    found: list[Event] = []
+    for raw in spelled_out(run, written):
+        try:
+            found.append(events.read(raw))
+        except InvalidInput as error:
+            if error.problem.code != "event.unknown":
+                raise
+            return tuple(found), error.problem
+    return tuple(found), None
 
 
 def _brief(run: str, what: tuple[Event, ...]) -> list[JsonValue]:

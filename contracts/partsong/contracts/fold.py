@@ -42,9 +42,17 @@ __all__ = ["fold", "fold_all", "fold_message"]
 
 
 def fold_message(state: RunState, message: Commit | Report, seq: int) -> RunState:
-    """Fold all events of one message of the log; a commit also counts as one."""
-    for event in message.events:
-        state = fold(state, event, seq)
+    """Fold all events of one message of the log; a commit also counts as one.
+
+    An event that is newer than this reader ends the run for it: what that event means, and so what all the later ones
+    mean, it cannot know.
+    """
+    if state.newer is None:
+        for event in message.events:
+            state = fold(state, event, seq)
+    if state.newer is None and message.newer is not None:
+        place = message.newer.model_copy(update={"where": f"seq {seq}"})
+        state = replace(state, newer=place)
     return replace(state, commits=message.n) if isinstance(message, Commit) else state
 
 

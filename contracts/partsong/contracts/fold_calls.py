@@ -44,13 +44,14 @@ def call_requested(
     call = replace(call, since=event.time)
     if before is not None:
         absent = before.problem is not None and before.problem.code in MISSING
-        others = before.others if before.name == call.name else before.attempt
+        same = before.name == call.name  # another model begins anew
         stood = before.outcome if isinstance(before.outcome, e.CallSuspended) else before.resumes
         call = replace(
             call,
             claim=before.claim,
-            parked=before.parked + absent,
-            others=others,
+            parked=before.parked + absent if same else 0,
+            lapses=before.lapses + before.lapsed if same else 0,
+            others=before.others if same else before.attempt,
             resumes=stood,
         )
     calls = state.calls
@@ -271,4 +272,7 @@ def with_due(state: RunState, exec_id: str) -> RunState:
 
 def drop(due: tuple[str, ...], exec_id: str) -> tuple[str, ...]:
     """`due` without an execution."""
-    return tuple(id_ for id_ in due if id_ != exec_id) if exec_id in due else due
+    if exec_id not in due:
+        return due
+    at = due.index(exec_id)  # it stands there once: `with_due` sees to it
+    return due[:at] + due[at + 1 :]

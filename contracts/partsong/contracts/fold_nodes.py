@@ -12,7 +12,7 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.fold_calls import drop, with_due, with_execution
 from partsong.contracts.frozen import replace
-from partsong.contracts.graph import END, AgentNode, MapNode
+from partsong.contracts.graph import END, AgentNode, FunctionNode, MapNode
 from partsong.contracts.outcomes import begins_with, result_of, updates_of
 from partsong.contracts.portable import inner_graph
 from partsong.contracts.scope import Execution, Scope, Token, scope_of
@@ -126,11 +126,12 @@ def node_ended(state: RunState, event: e.NodeCompleted | e.NodeFailed) -> RunSta
         if target != END and not scope.late(target, execution.after):
             token = Token(execution.id, execution.depth, mark, execution.after, private)
             tokens[target] = (*tokens.get(target, ()), token)
-    active = {id_: x for id_, x in scope.active.items() if id_ != execution.id}
+    active = _kept(scope.active, {execution.id})
     after = replace(scope, writes=writes, tokens=tokens, active=active)
     if isinstance(event, e.NodeCompleted):
         state = _remembered(state, scope, after, execution, mark, event.signal)
-    state = _without(replace(state, updated=event.time), execution.id)
+    alone = isinstance(state.node(execution), FunctionNode) and not state.plugins
+    state = _without(replace(state, updated=event.time), execution.id, alone=alone)
     return replace(state, scopes={**state.scopes, scope.path: settle(after)})
 
 
@@ -178,13 +179,19 @@ def _remembered(
     return state
 
 
-def _without(state: RunState, exec_id: str) -> RunState:
-    """The state without an execution's calls, timers and inner scopes; the execution itself is the caller's."""
+def _without(state: RunState, exec_id: str, *, alone: bool = False) -> RunState:
+    """The state without an execution's calls, timers and inner scopes; the execution itself is the caller's.
+
+    One that is `alone` has one call, named like itself, and nothing inside: a wide map ends thousands of them, and
+    must not look through all there is for each.
+    """
     inner = f"{exec_id}/"
 
     def gone(owner: str | None) -> bool:
         return owner is not None and (owner == exec_id or owner.startswith(inner))
 
+    if alone and not state.timers:
+        return replace(state, calls=_kept(state.calls, {exec_id}), due=drop(state.due, exec_id))
     dropped = {id_ for id_, call in state.calls.items() if gone(call.exec)}
     return replace(
         state,
@@ -204,9 +211,13 @@ def _without(state: RunState, exec_id: str) -> RunState:
 
 
 def _kept(mapping: Mapping[str, V], dropped: set[str]) -> Mapping[str, V]:
-    return (
-        {key: value for key, value in mapping.items() if key not in dropped} if dropped else mapping
-    )
+    """A copy without some keys: copying and deleting is five times as fast as choosing."""
+    if not dropped:
+        return mapping
+    left = dict(mapping)
+    for key in dropped:
+        left.pop(key, None)
+    return left
 
 
 def node_cancelled(state: RunState, event: e.NodeCancelled) -> RunState:
@@ -231,7 +242,9 @@ def node_compensated(state: RunState, event: e.NodeCompensated) -> RunState:
     """What an execution did is undone, as far as it could be."""
     left = tuple(undo for undo in state.undo if undo.exec != event.exec)
     calls = {id_: call for id_, call in state.calls.items() if id_ != f"{event.exec}/undo"}
-    return replace(state, undo=left, calls=calls, updated=event.time)
+    lost = {} if event.error is None else {event.exec: event.error}
+    uncompensated = {**state.uncompensated, **lost} if lost else state.uncompensated
+    return replace(state, undo=left, calls=calls, uncompensated=uncompensated, updated=event.time)
 
 
 def scope_opened(state: RunState, event: e.ScopeOpened) -> RunState:
@@ -286,6 +299,4 @@ def scope_closed(state: RunState, event: e.ScopeClosed) -> RunState:
 def _closed(state: RunState, scope: Scope) -> RunState:
     for exec_id in scope.active:
         state = _without(state, exec_id)
-    return replace(
-        state, scopes={path: other for path, other in state.scopes.items() if path != scope.path}
-    )
+    return replace(state, scopes=_kept(state.scopes, {scope.path}))

@@ -87,7 +87,7 @@ class NodeBase(SpecBase):
 
     retry: Retry | None = None
     timeout: Seconds | None = None
-    """Seconds from start to close of one attempt."""
+    """Seconds from start to close of one attempt; without it, a function has a day and a turn ten minutes."""
     idle_timeout: Seconds | None = None
     """Seconds an attempt may be silent: no chunk, no `emit`."""
     max_visits: int | None = Field(default=None, ge=1)

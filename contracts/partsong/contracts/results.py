@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
@@ -23,6 +23,8 @@ class RunResult(Mapping[str, JsonValue]):
     state: dict[str, JsonValue]
     error: Problem | None = None
     events: tuple[Event, ...] = ()
+    uncompensated: Mapping[str, Problem] = field(default_factory=dict)
+    """Executions that could not be undone, and why: somebody has to do it by hand."""
 
     def __getitem__(self, key: str) -> JsonValue:
         """The value of a state key."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from partsong.contracts.calls import CANCELLED, MISSING, Call, Timer, Waiting, retrying
 from partsong.contracts.command_events import Verb
@@ -42,6 +42,7 @@ __all__ = [
 Status = Literal[
     "queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "limit_exceeded"
 ]
+_ENGINE = "graph-engine"
 ENDED: frozenset[Status] = frozenset({"completed", "failed", "cancelled", "limit_exceeded"})
 
 
@@ -132,6 +133,18 @@ class RunState:
     superseded: tuple[str, ...] = ()
     """Ids of second results: recorded, without effect."""
     usage: TurnUsage = TurnUsage()
+    uncompensated: Mapping[str, Problem] = field(default_factory=dict)
+    """Executions that could not be undone, and why."""
+    newer: Problem | None = None
+    """An event of the log that is newer than its reader: behind it, the reader knows nothing of the run."""
+    absent: Annotated[Mapping[str, str], Field(exclude=True)] = field(
+        default_factory=dict, compare=False
+    )
+    """Services that were away when a client read the state, and how that showed; the log does not know it."""
+    untaken: Annotated[Mapping[str, str], Field(exclude=True)] = field(
+        default_factory=dict, compare=False
+    )
+    """Likewise the open calls that no worker had in its hands."""
 
     @property
     def root(self) -> Scope:
@@ -191,15 +204,26 @@ class RunState:
     @property
     def phase(self) -> Status:
         """The status, and `waiting` for a running run in which nobody works: all that is open waits."""
-        if self.status != "running" or self.stopping:
+        if self.status != "running":
             return self.status
-        if self.paused:
+        if self.paused and not self.stopping:
             return "paused"
-        if any(self._pressing(exec_id) for exec_id in self.due):
+        if _ENGINE in self.absent or self.newer is not None:
+            return "waiting"
+        if not self.stopping and any(self._pressing(exec_id) for exec_id in self.due):
             return self.status
-        if any(call.open and call.kind not in {"approval", "run"} for call in self.calls.values()):
+        if any(self._worked_on(call) for call in self.calls.values()):
             return "running"
         return "waiting" if next(self._waitings(), None) is not None else "running"
+
+    def _worked_on(self, call: Call) -> bool:
+        """Whether somebody may be at it."""
+        waits = call.kind in {"approval", "run"} or self._away(call)
+        return call.open and not waits
+
+    def _away(self, call: Call) -> str:
+        """Why nobody is at it, as far as that was seen."""
+        return self.absent.get(call.service) or self.untaken.get(call.id, "")
 
     def _pressing(self, exec_id: str) -> bool:
         """Whether a decision is overdue; what holds others, or waits itself, stays due while it does."""
@@ -213,15 +237,23 @@ class RunState:
         """What a waiting run waits for, people first; None if it does not wait."""
         if self.phase != "waiting":
             return None
+        if self.newer is not None:
+            reason = f"needs a newer engine: {self.newer.message} ({self.newer.where})"
+            return Waiting("worker", _ENGINE, self.updated, None, reason)
+        if _ENGINE in self.absent:
+            return Waiting("worker", _ENGINE, self.updated, None, self.absent[_ENGINE])
         order = ("approval", "signal", "worker", "rate_limit", "retry", "timer", "run")
         return min(self._waitings(), key=lambda found: order.index(found.on))
 
     def _waitings(self) -> Iterator[Waiting]:
         for call in self.calls.values():
             timer = self.timers.get(call.waits or "")
+            away = self._away(call)
             if call.open and call.kind == "approval":
                 until = self.timers.get(f"{call.id}/deadline")
-                yield Waiting("approval", call.id, call.since, until.at if until else None)
+                yield Waiting("approval", call.id, call.since, until.at if until else None, away)
+            elif call.open and away:
+                yield Waiting("worker", call.id, call.since, None, away)
             elif call.open and call.kind == "run":
                 yield Waiting("run", call.id, call.since)
             elif timer is not None and call.problem is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import Commit, Report, decode
+from partsong.contracts.envelope import Commit, Report, decode_known
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.fold import fold_message
 from partsong.contracts.frozen import replace
@@ -51,7 +51,7 @@ def checkpoints(run_id: str, records: Iterable[tuple[int, bytes]]) -> Iterator[C
     """The checkpoints of a run, from the records of its log as (sequence, body)."""
     state = RunState(run_id)
     for seq, body in records:
-        message = decode(body)
+        message = decode_known(body)
         state = fold_message(state, message, seq)
         if isinstance(message, Commit) and message.events:
             did = tuple(_about(event) for event in message.events)
@@ -79,7 +79,7 @@ def state_at(
     for place, body in records:
         if seq is not None and place > seq:
             break
-        message = decode(body)
+        message = decode_known(body)
         if left:
             message = _with_outputs(message, left)
         state = fold_message(state, message, place)

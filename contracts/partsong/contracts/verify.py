@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from partsong.contracts.envelope import START_HASH, Commit, chain, decode
+from partsong.contracts.envelope import START_HASH, Commit, chain, decode_known
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.fold import fold_message
 from partsong.contracts.state import RunState
@@ -71,7 +71,7 @@ def replay(run_id: str, records: Iterable[tuple[int, bytes]]) -> Replay:
 def _take(reader: _Reader, seq: int, body: bytes) -> None:
     reader.records += 1
     try:
-        message = decode(body)
+        message = decode_known(body)
     except InvalidInput as error:
         _found(reader, seq, "log.unreadable", error.problem.message, error.problem.fix or _RESTORE)
     else:
@@ -80,6 +80,9 @@ def _take(reader: _Reader, seq: int, body: bytes) -> None:
             _found(reader, seq, "log.other_run", said)
         if isinstance(message, Commit):
             _check_commit(reader, seq, body, message)
+        if message.newer is not None:
+            fix = message.newer.fix or _RESTORE
+            _found(reader, seq, "log.newer", f"needs a newer reader: {message.newer.message}", fix)
         reader.events += len(message.events)
         reader.state = fold_message(reader.state, message, seq)
     reader.hash = chain(reader.hash, body)

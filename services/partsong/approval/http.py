@@ -33,6 +33,7 @@ from partsong.approval.views import (
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import check_id
 from partsong.runtime import clock
+from partsong.runtime.broker_clock import TOLERATED, said
 
 __all__ = ["create_app"]
 
@@ -122,7 +123,10 @@ async def readyz(desk: NamedDependency[Desk], projector: NamedDependency[Project
             else "restart the service: the log lost records, and the inbox is to be made anew",
             retryable=True,
         )
-    return Readiness(position=position, head=head)
+    skew = clock.offset()
+    return Readiness(
+        position=position, head=head, clock=said(skew) if abs(skew) > TOLERATED else None
+    )
 
 
 def create_app(

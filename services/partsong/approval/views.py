@@ -113,6 +113,8 @@ class Readiness(_View):
     status: Literal["ready"] = "ready"
     position: int
     head: int
+    clock: str | None = Field(default=None, exclude_if=lambda said: said is None)
+    """How far the broker's clock is from this machine's, if that is too far."""
 
 
 class Snapshot(_View):

@@ -18,6 +18,7 @@ from partsong.bus.pull import PullLoop
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
 from partsong.contracts.subjects import OURS, PARTITIONS
+from partsong.graph_engine.arrivals import Arrivals
 from partsong.graph_engine.bucket import NatsBucket
 from partsong.graph_engine.checkpoints import Checkpoints
 from partsong.graph_engine.children import Children
@@ -41,6 +42,7 @@ from partsong.log.snapshots.open import open_snapshots
 from partsong.log.snapshots.port import Snapshots
 from partsong.log.stored import BLOB
 from partsong.plugins.shelf import Shelf
+from partsong.runtime import clock
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import CONTROL, STARTS
@@ -91,7 +93,12 @@ class GraphEngine:
         self._engine = Engine(
             log,
             context.subjects,
-            Ownership(self._processors, partial(_engines, context), context.worker),
+            Ownership(
+                self._processors,
+                partial(_engines, context),
+                context.worker,
+                arrived=Arrivals(context.watch.beats, clock.monotonic),
+            ),
             pull,
             start_scheduled=door.start_scheduled,
             restore=schedules.restore,

@@ -14,7 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from partsong.contracts.envelope import START_HASH, Commit, Report, chain, decode, encode_commit
+from partsong.contracts.envelope import (
+    START_HASH,
+    Commit,
+    Report,
+    chain,
+    decode_known,
+    encode_commit,
+)
 from partsong.contracts.errors import Conflict, InvalidInput
 from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
@@ -109,7 +116,7 @@ class Ledger:
 
     def snapshot(self) -> Snapshot | None:
         """What is worth keeping now: the run as far as it is sure, if enough has happened since the last time."""
-        if not due(self._fresh, self._fresh_bytes, self._kept):
+        if self._sure.newer is not None or not due(self._fresh, self._fresh_bytes, self._kept):
             return None
         packed = pack(self.folded)
         self._fresh, self._fresh_bytes, self._kept = 0, 0, len(packed.body)
@@ -222,7 +229,7 @@ class Ledger:
 
     def _decoded(self, record: Record) -> Commit | Report:
         try:
-            return decode(record.body)
+            return decode_known(record.body)
         except InvalidInput as error:
             raise InvalidInput(
                 error.problem.code,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 import nats.errors
 from nats.aio.client import Client
 
+from partsong.bus.dead import dead_letter
 from partsong.contracts import events as e
+from partsong.contracts.calls import SERVICES
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
@@ -21,14 +24,10 @@ from partsong.runtime.telemetry import traceparent
 
 __all__ = ["SET_FOR", "NatsOutbox", "Outbox", "send"]
 
+_log = logging.getLogger("partsong.graph_engine")
+
 SET_FOR = "Partsong-Set-For"
 """The moment that a timer was set for; the server hands it on when it fires."""
-_SERVICE = {
-    "function": "tool-runner",
-    "tool": "tool-runner",
-    "hook": "tool-runner",
-    "agent.turn": "agent-gateway",
-}
 
 
 class Outbox(Protocol):
@@ -44,6 +43,10 @@ class Outbox(Protocol):
 
     async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
         """Tell the workers to drop what they do for a run, or for one execution or scope of it."""
+        ...
+
+    async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:
+        """Keep a dead letter for what could not be undone: somebody has to do it by hand."""
         ...
 
 
@@ -63,6 +66,8 @@ async def send(outbox: Outbox, state: RunState, events: Iterable[e.Event]) -> No
                 await outbox.stop(state.run_id, event.reason or "cancelled", event.exec)
             case e.ScopeClosed(error=Problem() as error):
                 await outbox.stop(state.run_id, error.code, event.scope)
+            case e.NodeCompensated(error=Problem()):
+                await outbox.not_undone(state, event)
             case _:
                 pass
 
@@ -97,7 +102,7 @@ class NatsOutbox:
             # Only then beside the queue: what lies in the object store is never deleted, a hint goes when it is done.
             headers[BLOB] = await self._blobs.put(body)
             body = b""
-        await self._nc.publish(self._subjects.work(_SERVICE[work.kind]), body, headers=headers)
+        await self._nc.publish(self._subjects.work(SERVICES[work.kind]), body, headers=headers)
 
     async def timer(self, run_id: str, timer: Timer) -> None:
         """Store a scheduled message that becomes `partsong.fired.<run>.<timer>` at its time (ADR-51 of NATS).
@@ -132,6 +137,36 @@ class NatsOutbox:
         """Broadcast once; a worker that misses it finishes in vain."""
         body = json.dumps({"reason": reason, "owner": owner}).encode()
         await self._nc.publish(self._subjects.stop(run_id), body)
+
+    async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:
+        """Keep the dead letter; its id is the event's, so that it is kept once.
+
+        Raises:
+            Unavailable: the server did not confirm it.
+        """
+        assert event.error is not None  # noqa: S101
+        body = json.dumps({"run": state.run_id, "events": [e.write(event)]}).encode()
+        graph = state.graph.name if state.graph is not None else ""
+        problem = Problem(
+            code="compensation.failed",
+            message=f"run {state.run_id} of {graph} ends, and what {event.exec} did is not undone: "
+            f"{event.error.code}: {event.error.message}",
+            where=event.exec,
+            fix="undo it by hand; `partsong run show` and `run events` have the details",
+            fault=event.error.fault,
+        )
+        _log.error("not undone", extra={"run": state.run_id, "exec": event.exec})
+        await dead_letter(
+            self._nc,
+            self._subjects,
+            SERVICES["run"],
+            problem,
+            subject=self._subjects.engine(state.run_id),
+            seq=0,
+            deliveries=0,
+            body=body,
+            id=event.id,
+        )
 
 
 def _tagged(body: bytes, kind: str) -> bytes:

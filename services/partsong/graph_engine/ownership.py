@@ -38,10 +38,19 @@ class Ownership:
     """Takes and gives back the partitions of one engine, keeps their checkpoints, and looks after their runs."""
 
     def __init__(
-        self, processors: Sequence[Processor], engines: Callable[[], Collection[str]], mine: str
+        self,
+        processors: Sequence[Processor],
+        engines: Callable[[], Collection[str]],
+        mine: str,
+        *,
+        arrived: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`engines` are those alive, by id; `mine` is this one's."""
+        """`engines` are those alive, by id; `mine` is this one's.
+
+        `arrived` says whether workers have come that may have what parked calls lack.
+        """
         self._processors, self._engines, self._mine = processors, engines, mine
+        self._arrived = arrived
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -92,9 +101,20 @@ class Ownership:
             _log.warning("checkpoint not kept, to be tried again", extra=told)
 
     async def _look(self) -> None:
+        arrived = self._arrived()
         for processor in self._processors:
             if processor.owned:
                 processor.look()
+                if arrived:
+                    await self._offer_again(processor)
+
+    @staticmethod
+    async def _offer_again(processor: Processor) -> None:
+        try:
+            await processor.offer_again()
+        except PartsongError as error:
+            told = {"partition": processor.partition, "problem": error.problem.code}
+            _log.warning("parked calls not offered again", extra=told)
 
     @staticmethod
     async def _repeat(work: Callable[[], Awaitable[None]], every: float) -> None:

@@ -25,12 +25,18 @@ from partsong.contracts.errors import (
     Unavailable,
 )
 from partsong.contracts.requests import Rejected
-from partsong.contracts.state import RunState
 from partsong.contracts.subjects import OURS, LogSubject, Subjects, partition_of
 from partsong.graph_engine.bucket import Overtaken
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
+from partsong.graph_engine.core import hear
+from partsong.graph_engine.looking_after import (
+    PATIENCE,
+    neglected,
+    offered_later,
+    waits_for_people,
+)
 from partsong.graph_engine.open_runs import OpenRuns
-from partsong.graph_engine.turn import Answer, Slot, Turns, owed
+from partsong.graph_engine.turn import Answer, Slot, Turns
 from partsong.log.port import Log, Record, WrongSequence
 from partsong.runtime import clock
 
@@ -38,7 +44,6 @@ __all__ = ["Processor"]
 
 _log = logging.getLogger("partsong.graph_engine")
 
-_LONGEST_PATIENCE = 60.0
 _AGAIN, _LONGEST_AGAIN = 1.0, 30.0
 """Seconds until a turn that failed is taken again: the first time, and at most."""
 _AT_ONCE = 16
@@ -62,7 +67,7 @@ class Processor:
         answer: Answer,
         *,
         keep: int = 500,
-        patience: float = 5.0,
+        patience: float = PATIENCE,
     ) -> None:
         """`keep` is how many runs are held that wait for nobody but people."""
         self.partition = partition
@@ -164,27 +169,20 @@ class Processor:
             self._run_record(record, where)
 
     def look(self) -> None:
-        """Look after open runs that nobody has reported on for a while, or whose worker has fallen silent.
+        """Look after open runs whose worker has fallen silent, and those that nobody has reported on for a while."""
+        for slot in neglected(self._slots.values(), self._turns.silent, self._patience):
+            self._wake(slot, woken=True)
 
-        A run that was woken in vain is left alone for twice as long each time: when workers have much to do, looking
-        after all that waits for them would only slow them down.
+    async def offer_again(self) -> None:
+        """Offer calls that no worker could make at once: workers have come that may have what they lack.
+
+        Raises:
+            Unavailable: the log did not answer.
         """
-        now = clock.monotonic()
-        for slot in list(self._slots.values()):
-            if slot.task is None and slot.warm and slot.parked is None and self._stale(slot, now):
-                self._wake(slot, woken=True)
-
-    def _stale(self, slot: Slot, now: float) -> bool:
-        state = slot.ledger.state
-        if state.ended and not state.telling:
-            return False
-        waiting = [call for call in owed(state) if call.kind != "approval"]
-        if any(call.worker is not None and self._turns.silent(call.worker) for call in waiting):
-            return True
-        if (waiting or _concerns_others(state)) and now - slot.touched > slot.patience:
-            slot.patience = min(_LONGEST_PATIENCE, 2 * slot.patience)
-            return True
-        return False
+        for run_id, timer in offered_later(self._slots.values()):
+            event = hear.rang(run_id, timer.id, timer.at, clock.now_text())
+            body = encode_report(run_id, event)
+            await self._log.append(self._subjects.fact(run_id), body, id=event.id)
 
     def _owner_record(self, record: Record, where: LogSubject) -> None:
         if where.entity != "owner":
@@ -211,12 +209,11 @@ class Processor:
         elif slot.backlog is not None:
             slot.backlog.append(record)
         elif not slot.warm or self._fold(slot, record):
-            slot.patience = self._patience
             # A commit of another engine's: whether that one lives to send what follows from it, nobody knows.
             self._wake(slot, woken=where.entity == "engine")
 
     def _slot(self, run_id: str) -> Slot:
-        slot = self._slots[run_id] = Slot(self._turns.ledger(run_id), patience=self._patience)
+        slot = self._slots[run_id] = Slot(self._turns.ledger(run_id))
         return slot
 
     def _fold(self, slot: Slot, record: Record) -> bool:
@@ -250,7 +247,9 @@ class Processor:
                 if not slot.warm:
                     await self._load(slot)
                     continue
-                if not await self._turns.take(slot):
+                if slot.ledger.state.newer is not None:
+                    self._park(slot, hear.too_old(slot.ledger.state))
+                elif not await self._turns.take(slot):
                     await self._begin_anew()
                 slot.failures = 0
         except Exception as error:
@@ -333,13 +332,9 @@ class Processor:
 
     def _forget(self) -> None:
         """Drop the run that was worked off longest ago and waits for nobody but people; it stays open."""
-        for run_id, slot in self._slots.items():
-            if slot.task is None and not slot.failures and not slot.unsent and slot.parked is None:
-                state = slot.ledger.state
-                waits = any(call.kind != "approval" for call in owed(state))
-                if not waits and not state.pending and not _concerns_others(state):
-                    del self._slots[run_id]
-                    return
+        idle = next((id_ for id_, slot in self._slots.items() if waits_for_people(slot)), None)
+        if idle is not None:
+            del self._slots[idle]
 
     async def _look_after(self, run_ids: list[str]) -> None:
         """Take up what the owner before has left open, a few runs at a time."""
@@ -381,15 +376,6 @@ class Processor:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _concerns_others(state: RunState) -> bool:
-    """Whether an open run may be kept waiting, or kept going, by what has become of another one."""
-    return (
-        state.graph is not None
-        and not state.ended
-        and (state.status == "queued" or state.options.parent is not None)
-    )
 
 
 def _stale_read(run_id: str, seen: int, newest: int) -> Unavailable:

@@ -22,6 +22,7 @@ from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.commands import PREPARED, Prepared, carry_out
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.draft import Closing
+from partsong.graph_engine.core.summary import summary_headers
 from partsong.graph_engine.ledger import Ledger
 from partsong.graph_engine.losses import Losses
 from partsong.graph_engine.others import Others
@@ -68,8 +69,6 @@ class Slot:
     task: asyncio.Task[None] | None = None
     touched: float = 0.0
     """When it was worked off last."""
-    patience: float = 0.0
-    """Seconds without a report after which it is looked after."""
     failures: int = 0
     """Turns in a row that came to nothing."""
     prepared: dict[str, Prepared] = field(default_factory=dict)
@@ -170,7 +169,7 @@ class Turns:
         before = ledger.state
         place = traceparent(ledger.run_id)
         with self._telemetry.span(spans.append(ledger.run_id, events=len(events)), parent=place):
-            await ledger.commit(events, after, {**_headers(after), "traceparent": place})
+            await ledger.commit(events, after, {**summary_headers(after), "traceparent": place})
         trace_commit(self._telemetry, before, after, events)
 
     async def _close(self, state: RunState, closings: Sequence[Closing]) -> None:
@@ -244,22 +243,6 @@ def _reply(ledger: Ledger, event: e.CommandSettled, *, new: bool) -> Accepted | 
         return Rejected(id=event.request_id, error=event.error)
     seq = ledger.commit_seq if new else ledger.first_seq
     return Accepted(id=event.request_id, run_id=ledger.run_id, seq=seq)
-
-
-def _headers(state: RunState) -> dict[str, str]:
-    """A run's summary, so that lists of runs need not open commits."""
-    headers = {
-        "Partsong-Status": state.phase if state.graph is not None else "refused",
-        "Partsong-Graph": state.graph.name if state.graph else "",
-        "Partsong-Started": state.started,
-    }
-    if state.error is not None:
-        headers["Partsong-Error"] = state.error.code
-    if state.telling:
-        headers["Partsong-Webhook"] = "open"
-    if state.origin is not None:
-        headers["Partsong-Origin"] = f"{state.origin.run_id}@{state.origin.seq}"
-    return headers
 
 
 async def _put(snapshots: Snapshots, snapshot: Snapshot) -> None:

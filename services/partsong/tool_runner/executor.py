@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import TypeAlias, TypedDict, assert_never
 
+from partsong.contracts.calls import FUNCTION_TIMEOUT
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.events import CallCompleted, CallFailed, CallSuspended
@@ -128,7 +129,7 @@ class Executor:
             outcome = await self._bounded.call(
                 lambda: callee.call(state, context),
                 is_async=callee.is_async,
-                within=work.timeout,
+                within=FUNCTION_TIMEOUT if work.timeout is None else work.timeout,
                 idle=Idle(work.idle_timeout, lambda: emitter.last) if work.idle_timeout else None,
             )
         match outcome:

@@ -27,8 +27,12 @@ async def dead_letter(
     seq: int,
     deliveries: int,
     body: bytes,
+    id: str | None = None,
 ) -> None:
     """Keep a message that cannot be worked off; of a body over 256 KiB the beginning.
+
+    With an `id` it is kept once, however often it is sent within the server's window for duplicates. A `seq` of 0 is
+    no message's.
 
     Raises:
         Unavailable: the server did not confirm it; the message must not be acknowledged then.
@@ -44,7 +48,9 @@ async def dead_letter(
         "body": body[:_CAP].decode(errors="replace"),
     }
     try:
-        await nc.jetstream().publish(subjects.dead(service), json.dumps(letter).encode(), timeout=5)
+        headers = {"Nats-Msg-Id": id} if id is not None else None
+        text = json.dumps(letter).encode()
+        await nc.jetstream().publish(subjects.dead(service), text, timeout=5, headers=headers)
     except (nats.errors.Error, APIError, TimeoutError) as error:
         raise Unavailable(
             "dead_letter.not_kept", f"the dead letter of {subject} was not confirmed: {error!r}"

@@ -185,6 +185,10 @@ HEADERS: dict[str, Schema] = {
             "Partsong-Graph": {**_TEXT, "description": "The name of the run's graph."},
             "Partsong-Started": {"type": "string", "format": "date-time"},
             "Partsong-Error": {**_TEXT, "description": "The code of the run's error."},
+            "Partsong-Uncompensated": {
+                **_TEXT,
+                "description": "The executions that could not be undone, the first ten of them.",
+            },
             "Partsong-Origin": {**_TEXT, "description": "`<run>@<sequence>` it was forked from."},
             "Partsong-Webhook": {
                 **_TEXT,

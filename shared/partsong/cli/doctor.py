@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,8 +29,7 @@ _EXTRAS = {
     "otel": ("opentelemetry.sdk",),
 }
 _ROOM = 1024**3
-_SKEW = 2.0
-"""Seconds by which two clocks may differ: durable timers are set by one and fired by the other."""
+_LISTEN = 1.0
 
 
 @click.command()
@@ -62,6 +61,7 @@ async def _bus_rows(address: Address) -> list[dict[str, object]]:
     checks: tuple[tuple[str, Callable[[Client], Awaitable[str]]], ...] = (
         ("streams", _streams),
         ("clock", _clock),
+        ("clocks", _clocks),
         ("workers", _workers),
     )
     try:
@@ -193,28 +193,54 @@ async def _streams(client: Client) -> str:
 
 
 async def _clock(client: Client) -> str:
-    """The server's clock against ours, halfway between question and answer."""
-    import json
-    from datetime import datetime
-
-    import nats.errors
-
-    from partsong.runtime import clock
+    """The broker's clock against ours, halfway between question and answer."""
+    from partsong.runtime.broker_clock import measure, said
     from partsong.runtime.streams import Names
 
-    asked, name = clock.now(), Names.of(client.subjects).log
+    found = await measure(client.nats, Names.of(client.subjects).timers)
+    if found.skewed:
+        raise found.refusal()
+    return said(found.offset)
+
+
+async def _clocks(client: Client) -> str:
+    """The offsets that the workers have measured; those that are too large are corrected, but a machine is wrong."""
+    from partsong.cli.platform import ROLES
+    from partsong.runtime.broker_clock import TOLERATED, said
+
+    asked = (_all_answers(client, client.subjects.query(role, "clock")) for role in ROLES)
+    found = {
+        str(answer["worker"]).partition("~")[0]: float(answer["offset"])
+        for answers in await asyncio.gather(*asked)
+        for answer in answers
+    }
+    apart = {name: offset for name, offset in found.items() if abs(offset) > TOLERATED}
+    if apart:
+        worst = ", ".join(f"{name}: {said(offset)}" for name, offset in sorted(apart.items()))
+        raise Unavailable("clock.skew", worst, fix="run NTP on those machines")
+    most = max(map(abs, found.values()), default=0.0)
+    return f"{len(found)} workers agree with the broker's to {most:.3f} s"
+
+
+async def _all_answers(client: Client, subject: str) -> list[dict[str, Any]]:
+    """What all that listen to a query answer within a second."""
+    import json
+
+    inbox, found = client.nats.new_inbox(), list[dict[str, Any]]()
+    answers = await client.nats.subscribe(inbox)
     try:
-        reply = await client.nats.request(f"$JS.API.STREAM.INFO.{name}", b"", timeout=5)
-        second, _, rest = str(json.loads(reply.data)["ts"]).rstrip("Z").partition(".")
-    except (nats.errors.Error, TimeoutError, KeyError) as error:
-        raise Unavailable("clock.unknown", f"the server did not say its time: {error!r}") from error
-    answered = clock.now()
-    told = datetime.fromisoformat(f"{second}.{rest[:6]:0<6}+00:00")
-    skew = (told - asked - (answered - asked) / 2).total_seconds()
-    said = f"the server's is {abs(skew):.3f} s {'ahead of' if skew > 0 else 'behind'} ours"
-    if abs(skew) > _SKEW:
-        raise Unavailable("clock.skew", said, fix="run NTP on both machines")
-    return said
+        await client.nats.publish(subject, b"", reply=inbox)
+        async with asyncio.timeout(_LISTEN):
+            while True:
+                answer = await answers.next_msg(timeout=None)
+                if not answer.data:  # nobody is there
+                    break
+                found.append(json.loads(answer.data))
+    except TimeoutError:
+        pass
+    finally:
+        await answers.unsubscribe()
+    return found
 
 
 async def _workers(client: Client) -> str:

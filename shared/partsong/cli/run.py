@@ -110,8 +110,11 @@ def list_(status: str | None, graph: str | None, limit: int, address: Address, o
     async def work() -> None:
         async with address.client() as client:
             runs = await client.runs(status=status, graph=graph, limit=limit)
-        columns = ("run_id", "status", "graph", "started", "error")
-        out.rows([{c: getattr(run, c) for c in columns} for run in runs], columns)
+        columns = ("run_id", "status", "graph", "started", "error", "uncompensated")
+        rows = [{c: getattr(run, c) for c in columns} for run in runs]
+        if out.form == "table":
+            rows = [{**row, "uncompensated": ", ".join(row["uncompensated"])} for row in rows]
+        out.rows(rows, columns)
 
     run_async(work())
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from partsong.client import Origin, RunSummary
+from partsong.contracts.explained import explained
 from partsong.contracts.state import Call, RunState
 
 __all__ = ["place", "standing"]
@@ -17,6 +18,7 @@ def standing(state: RunState, forks: Sequence[RunSummary], *, plain: bool) -> di
     return {
         "run_id": state.run_id,
         "status": state.phase,
+        "why": explained(state) or None,
         "waits_on": (str(waits) if plain else dataclasses.asdict(waits)) if waits else None,
         "graph": state.graph.name if state.graph else None,
         "graph_hash": state.graph.hash if state.graph else None,
@@ -29,6 +31,10 @@ def standing(state: RunState, forks: Sequence[RunSummary], *, plain: bool) -> di
         "open": [_open(call) for call in state.calls.values() if call.open],
         "usage": state.usage.model_dump(exclude_defaults=True),
         "error": state.error.model_dump(exclude_none=True) if state.error else None,
+        "uncompensated": {
+            id_: problem.model_dump(exclude_none=True)
+            for id_, problem in state.uncompensated.items()
+        },
         "state": state.values,
     }
 

@@ -48,6 +48,8 @@ class RunSummary:
     seq: int
     origin: Origin | None = None
     """Where it was forked from."""
+    uncompensated: tuple[str, ...] = ()
+    """Executions that could not be undone, the first ten of them."""
 
 
 class Client(Control, Scheduling, Catalogue):
@@ -89,7 +91,8 @@ class Client(Control, Scheduling, Catalogue):
             where = f", it waits for {state.waits_on}" if state.waits_on else ""
             said = f"run {run_id} is {state.phase}{where}; it has not ended within {timeout:g} s"
             raise TimeoutError(said) from error
-        return RunResult(run_id, state.phase, state.values, state.error, tuple(events))
+        lost = state.uncompensated
+        return RunResult(run_id, state.phase, state.values, state.error, tuple(events), lost)
 
     async def stream(
         self, run_id: str, *, after: Mapping[tuple[str, int], int] | None = None
@@ -186,4 +189,5 @@ def _summary(run_id: str, summary: Summary) -> RunSummary:
         headers.get("Partsong-Error"),
         summary.seq,
         Origin(origin, int(seq)) if origin else None,
+        tuple(filter(None, headers.get("Partsong-Uncompensated", "").split(","))),
     )

@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 from partsong.client.comparison import Comparison, Stretch, begun_by, compared, origin_of
 from partsong.client.connection import Connection, unknown
+from partsong.client.presence import seen
 from partsong.contracts.errors import NotFound
 from partsong.contracts.state import Origin, RunState
 from partsong.contracts.subjects import check_id
@@ -22,14 +23,17 @@ class Past(Connection):
     async def state(self, run_id: str, *, at: int | None = None) -> RunState:
         """The run's state now, or as it was at sequence `at`: a fold of its log, from the nearest snapshot on.
 
+        A state of now also knows which services that the run waits for are away (`absent`), and which calls nobody has
+        taken (`untaken`), and says so where it waits.
+
         Raises:
             NotFound: the log holds nothing of such a run.
         """
         run_id = check_id("run_id", run_id)
         state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
-        if state.graph is None:
+        if state.graph is None and state.newer is None:
             raise unknown(run_id, "" if at is None else f" at {at}")
-        return state
+        return await seen(self.nats, self._subjects, state) if at is None else state
 
     async def history(self, run_id: str) -> list[Checkpoint]:
         """The run's checkpoints, oldest first: the moments that can be read, compared and forked from.

@@ -97,6 +97,7 @@ class LocalRun:
     async def load(self) -> RunState:
         """Read what the log already holds of the run."""
         await self._ledger.refresh()
+        hear.known(self._ledger.state)
         return self._ledger.state
 
     async def go(self, news: tuple[e.Event, ...] = ()) -> RunState:

@@ -213,6 +213,7 @@ class Player:
             state=state.values,
             error=state.error,
             events=tuple(events),
+            uncompensated=state.uncompensated,
         )
 
     async def _records(self, run_id: str) -> list[tuple[int, bytes]]:

@@ -2,6 +2,9 @@
 
 Everything is read through one source. Who simulates sets another one (`set_source`), which holds for one context: so
 simulated processes in one interpreter each have a clock of their own, perhaps a wrong one.
+
+Durable timers are set by a service and fired by the broker, so a service goes by the broker's clock: `broker_clock`
+measures how far it is ahead of this machine's, and `now` adds that. In a process that has no broker it adds nothing.
 """
 
 from __future__ import annotations
@@ -9,21 +12,26 @@ from __future__ import annotations
 import secrets
 import time
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 __all__ = [
     "Source",
+    "machine_now",
     "monotonic",
     "new_id",
     "new_run_id",
     "now",
     "now_text",
+    "offset",
+    "set_offset",
     "set_source",
     "to_text",
 ]
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+_offset = timedelta()
 
 
 class Source(Protocol):
@@ -60,8 +68,24 @@ def set_source(source: Source) -> None:
 
 
 def now() -> datetime:
-    """The time in UTC, aware."""
+    """The time in UTC, aware; by the broker's clock, as far as it has been measured."""
+    return machine_now() + _offset
+
+
+def machine_now() -> datetime:
+    """The time in UTC by this machine's own clock."""
     return datetime.fromtimestamp(_source.get().wall(), UTC)
+
+
+def offset() -> float:
+    """Seconds that the broker's clock is ahead of this machine's, as `now` has them."""
+    return _offset.total_seconds()
+
+
+def set_offset(seconds: float) -> None:
+    """Let `now` add so many seconds from now on."""
+    global _offset  # noqa: PLW0603 — one clock for the process
+    _offset = timedelta(seconds=seconds)
 
 
 def to_text(moment: datetime) -> str:

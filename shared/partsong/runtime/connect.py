@@ -14,6 +14,7 @@ import nats.errors
 from nats.aio.client import Client, Server
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
+from partsong.runtime.nats_version import needed, refuse_older
 
 __all__ = ["connect", "disconnect"]
 
@@ -43,7 +44,8 @@ async def connect(
 
     Raises:
         InvalidInput: the URL is not one (`nats.bad_url`).
-        Unavailable: nobody answered in time (`nats.unreachable`), or the credentials were refused (`nats.refused`).
+        Unavailable: nobody answered in time (`nats.unreachable`), the credentials were refused (`nats.refused`), or
+            the server is too old for the platform (`nats.too_old`).
     """
     servers = [_server(part.strip()) for part in url.split(",")]
     client = _Client()
@@ -66,6 +68,7 @@ async def connect(
                 user_credentials=credentials,
                 nkeys_seed_str=nkey_seed,
             )
+        watch.refuse_older()
     except TimeoutError as error:
         await disconnect(client)
         raise watch.unreachable(within) from error
@@ -94,6 +97,11 @@ class _Client(Client):
 
     Records and deliveries have up to a dozen headers, and reading them was the largest part of reading a log.
     """
+
+    @property
+    def server_version(self) -> str:
+        """What the server last connected to says of itself, like `2.15.1`."""
+        return str(self._server_info.get("version", ""))
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
@@ -136,7 +144,7 @@ class _Watch:
 
     def __init__(
         self,
-        client: Client,
+        client: _Client,
         url: str,
         name: str,
         on_reconnect: Callable[[], Awaitable[None]] | None,
@@ -173,6 +181,10 @@ class _Watch:
     async def reconnected(self) -> None:
         self._attempts = 0
         _log.info("nats.reconnected", extra=self.tags)
+        try:
+            self.refuse_older()  # another server of the cluster, or one that was put in its place
+        except Unavailable as error:
+            _log.error("nats.too_old", extra={**self.tags, "error": error.problem.message})
         if self._on_reconnect is None:
             return
         try:
@@ -183,6 +195,15 @@ class _Watch:
     async def closed(self) -> None:
         if self.stands:
             _log.info("nats.closed", extra=self.tags)
+
+    def refuse_older(self) -> None:
+        """Refuse a server that cannot do all that the platform asks of it: it would fail later, and unclearly."""
+        refuse_older(
+            f"the server at {self.tags['url']}",
+            self._client.server_version,
+            where=self.tags["url"],
+            fix=f"run nats-server {needed()} or newer there; `partsong up` brings one",
+        )
 
     def unreachable(self, within: float) -> Unavailable:
         why = f": {self._last}" if self._last else ""

@@ -1,6 +1,6 @@
 """`serve`: start, readiness, drain and exit code of a service process; the same for every service.
 
-Exit codes: 0 drained, 1 failed, 2 told something wrong.
+Exit codes: 0 drained, 1 failed, 2 told something wrong, 78 what it stands on is not fit and will not mend by itself.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from partsong.log.blobs import Blobs
 from partsong.log.jetstream import JetStreamLog
 from partsong.runtime import logs
 from partsong.runtime.alive import Heart, Watch, default_name, worker_id
+from partsong.runtime.broker_clock import BrokerClock
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, provision
@@ -30,6 +31,9 @@ from partsong.runtime.telemetry import Telemetry
 __all__ = ["Context", "Running", "Service", "open_context", "serve"]
 
 _log = logging.getLogger("partsong.serve")
+
+_UNFIT = frozenset({"nats.too_old", "clock.skew"})
+"""Codes of errors that starting again does not mend: somebody must change what the service stands on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ async def open_context(settings: Settings, service: Service) -> Running:
 
     Raises:
         InvalidInput: a setting does not fit.
-        Unavailable: NATS did not answer.
+        Unavailable: NATS did not answer, is too old, or has another idea of what time it is.
         Conflict: a stream is not as it must be.
     """
     async with AsyncExitStack() as stack:
@@ -120,6 +124,9 @@ async def _context(settings: Settings, service: Service, stack: AsyncExitStack) 
     nc = await connect(settings.nats_url, name=worker, on_reconnect=again)
     stack.push_async_callback(disconnect, nc)
     await provision(nc, subjects)
+    broker_clock = BrokerClock(nc, subjects, names.timers, service.name, worker)
+    await broker_clock.start()
+    stack.push_async_callback(broker_clock.stop)
     store = JetStreamLog(nc, stream=names.log, blobs=names.blobs)
     stack.push_async_callback(store.close)
     telemetry = Telemetry.setup(service.name, settings.otlp_endpoint or None, instance=worker)
@@ -169,7 +176,7 @@ def serve(service: Service, settings: Settings) -> int:
         return 2
     except PartsongError as error:
         print(error, file=sys.stderr)
-        return 1
+        return 78 if error.problem.code in _UNFIT else 1
     except Exception:
         _log.exception("service failed", extra={"pid": os.getpid()})
         return 1

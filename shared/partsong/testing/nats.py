@@ -26,11 +26,12 @@ from partsong.runtime.clock import new_id
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_binary import find_nats_server
 from partsong.runtime.nats_server import start_embedded
+from partsong.runtime.nats_version import needed
 from partsong.runtime.streams import Names, provision, table
 
 __all__ = ["Bus", "a_bus", "a_nats_server", "fresh_subjects"]
 
-_IMAGE = "nats:2.12-alpine"
+_IMAGE = f"nats:{needed()}-alpine"
 
 
 @dataclass(frozen=True, slots=True)

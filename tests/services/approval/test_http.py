@@ -12,6 +12,7 @@ from partsong.contracts import events as e
 from partsong.contracts.envelope import decode
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log
+from partsong.runtime import clock
 from tests.services.approval.support import NOON, Office, Scribe, asked
 
 RUN = "r_01TEST"
@@ -328,6 +329,16 @@ async def test_a_list_can_be_of_one_run_and_of_one_status(office: Office, scribe
     assert await calls("run_id=r_a&status=pending") == [("r_a", "y:1")]
     assert await calls("status=cancelled") == [("r_a", "x:1")]
     assert await calls("run_id=r_c") == []
+
+
+async def test_a_clock_that_is_wrong_is_said_and_stops_nobody(office: Office) -> None:
+    clock.set_offset(-7.0)
+    try:
+        ready = await office.http.get("/readyz")
+    finally:
+        clock.set_offset(0.0)
+    assert ready.status_code == 200
+    assert ready.json()["clock"] == "the broker's clock is 7.000 s behind this machine's"
 
 
 async def test_health_and_readiness(office: Office, scribe: Scribe) -> None:

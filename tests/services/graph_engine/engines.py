@@ -147,6 +147,9 @@ class World:
     async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
         """Workers here finish in any case."""
 
+    async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:
+        raise AssertionError("nothing is to be undone here")
+
     async def finish(self, run_id: str, call: Call, view: Mapping[str, JsonValue]) -> None:
         label = None
         if call.exec.startswith("d:"):

@@ -14,9 +14,11 @@ from collections.abc import Callable
 import pytest
 from pydantic import JsonValue
 
+from partsong.contracts import calls as contract
 from partsong.contracts.chunks import Chunk, End, Failed, Raw, Text
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.routing import NodeContext, Route
+from partsong.tool_runner import executor
 from tests.services.tool_runner.calls import DEADLINE, Calls, failure, function_work, success
 
 BEGUN = 0.2
@@ -228,6 +230,18 @@ class TestTime:
         assert problem.retryable
         assert cleaned.is_set()
         assert calls.executor.abandoned == 0
+
+    async def test_a_function_without_a_timeout_has_a_day(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert contract.FUNCTION_TIMEOUT == 24 * 3600
+        monkeypatch.setattr(executor, "FUNCTION_TIMEOUT", BEGUN)  # a day is too long for a test
+
+        async def endless(state: State) -> None:
+            await asyncio.Event().wait()
+
+        problem = await Calls({"f": endless}).problem("f")
+        assert problem.code == "function.timeout"
 
     async def test_an_async_function_that_ignores_cancellation_is_left_behind(self) -> None:
         release = asyncio.Event()

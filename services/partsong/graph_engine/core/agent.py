@@ -44,10 +44,10 @@ def _checked(draft: Draft, execution: Execution, node: AgentNode, turn: Call) ->
     if isinstance(may, Problem):
         flow.fail(draft, execution, may, cause)
     elif may == "yes" and wants_again(draft, turn.id, "after_agent_call", attempt):
-        if attempt < (node.retry or AGENT_RETRY).attempts:
+        if turn.charged < (node.retry or AGENT_RETRY).attempts:
             ask_again(draft, execution, node, turn)
         else:
-            flow.fail(draft, execution, _never_right(execution, attempt), cause)
+            flow.fail(draft, execution, _never_right(execution, turn.charged), cause)
     elif may == "yes" and (answer := answer_of(draft.state, turn)) is not None:
         _answered(draft, execution, node, turn, answer)
 

@@ -32,7 +32,7 @@ AGENT_RETRY = Retry(attempts=5, initial=1.0, factor=2.0, max=60.0, jitter=0.2)
 """Agent turns: providers fail often and briefly."""
 
 _PARKED = Retry(attempts=1, initial=2.0, factor=2.0, max=60.0, jitter=0.1)
-"""How often a call is offered again that no worker could make, for lack of the function or tool."""
+"""How often a call is offered again that no worker could make, unless one comes before."""
 _LONGEST_WAIT = 24 * 3600.0
 """No provider's hint keeps a run waiting for longer than this many seconds."""
 
@@ -112,7 +112,7 @@ def retried(
     if problem.code in MISSING and draft.park and park:
         policy, attempt = _PARKED, call.parked + 1
     else:
-        attempt = call.attempt - call.parked - call.others
+        attempt = call.charged
         if attempt >= policy.attempts or not _worth(problem, policy):
             return "never"
     wait = max(

@@ -40,6 +40,8 @@ def decide(state: RunState, now: str, *, park: bool = True) -> Decision:
     With `park`, a call that no worker can make is offered again later; without, it has failed.
     """
     draft = Draft(state, now, park=park)
+    if state.newer is not None:  # a newer engine goes on with it
+        return Decision((), (), state)
     if state.graph is not None and not state.ended:
         for event in overdue(state, now):
             draft.add(event)

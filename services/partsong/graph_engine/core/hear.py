@@ -18,11 +18,13 @@ from partsong.contracts.state import RunState
 from partsong.graph_engine.core.draft import Closing
 
 __all__ = [
+    "TOO_OLD",
     "admit",
     "cancel",
     "child_ended",
     "fired",
     "fork",
+    "known",
     "lapsed",
     "overdue",
     "pause",
@@ -30,8 +32,11 @@ __all__ = [
     "resume",
     "retry",
     "start",
-    "takeover",
+    "too_old",
 ]
+
+TOO_OLD = "engine.too_old"
+"""Code of the error of what is asked of a run whose log is newer than the engine."""
 
 
 def start(
@@ -91,7 +96,12 @@ def admit(
 def fork(
     source: RunState, seq: int, run_id: str, edited: tuple[str, ...], request_id: str, now: str
 ) -> tuple[e.Event, ...]:
-    """A run begins where `source` stands; it is no part of its thread, so it neither waits there nor is waited for."""
+    """A run begins where `source` stands; it is no part of its thread, so it neither waits there nor is waited for.
+
+    Raises:
+        Conflict: `engine.too_old`.
+    """
+    known(source)
     alone = source.options.model_copy(update={"thread": None})
     source = replace(source, options=alone)
     forked = e.RunForked(
@@ -105,6 +115,29 @@ def fork(
         request_id=request_id,
     )
     return (forked,)
+
+
+def too_old(state: RunState) -> Problem:
+    """Why nobody here decides on a run whose log is newer than this engine."""
+    newer = state.newer.message if state.newer is not None else "nothing"
+    where = state.newer.where if state.newer is not None else ""
+    return Problem(
+        code=TOO_OLD,
+        message=f"run {state.run_id} needs a newer engine: {newer} ({where})",
+        where="run_id",
+        fix="update the graph engines; what was asked of the run is in its log, and is decided on then",
+        fault="platform",
+    )
+
+
+def known(state: RunState) -> None:
+    """Refuse to go on with a run whose log is newer than this engine.
+
+    Raises:
+        Conflict: `engine.too_old`.
+    """
+    if state.newer is not None:
+        raise Conflict.of(too_old(state))
 
 
 def retry(
@@ -262,14 +295,6 @@ def overdue(state: RunState, now: str) -> tuple[e.Event, ...]:
         error=problem,
     )
     return (stopping,)
-
-
-def takeover(state: RunState, owner: str, now: str) -> tuple[e.Event, ...]:
-    """Another engine takes over: whatever its predecessor still tries is refused from now on."""
-    if state.ended or state.owner == owner:
-        return ()
-    id_ = f"{state.run_id}.owner.{state.commits + 1}.{owner}"
-    return (e.OwnerChanged(id=id_, time=now, owner=owner),)
 
 
 def lapsed(state: RunState, silent: Callable[[str], bool], now: str) -> tuple[Closing, ...]:

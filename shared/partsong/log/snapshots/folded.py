@@ -7,7 +7,7 @@ import logging
 import zlib
 from dataclasses import dataclass
 
-from partsong.contracts.envelope import START_HASH, Commit, chain, decode
+from partsong.contracts.envelope import START_HASH, Commit, chain, decode_known
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.fold import fold_message
 from partsong.contracts.portable import dump_state, load_state, version
@@ -42,7 +42,7 @@ class Folded:
         Raises:
             InvalidInput: the record cannot be read.
         """
-        message = decode(record.body)
+        message = decode_known(record.body)
         return Folded(
             fold_message(self.state, message, record.seq),
             record.seq,

@@ -1,0 +1,118 @@
+"""Presence: what the services that a run needs say of themselves, so that a run that sits still can say why."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from partsong.contracts.frozen import replace
+from partsong.contracts.state import Call, RunState
+from partsong.contracts.subjects import Subjects
+from partsong.runtime import clock
+
+__all__ = ["seen", "untaken"]
+
+_WITHIN = 1.0
+_OTHERS = 0.15
+"""Seconds for all other workers of a service, once one has answered."""
+_YOUNG = 2.0
+"""Seconds in which nobody wonders where a call is."""
+_CALLED = {"approval": "approval service"}
+_NOBODY = "503"
+"""Status of the server's own answer where nobody listens."""
+
+_Said = dict[str, Any]
+
+
+async def seen(
+    nc: Client, subjects: Subjects, state: RunState, *, within: float = _WITHIN
+) -> RunState:
+    """The state with what its services say: which of them are away, and which calls nobody has taken."""
+    if state.ended or state.status == "queued" or (state.paused and state.stopping is None):
+        return state
+    owing = {call.service for call in state.calls.values() if call.open}
+    services = sorted({"graph-engine"} | owing)
+    old = {service: _old(state, service) for service in services}
+    answers = await asyncio.gather(
+        *(_asked(nc, subjects, name, within, everybody=bool(old[name])) for name in services)
+    )
+    absent: dict[str, str] = {}
+    lying: dict[str, str] = {}
+    for service, answer in zip(services, answers, strict=True):
+        if isinstance(answer, str):
+            absent[service] = answer
+        else:
+            lying |= untaken(state.run_id, service, old[service], answer)
+    return replace(state, absent=absent, untaken=lying) if absent or lying else state
+
+
+def untaken(
+    run_id: str, service: str, calls: Iterable[Call], workers: list[_Said]
+) -> Mapping[str, str]:
+    """The calls that no worker has in its hands, and how much those have; none if a worker does not list what it has."""
+    listed = all("held" in said or not said.get("in_flight") for said in workers)
+    if not workers or not listed or any(said.get("held_more") for said in workers):
+        return {}
+    held = {
+        (one.get("run_id"), one.get("call_id"), one.get("attempt"))
+        for said in workers
+        for one in said.get("held", ())
+    }
+    busy = sum(int(said.get("in_flight", 0)) for said in workers)
+    reason = f"no {service} has taken it yet; {len(workers)} of them have {busy} calls in hand"
+    return {call.id: reason for call in calls if (run_id, call.id, call.attempt) not in held}
+
+
+def _old(state: RunState, service: str) -> list[Call]:
+    """Calls that nobody has claimed, and that somebody should have taken by now."""
+    now = clock.now()
+    return [
+        call
+        for call in state.calls.values()
+        if call.open
+        and call.worker is None
+        and call.service == service
+        and call.kind not in {"approval", "run"}
+        and (now - datetime.fromisoformat(call.since)).total_seconds() > _YOUNG
+    ]
+
+
+async def _asked(
+    nc: Client, subjects: Subjects, service: str, within: float, *, everybody: bool
+) -> list[_Said] | str:
+    """What the workers of a service answer, one of them or `everybody`; or why they are taken for away."""
+    who, answers = _CALLED.get(service, service), list[_Said]()
+    inbox, more = nc.new_inbox(), asyncio.Event()
+    nobody = False
+
+    async def answered(msg: Msg) -> None:
+        nonlocal nobody
+        nobody = (msg.headers or {}).get("Status") == _NOBODY
+        with contextlib.suppress(ValueError):
+            if isinstance(said := json.loads(msg.data or b"null"), dict):
+                answers.append(said)
+        more.set()
+
+    try:
+        sub = await nc.subscribe(inbox, cb=answered)
+        try:
+            await nc.publish(subjects.query(service, "ping"), b"", reply=inbox)
+            async with asyncio.timeout(within):
+                await more.wait()
+            if everybody and not nobody:
+                await asyncio.sleep(_OTHERS)
+        finally:
+            await sub.unsubscribe()
+    except TimeoutError:
+        return f"no {who} has answered within {within:g} s"
+    except nats.errors.Error:
+        return []
+    return f"no {who} is running" if nobody else answers
