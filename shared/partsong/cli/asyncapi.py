@@ -12,7 +12,7 @@ from partsong.cli.channels import ANYBODY, CHANNELS, HEADERS, OWN, PARAMETERS, C
 from partsong.contracts.events import EVENTS, WRITERS
 from partsong.contracts.schemas import Published, Schema
 from partsong.contracts.subjects import Subjects
-from partsong.runtime.alive import Beat
+from partsong.runtime.heartbeat.beat import Beat
 from partsong.runtime.stream_table import Names, Table, table
 
 __all__ = ["as_yaml", "asyncapi"]

@@ -13,7 +13,7 @@ from partsong.cli.output import Output, output_option, run_async
 
 if TYPE_CHECKING:
     from partsong.client import Client
-    from partsong.runtime.alive import Beat
+    from partsong.runtime.heartbeat.beat import Beat
 
 __all__ = ["command"]
 
@@ -102,9 +102,9 @@ async def _queues(client: Client) -> list[_Queue]:
 
 async def hear(client: Client) -> list[Beat]:
     """The workers that beat within a second and a half."""
-    from partsong.runtime.alive import Watch
+    from partsong.runtime.heartbeat.monitor import LivenessMonitor
 
-    watch = Watch(client.nats, client.subjects)
+    watch = LivenessMonitor(client.nats, client.subjects)
     await watch.start()
     try:
         await asyncio.sleep(_LISTEN)
