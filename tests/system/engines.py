@@ -47,7 +47,7 @@ async def replace_engine(platform: Platform) -> None:
 class _Nothing:
     """The outbox of an engine that dies before it sends anything."""
 
-    async def hint(self, state: RunState, call: Call) -> None:
+    async def hint(self, state: RunState, call: Call, *, again: bool = False) -> None:
         """Never sent."""
 
     async def timer(self, run_id: str, timer: Timer) -> None:

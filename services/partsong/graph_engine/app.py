@@ -72,6 +72,7 @@ class GraphEngine:
             outbox,
             context.worker,
             silent=context.watch.silent,
+            holds=context.watch.holds,
             telemetry=context.telemetry,
             snapshots=snapshots,
             losses=Losses(chunks, context.subjects),

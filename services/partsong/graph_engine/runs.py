@@ -67,6 +67,7 @@ class Runs:
         owner: str,
         *,
         silent: Callable[[str], bool] = lambda _worker: False,
+        holds: Callable[[str, str, int], bool] = lambda *_call: False,
         keep: int = 5_000,
         patience: float = 5.0,
         telemetry: Telemetry | None = None,
@@ -75,6 +76,7 @@ class Runs:
     ) -> None:
         self._log, self._subjects, self._outbox, self._owner = store, subjects, outbox, owner
         self._silent, self._keep, self._patience = silent, keep, patience
+        self._holds = holds
         self._telemetry = telemetry or Telemetry()
         self._snapshots, self._keeping = snapshots, set[asyncio.Task[None]]()
         self._losses = losses
@@ -326,10 +328,10 @@ class Runs:
                 _log.info("call closed by another", extra={"run": run_id, "call": closing.call_id})
 
     async def _remind(self, state: RunState) -> None:
-        """Send open hints and timers once more."""
+        """Send timers once more, and the hints of open calls that no living worker says it holds."""
         for call in _owed(state):
-            if call.worker is None:
-                await self._outbox.hint(state, call)
+            if call.worker is None and not self._holds(state.run_id, call.id, call.attempt):
+                await self._outbox.hint(state, call, again=True)
         for timer in state.timers.values():
             await self._outbox.timer(state.run_id, timer)
 

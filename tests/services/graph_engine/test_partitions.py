@@ -27,7 +27,7 @@ PATIENCE = 30.0
 class Nobody:
     """An outbox of which nothing is wanted: the run whose facts are heard does not exist."""
 
-    async def hint(self, state: RunState, call: Call) -> None:
+    async def hint(self, state: RunState, call: Call, *, again: bool = False) -> None:
         raise AssertionError(call)
 
     async def timer(self, run_id: str, timer: Timer) -> None:

@@ -61,7 +61,7 @@ class World:
             for i in range(engines)
         ]
 
-    async def hint(self, state: RunState, call: Call) -> None:
+    async def hint(self, state: RunState, call: Call, *, again: bool = False) -> None:
         work = work_of(state, call)
         assert work is not None
         for _ in range(self.random.choice([1, 1, 2])):
@@ -200,7 +200,7 @@ async def test_cancel_ends_a_run_and_is_known(world: World) -> None:
     assert state.error.message == "not needed"
 
 
-async def _no_hint(state: RunState, call: Call) -> None:
+async def _no_hint(state: RunState, call: Call, *, again: bool = False) -> None:
     """Nobody works."""
 
 
@@ -215,12 +215,12 @@ AGENT = parse_graph(
 
 async def test_a_silent_workers_claim_lapses_and_the_turn_is_asked_for_again(world: World) -> None:
     hinted: list[int] = []
-    again = asyncio.Event()
+    second = asyncio.Event()
 
-    async def hint(state: RunState, call: Call) -> None:
+    async def hint(state: RunState, call: Call, *, again: bool = False) -> None:
         hinted.append(call.attempt)
         if call.attempt == 2:
-            again.set()
+            second.set()
 
     world.hint = hint  # type: ignore[method-assign]
     engine = world.engines[0]
@@ -235,7 +235,7 @@ async def test_a_silent_workers_claim_lapses_and_the_turn_is_asked_for_again(wor
     )
     world.silent.add("w~1")
     engine.hear("r_l", Wake())
-    await asyncio.wait_for(again.wait(), PATIENCE)
+    await asyncio.wait_for(second.wait(), PATIENCE)
     state, _ = await history(world.log, world.subjects, "r_l")
     assert state.calls["x:1/t1"].attempt == 2
     late = e.AgentTurnCompleted.model_validate(

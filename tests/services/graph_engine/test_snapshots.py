@@ -140,7 +140,7 @@ class Answering:
         self.runs: Runs | None = None
         self._random = random.Random(1)
 
-    async def hint(self, state: RunState, call: Call) -> None:
+    async def hint(self, state: RunState, call: Call, *, again: bool = False) -> None:
         last = state.root.visits["a"] == self.steps
         closed = e.CallCompleted(
             id=f"{call.id}.closed",

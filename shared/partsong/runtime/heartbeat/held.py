@@ -22,6 +22,8 @@ __all__ = ["MOST", "Entry", "HeldCalls"]
 
 MOST = 256
 """Calls that are listed; further ones are only counted."""
+_STALL = 1.5
+"""Seconds without an answer after which what it has received may have been given to others."""
 _SLOT, _HEAD, _TEXT = 512, 4096, 64
 _SIZE = _HEAD + MOST * _SLOT
 _STATE = struct.Struct("dII")
@@ -50,6 +52,8 @@ class HeldCalls:
         self._memory = mmap.mmap(-1 if fd is None else fd, _SIZE)
         self._free = deque(range(MOST))
         self._unlisted = self._in_flight = 0
+        self.stalled = float("-inf")
+        """When the event loop last answered after it had not for a while."""
 
     @staticmethod
     def file() -> int:
@@ -93,8 +97,10 @@ class HeldCalls:
 
     def tick(self, in_flight: int) -> None:
         """Say that the event loop answers."""
-        self._in_flight = in_flight
-        _STATE.pack_into(self._memory, 0, clock.monotonic(), in_flight, self._unlisted)
+        now, self._in_flight = clock.monotonic(), in_flight
+        if 0 < self.ticked < now - _STALL:
+            self.stalled = now
+        _STATE.pack_into(self._memory, 0, now, in_flight, self._unlisted)
 
     def _state(self) -> None:
         _STATE.pack_into(self._memory, 0, self.ticked, self._in_flight, self._unlisted)

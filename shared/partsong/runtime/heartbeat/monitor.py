@@ -78,8 +78,8 @@ class LivenessMonitor:
         heard = last if last is not None else self._asked.setdefault(worker, now)
         return now - max(self._since, heard) > self._silence and now - self._any < _DEAF
 
-    def holds(self, run_id: str, call_id: str, attempt: int) -> bool:
-        """Whether a living worker says that it holds a call, or holds more than it can list.
+    def holds(self, run_id: str, call_id: str, attempt: int, *, but: str = "") -> bool:
+        """Whether a living worker, `but` one, says that it holds a call, or holds more than it can list.
 
         A heartbeat is up to a second old, and leaves out calls that are a moment old: `Holders` asks.
         """
@@ -87,6 +87,7 @@ class LivenessMonitor:
         return any(
             (call in held or self.beats[worker].held_more) and not self.silent(worker)
             for worker, held in self._held.items()
+            if worker != but
         )
 
     def living(self, service: str) -> set[str]:
