@@ -117,7 +117,7 @@ CHANNELS = (
     ),
     Channel(
         "alive", "partsong.alive.{service}.{worker}",
-        "A heartbeat every second. Five seconds of silence, and the worker's claims lapse.",
+        "A heartbeat every second, with the calls that are held. Five seconds of silence, and the worker's claims lapse.",
         ("heartbeat",), _SERVICES, (*_SERVICES, ANYBODY),
     ),
     Channel(
@@ -146,7 +146,7 @@ CHANNELS = (
         ("ping",), (*_SERVICES, ANYBODY), _SERVICES, answer="pong",
     ),
     Channel(
-        "pong", "{inbox}", "The answer: a heartbeat of each worker.",
+        "pong", "{inbox}", "The answer: a heartbeat of each worker, with every call that it holds.",
         ("heartbeat",), _SERVICES, (*_SERVICES, ANYBODY),
     ),
 )  # fmt: skip
