@@ -1,203 +1,137 @@
-"""Heartbeats over a real server, with a clock that the test moves."""
+"""The heartbeat port: one suite for the task in the service's loop and for the process beside it."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from partsong.runtime import clock
-from partsong.runtime.heartbeat.beat import Beat, worker_id
-from partsong.runtime.heartbeat.monitor import SILENCE, LivenessMonitor
+from partsong.runtime.heartbeat.beat import Beat, HeldCall, worker_id
+from partsong.runtime.heartbeat.held import MOST
+from partsong.runtime.heartbeat.monitor import LivenessMonitor
+from partsong.runtime.heartbeat.port import Heartbeat, HeartbeatFactory
+from partsong.runtime.heartbeat.process import ProcessHeartbeat
 from partsong.runtime.heartbeat.task import TaskHeartbeat
 from partsong.testing.nats import Bus
 
 PATIENCE = 30.0
-
-
-class Time:
-    """What `clock.monotonic` says."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+ADAPTERS: tuple[HeartbeatFactory, ...] = (TaskHeartbeat, ProcessHeartbeat)
 
 
 @pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    made = Time()
-    monkeypatch.setattr(clock, "monotonic", made)
-    return made
-
-
-@pytest.fixture
-async def watch(bus: Bus, time: Time) -> AsyncIterator[LivenessMonitor]:
+async def monitor(bus: Bus) -> AsyncIterator[LivenessMonitor]:
     made = LivenessMonitor(bus.nc, bus.subjects)
     await made.start()
     yield made
     await made.stop()
 
 
-class Beats:
-    """Beats of workers, each heard before the next."""
+class World:
+    """A heartbeat that has begun, and what is heard of it."""
 
-    def __init__(self, bus: Bus, watch: LivenessMonitor, time: Time) -> None:
-        self._bus, self._watch, self._time = bus, watch, time
+    def __init__(self, bus: Bus, monitor: LivenessMonitor, factory: HeartbeatFactory) -> None:
+        incarnation, self.worker = worker_id("w")
+        self.load = 0
+        self._bus, self._monitor = bus, monitor
+        self.heartbeat: Heartbeat = factory(
+            bus.nc,
+            bus.subjects,
+            "tool-runner",
+            "w",
+            incarnation,
+            in_flight=lambda: self.load,
+            nats_url=bus.url,
+        )
 
-    async def __call__(self, worker: str, *, stopped: bool = False) -> None:
-        name, _, incarnation = worker.partition("~")
-        beat = Beat(
-            service="tool-runner", name=name, incarnation=incarnation, started="", stopped=stopped
-        )
-        self._watch._news.clear()
-        await self._bus.nc.publish(
-            self._bus.subjects.alive("tool-runner", name), beat.model_dump_json().encode()
-        )
+    async def until(self, true: Callable[[Beat], bool]) -> Beat:
+        """The first beat from now on of which something is true."""
         async with asyncio.timeout(PATIENCE):
-            await self._watch._news.wait()
+            while True:
+                beat = self._monitor.beats.get(self.worker)
+                if beat is not None and true(beat):
+                    return beat
+                self._monitor._news.clear()
+                await self._monitor._news.wait()
 
-    async def for_(self, seconds: float, *others: str) -> None:
-        """Let time pass, in which we and `others` beat."""
-        for _ in range(math.ceil(seconds)):
-            self._time.now += seconds / math.ceil(seconds)
-            for worker in ("me~1", *others):
-                await self(worker)
-
-
-@pytest.fixture
-def beat(bus: Bus, watch: LivenessMonitor, time: Time) -> Beats:
-    return Beats(bus, watch, time)
+    async def pong(self) -> Beat:
+        """The answer to a ping."""
+        ping = self._bus.subjects.query("tool-runner", "ping")
+        return Beat.model_validate_json((await self._bus.nc.request(ping, timeout=PATIENCE)).data)
 
 
-async def test_a_worker_that_beats_is_not_silent_and_one_that_stopped_beating_is(
-    beat: Beats, watch: LivenessMonitor, time: Time
+@pytest.fixture(params=ADAPTERS, ids=["task", "process"])
+async def world(
+    bus: Bus, monitor: LivenessMonitor, request: pytest.FixtureRequest
+) -> AsyncIterator[World]:
+    made = World(bus, monitor, request.param)
+    await made.heartbeat.start()
+    yield made
+    await made.heartbeat.stop()
+
+
+async def test_it_beats_with_what_is_so_then_and_says_when_it_stops(
+    world: World, monitor: LivenessMonitor
 ) -> None:
-    await beat("a~1")
-    await beat.for_(SILENCE - 0.1, "b~1")
-    assert not watch.silent("a~1")
-    time.now += 0.2
-    assert watch.silent("a~1")
-    assert not watch.silent("b~1")
+    assert await monitor.heard("w", within=PATIENCE) == world.worker
+    world.heartbeat.url = "http://127.0.0.1:1"
+    world.load = 3
+    beat = await world.until(lambda beat: beat.in_flight == 3 and beat.url is not None)
+    assert beat.url == "http://127.0.0.1:1"
+    assert not beat.stopped
+    await world.heartbeat.stop()
+    await world.until(lambda beat: beat.stopped)
 
 
-async def test_a_worker_never_heard_is_silent_a_while_after_the_first_question(
-    beat: Beats, watch: LivenessMonitor, time: Time
-) -> None:
-    await beat.for_(20)
-    assert not watch.silent("new~1")
-    await beat.for_(SILENCE + 0.1)
-    assert watch.silent("new~1")
-    await beat("new~1")
-    assert not watch.silent("new~1")
+async def test_it_answers_a_ping(world: World) -> None:
+    assert (await world.pong()).worker == world.worker
 
 
-async def test_who_hears_nobody_calls_nobody_silent(
-    beat: Beats, watch: LivenessMonitor, time: Time
-) -> None:
-    await beat("a~1")
-    time.now += 100
-    assert not watch.silent("a~1")
+async def test_a_ping_is_answered_with_every_call_that_is_held(world: World) -> None:
+    held = world.heartbeat.held
+    slots = [held.hold("r_1", "n:1", 1, "shop:pay"), held.hold("r_2", "n:1", 2, "f", asking=True)]
+    found = (await world.pong()).held
+    assert set(found) == {
+        HeldCall(run_id="r_1", call_id="n:1", function="shop:pay"),
+        HeldCall(run_id="r_2", call_id="n:1", attempt=2, function="f", asking=True),
+    }
+    held.begin(slots[1])
+    held.release(slots[0])
+    (left,) = (await world.pong()).held
+    assert (left.run_id, left.asking) == ("r_2", False)
 
 
-async def test_silence_while_we_were_cut_off_is_not_held_against_anybody(
-    beat: Beats, watch: LivenessMonitor, time: Time
-) -> None:
-    await beat("a~1")
-    time.now += 100
-    await beat("b~1")
-    assert not watch.silent("a~1")
-    await beat.for_(SILENCE + 0.1)
-    assert watch.silent("a~1")
+async def test_a_beat_lists_calls_that_are_held_for_a_while(world: World) -> None:
+    slot = world.heartbeat.held.hold("r_1", "n:1", 1, "shop:pay")
+    beat = await world.until(lambda beat: bool(beat.held))
+    assert beat.held == (HeldCall(run_id="r_1", call_id="n:1", function="shop:pay"),)
+    world.heartbeat.held.release(slot)
+    await world.until(lambda beat: not beat.held)
 
 
-async def test_a_newer_incarnation_means_the_older_one_is_dead(
-    beat: Beats, watch: LivenessMonitor, time: Time
-) -> None:
-    await beat("a~1")
-    time.now += 0.5
-    await beat("a~2")
-    assert watch.silent("a~1")
-    assert not watch.silent("a~2")
+async def test_more_calls_than_can_be_listed_are_counted(world: World) -> None:
+    held = world.heartbeat.held
+    slots = [held.hold(f"r_{n}", "n:1", 1, "f") for n in range(MOST + 2)]
+    beat = await world.pong()
+    assert (len(beat.held), beat.held_more) == (MOST, 2)
+    for slot in slots:
+        held.release(slot)
+    beat = await world.pong()
+    assert (beat.held, beat.held_more) == ((), 0)
 
 
-async def test_two_workers_of_one_name_that_both_beat_are_both_alive(
-    beat: Beats, watch: LivenessMonitor, time: Time
-) -> None:
-    for _ in range(3):
-        for worker in ("a~1", "a~2"):
-            time.now += 0.5
-            await beat(worker)
-    assert not watch.silent("a~1")
-    assert not watch.silent("a~2")
+async def test_a_call_whose_names_do_not_fit_is_counted(world: World) -> None:
+    slot = world.heartbeat.held.hold("r_1", "n" * 1000, 1, "f")
+    assert (await world.pong()).held_more == 1
+    world.heartbeat.held.release(slot)
+    assert (await world.pong()).held_more == 0
 
 
-async def test_an_older_incarnation_never_heard_is_dead_once_the_newer_one_is_known_for_a_while(
-    beat: Beats, watch: LivenessMonitor, time: Time
-) -> None:
-    await beat("a~2")
-    assert not watch.silent("a~1")
-    time.now += 2.6
-    await beat("a~2")
-    assert watch.silent("a~1")
-
-
-async def test_who_says_goodbye_is_not_waited_for(
-    beat: Beats, watch: LivenessMonitor, time: Time
-) -> None:
-    await beat.for_(SILENCE + 0.1)
-    await beat("a~1")
-    assert not watch.silent("a~1")
-    await beat("a~1", stopped=True)
-    assert watch.silent("a~1")
-    assert await watch.heard("a", within=0.0) is None
-
-
-async def test_nonsense_is_no_heartbeat(bus: Bus, beat: Beats, watch: LivenessMonitor) -> None:
-    await bus.nc.publish(bus.subjects.alive("tool-runner", "a"), b"?")
-    await beat("b~1")
-    assert set(watch.beats) == {"b~1"}
-
-
-async def test_a_heart_beats_until_it_is_stopped_and_then_says_so(bus: Bus) -> None:
-    watch = LivenessMonitor(bus.nc, bus.subjects)
-    await watch.start()
-    incarnation, worker = worker_id("w")
-    load = 0
-    heart = TaskHeartbeat(
-        bus.nc, bus.subjects, "approval", "w", incarnation, in_flight=lambda: load
-    )
-    await heart.start()
-    assert await watch.heard("w", within=PATIENCE) == worker
-    heart.url = "http://127.0.0.1:1"
-    load = 3
-    async with asyncio.timeout(PATIENCE):  # a beat from before may still be on its way
-        while watch.beats[worker].in_flight != 3:
-            watch._news.clear()
-            await watch._news.wait()
-    assert watch.beats[worker].url == "http://127.0.0.1:1"
-    watch._news.clear()
-    await heart.stop()
-    async with asyncio.timeout(PATIENCE):
-        while not watch.beats[worker].stopped:
-            watch._news.clear()
-            await watch._news.wait()
-    await watch.stop()
-
-
-async def test_a_heart_answers_a_ping(bus: Bus) -> None:
-    incarnation, worker = worker_id("w")
-    heart = TaskHeartbeat(bus.nc, bus.subjects, "approval", "w", incarnation, in_flight=lambda: 0)
-    await heart.start()
-    reply = await bus.nc.request(bus.subjects.query("approval", "ping"), timeout=PATIENCE)
-    assert Beat.model_validate_json(reply.data).worker == worker
-    await heart.stop()
-
-
-def test_incarnations_sort_by_time() -> None:
-    (first, _), (second, _) = worker_id("w"), worker_id("w")
-    assert first[:10] <= second[:10]
-    assert first != second
+async def test_a_function_that_blocks_its_loop_is_named(world: World) -> None:
+    world.heartbeat.held.block("shop:pay", "r_1", "n:1")
+    blocked = (await world.until(lambda beat: beat.blocked is not None)).blocked
+    assert blocked is not None
+    assert (blocked.functions, blocked.run_id, blocked.call_id) == (("shop:pay",), "r_1", "n:1")
+    assert not blocked.process
+    world.heartbeat.held.block()
+    await world.until(lambda beat: beat.blocked is None)

@@ -1,7 +1,8 @@
 """The process that beats for another one: `python -m partsong.runtime.heartbeat.child PID FD`.
 
 It says what stands in the memory behind FD, which the process PID writes; settings come as the first line on stdin, for
-they may hold a password. Each beat is also a byte on stdout, so that PID knows that it is spoken for. It never outlives
+they may hold a password. Each beat is also a line on stdout, so that PID knows that it is spoken for; the line names what
+ran while PID did not answer. It never outlives
 PID: stdin ends with it, and before each beat the parent is looked at. What it sees last, it says: nobody has to wait for
 the silence of a process that is known to be gone.
 
@@ -25,7 +26,7 @@ from nats.aio.msg import Msg
 
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.held import HeldCalls
-from partsong.runtime.heartbeat.rule import PERIOD, Standing, beat_of, standing
+from partsong.runtime.heartbeat.rule import PERIOD, Standing, beat_of, candidates, standing
 
 __all__ = ["main"]
 
@@ -94,8 +95,9 @@ class _Child:
         how = self._standing()
         if how == "silent" or not await self._say(blocked=how == "blocked"):
             return
+        names = candidates(self._held.entries()) if how == "blocked" else []
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            os.write(sys.stdout.fileno(), b".")
+            os.write(sys.stdout.fileno(), json.dumps(names).encode() + b"\n")
 
     async def _say(self, *, blocked: bool = False, stopped: bool = False) -> bool:
         if not self._nc.is_connected:  # what would be held back until then is news no more

@@ -61,6 +61,8 @@ class ProcessHeartbeat:
         )
         self._process: asyncio.subprocess.Process | None = None
         self._beaten = 0.0
+        self._blamed: list[str] = []
+        """What the small process takes for the reason why this one did not answer."""
         self._stopping = False
         self._sub: Subscription | None = None
         self._tasks: tuple[asyncio.Task[None], ...] = ()
@@ -137,14 +139,16 @@ class ProcessHeartbeat:
     async def _tick(self) -> None:
         """Answer, and beat if nobody else does; say afterwards if no answer was possible for a while."""
         self.held.tick(self._in_flight())
-        due = clock.monotonic() + PERIOD
+        due, stood = clock.monotonic() + PERIOD, 0.0
         while True:
             await asyncio.sleep(_TICK)
-            now = clock.monotonic()
-            if (late := now - self.held.ticked - _TICK) > UNANSWERED:
-                names = dict.fromkeys(one.function for one in self.held.entries())
-                extra = {"seconds": round(late, 1), "functions": list(names)}
+            if stood:  # by now the small process has been heard, too
+                extra = {"seconds": round(stood, 1), "functions": self._blamed}
                 _log.warning("nothing of this process could run", extra=extra)
+                self._blamed = []
+            now = clock.monotonic()
+            late = now - self.held.ticked - _TICK
+            stood = late if late > UNANSWERED else 0.0
             self.held.tick(self._in_flight())
             if now >= due:
                 due = now + PERIOD
@@ -184,8 +188,9 @@ class ProcessHeartbeat:
         try:
             self._tell(self._settings())
             assert process.stdout is not None  # noqa: S101
-            while await process.stdout.read(4096):
+            while line := await process.stdout.readline():
                 self._beaten = clock.monotonic()
+                self._blamed = json.loads(line) or self._blamed
             return _said(await process.wait())
         finally:
             self._beaten = 0.0

@@ -7,14 +7,14 @@ for dead at once, for it may never go on; any other only when it has not answere
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Literal, TypeAlias
 
 from partsong.runtime import clock
-from partsong.runtime.heartbeat.held import HeldCalls
+from partsong.runtime.heartbeat.held import Entry, HeldCalls
 
-__all__ = ["BLOCKED_LIMIT", "PERIOD", "UNANSWERED", "Standing", "beat_of", "standing"]
+__all__ = ["BLOCKED_LIMIT", "PERIOD", "UNANSWERED", "Standing", "beat_of", "candidates", "standing"]
 
 PERIOD = 1.0
 """Seconds between two heartbeats."""
@@ -40,6 +40,11 @@ def standing(
     return "blocked" if unanswered > UNANSWERED else "well"
 
 
+def candidates(entries: Iterable[Entry]) -> list[str]:
+    """The functions that may be what runs while a process does not answer: those begun last."""
+    return list(dict.fromkeys(one.function for one in entries))[:_CANDIDATES]
+
+
 def beat_of(
     base: Mapping[str, object], held: HeldCalls, *, blocked: bool = False, whole: bool = False
 ) -> dict[str, object]:
@@ -62,10 +67,9 @@ def beat_of(
         beat["held_more"] = held.unlisted
     if blocked:
         since = clock.now() - timedelta(seconds=now - held.ticked)
-        names = dict.fromkeys(one.function for one in entries)
         beat["blocked"] = {
             "since": clock.to_text(since),
-            "functions": list(names)[:_CANDIDATES],
+            "functions": candidates(entries),
             "process": True,
         }
     elif blocking := held.blocking:

@@ -1,0 +1,226 @@
+"""Who is alive and who holds what, from heartbeats over a real server, with a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+
+import pytest
+
+from partsong.runtime import clock
+from partsong.runtime.heartbeat.beat import Beat, HeldCall, worker_id
+from partsong.runtime.heartbeat.monitor import SILENCE, LivenessMonitor
+from partsong.testing.nats import Bus
+
+PATIENCE = 30.0
+
+
+class Time:
+    """What `clock.monotonic` says."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    made = Time()
+    monkeypatch.setattr(clock, "monotonic", made)
+    return made
+
+
+@pytest.fixture
+async def watch(bus: Bus, time: Time) -> AsyncIterator[LivenessMonitor]:
+    made = LivenessMonitor(bus.nc, bus.subjects)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+class Beats:
+    """Beats of workers, each heard before the next."""
+
+    def __init__(self, bus: Bus, watch: LivenessMonitor, time: Time) -> None:
+        self._bus, self._watch, self._time = bus, watch, time
+
+    async def __call__(
+        self, worker: str, *held: HeldCall, stopped: bool = False, held_more: int = 0
+    ) -> None:
+        name, _, incarnation = worker.partition("~")
+        beat = Beat(
+            service="tool-runner",
+            name=name,
+            incarnation=incarnation,
+            started="",
+            stopped=stopped,
+            held=held,
+            held_more=held_more,
+        )
+        self._watch._news.clear()
+        await self._bus.nc.publish(
+            self._bus.subjects.alive("tool-runner", name), beat.model_dump_json().encode()
+        )
+        async with asyncio.timeout(PATIENCE):
+            await self._watch._news.wait()
+
+    async def for_(self, seconds: float, *others: str) -> None:
+        """Let time pass, in which we and `others` beat."""
+        for _ in range(math.ceil(seconds)):
+            self._time.now += seconds / math.ceil(seconds)
+            for worker in ("me~1", *others):
+                await self(worker)
+
+
+@pytest.fixture
+def beat(bus: Bus, watch: LivenessMonitor, time: Time) -> Beats:
+    return Beats(bus, watch, time)
+
+
+async def test_a_worker_that_beats_is_not_silent_and_one_that_stopped_beating_is(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    await beat("a~1")
+    await beat.for_(SILENCE - 0.1, "b~1")
+    assert not watch.silent("a~1")
+    time.now += 0.2
+    assert watch.silent("a~1")
+    assert not watch.silent("b~1")
+
+
+async def test_a_worker_never_heard_is_silent_a_while_after_the_first_question(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    await beat.for_(20)
+    assert not watch.silent("new~1")
+    await beat.for_(SILENCE + 0.1)
+    assert watch.silent("new~1")
+    await beat("new~1")
+    assert not watch.silent("new~1")
+
+
+async def test_who_hears_nobody_calls_nobody_silent(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    await beat("a~1")
+    time.now += 100
+    assert not watch.silent("a~1")
+
+
+async def test_silence_while_we_were_cut_off_is_not_held_against_anybody(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    await beat("a~1")
+    time.now += 100
+    await beat("b~1")
+    assert not watch.silent("a~1")
+    await beat.for_(SILENCE + 0.1)
+    assert watch.silent("a~1")
+
+
+async def test_a_newer_incarnation_means_the_older_one_is_dead(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    await beat("a~1")
+    time.now += 0.5
+    await beat("a~2")
+    assert watch.silent("a~1")
+    assert not watch.silent("a~2")
+
+
+async def test_two_workers_of_one_name_that_both_beat_are_both_alive(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    for _ in range(3):
+        for worker in ("a~1", "a~2"):
+            time.now += 0.5
+            await beat(worker)
+    assert not watch.silent("a~1")
+    assert not watch.silent("a~2")
+
+
+async def test_an_older_incarnation_never_heard_is_dead_once_the_newer_one_is_known_for_a_while(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    await beat("a~2")
+    assert not watch.silent("a~1")
+    time.now += 2.6
+    await beat("a~2")
+    assert watch.silent("a~1")
+
+
+async def test_who_says_goodbye_is_not_waited_for(beat: Beats, watch: LivenessMonitor) -> None:
+    await beat("a~1")
+    assert not watch.silent("a~1")
+    await beat("a~1", stopped=True)
+    assert watch.silent("a~1")
+    assert await watch.heard("a", within=0.0) is None
+
+
+async def test_a_beat_that_overtook_the_last_one_revives_nobody(
+    bus: Bus, beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", stopped=True)
+    late = Beat(service="tool-runner", name="a", incarnation="1", started="")
+    await bus.nc.publish(bus.subjects.alive("tool-runner", "a"), late.model_dump_json().encode())
+    await beat("b~1")
+    assert watch.silent("a~1")
+
+
+CALL = ("r_1", "n:1", 2)
+HELD = HeldCall(run_id="r_1", call_id="n:1", attempt=2)
+
+
+async def test_a_call_is_held_as_long_as_a_living_worker_says_so(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    assert not watch.holds(*CALL)
+    await beat("a~1", HELD)
+    assert watch.holds(*CALL)
+    assert not watch.holds("r_1", "n:1", 1)
+    assert not watch.holds("r_2", "n:1", 2)
+    await beat.for_(SILENCE - 0.1, "b~1")
+    assert watch.holds(*CALL)
+    time.now += 0.2
+    assert not watch.holds(*CALL), "its worker is dead"
+
+
+async def test_a_call_is_not_held_any_more_when_its_worker_says_so_or_stops(
+    beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", HELD)
+    await beat("a~1")
+    assert not watch.holds(*CALL)
+    await beat("a~1", HELD)
+    await beat("a~1", stopped=True)
+    assert not watch.holds(*CALL)
+
+
+async def test_whoever_holds_more_than_it_lists_may_hold_any_call(
+    beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", held_more=1)
+    assert watch.holds(*CALL)
+
+
+async def test_what_one_holds_oneself_is_not_held_by_another(
+    beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", HELD)
+    assert not watch.holds(*CALL, but="a~1")
+    assert watch.holds(*CALL, but="b~1")
+
+
+async def test_nonsense_is_no_heartbeat(bus: Bus, beat: Beats, watch: LivenessMonitor) -> None:
+    await bus.nc.publish(bus.subjects.alive("tool-runner", "a"), b"?")
+    await beat("b~1")
+    assert set(watch.beats) == {"b~1"}
+
+
+def test_incarnations_sort_by_time() -> None:
+    (first, _), (second, _) = worker_id("w"), worker_id("w")
+    assert first[:10] <= second[:10]
+    assert first != second
