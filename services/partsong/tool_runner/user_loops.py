@@ -57,13 +57,22 @@ class UserCall:
         self._lock = threading.Lock()
         self._loop: _Loop | None = None
         self.task: asyncio.Task[None] | None = None
-        self._cancelled = False
-        self.ended: asyncio.Future[None] = self._home.create_future()
+        self._cancelled = self._done = False
+        self._ended: asyncio.Future[None] | None = None
 
     @property
     def begun(self) -> bool:
         """Whether any of its code has run."""
         return self.task is not None
+
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when it has ended; made only if somebody wants to know."""
+        if self._ended is None:
+            self._ended = self._home.create_future()
+            if self._done:
+                self._ended.set_result(None)
+        return self._ended
 
     def put(self, loop: _Loop) -> bool:
         """Have a loop run it, and no other one any more; False if it has begun in another one."""
@@ -106,9 +115,14 @@ class UserCall:
             return
 
     def _finish(self, outcome: Outcome) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
-            self._then(outcome)
+        if self._done:
+            return
+        self._done = True
+        if self._loop is not None:
+            self._loop.calls.discard(self)
+        if self._ended is not None:
+            self._ended.set_result(None)
+        self._then(outcome)
 
 
 class _Loop:
@@ -223,12 +237,11 @@ class UserLoops:
         if loop is None:
             loop = _Loop(len(self._loops) + 1)
             self._loops.append(loop)
-        if not call.put(loop):
-            return False
-        calls = loop.calls
-        calls.add(call)
-        call.ended.add_done_callback(lambda _: calls.discard(call))
-        return True
+        loop.calls.add(call)
+        if call.put(loop):
+            return True
+        loop.calls.discard(call)
+        return False
 
     def _look(self) -> None:
         """See which loops answer, as long as there are calls or a loop is blocked."""
