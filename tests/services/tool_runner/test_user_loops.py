@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
@@ -15,8 +16,10 @@ from pydantic import JsonValue
 from partsong.contracts.chunks import Text
 from partsong.contracts.routing import NodeContext
 from partsong.runtime.heartbeat.held import HeldCalls
+from partsong.tool_runner.executor import Executor
+from partsong.tool_runner.functions import Functions
 from partsong.tool_runner.user_loops import UserLoops
-from partsong.tools import tool
+from partsong.tools import ToolRegistry, tool
 from tests.services.tool_runner.calls import DEADLINE, Calls, failure, function_work, success
 
 State = dict[str, JsonValue]
@@ -136,10 +139,15 @@ async def test_a_task_that_would_end_the_process_ends_nothing(loops: UserLoops) 
     async def spawn(_: State) -> None:
         task = asyncio.create_task(leave())
         await asyncio.wait((task,))
+        task.exception()
 
     calls = Calls({"f": spawn, "g": where}, loops=loops)
     assert (await calls.run(function_work("f", within=1.0))).call_id
     success(await calls.function("g"))
+
+
+def of_ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name == "partsong.tool_runner"]
 
 
 class Blocking:
@@ -168,7 +176,7 @@ async def test_a_blocked_loop_is_reported_and_others_are_served_meanwhile(
         assert other is not None
         assert main is not None
         assert other["loop"] != main["loop"]
-        (record,) = caplog.records
+        (record,) = of_ours(caplog)
         assert record.message.startswith("function blocks its event loop")
         said = vars(record)
         assert (said["function"], said["run"], said["call"]) == ("m:block", "r_1", "n:2")
@@ -178,7 +186,7 @@ async def test_a_blocked_loop_is_reported_and_others_are_served_meanwhile(
         blocking.go.set()
         assert success(await blocked).update == {"done": True}
         await until(lambda: not held.blocking)
-    assert [record.message for record in caplog.records][1:] == [
+    assert [record.message for record in of_ours(caplog)][1:] == [
         "event loop of user code answers again"
     ]
     assert success(await calls.function("f")).update == main, "the first loop serves again"
@@ -255,6 +263,7 @@ async def test_a_timeout_is_one_all_the_same(loops: UserLoops) -> None:
 
 
 async def test_close_cancels_what_is_left() -> None:
+    before = set(threading.enumerate())
     loops, cancelled, begun = UserLoops(), threading.Event(), threading.Event()
 
     async def for_ever() -> None:
@@ -274,4 +283,26 @@ async def test_close_cancels_what_is_left() -> None:
     await until(begun.is_set)
     await loops.close()
     assert cancelled.is_set()
-    assert not [one for one in threading.enumerate() if one.name.startswith("partsong-user")]
+    assert not [
+        one for one in set(threading.enumerate()) - before if one.name.startswith("partsong-user")
+    ]
+
+
+async def test_a_module_that_was_not_imported_yet_is_imported_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "warehouse"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "heavy.py").write_text(
+        "import threading\nWHERE = threading.get_ident()\n\ndef f(state):\n    return {'in': WHERE}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    executor = Executor(Functions(["warehouse"]), ToolRegistry())
+    await executor.load(function_work("warehouse.heavy:f"))
+    await executor.load(function_work("warehouse.heavy:nothing"))
+    await executor.load(function_work("elsewhere:f"))
+    done = success(await executor.run(function_work("warehouse.heavy:f"), lambda _chunk: None))
+    assert done.update is not None
+    assert done.update["in"] != threading.get_ident()
+    executor.close()
