@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def status(address: Address, out: Output) -> None:
             out.rows(workers, ("worker", "service", "in_flight", "started", "url"))
         else:
             out.record({"streams": [asdict(queue) for queue in queues], "workers": workers})
-        for said in _idle(queues, {beat.service for beat in beats}):
+        for said in (*_idle(queues, {beat.service for beat in beats}), *_blocked(beats)):
             out.say(said)
 
     run_async(work())
@@ -116,7 +117,22 @@ async def hear(client: Client) -> list[Beat]:
 
 def _worker(beat: Beat) -> dict[str, object]:
     fields = ("service", "in_flight", "started", "url")
-    return {"worker": beat.worker, **{name: getattr(beat, name) for name in fields}}
+    blocked = beat.blocked.model_dump(mode="json") if beat.blocked is not None else None
+    return {
+        "worker": beat.worker,
+        **{name: getattr(beat, name) for name in fields},
+        "blocked": blocked,
+    }
+
+
+def _blocked(beats: Iterable[Beat]) -> list[str]:
+    """Workers in which a function lets nothing else run."""
+    return [
+        f"{beat.worker}: {' or '.join(beat.blocked.functions) or 'something'} has blocked "
+        f"{'the whole process' if beat.blocked.process else 'its event loop'} since {beat.blocked.since}"
+        for beat in beats
+        if beat.blocked is not None
+    ]
 
 
 def _idle(queues: list[_Queue], services: set[str]) -> list[str]:

@@ -85,7 +85,8 @@ CHANNELS = (
     Channel(
         "work", "partsong.work.{service}.{queue}",
         "Hints that a call is open. A hint may be lost or come twice: the log knows what is open. "
-        "A body over 256 KiB is in the object store under the name in the header `Partsong-Blob`.",
+        "A body over 256 KiB is in the object store under the name in the header `Partsong-Blob`. "
+        "`Partsong-Reminder` says that it was published before: whoever gets it pings the service and sees that nobody holds the call.",
         ("work*",), ("graph-engine",), _WORKERS, "work",
     ),
     Channel(
