@@ -1,7 +1,8 @@
 """One call, bounded in time: an async function in a task, a sync one in a thread, and either can be left behind.
 
 In a service the tasks of user code have loops of their own; in the user's own process they run in the user's loop.
-Time in which nothing of this process could run, because a function held the interpreter, is not charged to a call.
+Time in which a call could not run is not charged to it: because a function held the interpreter, or another coroutine
+blocked the loop of user code; of the latter, not more than five minutes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from partsong.runtime.heartbeat.rule import BLOCKED_LIMIT
 from partsong.tool_runner.outcome import Late, Outcome, Raised, Value
 from partsong.tool_runner.threads import Job, Threads
 from partsong.tool_runner.user_loops import CallName, UserCall, UserLoops
@@ -22,6 +24,8 @@ _GRACE = 1.0
 """Seconds a cancelled async function has for its cleanup before it is left behind."""
 _STALL = 1.0
 """Seconds that a timer may be late; a later one means that the process stood still."""
+_LEAST = 0.05
+"""Seconds of a loop that is held up which are worth a new timer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,9 @@ class Bounded:
         """
         waiter: _Waiter = asyncio.get_running_loop().create_future()
         running = self._start(make, waiter, is_async=is_async, name=name)
-        timer = None if within is None else _Deadline(within, waiter)
-        watch = _Watch(idle, waiter) if idle is not None else None
+        there = running if isinstance(running, UserCall) else None
+        timer = None if within is None else _Deadline(within, waiter, there)
+        watch = _Watch(idle, waiter, there) if idle is not None else None
         try:
             outcome = await waiter
         except asyncio.CancelledError:
@@ -115,12 +120,13 @@ class Bounded:
 
 
 class _Deadline:
-    """Answers for a call whose time is over. A timer that is late because the process stood still is set once more."""
+    """Answers for a call whose time is over. Time in which it could not run is given to it once more."""
 
-    def __init__(self, within: float, waiter: _Waiter) -> None:
-        self._within, self._waiter = within, waiter
+    def __init__(self, within: float, waiter: _Waiter, call: UserCall | None) -> None:
+        self._within, self._waiter, self._call = within, waiter, call
         self._loop = asyncio.get_running_loop()
         self._due = self._loop.time() + within
+        self._given = 0.0
         self._handle = self._loop.call_at(self._due, self._look)
 
     @property
@@ -132,20 +138,26 @@ class _Deadline:
         self._handle.cancel()
 
     def _look(self) -> None:
-        if (late := -self.left) < _STALL:
-            _answer(self._waiter, Late(self._within))
-        else:
+        late = -self.left
+        stolen = min(self._call.stolen, BLOCKED_LIMIT) if self._call is not None else 0.0
+        if late > _STALL:  # the process stood still
             self._due += 2 * late
-            self._handle = self._loop.call_at(self._due, self._look)
+        elif stolen - self._given > _LEAST:
+            self._due += stolen - self._given
+            self._given = stolen
+        else:
+            _answer(self._waiter, Late(self._within))
+            return
+        self._handle = self._loop.call_at(self._due, self._look)
 
 
 class _Watch:
     """Answers for a call that has shown nothing for too long."""
 
-    def __init__(self, idle: Idle, waiter: _Waiter) -> None:
-        self._idle, self._waiter = idle, waiter
+    def __init__(self, idle: Idle, waiter: _Waiter, call: UserCall | None) -> None:
+        self._idle, self._waiter, self._call = idle, waiter, call
         self._loop = asyncio.get_running_loop()
-        self._since = self._loop.time()
+        self._since, self._given = self._loop.time(), 0.0
         self._due = self._since + idle.seconds
         self._handle = self._loop.call_at(self._due, self._look)
 
@@ -154,8 +166,9 @@ class _Watch:
 
     def _look(self) -> None:
         now = self._loop.time()
-        if now - self._due > _STALL:  # nobody could show anything
-            self._since = now
+        stolen = self._call.stolen if self._call is not None else 0.0
+        if stolen - self._given > _LEAST or now - self._due > _STALL:  # nothing could be shown
+            self._since, self._given = now, stolen
         self._due = max(self._since, self._idle.last()) + self._idle.seconds
         if now >= self._due:
             _answer(self._waiter, Late(self._idle.seconds, idle=True))

@@ -58,6 +58,8 @@ class UserCall:
         self._loop: _Loop | None = None
         self.task: asyncio.Task[None] | None = None
         self._cancelled = self._done = False
+        self._before = 0.0
+        """Seconds that its loop had lost when it was put there, or lost by its own fault."""
         self._ended: asyncio.Future[None] | None = None
 
     @property
@@ -74,12 +76,31 @@ class UserCall:
                 self._ended.set_result(None)
         return self._ended
 
+    @property
+    def held_up(self) -> bool:
+        """Whether another call blocks its loop right now."""
+        loop = self._loop
+        return loop is not None and not loop.answers and loop.running is not self.task
+
+    @property
+    def stolen(self) -> float:
+        """Seconds in which its loop could not run it, because another call blocked it."""
+        loop = self._loop
+        if loop is None:
+            return 0.0
+        now = clock.monotonic() - loop.since if self.held_up else 0.0
+        return loop.lost - self._before + now
+
+    def blame(self, seconds: float) -> None:
+        """It has blocked its loop itself."""
+        self._before += seconds
+
     def put(self, loop: _Loop) -> bool:
         """Have a loop run it, and no other one any more; False if it has begun in another one."""
         with self._lock:
             if self.task is not None:
                 return False
-            self._loop = loop
+            self._loop, self._before = loop, loop.lost
         loop.post(self._begin, loop)
         return True
 
@@ -132,7 +153,9 @@ class _Loop:
         self.loop = asyncio.new_event_loop()
         self.calls: set[UserCall] = set()
         self.blocked: CallName | None = None
-        self.since = 0.0
+        self.culprit: UserCall | None = None
+        self.since = self.lost = 0.0
+        """When it was asked last, and the seconds in which it was blocked before."""
         self.looks = 0
         """How often it has been looked at since it was asked, and had not answered."""
         self._asked = self._answered = 0
@@ -151,6 +174,11 @@ class _Loop:
         """Whether it has answered the last question."""
         return self._asked == self._answered
 
+    @property
+    def running(self) -> asyncio.Task[object] | None:
+        """The task whose code runs right now."""
+        return asyncio.current_task(self.loop)
+
     def ask(self) -> None:
         """Ask for a sign of life, or see that there was none."""
         if not self.answers:
@@ -163,30 +191,28 @@ class _Loop:
     def _pulse(self) -> None:
         self._answered += 1
 
-    def culprit(self) -> tuple[CallName, str]:
+    def look_inside(self) -> tuple[CallName, str]:
         """The call whose code runs, and the line it is at."""
         frame = sys._current_frames().get(self.thread.ident or 0)  # noqa: SLF001
         at = ""
         if frame is not None:
             code = frame.f_code
             at = f"{PurePath(code.co_filename).name}:{frame.f_lineno} in {code.co_name}"
-        task = asyncio.current_task(self.loop)
-        for call in self.calls:
-            if call.task is task and task is not None:
-                return call.name, at
+        task, begun = self.running, [call for call in self.calls if call.begun]
         context = getattr(task, "get_context", None)  # since Python 3.12
         name = context().get(_current) if context is not None else None
-        begun = [call.name for call in self.calls if call.begun]
-        if name is None and len(begun) == 1:
-            name = begun[0]
-        return name or CallName(" or ".join(sorted({one.function for one in begun}))), at
+        mine = [call for call in begun if task is not None and call.task is task]
+        mine = mine or [call for call in begun if call.name == name] or begun
+        if len(mine) == 1:
+            self.culprit = mine[0]
+            return mine[0].name, at
+        return name or CallName(" or ".join(sorted({one.name.function for one in mine}))), at
 
     def close(self) -> None:
         self._closing = True
         self.post(self.loop.stop)
 
     def _serve(self) -> None:
-        asyncio.set_event_loop(self.loop)
         while not self._closing:
             try:
                 self.loop.run_forever()
@@ -257,7 +283,7 @@ class UserLoops:
             self._looking = asyncio.get_running_loop().call_later(_LOOK, self._look)
 
     def _is_blocked(self, loop: _Loop) -> None:
-        loop.blocked, at = loop.culprit()
+        loop.blocked, at = loop.look_inside()
         function, run_id, call_id = loop.blocked
         _log.warning(
             "function blocks its event loop; what does not await belongs into a function without async",
@@ -269,15 +295,19 @@ class UserLoops:
                 loop.calls.discard(call)
 
     def _is_free(self, loop: _Loop, name: CallName) -> None:
+        seconds = clock.monotonic() - loop.since
         _log.warning(
             "event loop of user code answers again",
             extra={
                 "function": name.function,
                 "run": name.run_id,
                 "call": name.call_id,
-                "seconds": round(clock.monotonic() - loop.since, 1),
+                "seconds": round(seconds, 1),
             },
         )
-        loop.blocked = None
+        loop.lost += seconds
+        if loop.culprit is not None:
+            loop.culprit.blame(seconds)
+        loop.blocked = loop.culprit = None
         others = [one.blocked for one in self._loops if one.blocked is not None]
         self._held.block(*(others[0] if others else CallName()))

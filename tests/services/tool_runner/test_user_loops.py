@@ -218,6 +218,54 @@ async def test_a_late_call_that_blocks_its_loop_is_left_behind(loops: UserLoops)
     await calls.none_abandoned()
 
 
+async def test_time_that_another_call_has_stolen_is_not_charged(loops: UserLoops) -> None:
+    blocking, begun = Blocking(), threading.Event()
+
+    @tool(side_effect="write")
+    async def pay() -> str:
+        begun.set()
+        await asyncio.sleep(0.5)
+        return "paid"
+
+    calls = Calls({"m:block": blocking.block}, tools=(pay,), loops=loops)
+    paying = asyncio.create_task(calls.tool("pay", {}, within=1.5))
+    await until(begun.is_set)
+    blocked = asyncio.create_task(calls.function("m:block"))
+    await until(blocking.begun.is_set)
+    await asyncio.wait((paying,), timeout=3.0)
+    assert not paying.done(), "its time would have been over"
+    blocking.go.set()
+    assert success(await paying).content == "paid"
+    success(await blocked)
+
+
+async def test_whoever_blocks_a_loop_is_charged_for_it(loops: UserLoops) -> None:
+    blocking = Blocking()
+    problem = await Calls({"m:block": blocking.block}, loops=loops).problem("m:block", within=2.0)
+    assert problem.code == "function.timeout"
+    blocking.go.set()
+
+
+async def test_silence_while_another_call_blocks_the_loop_is_not_charged(loops: UserLoops) -> None:
+    blocking, begun = Blocking(), threading.Event()
+
+    async def talk(_: State, context: NodeContext) -> State:
+        begun.set()
+        await asyncio.sleep(0.2)
+        context.emit("here")
+        return {}
+
+    calls = Calls({"m:block": blocking.block, "f": talk}, loops=loops)
+    work = function_work("f").model_copy(update={"idle_timeout": 1.0})
+    talking = asyncio.create_task(calls.run(work))
+    await until(begun.is_set)
+    blocked = asyncio.create_task(calls.function("m:block"))
+    await asyncio.wait((talking,), timeout=3.0)
+    blocking.go.set()
+    success(await talking)
+    success(await blocked)
+
+
 async def test_time_in_which_the_process_stood_still_is_not_charged() -> None:
     """A timer that comes out of a stall gives the call as long again as it is late."""
     begun = asyncio.Event()
