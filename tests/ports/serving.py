@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import sys
 
@@ -11,7 +12,7 @@ from partsong.runtime.settings import from_env
 
 
 class Told:
-    """Fails at start, hangs or fails in its drain, or behaves."""
+    """Fails at start, hangs or fails in its drain, holds the interpreter for a while, or behaves."""
 
     name = "told"
 
@@ -26,6 +27,15 @@ class Told:
         if self._what == "fail-at-start":
             raise OSError("no luck")
         context.heart.url = "http://127.0.0.1:1"
+        if self._what == "hold":
+            asyncio.get_running_loop().call_later(2.0, self._hold, context)
+
+    @staticmethod
+    def _hold(context: Context) -> None:
+        """Hold the interpreter's lock for a while, as a library in C may."""
+        slot = context.heart.held.hold("r_1", "n:1", 1, "told:hold")
+        ctypes.PyDLL(None).sleep(5)
+        context.heart.held.release(slot)
 
     async def drain(self) -> None:
         if self._what == "hang":

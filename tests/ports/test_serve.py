@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from partsong.runtime.alive import Watch
+from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.serve import Context, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
@@ -72,7 +72,7 @@ async def end(process: Process) -> tuple[int | None, str]:
 
 
 async def test_it_says_ready_beats_and_ends_with_0_when_drained(bus: Bus, start: Start) -> None:
-    watch = Watch(bus.nc, bus.subjects)
+    watch = LivenessMonitor(bus.nc, bus.subjects)
     await watch.start()
     process = await start()
     ready, role, worker, url = (await line(process)).split()

@@ -144,7 +144,7 @@ class SimOutbox:
     ) -> None:
         self._broker, self._process, self._begin = broker, process, begin
 
-    async def hint(self, state: RunState, call: Call) -> None:
+    async def hint(self, state: RunState, call: Call, *, again: bool = False) -> None:
         work = work_of(state, call)
         if work is None:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 from pydantic import JsonValue
@@ -75,9 +76,21 @@ def blocking(state: State) -> None:
     time.sleep(3)
 
 
-asleep = asyncio.Event()
+class Signal:
+    """An event between loops: functions on a bus do not run in the test's."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.set, self.clear = self._event.set, self._event.clear
+
+    async def wait(self) -> None:
+        while not self._event.is_set():  # noqa: ASYNC110  # an asyncio.Event is for one loop
+            await asyncio.sleep(0.01)
+
+
+asleep = Signal()
 """Set when `sleepy` has begun."""
-stopped = asyncio.Event()
+stopped = Signal()
 """Set when `sleepy` was cancelled."""
 
 

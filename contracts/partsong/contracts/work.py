@@ -15,6 +15,7 @@ from partsong.contracts.routes import Progress
 from partsong.contracts.run_events import Parent, RunOptions
 
 __all__ = [
+    "REMINDER",
     "WORK",
     "ChildWork",
     "FunctionWork",
@@ -26,6 +27,10 @@ __all__ = [
     "child_of",
     "child_of_v0",
 ]
+
+
+REMINDER = "Partsong-Reminder"
+"""The header of a hint that was published before: whoever gets it asks first whether somebody works on it."""
 
 
 class _Work(BaseModel):

@@ -51,6 +51,7 @@ class Gateway:
             worker.work,
             context.blobs,
             slots=context.settings.concurrency,
+            held=context.heart.held,
         )
         await self._jobs.start()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,8 +11,8 @@ from dataclasses import dataclass, field
 from partsong.agent_gateway.installed import GROUP, made_by
 from partsong.agent_gateway.port import Provider
 from partsong.agent_gateway.stand_ins import stand_in
-from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.runtime.entry_points import offered
+from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
+from partsong.runtime.entry_points import load, offered
 
 __all__ = ["Providers", "Settings", "provider_for", "settings_from", "split_model", "usable"]
 
@@ -210,6 +212,14 @@ class Providers:
         if name not in self._made:
             self._made[name] = provider_for(model, self._settings)
         return self._made[name]
+
+    async def load(self, model: str) -> None:
+        """Import the package of a provider that is none of ours, off the loop: that may take seconds."""
+        name = model.partition(":")[0]
+        foreign = name not in _VENDORS and name in self._settings.installed
+        if foreign and name not in self._made and name in offered(GROUP):
+            with contextlib.suppress(PartsongError):  # said when it is asked for
+                await asyncio.to_thread(load, GROUP, name)
 
     async def aclose(self) -> None:
         """Close all pools."""

@@ -134,6 +134,7 @@ async def _chunks(
     work: TurnWork, providers: Providers, wanted: Asked, tools: tuple[ToolSpec, ...]
 ) -> AsyncGenerator[Chunk, None]:
     """The provider's chunks, within the call's time."""
+    await providers.load(work.agent.model)
     provider = providers.get(work.agent.model)
     request = TurnRequest(
         model=split_model(work.agent.model)[1],

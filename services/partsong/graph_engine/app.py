@@ -143,6 +143,7 @@ class GraphEngine:
             Preparing(graphs.resolve, partial(_past, context), threads, plugins),
             partial(_answer, context),
             silent=context.watch.silent,
+            holds=context.watch.holds,
             telemetry=context.telemetry,
             snapshots=snapshots,
             losses=Losses(chunks, context.subjects),

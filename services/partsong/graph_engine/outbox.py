@@ -16,7 +16,7 @@ from partsong.contracts.calls import SERVICES
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import ChildWork
+from partsong.contracts.work import REMINDER, ChildWork
 from partsong.graph_engine.core.hints import work_of
 from partsong.log.blobs import Blobs
 from partsong.log.stored import BLOB
@@ -33,8 +33,8 @@ SET_FOR = "Partsong-Set-For"
 class Outbox(Protocol):
     """Carries what a commit asks for. Sending a thing twice does no harm."""
 
-    async def hint(self, state: RunState, call: Call) -> None:
-        """Tell the workers of an open call."""
+    async def hint(self, state: RunState, call: Call, *, again: bool = False) -> None:
+        """Tell the workers of an open call, or `again` of one that they may have been told of."""
         ...
 
     async def timer(self, run_id: str, timer: Timer) -> None:
@@ -88,7 +88,7 @@ class NatsOutbox:
         self._begin = begin
         self._nc, self._subjects, self._blobs, self._within = nc, subjects, blobs, within
 
-    async def hint(self, state: RunState, call: Call) -> None:
+    async def hint(self, state: RunState, call: Call, *, again: bool = False) -> None:
         """Publish without waiting: a lost hint is sent again, and its id makes a repeated one vanish."""
         work = work_of(state, call)
         if work is None:
@@ -98,6 +98,8 @@ class NatsOutbox:
             return
         body = _tagged(work.model_dump_json(exclude_defaults=True).encode(), work.kind)
         headers = {"Nats-Msg-Id": work.id, "traceparent": traceparent(state.run_id, call.exec)}
+        if again:
+            headers[REMINDER] = "1"
         if len(body) > self._nc.max_payload // 2:
             # Only then beside the queue: what lies in the object store is never deleted, a hint goes when it is done.
             headers[BLOB] = await self._blobs.put(body)

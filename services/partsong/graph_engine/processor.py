@@ -320,6 +320,8 @@ class Processor:
     def _rest(self, slot: Slot) -> None:
         """Forget a run that has ended, and others when there are too many."""
         run_id, state = slot.ledger.run_id, slot.ledger.state
+        if self._slots.get(run_id) is not slot:
+            return  # the partition was given back meanwhile
         self._slots.move_to_end(run_id)
         if slot.dirty or slot.unsent or slot.failures or not slot.warm or slot.parked is not None:
             return

@@ -94,12 +94,14 @@ class Turns:
         answer: Answer,
         *,
         silent: Callable[[str], bool] = lambda _worker: False,
+        holds: Callable[[str, str, int], bool] = lambda *_call: False,
         telemetry: Telemetry | None = None,
         snapshots: Snapshots | None = None,
         losses: Losses | None = None,
     ) -> None:
         self._log, self._subjects, self._outbox = store, subjects, outbox
         self._prepare, self._answer, self.silent = prepare, answer, silent
+        self._holds = holds
         self._telemetry = telemetry or Telemetry()
         self._snapshots, self._keeping = snapshots, set[asyncio.Task[None]]()
         self._losses = losses
@@ -215,10 +217,10 @@ class Turns:
                 await self._answer(_reply(slot.ledger, event, new=event.request_id in meant))
 
     async def _remind(self, state: RunState) -> None:
-        """Send open hints and timers once more."""
+        """Send timers once more, and the hints of open calls that no living worker says it holds."""
         for call in owed(state):
-            if call.worker is None:
-                await self._outbox.hint(state, call)
+            if call.worker is None and not self._holds(state.run_id, call.id, call.attempt):
+                await self._outbox.hint(state, call, again=True)
         for timer in state.timers.values():
             await self._outbox.timer(state.run_id, timer)
 

@@ -10,6 +10,7 @@ from faststream.nats import NatsBroker
 from pydantic import JsonValue
 
 from partsong.bus.faststream import Command, command_broker, on_query
+from partsong.bus.holders import Holders
 from partsong.bus.jobs import Jobs
 from partsong.plugins.shelf import Shelf
 from partsong.runtime.serve import Context
@@ -17,6 +18,7 @@ from partsong.runtime.settings import Settings
 from partsong.tool_runner.executor import Executor
 from partsong.tool_runner.functions import Functions
 from partsong.tool_runner.hooks import Hooks
+from partsong.tool_runner.user_loops import UserLoops
 from partsong.tool_runner.worker import CallWorker
 from partsong.tools.mcp import McpServers, Pins, Place, place_of
 from partsong.tools.mcp.pins import FILE
@@ -44,6 +46,7 @@ class ToolRunner:
         self._jobs: Jobs | None = None
         self._broker: NatsBroker | None = None
         self._executor: Executor | None = None
+        self._loops: UserLoops | None = None
         self._drain = 10.0
 
     @property
@@ -57,8 +60,11 @@ class ToolRunner:
         self._mcp = McpServers(self._places, pins=pins, register=self._tools.register)
         await self._mcp.__aenter__()
         slots = context.settings.concurrency
-        self._executor = Executor(self._functions, self._tools, slots=slots, worker=context.worker)
-        self._hooks = Hooks(self._plugins, worker=context.worker)
+        self._loops = UserLoops(context.heart.held)
+        self._executor = Executor(
+            self._functions, self._tools, slots=slots, worker=context.worker, loops=self._loops
+        )
+        self._hooks = Hooks(self._plugins, worker=context.worker, loops=self._loops)
         worker = CallWorker(
             context.nc,
             context.subjects,
@@ -73,7 +79,21 @@ class ToolRunner:
         on_query(self._broker, context.subjects, self.name, "tools", self._describe, everybody=True)
         await self._broker.start()
         self._jobs = Jobs(
-            context.nc, context.subjects, self.name, worker.work, context.blobs, slots=slots
+            context.nc,
+            context.subjects,
+            self.name,
+            worker.work,
+            context.blobs,
+            slots=slots,
+            held=context.heart.held,
+            holders=Holders(
+                context.nc,
+                context.subjects,
+                context.watch,
+                context.log,
+                self.name,
+                context.worker,
+            ),
         )
         await self._jobs.start()
 
@@ -91,6 +111,8 @@ class ToolRunner:
             self._executor.close()
         if self._hooks is not None:
             self._hooks.close()
+        if self._loops is not None:
+            await self._loops.close()
         if self._mcp is not None:
             await self._mcp.__aexit__(None, None, None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -18,7 +19,7 @@ from partsong.contracts.routing import NodeContext
 from partsong.contracts.state import MISSING
 from partsong.contracts.work import FunctionWork, ToolWork
 from partsong.runtime import clock
-from partsong.tool_runner.bounded import Bounded, Idle, Late, Outcome, Raised, Value
+from partsong.tool_runner.bounded import Bounded, Idle
 from partsong.tool_runner.core.plain import copied
 from partsong.tool_runner.core.problems import fell_silent, raised, timed_out
 from partsong.tool_runner.core.refused import Refused, refused
@@ -26,6 +27,8 @@ from partsong.tool_runner.core.returned import Content, Returned, content, retur
 from partsong.tool_runner.core.signature import source_of
 from partsong.tool_runner.emitter import Emitter
 from partsong.tool_runner.functions import Functions
+from partsong.tool_runner.outcome import Late, Outcome, Raised, Value
+from partsong.tool_runner.user_loops import CallName, UserLoops
 from partsong.tools.pausing import Answer, Stopped
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import AnyTool, Bound
@@ -48,12 +51,19 @@ class Executor:
     """Calls functions and tools, at most `slots` at once; async ones in a task, sync ones in a thread."""
 
     def __init__(
-        self, functions: Functions, tools: ToolRegistry, *, slots: int = 64, worker: str = ""
+        self,
+        functions: Functions,
+        tools: ToolRegistry,
+        *,
+        slots: int = 64,
+        worker: str = "",
+        loops: UserLoops | None = None,
     ) -> None:
+        """Async functions and tools run in `loops`, or where the executor is used."""
         self._functions, self._tools, self._worker = functions, tools, worker
         self._slots = asyncio.Semaphore(slots)
         self._gates: dict[str, asyncio.Semaphore] = {}
-        self._bounded = Bounded()
+        self._bounded = Bounded(loops)
 
     @property
     def abandoned(self) -> int:
@@ -74,6 +84,12 @@ class Executor:
             return self._tools.get(work.tool).bind(work.args).needs_approval(work.asks)
         except PartsongError:
             return False
+
+    async def load(self, work: FunctionWork | ToolWork) -> None:
+        """Import the module of a function that was not called before, off the loop: an import may take seconds."""
+        if isinstance(work, FunctionWork) and self._functions.imports(work.function):
+            with contextlib.suppress(PartsongError):  # said when it is called
+                await asyncio.to_thread(self._functions.get, work.function)
 
     def lacks(self, work: FunctionWork | ToolWork) -> bool:
         """Whether this process has not got what the work calls, and another one may."""
@@ -131,6 +147,7 @@ class Executor:
                 is_async=callee.is_async,
                 within=FUNCTION_TIMEOUT if work.timeout is None else work.timeout,
                 idle=Idle(work.idle_timeout, lambda: emitter.last) if work.idle_timeout else None,
+                name=CallName(work.function, work.run_id, work.call_id),
             )
         match outcome:
             case Value(value):
@@ -153,7 +170,7 @@ class Executor:
         if work.approved is None and bound.needs_approval(work.asks):
             return refused(tool, work.args)
         async with self._gate(tool), self._slots:
-            outcome = await self._tried(bound, self._made(bound, work, context), work.timeout)
+            outcome = await self._tried(bound, self._made(bound, work, context), work)
         match outcome:
             case Value(Stopped() as stopped):
                 return stopped
@@ -185,12 +202,10 @@ class Executor:
         properties = self._tools.get(name).parameters.schema.get("properties")
         return tuple(properties) if isinstance(properties, dict) else ()
 
-    async def _tried(
-        self, bound: Bound, make: Callable[[], object], within: float | None
-    ) -> Outcome:
-        """Call a tool, and again if it raised and may be repeated; all of it `within` seconds."""
+    async def _tried(self, bound: Bound, make: Callable[[], object], work: ToolWork) -> Outcome:
+        """Call a tool, and again if it raised and may be repeated; all of it within the call's time."""
         tool, now = bound.tool, asyncio.get_running_loop().time
-        end = math.inf if within is None else now() + within
+        end = math.inf if work.timeout is None else now() + work.timeout
         wait, left = _FIRST_WAIT, tool.retries
         while True:
             limit = min(math.inf if tool.timeout is None else tool.timeout, end - now())
@@ -198,6 +213,7 @@ class Executor:
                 make,
                 is_async=tool.is_async,
                 within=None if limit == math.inf else limit,
+                name=CallName(work.tool, work.run_id, work.call_id),
             )
             if not left or not _worth_a_retry(outcome) or now() + wait >= end:
                 return outcome

@@ -57,6 +57,11 @@ class Functions:
             found = self._ready[name] = callee(function)
         return found
 
+    def imports(self, name: str) -> bool:
+        """Whether to look for this function means to import a module."""
+        module = name.partition(":")[0]
+        return name not in self._given and module not in sys.modules and self._within(module)
+
     def _find(self, name: str) -> Callable[..., object]:
         module_name, colon, qualname = name.partition(":")
         if not colon or not self._within(module_name):

@@ -29,7 +29,9 @@ from partsong.contracts.work import HookWork
 from partsong.plugins.plugin import Hook
 from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock
-from partsong.tool_runner.bounded import Bounded, Late, Raised
+from partsong.tool_runner.bounded import Bounded
+from partsong.tool_runner.outcome import Late, Raised
+from partsong.tool_runner.user_loops import CallName, UserLoops
 
 __all__ = ["Hooks"]
 
@@ -70,9 +72,10 @@ _REST = 60.0
 class Hooks:
     """Asks the plugins of this process."""
 
-    def __init__(self, shelf: Shelf, *, worker: str = "") -> None:
+    def __init__(self, shelf: Shelf, *, worker: str = "", loops: UserLoops | None = None) -> None:
+        """Async plugins run in `loops`, or where they are asked."""
         self._shelf, self._worker = shelf, worker
-        self._bounded = Bounded()
+        self._bounded = Bounded(loops)
         self._failed: dict[str, tuple[int, float]] = {}
 
     def lacks(self, work: HookWork) -> bool:
@@ -140,6 +143,7 @@ class Hooks:
             lambda: method(hook),
             is_async=inspect.iscoroutinefunction(method),
             within=ref.timeout,
+            name=CallName(ref.name, work.run_id, work.call_id),
         )
         if isinstance(outcome, Late):
             return self._failure(ref, f"no answer within {ref.timeout:g} s")

@@ -70,6 +70,8 @@ class CallWorker:
                 where="kind",
                 fault="platform",
             )
+        if not isinstance(work, HookWork):
+            await self._executor.load(work)
         lacks = (
             self._hooks.lacks(work) if isinstance(work, HookWork) else self._executor.lacks(work)
         )

@@ -1,7 +1,8 @@
 """Jobs: hints from the work queue, each worked off by a task, never more at once than there are slots.
 
 The queue redelivers what is not acknowledged within two seconds, so running jobs say that they are in progress; a hint
-that comes again while its job runs here starts no second one. What cannot be read becomes a dead letter; what fails
+that comes again while its job runs here starts no second one, and one that comes again from elsewhere is worked on only
+if no other worker does. What cannot be read becomes a dead letter; what fails
 for a reason of the platform's is delivered again later, and becomes a dead letter after `MOST` tries. Nothing is
 dropped without a trace.
 """
@@ -14,6 +15,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 import nats.errors
 from nats.aio.client import Client
@@ -22,14 +24,25 @@ from nats.aio.subscription import Subscription
 from pydantic import ValidationError
 
 from partsong.bus.dead import dead_letter
+from partsong.bus.holders import Holders
 from partsong.bus.pull import Delivery, PullLoop
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import problem_of
-from partsong.contracts.work import WORK, Work
+from partsong.contracts.work import (
+    REMINDER,
+    WORK,
+    ChildWork,
+    FunctionWork,
+    HookWork,
+    ToolWork,
+    TurnWork,
+    Work,
+)
 from partsong.log.blobs import Blobs
 from partsong.log.stored import BLOB
 from partsong.runtime import clock
+from partsong.runtime.heartbeat.held import HeldCalls
 from partsong.runtime.logs import current_run, current_trace
 from partsong.runtime.streams import Names
 
@@ -41,6 +54,8 @@ MOST = 20
 """Deliveries of one hint before it becomes a dead letter."""
 _TICK = 0.5
 _FIRST, _LONGEST = 0.4, 30.0
+_LATE = 2.0
+"""Seconds after a stall in which what comes out of the connection may have been delivered to others meanwhile."""
 
 
 class Busy(Exception):
@@ -58,6 +73,9 @@ class _Job:
     run_id: str = ""
     call_id: str = ""
     hint: str = ""
+    again: bool = False
+    """It may have been given to another worker before."""
+    held: int | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -78,9 +96,13 @@ class Jobs:
         *,
         slots: int = 64,
         most: int = MOST,
+        held: HeldCalls | None = None,
+        holders: Holders | None = None,
     ) -> None:
+        """`held` is where running calls are listed; `holders` is asked about hints that come again."""
         self._nc, self._subjects, self._service, self._work = nc, subjects, service, work
         self._blobs, self._most = blobs, most
+        self._held, self._holders = held or HeldCalls(), holders
         self._jobs: dict[int, _Job] = {}
         self._hints: set[str] = set()
         self._loop = PullLoop(
@@ -132,7 +154,10 @@ class Jobs:
             delivery.in_progress()
             self._loop.done()
             return
-        job = self._jobs[delivery.stream_seq] = _Job(delivery, clock.monotonic())
+        now = clock.monotonic()
+        again = delivery.num_delivered > 1 or REMINDER in delivery.headers
+        late = now - self._held.stalled < _LATE
+        job = self._jobs[delivery.stream_seq] = _Job(delivery, now, again=again or late)
         job.task = asyncio.get_running_loop().create_task(self._do(job))
 
     async def _do(self, job: _Job) -> None:
@@ -140,6 +165,8 @@ class Jobs:
             await self._answer(job)
         finally:
             self._hints.discard(job.hint)
+            if job.held is not None:
+                self._held.release(job.held)
             del self._jobs[job.delivery.stream_seq]
             self._loop.done()
 
@@ -154,7 +181,8 @@ class Jobs:
             self._hints.add(work.id)
             current_run.set(work.run_id)
             current_trace.set(job.delivery.headers.get("traceparent", "")[3:35])
-            await self._work(work)
+            if await self._is_ours(job, work):
+                await self._work(work)
         except ValidationError as error:
             await self._bury(job.delivery, problem_of(error, "work.malformed"))
         except Busy as busy:
@@ -168,6 +196,30 @@ class Jobs:
             await self._failed(job, error)
         else:
             job.delivery.ack()
+
+    async def _is_ours(self, job: _Job, work: Work) -> bool:
+        """List the call, and if its hint comes again, see that nobody else works on it; False if it is done, or somebody does.
+
+        Raises:
+            Busy: another worker has it or may have it; should that one die, this hint is what is left.
+        """
+        holders = self._holders
+        again = holders is not None and (job.again or holders.seen(work))
+        call = work.run_id, work.call_id, work.attempt
+        job.held = self._held.hold(*call, _called(work), asking=again)
+        if holders is None or not again:
+            return True
+        match await holders.standing(work):
+            case "free":
+                self._held.begin(job.held)
+                return True
+            case "held" if REMINDER not in job.delivery.headers:
+                raise Busy
+            case "unknown":
+                raise Busy(holders.delay())
+            case "held" | "done" as standing:
+                _log.info("hint dropped", extra={"hint": work.id, "call_is": standing})
+                return False
 
     async def _read(self, delivery: Delivery) -> Work:
         blob = delivery.headers.get(BLOB)
@@ -219,6 +271,23 @@ class Jobs:
             for job in self._jobs.values():
                 if job.since < old:
                     job.delivery.in_progress()
+
+
+def _called(work: Work) -> str:
+    """What a call is of, in one word."""
+    match work:
+        case FunctionWork():
+            return work.function
+        case ToolWork():
+            return work.tool
+        case HookWork():
+            return work.point
+        case TurnWork():
+            return work.agent.model
+        case ChildWork():
+            return work.child
+        case _:
+            assert_never(work)
 
 
 def _owner(body: bytes) -> str | None:

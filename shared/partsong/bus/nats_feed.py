@@ -5,7 +5,7 @@ that one was missed; heartbeats name the last one, so that shows in idleness too
 consumer begins behind the last record delivered. A consumer that nobody pulls from is removed by the server.
 
 Not one durable consumer for all engines with a pin: who takes a partition over would reset it, and a reset starts the
-count anew for whoever still pulls, which hides what lies between (docs/adr/0009).
+count anew for whoever still pulls, which hides what lies between (docs/adr/0012).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from partsong.cli.channels import ANYBODY, CHANNELS, HEADERS, OWN, PARAMETERS, C
 from partsong.contracts.events import EVENTS, WRITERS
 from partsong.contracts.schemas import Published, Schema
 from partsong.contracts.subjects import Subjects
-from partsong.runtime.alive import Beat
+from partsong.runtime.heartbeat.beat import Beat
 from partsong.runtime.stream_table import Names, Table, table
 
 __all__ = ["as_yaml", "asyncapi"]
@@ -137,13 +137,18 @@ def _operations() -> Iterator[tuple[str, Schema]]:
                 yield f"{slug}.{action}.{channel.name}", made
 
 
+_BEAT: Schema = Beat.model_json_schema(
+    ref_template="#/components/messages/heartbeat/payload/$defs/{model}"
+)
+
+
 def _message(kind: str, known: Mapping[str, Published]) -> Schema:
     made: Schema = {"name": kind}
     if kind in known:
         made["summary"] = known[kind].schema.get("description", "")
         made["payload"] = {"$ref": f"./schemas/{known[kind].path}"}
     else:
-        made["payload"] = Beat.model_json_schema() if kind == "heartbeat" else OWN[kind]
+        made["payload"] = _BEAT if kind == "heartbeat" else OWN[kind]
     if kind in HEADERS:
         made["headers"] = HEADERS[kind]
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from partsong.cli.output import Output, output_option, run_async
 
 if TYPE_CHECKING:
     from partsong.client import Client
-    from partsong.runtime.alive import Beat
+    from partsong.runtime.heartbeat.beat import Beat
 
 __all__ = ["command"]
 
@@ -43,7 +44,7 @@ def status(address: Address, out: Output) -> None:
             out.rows(workers, ("worker", "service", "in_flight", "started", "url"))
         else:
             out.record({"streams": [asdict(queue) for queue in queues], "workers": workers})
-        for said in _idle(queues, {beat.service for beat in beats}):
+        for said in (*_idle(queues, {beat.service for beat in beats}), *_blocked(beats)):
             out.say(said)
 
     run_async(work())
@@ -102,9 +103,9 @@ async def _queues(client: Client) -> list[_Queue]:
 
 async def hear(client: Client) -> list[Beat]:
     """The workers that beat within a second and a half."""
-    from partsong.runtime.alive import Watch
+    from partsong.runtime.heartbeat.monitor import LivenessMonitor
 
-    watch = Watch(client.nats, client.subjects)
+    watch = LivenessMonitor(client.nats, client.subjects)
     await watch.start()
     try:
         await asyncio.sleep(_LISTEN)
@@ -116,7 +117,22 @@ async def hear(client: Client) -> list[Beat]:
 
 def _worker(beat: Beat) -> dict[str, object]:
     fields = ("service", "in_flight", "started", "url")
-    return {"worker": beat.worker, **{name: getattr(beat, name) for name in fields}}
+    blocked = beat.blocked.model_dump(mode="json") if beat.blocked is not None else None
+    return {
+        "worker": beat.worker,
+        **{name: getattr(beat, name) for name in fields},
+        "blocked": blocked,
+    }
+
+
+def _blocked(beats: Iterable[Beat]) -> list[str]:
+    """Workers in which a function lets nothing else run."""
+    return [
+        f"{beat.worker}: {' or '.join(beat.blocked.functions) or 'something'} has blocked "
+        f"{'the whole process' if beat.blocked.process else 'its event loop'} since {beat.blocked.since}"
+        for beat in beats
+        if beat.blocked is not None
+    ]
 
 
 def _idle(queues: list[_Queue], services: set[str]) -> list[str]:

@@ -85,7 +85,8 @@ CHANNELS = (
     Channel(
         "work", "partsong.work.{service}.{queue}",
         "Hints that a call is open. A hint may be lost or come twice: the log knows what is open. "
-        "A body over 256 KiB is in the object store under the name in the header `Partsong-Blob`.",
+        "A body over 256 KiB is in the object store under the name in the header `Partsong-Blob`. "
+        "`Partsong-Reminder` says that it was published before: whoever gets it pings the service and sees that nobody holds the call.",
         ("work*",), ("graph-engine",), _WORKERS, "work",
     ),
     Channel(
@@ -117,7 +118,7 @@ CHANNELS = (
     ),
     Channel(
         "alive", "partsong.alive.{service}.{worker}",
-        "A heartbeat every second. Five seconds of silence, and the worker's claims lapse.",
+        "A heartbeat every second, with the calls that are held. Five seconds of silence, and the worker's claims lapse.",
         ("heartbeat",), _SERVICES, (*_SERVICES, ANYBODY),
     ),
     Channel(
@@ -146,7 +147,7 @@ CHANNELS = (
         ("ping",), (*_SERVICES, ANYBODY), _SERVICES, answer="pong",
     ),
     Channel(
-        "pong", "{inbox}", "The answer: a heartbeat of each worker.",
+        "pong", "{inbox}", "The answer: a heartbeat of each worker, with every call that it holds.",
         ("heartbeat",), _SERVICES, (*_SERVICES, ANYBODY),
     ),
 )  # fmt: skip

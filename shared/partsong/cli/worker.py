@@ -98,10 +98,10 @@ def health(name: str | None, address: Address) -> None:
     wanted = name or os.environ.get("PARTSONG_WORKER", "")
 
     async def work() -> str | None:
-        from partsong.runtime.alive import Watch
+        from partsong.runtime.heartbeat.monitor import LivenessMonitor
 
         async with address.client() as client:
-            watch = Watch(client.nats, client.subjects)
+            watch = LivenessMonitor(client.nats, client.subjects)
             await watch.start()
             try:
                 return await watch.heard(wanted, within=3.0)

@@ -21,9 +21,13 @@ from partsong.contracts.subjects import Subjects
 from partsong.log.blobs import Blobs
 from partsong.log.jetstream import JetStreamLog
 from partsong.runtime import logs
-from partsong.runtime.alive import Heart, Watch, default_name, worker_id
 from partsong.runtime.broker_clock import BrokerClock
 from partsong.runtime.connect import connect, disconnect
+from partsong.runtime.heartbeat.beat import default_name, worker_id
+from partsong.runtime.heartbeat.monitor import LivenessMonitor
+from partsong.runtime.heartbeat.port import Heartbeat, HeartbeatFactory
+from partsong.runtime.heartbeat.process import ProcessHeartbeat
+from partsong.runtime.heartbeat.task import TaskHeartbeat
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, provision
 from partsong.runtime.telemetry import Telemetry
@@ -48,8 +52,8 @@ class Context:
     blobs: Blobs
     worker: str
     """This process's id in claims."""
-    watch: Watch
-    heart: Heart
+    watch: LivenessMonitor
+    heart: Heartbeat
     telemetry: Telemetry
 
 
@@ -92,8 +96,12 @@ class Running:
                 _log.warning("drain cut short", extra={"after": limit})
 
 
-async def open_context(settings: Settings, service: Service) -> Running:
+async def open_context(
+    settings: Settings, service: Service, *, heartbeat: HeartbeatFactory = TaskHeartbeat
+) -> Running:
     """Connect, provision what is missing, start the service.
+
+    A process that is one service gives `heartbeat` a process of its own; several services in one process beat in tasks.
 
     Raises:
         InvalidInput: a setting does not fit.
@@ -101,7 +109,7 @@ async def open_context(settings: Settings, service: Service) -> Running:
         Conflict: a stream is not as it must be.
     """
     async with AsyncExitStack() as stack:
-        context = await _context(settings, service, stack)
+        context = await _context(settings, service, heartbeat, stack)
         running = Running(service, context, stack.pop_all())
     try:
         await service.start(context)
@@ -112,7 +120,9 @@ async def open_context(settings: Settings, service: Service) -> Running:
     return running
 
 
-async def _context(settings: Settings, service: Service, stack: AsyncExitStack) -> Context:
+async def _context(
+    settings: Settings, service: Service, heartbeat: HeartbeatFactory, stack: AsyncExitStack
+) -> Context:
     name = settings.worker or default_name(service.name)
     incarnation, worker = worker_id(name)
     subjects, names = settings.subjects, Names.of(settings.subjects)
@@ -131,11 +141,17 @@ async def _context(settings: Settings, service: Service, stack: AsyncExitStack) 
     stack.push_async_callback(store.close)
     telemetry = Telemetry.setup(service.name, settings.otlp_endpoint or None, instance=worker)
     stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
-    watch = Watch(nc, subjects)
+    watch = LivenessMonitor(nc, subjects)
     await watch.start()
     stack.push_async_callback(watch.stop)
-    heart = Heart(
-        nc, subjects, service.name, name, incarnation, in_flight=lambda: service.in_flight
+    heart = heartbeat(
+        nc,
+        subjects,
+        service.name,
+        name,
+        incarnation,
+        in_flight=lambda: service.in_flight,
+        nats_url=settings.nats_url,
     )
     await heart.start()  # before the first claim, or the claim's worker would be unknown
     stack.push_async_callback(heart.stop)
@@ -149,7 +165,7 @@ async def _serve(service: Service, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    starting = loop.create_task(open_context(settings, service))
+    starting = loop.create_task(open_context(settings, service, heartbeat=ProcessHeartbeat))
     stopping = loop.create_task(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import shlex
 import socket
@@ -14,9 +15,11 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.events import CallCompleted, CallFailed
+from partsong.contracts.routing import NodeContext
 from partsong.contracts.work import ToolWork
 from partsong.tool_runner.executor import Executor
 from partsong.tool_runner.functions import Functions
+from partsong.tool_runner.user_loops import UserLoops
 from partsong.tools import ToolRegistry
 from partsong.tools.mcp import McpServers, Pins, place_of
 from tests.ports.tools.mcp_http import over_http
@@ -42,12 +45,14 @@ def on_stdio(said: Path) -> str:
 
 
 async def call(registry: ToolRegistry, tool: str, args: JsonValue) -> JsonValue | Problem:
-    """One call, as the tool-runner makes it when somebody has agreed to it."""
-    executor = Executor(Functions(), registry)
+    """One call, as the tool-runner makes it when somebody has agreed to it: not in the loop of the connections."""
+    loops = UserLoops()
+    executor = Executor(Functions(), registry, loops=loops)
     work = ToolWork(run_id="r_1", call_id="n:1", node="n", tool=tool, args=args, approved="ann")
     async with asyncio.timeout(DEADLINE):
         outcome = await executor.run(work, lambda _chunk: None)
     executor.close()
+    await loops.close()
     if isinstance(outcome, CallFailed):
         return outcome.error
     assert isinstance(outcome, CallCompleted)
@@ -71,6 +76,15 @@ async def test_the_tools_of_a_process_are_called_and_outlive_it(said: Path) -> N
         assert "top" in str(await call(registry, "shelf__look", {"where": "top"}))
     gone = await problem(registry, "shelf__look", {"where": "top"})
     assert (gone.code, gone.retryable) == ("mcp.unreachable", True), "nothing was sent"
+
+
+async def test_a_tool_can_be_called_in_the_loop_of_the_connections_too(said: Path) -> None:
+    async with over_http(said) as url, McpServers([f"shelf={url}"]) as servers:
+        (look,) = [tool for tool in servers.tools if tool.name == "shelf__look"]
+        context = NodeContext("r_1", "n", 1, "r_1/n:1", lambda _chunk: None)
+        calling = look.bind({"where": "top"}).call(context)
+        assert inspect.isawaitable(calling)
+        assert "top" in str(await calling)
 
 
 async def test_annotations_become_manners_and_what_says_nothing_may_destroy(said: Path) -> None:

@@ -132,7 +132,7 @@ class World:
         if not waiting.done():
             waiting.set_result(reply)
 
-    async def hint(self, state: RunState, call: Call) -> None:
+    async def hint(self, state: RunState, call: Call, *, again: bool = False) -> None:
         work = work_of(state, call)
         assert work is not None
         view = dict(work.state) if work.kind == "function" else {}

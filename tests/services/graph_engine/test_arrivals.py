@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from partsong.graph_engine.arrivals import Arrivals
-from partsong.runtime.alive import Beat
+from partsong.runtime.heartbeat.beat import Beat
 
 
 def beat(name: str, service: str = "tool-runner", *, stopped: bool = False) -> Beat:

@@ -13,6 +13,7 @@ from partsong.contracts.events import CallCompleted, CallFailed
 from partsong.contracts.work import FunctionWork, ToolWork
 from partsong.tool_runner.executor import Closed, Executor
 from partsong.tool_runner.functions import Functions
+from partsong.tool_runner.user_loops import UserLoops
 from partsong.tools import ToolRegistry
 from partsong.tools.tool import AnyTool
 
@@ -29,9 +30,14 @@ class Calls:
         tools: tuple[AnyTool, ...] = (),
         slots: int = 8,
         seen: asyncio.Event | None = None,
+        loops: UserLoops | None = None,
     ) -> None:
         self.executor = Executor(
-            Functions.local(functions or {}), ToolRegistry(tools), slots=slots, worker="w1"
+            Functions.local(functions or {}),
+            ToolRegistry(tools),
+            slots=slots,
+            worker="w1",
+            loops=loops,
         )
         self.chunks: list[Chunk] = []
         self._seen = seen or asyncio.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -49,14 +50,16 @@ class Held:
 
     def __init__(self) -> None:
         self.begun: asyncio.Queue[str] = asyncio.Queue()
-        self.go = asyncio.Event()
+        self.go = threading.Event()
         self.calls = 0
+        self._home = asyncio.get_running_loop()
 
     async def __call__(self, _state: Mapping[str, int], context: NodeContext) -> dict[str, str]:
         self.calls += 1
         context.emit("working")
-        self.begun.put_nowait(context.idempotency_key)
-        await self.go.wait()
+        self._home.call_soon_threadsafe(self.begun.put_nowait, context.idempotency_key)
+        while not self.go.is_set():  # noqa: ASYNC110  # it is set in another loop
+            await asyncio.sleep(0.01)
         return {"done": "yes"}
 
     async def next(self) -> str:

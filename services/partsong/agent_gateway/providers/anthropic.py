@@ -62,7 +62,7 @@ class AnthropicProvider:
     def __init__(self, api_key: str, base_url: str = "") -> None:
         self._api_key = api_key or "none"
         self._base_url = base_url or _URL
-        self._client: anthropic.AsyncAnthropic | None = None
+        self._connection = transport.Connection(self._connect)
 
     async def warm(self) -> None:
         """Import the SDK."""
@@ -74,13 +74,12 @@ class AnthropicProvider:
 
     async def aclose(self) -> None:
         """Close the pool."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        if (client := self._connection.take()) is not None:
+            await client.close()
 
     async def _chunks(self, request: TurnRequest) -> AsyncGenerator[Chunk, None]:
         await self.warm()
-        client = self._client = self._client or self._connect()
+        client = await self._connection.get()
         stream = await client.messages.create(
             **params(request), stream=True, timeout=transport.timeout(request)
         )
@@ -93,13 +92,15 @@ class AnthropicProvider:
     def _connect(self) -> anthropic.AsyncAnthropic:
         import anthropic
 
-        return anthropic.AsyncAnthropic(
+        client = anthropic.AsyncAnthropic(
             api_key=self._api_key,
             base_url=self._base_url,
             max_retries=0,
             open_telemetry=False,
             http_client=anthropic.DefaultAsyncHttpxClient(limits=transport.limits()),
         )
+        _ = client.messages  # loads it
+        return client
 
 
 @dataclass(slots=True)

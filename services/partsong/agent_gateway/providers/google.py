@@ -51,7 +51,7 @@ class GoogleProvider:
         self._api_key = api_key or "none"
         self._base_url = base_url or _URL
         self._http: httpx2.AsyncClient | None = None
-        self._client: genai.Client | None = None
+        self._connection = transport.Connection(self._connect)
 
     async def warm(self) -> None:
         """Import the SDK."""
@@ -63,16 +63,15 @@ class GoogleProvider:
 
     async def aclose(self) -> None:
         """Close the pool."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if (client := self._connection.take()) is not None:
+            client.close()
         if self._http is not None:
             await self._http.aclose()
             self._http = None
 
     async def _chunks(self, request: TurnRequest) -> AsyncGenerator[Chunk, None]:
         await self.warm()
-        client = self._client = self._client or self._connect()
+        client = await self._connection.get()
         exchange = _Exchange(request.idle_timeout)
         _EXCHANGE.set(exchange)
         reader = Reader(turn=len(request.messages))
@@ -98,13 +97,15 @@ class GoogleProvider:
             limits=transport.limits(),
             event_hooks={"request": [_limit_silence], "response": [_remember]},
         )
-        return genai.Client(
+        client = genai.Client(
             vertexai=False,
             api_key=self._api_key,
             http_options=types.HttpOptions(
                 base_url=self._base_url, api_version="v1beta", httpx_async_client=self._http
             ),
         )
+        _ = client.aio.models  # loads it
+        return client
 
 
 async def _limit_silence(request: httpx2.Request) -> None:

@@ -24,12 +24,14 @@ def connect(api_key: str, base_url: str) -> openai.AsyncOpenAI:
     """A client that makes each request once. A local server may want no key, but the SDK insists on some."""
     import openai
 
-    return openai.AsyncOpenAI(
+    client = openai.AsyncOpenAI(
         api_key=api_key or "none",
         base_url=base_url or _URL,
         max_retries=0,
         http_client=openai.DefaultAsyncHttpxClient(limits=transport.limits()),
     )
+    _ = client.responses, client.chat.completions  # loads them
+    return client
 
 
 def explain(error: Exception) -> Failed:

@@ -43,7 +43,6 @@ from partsong.contracts.messages import (
 )
 
 if TYPE_CHECKING:
-    import openai
     from openai.types import responses
 
 __all__ = ["ResponsesProvider"]
@@ -63,9 +62,7 @@ class ResponsesProvider:
     name = "openai"
 
     def __init__(self, api_key: str, base_url: str = "") -> None:
-        self._api_key = api_key
-        self._base_url = base_url
-        self._client: openai.AsyncOpenAI | None = None
+        self._connection = transport.Connection(lambda: openai_client.connect(api_key, base_url))
 
     async def warm(self) -> None:
         """Import the SDK."""
@@ -77,13 +74,12 @@ class ResponsesProvider:
 
     async def aclose(self) -> None:
         """Close the pool."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        if (client := self._connection.take()) is not None:
+            await client.close()
 
     async def _chunks(self, request: TurnRequest) -> AsyncGenerator[Chunk, None]:
         await self.warm()
-        client = self._client = self._client or openai_client.connect(self._api_key, self._base_url)
+        client = await self._connection.get()
         stream = await client.responses.create(
             **_params(request), stream=True, timeout=transport.timeout(request)
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from pydantic import JsonValue
 
@@ -18,7 +18,19 @@ from partsong.runtime.clock import now
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["CONNECT", "explain", "import_sdk", "late", "limits", "lost", "refused", "timeout"]
+__all__ = [
+    "CONNECT",
+    "Connection",
+    "explain",
+    "import_sdk",
+    "late",
+    "limits",
+    "lost",
+    "refused",
+    "timeout",
+]
+
+C = TypeVar("C")
 
 CONNECT = 10.0
 """Seconds to connect in."""
@@ -28,6 +40,28 @@ async def import_sdk(*modules: str) -> None:
     """Import an SDK without holding up the event loop; free once it is done."""
     for module in modules:
         await asyncio.to_thread(importlib.import_module, module)
+
+
+class Connection(Generic[C]):
+    """A vendor's client, made once and in a thread: certificates and parts that load late would hold up the event loop."""
+
+    def __init__(self, make: Callable[[], C]) -> None:
+        """`make` touches what it can of the client, so that it is loaded there."""
+        self._make, self._lock = make, asyncio.Lock()
+        self._client: C | None = None
+
+    async def get(self) -> C:
+        """The client."""
+        if self._client is None:
+            async with self._lock:
+                if self._client is None:
+                    self._client = await asyncio.to_thread(self._make)
+        return self._client
+
+    def take(self) -> C | None:
+        """The client, if it was made, for closing; the next `get` makes another one."""
+        client, self._client = self._client, None
+        return client
 
 
 def timeout(request: TurnRequest) -> httpx2.Timeout:

@@ -44,7 +44,8 @@ class McpServers:
     """An async context manager: connected inside, and again if a connection breaks.
 
     A server that cannot be reached does not keep the others from working: its tools come when it does, and the calls of
-    tools that were there fail with `mcp.unreachable` while it is away. All of it belongs to one event loop.
+    tools that were there fail with `mcp.unreachable` while it is away. All of it belongs to one event loop; its tools may be
+    called in any.
     """
 
     def __init__(
@@ -78,9 +79,11 @@ class McpServers:
         self._seen: dict[str, Sequence[Listed]] = {}
         self._refused: dict[str, set[str]] = {}
         self._links: dict[str, Link] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         """Connect; returns after the first attempt at each."""
+        self._loop = asyncio.get_running_loop()
         if self._places:
             from partsong.tools.mcp.link import Link
 
@@ -175,7 +178,11 @@ class McpServers:
                 )
             from partsong.tools.mcp.results import content_of
 
-            result = await self._links[server].call(tool, args, repeatable=repeatable)
+            calling = self._links[server].call(tool, args, repeatable=repeatable)
+            if self._loop is not None and self._loop is not asyncio.get_running_loop():
+                there = asyncio.run_coroutine_threadsafe(calling, self._loop)
+                return content_of(await asyncio.wrap_future(there), server, tool)
+            result = await calling
             return content_of(result, server, tool)
 
         return call

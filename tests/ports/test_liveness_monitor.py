@@ -1,4 +1,4 @@
-"""Heartbeats over a real server, with a clock that the test moves."""
+"""Who is alive and who holds what, from heartbeats over a real server, with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from partsong.runtime import clock
-from partsong.runtime.alive import SILENCE, Beat, Heart, Watch, worker_id
+from partsong.runtime.heartbeat.beat import Beat, HeldCall, worker_id
+from partsong.runtime.heartbeat.monitor import SILENCE, LivenessMonitor
 from partsong.testing.nats import Bus
 
 PATIENCE = 30.0
@@ -33,8 +34,8 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 @pytest.fixture
-async def watch(bus: Bus, time: Time) -> AsyncIterator[Watch]:
-    made = Watch(bus.nc, bus.subjects)
+async def watch(bus: Bus, time: Time) -> AsyncIterator[LivenessMonitor]:
+    made = LivenessMonitor(bus.nc, bus.subjects)
     await made.start()
     yield made
     await made.stop()
@@ -43,13 +44,21 @@ async def watch(bus: Bus, time: Time) -> AsyncIterator[Watch]:
 class Beats:
     """Beats of workers, each heard before the next."""
 
-    def __init__(self, bus: Bus, watch: Watch, time: Time) -> None:
+    def __init__(self, bus: Bus, watch: LivenessMonitor, time: Time) -> None:
         self._bus, self._watch, self._time = bus, watch, time
 
-    async def __call__(self, worker: str, *, stopped: bool = False) -> None:
+    async def __call__(
+        self, worker: str, *held: HeldCall, stopped: bool = False, held_more: int = 0
+    ) -> None:
         name, _, incarnation = worker.partition("~")
         beat = Beat(
-            service="tool-runner", name=name, incarnation=incarnation, started="", stopped=stopped
+            service="tool-runner",
+            name=name,
+            incarnation=incarnation,
+            started="",
+            stopped=stopped,
+            held=held,
+            held_more=held_more,
         )
         self._watch._news.clear()
         await self._bus.nc.publish(
@@ -67,12 +76,12 @@ class Beats:
 
 
 @pytest.fixture
-def beat(bus: Bus, watch: Watch, time: Time) -> Beats:
+def beat(bus: Bus, watch: LivenessMonitor, time: Time) -> Beats:
     return Beats(bus, watch, time)
 
 
 async def test_a_worker_that_beats_is_not_silent_and_one_that_stopped_beating_is(
-    beat: Beats, watch: Watch, time: Time
+    beat: Beats, watch: LivenessMonitor, time: Time
 ) -> None:
     await beat("a~1")
     await beat.for_(SILENCE - 0.1, "b~1")
@@ -83,7 +92,7 @@ async def test_a_worker_that_beats_is_not_silent_and_one_that_stopped_beating_is
 
 
 async def test_a_worker_never_heard_is_silent_a_while_after_the_first_question(
-    beat: Beats, watch: Watch, time: Time
+    beat: Beats, watch: LivenessMonitor, time: Time
 ) -> None:
     await beat.for_(20)
     assert not watch.silent("new~1")
@@ -93,14 +102,16 @@ async def test_a_worker_never_heard_is_silent_a_while_after_the_first_question(
     assert not watch.silent("new~1")
 
 
-async def test_who_hears_nobody_calls_nobody_silent(beat: Beats, watch: Watch, time: Time) -> None:
+async def test_who_hears_nobody_calls_nobody_silent(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
     await beat("a~1")
     time.now += 100
     assert not watch.silent("a~1")
 
 
 async def test_silence_while_we_were_cut_off_is_not_held_against_anybody(
-    beat: Beats, watch: Watch, time: Time
+    beat: Beats, watch: LivenessMonitor, time: Time
 ) -> None:
     await beat("a~1")
     time.now += 100
@@ -111,7 +122,7 @@ async def test_silence_while_we_were_cut_off_is_not_held_against_anybody(
 
 
 async def test_a_newer_incarnation_means_the_older_one_is_dead(
-    beat: Beats, watch: Watch, time: Time
+    beat: Beats, watch: LivenessMonitor, time: Time
 ) -> None:
     await beat("a~1")
     time.now += 0.5
@@ -121,7 +132,7 @@ async def test_a_newer_incarnation_means_the_older_one_is_dead(
 
 
 async def test_two_workers_of_one_name_that_both_beat_are_both_alive(
-    beat: Beats, watch: Watch, time: Time
+    beat: Beats, watch: LivenessMonitor, time: Time
 ) -> None:
     for _ in range(3):
         for worker in ("a~1", "a~2"):
@@ -132,7 +143,7 @@ async def test_two_workers_of_one_name_that_both_beat_are_both_alive(
 
 
 async def test_an_older_incarnation_never_heard_is_dead_once_the_newer_one_is_known_for_a_while(
-    beat: Beats, watch: Watch, time: Time
+    beat: Beats, watch: LivenessMonitor, time: Time
 ) -> None:
     await beat("a~2")
     assert not watch.silent("a~1")
@@ -141,8 +152,7 @@ async def test_an_older_incarnation_never_heard_is_dead_once_the_newer_one_is_kn
     assert watch.silent("a~1")
 
 
-async def test_who_says_goodbye_is_not_waited_for(beat: Beats, watch: Watch, time: Time) -> None:
-    await beat.for_(SILENCE + 0.1)
+async def test_who_says_goodbye_is_not_waited_for(beat: Beats, watch: LivenessMonitor) -> None:
     await beat("a~1")
     assert not watch.silent("a~1")
     await beat("a~1", stopped=True)
@@ -150,43 +160,64 @@ async def test_who_says_goodbye_is_not_waited_for(beat: Beats, watch: Watch, tim
     assert await watch.heard("a", within=0.0) is None
 
 
-async def test_nonsense_is_no_heartbeat(bus: Bus, beat: Beats, watch: Watch) -> None:
+async def test_a_beat_that_overtook_the_last_one_revives_nobody(
+    bus: Bus, beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", stopped=True)
+    late = Beat(service="tool-runner", name="a", incarnation="1", started="")
+    await bus.nc.publish(bus.subjects.alive("tool-runner", "a"), late.model_dump_json().encode())
+    await beat("b~1")
+    assert watch.silent("a~1")
+
+
+CALL = ("r_1", "n:1", 2)
+HELD = HeldCall(run_id="r_1", call_id="n:1", attempt=2)
+
+
+async def test_a_call_is_held_as_long_as_a_living_worker_says_so(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    assert not watch.holds(*CALL)
+    await beat("a~1", HELD)
+    assert watch.holds(*CALL)
+    assert not watch.holds("r_1", "n:1", 1)
+    assert not watch.holds("r_2", "n:1", 2)
+    await beat.for_(SILENCE - 0.1, "b~1")
+    assert watch.holds(*CALL)
+    time.now += 0.2
+    assert not watch.holds(*CALL), "its worker is dead"
+
+
+async def test_a_call_is_not_held_any_more_when_its_worker_says_so_or_stops(
+    beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", HELD)
+    await beat("a~1")
+    assert not watch.holds(*CALL)
+    await beat("a~1", HELD)
+    await beat("a~1", stopped=True)
+    assert not watch.holds(*CALL)
+
+
+async def test_whoever_holds_more_than_it_lists_may_hold_any_call(
+    beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", held_more=1)
+    assert watch.holds(*CALL)
+
+
+async def test_what_one_holds_oneself_is_not_held_by_another(
+    beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", HELD)
+    assert not watch.holds(*CALL, but="a~1")
+    assert watch.holds(*CALL, but="b~1")
+
+
+async def test_nonsense_is_no_heartbeat(bus: Bus, beat: Beats, watch: LivenessMonitor) -> None:
     await bus.nc.publish(bus.subjects.alive("tool-runner", "a"), b"?")
     await beat("b~1")
     assert set(watch.beats) == {"b~1"}
-
-
-async def test_a_heart_beats_until_it_is_stopped_and_then_says_so(bus: Bus) -> None:
-    watch = Watch(bus.nc, bus.subjects)
-    await watch.start()
-    incarnation, worker = worker_id("w")
-    load = 0
-    heart = Heart(bus.nc, bus.subjects, "approval", "w", incarnation, in_flight=lambda: load)
-    await heart.start()
-    assert await watch.heard("w", within=PATIENCE) == worker
-    heart.url = "http://127.0.0.1:1"
-    load = 3
-    async with asyncio.timeout(PATIENCE):  # a beat from before may still be on its way
-        while watch.beats[worker].in_flight != 3:
-            watch._news.clear()
-            await watch._news.wait()
-    assert watch.beats[worker].url == "http://127.0.0.1:1"
-    watch._news.clear()
-    await heart.stop()
-    async with asyncio.timeout(PATIENCE):
-        while not watch.beats[worker].stopped:
-            watch._news.clear()
-            await watch._news.wait()
-    await watch.stop()
-
-
-async def test_a_heart_answers_a_ping(bus: Bus) -> None:
-    incarnation, worker = worker_id("w")
-    heart = Heart(bus.nc, bus.subjects, "approval", "w", incarnation, in_flight=lambda: 0)
-    await heart.start()
-    reply = await bus.nc.request(bus.subjects.query("approval", "ping"), timeout=PATIENCE)
-    assert Beat.model_validate_json(reply.data).worker == worker
-    await heart.stop()
 
 
 def test_incarnations_sort_by_time() -> None:

@@ -1,0 +1,140 @@
+"""Holders: who works on a call, asked before it is made by somebody else.
+
+A hint that is delivered for the first time is worked on at once. One that comes again says nothing about the first
+worker: the queue delivers again what was not acknowledged within two seconds, and an interpreter that is held by a
+function acknowledges nothing. So the other workers of the service are asked, and the process that beats for each of them
+answers, also while its worker cannot. A worker that does not answer counts as working on anything, until its silence is
+known to be its death. What nobody holds may be done already: a result that stands in the log is not produced again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import zlib
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+
+from partsong.contracts import events as e
+from partsong.contracts.envelope import decode
+from partsong.contracts.subjects import Subjects
+from partsong.contracts.work import Work
+from partsong.log.port import Log
+from partsong.runtime.heartbeat.beat import Beat
+from partsong.runtime.heartbeat.monitor import LivenessMonitor
+
+__all__ = ["Holders", "Standing", "standing_of"]
+
+_WITHIN = 1.0
+"""Seconds that workers have to answer in."""
+_YOUNG = 2.5
+"""Seconds after which a monitor has heard every worker that beats."""
+
+Standing: TypeAlias = Literal["free", "held", "unknown", "done"]
+"""`unknown`: somebody may hold it, or wants to and asks as well."""
+
+
+class Holders:
+    """Asks the other workers of one service."""
+
+    def __init__(
+        self,
+        nc: Client,
+        subjects: Subjects,
+        monitor: LivenessMonitor,
+        store: Log,
+        service: str,
+        worker: str,
+    ) -> None:
+        self._nc, self._subjects, self._monitor, self._log = nc, subjects, monitor, store
+        self._service, self._worker = service, worker
+        self._times = itertools.count()
+
+    def seen(self, work: Work) -> bool:
+        """Whether the last heartbeats say that another worker holds the call; no question is sent."""
+        call = work.run_id, work.call_id, work.attempt
+        return self._monitor.holds(*call, but=self._worker)
+
+    async def standing(self, work: Work) -> Standing:
+        """How a call stands with all others. Enter it in one's own list first: of two that ask, one must see the other.
+
+        Raises:
+            Unavailable: the log did not answer.
+        """
+        others = self._monitor.living(self._service) - {self._worker}
+        beats = await self._ask(others)
+        missing = bool(others - {beat.worker for beat in beats})
+        standing = standing_of(work, beats, missing=missing)
+        if standing == "free" and await self._done(work):
+            return "done"
+        return standing
+
+    def delay(self) -> float:
+        """Seconds until it is asked again; never the same for two workers that stand in each other's way."""
+        return 0.2 + zlib.crc32(f"{self._worker}{next(self._times)}".encode()) % 1000 / 1250
+
+    async def _ask(self, others: set[str]) -> list[Beat]:
+        young = self._monitor.listened < _YOUNG
+        if not others and not young:
+            return []
+        found: dict[str, Beat] = {}
+        complete = asyncio.Event()
+
+        async def answered(msg: Msg) -> None:
+            with contextlib.suppress(ValidationError):
+                beat = Beat.model_validate_json(msg.data)
+                if beat.worker != self._worker:
+                    found[beat.worker] = beat
+            if not young and others <= found.keys():
+                complete.set()
+
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            inbox = self._nc.new_inbox()
+            sub = await self._nc.subscribe(inbox, cb=answered)
+            try:
+                ping = self._subjects.query(self._service, "ping")
+                await self._nc.publish(ping, reply=inbox)
+                async with asyncio.timeout(_WITHIN):
+                    await complete.wait()
+            finally:
+                await sub.unsubscribe()
+        return list(found.values())
+
+    async def _done(self, work: Work) -> bool:
+        """Whether the attempt has its result, of those that need no claim."""
+        needle = json.dumps(work.call_id, ensure_ascii=False)[1:-1].encode()
+        async for record in self._log.read(self._subjects.fact(work.run_id)):
+            if needle not in record.body:
+                continue
+            for event in decode(record.body).events:
+                if (
+                    isinstance(
+                        event, e.CallCompleted | e.CallFailed | e.CallSuspended | e.HookDecided
+                    )
+                    and event.call_id == work.call_id
+                    and event.attempt >= work.attempt
+                ):
+                    return True
+        return False
+
+
+def standing_of(work: Work, beats: Iterable[Beat], *, missing: bool) -> Standing:
+    """How a call stands by the answers of the others; `missing`: not all have answered."""
+    call = work.run_id, work.call_id, work.attempt
+    standing: Standing = "unknown" if missing else "free"
+    for beat in beats:
+        for held in beat.held:
+            if (held.run_id, held.call_id, held.attempt) == call:
+                if not held.asking:
+                    return "held"
+                standing = "unknown"
+        if beat.held_more:
+            standing = "unknown"
+    return standing

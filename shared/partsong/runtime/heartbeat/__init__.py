@@ -1,0 +1,1 @@
+"""Heartbeats: who works here, on what, and who has fallen silent."""

@@ -1,0 +1,83 @@
+"""Beat: one heartbeat on the wire, and the ids of workers.
+
+A worker's id is `<name>~<incarnation>`. The name is stable over restarts, so when a newer incarnation of a name beats
+and the older one does not any more, the older one is known to be dead at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+
+from pydantic import BaseModel, ConfigDict
+
+from partsong.runtime import clock
+
+__all__ = ["Beat", "Blocked", "HeldCall", "default_name", "worker_id"]
+
+
+class HeldCall(BaseModel):
+    """One attempt of a call that a worker has in its hands."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    run_id: str
+    call_id: str
+    attempt: int = 1
+    function: str = ""
+    """What is called: a function, a tool, a kind of work."""
+    asking: bool = False
+    """It has not begun yet: its worker asks the others whether one of them works on it."""
+
+
+class Blocked(BaseModel):
+    """Code that lets nothing else of its worker run. The worker is alive all the same."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    since: str
+    functions: tuple[str, ...] = ()
+    """The function that runs; of a process that does not answer at all, those it may be, the latest first."""
+    run_id: str = ""
+    call_id: str = ""
+    process: bool = False
+    """The whole process does not answer, not only the loop of user code."""
+
+
+class Beat(BaseModel):
+    """One heartbeat."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    service: str
+    name: str
+    incarnation: str
+    started: str
+    in_flight: int = 0
+    url: str | None = None
+    """Where the service answers HTTP, if it does."""
+    stopped: bool = False
+    """The last one: nothing comes from this worker any more."""
+    held: tuple[HeldCall, ...] = ()
+    """Calls in its hands; a heartbeat leaves out those that are a moment old, the answer to a ping has them all."""
+    held_more: int = 0
+    """How many calls it holds beside those: any call may be one of them."""
+    blocked: Blocked | None = None
+
+    @property
+    def worker(self) -> str:
+        """The id that claims carry."""
+        return f"{self.name}~{self.incarnation}"
+
+
+def default_name(service: str) -> str:
+    """A name for a worker that was given none: stable over restarts in a container, unique among processes of a host."""
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())
+    return f"{service}-{host}-{os.getpid()}"
+
+
+def worker_id(name: str) -> tuple[str, str]:
+    """A fresh incarnation for a name, and the worker id; incarnations sort by time."""
+    incarnation = clock.new_id()
+    return incarnation, f"{name}~{incarnation}"

@@ -1,0 +1,152 @@
+"""The process that beats for another one: `python -m partsong.runtime.heartbeat.child PID FD`.
+
+It says what stands in the memory behind FD, which the process PID writes; settings come as the first line on stdin, for
+they may hold a password. Each beat is also a line on stdout, so that PID knows that it is spoken for; the line names what
+ran while PID did not answer. It never outlives
+PID: stdin ends with it, and before each beat the parent is looked at. What it sees last, it says: nobody has to wait for
+the silence of a process that is known to be gone.
+
+It imports the standard library and nats-py, and nothing that imports more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from partsong.runtime import clock
+from partsong.runtime.heartbeat.held import HeldCalls
+from partsong.runtime.heartbeat.rule import PERIOD, Standing, beat_of, candidates, standing
+
+__all__ = ["main"]
+
+_LAST_WORD = 1.0
+"""Seconds for the last beat, and for the kernel to notice that a process is gone whose pipe has ended."""
+
+
+class _Child:
+    def __init__(self, parent: int, held: HeldCalls, told: dict[str, Any]) -> None:
+        self._parent, self._held, self._told = parent, held, told
+        self._base: dict[str, object] = dict(told["beat"])
+        self._nc = Client()
+
+    async def run(self, lines: asyncio.StreamReader) -> None:
+        listening = asyncio.create_task(self._listen(lines))
+        connecting = asyncio.create_task(self._connect())
+        await asyncio.wait({listening, connecting}, return_when=asyncio.FIRST_COMPLETED)
+        while not listening.done() and self._standing() != "gone":
+            await self._beat()
+            await asyncio.wait({listening}, timeout=PERIOD)
+        if not connecting.done():
+            connecting.cancel()
+            return
+        if (listening.done() and listening.result()) or await self._is_gone():
+            await self._say(stopped=True)
+        with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+            await asyncio.wait_for(self._nc.flush(), _LAST_WORD)
+
+    async def _connect(self) -> None:
+        await self._nc.connect(
+            servers=self._told["servers"],
+            name=self._told["connection"],
+            error_cb=_quiet,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=1,
+            ping_interval=5,
+        )
+        await self._nc.subscribe(self._told["ping"], cb=self._pong)
+
+    async def _listen(self, lines: asyncio.StreamReader) -> bool:
+        """What the parent says of itself; True if it says that it stops, False if it says nothing any more."""
+        while line := await lines.readline():
+            said = json.loads(line)
+            if said.get("stop"):
+                return True
+            self._base |= said
+        return False
+
+    def _standing(self) -> Standing:
+        return standing(
+            exists=os.getppid() == self._parent,
+            stopped=_state(self._parent) == "T",
+            unanswered=clock.monotonic() - self._held.ticked,
+            limit=self._told["limit"],
+        )
+
+    async def _is_gone(self) -> bool:
+        """Whether the parent is no more; a process closes its pipes a little before that."""
+        for _ in range(20):
+            if os.getppid() != self._parent:
+                return True
+            await asyncio.sleep(_LAST_WORD / 20)
+        return False
+
+    async def _beat(self) -> None:
+        how = self._standing()
+        if how == "silent" or not await self._say(blocked=how == "blocked"):
+            return
+        names = candidates(self._held.entries()) if how == "blocked" else []
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(sys.stdout.fileno(), json.dumps(names).encode() + b"\n")
+
+    async def _say(self, *, blocked: bool = False, stopped: bool = False) -> bool:
+        if not self._nc.is_connected:  # what would be held back until then is news no more
+            return False
+        beat = beat_of(self._base, self._held, blocked=blocked)
+        body = json.dumps({**beat, "stopped": True} if stopped else beat).encode()
+        try:
+            await self._nc.publish(self._told["subject"], body)
+        except nats.errors.Error:
+            return False
+        return True
+
+    async def _pong(self, msg: Msg) -> None:
+        how = self._standing()
+        if msg.reply and how in {"well", "blocked"}:
+            beat = beat_of(self._base, self._held, blocked=how == "blocked", whole=True)
+            with contextlib.suppress(nats.errors.Error):
+                await msg.respond(json.dumps(beat).encode())
+
+
+async def _quiet(_error: Exception) -> None:
+    """The parent says when it is not spoken for."""
+
+
+def _state(pid: int) -> str:
+    """The state of a process in the kernel's letters; empty where the kernel does not say."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return ""
+    return stat.rpartition(b") ")[2][:1].decode()
+
+
+async def _main(parent: int, fd: int) -> None:
+    lines = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
+    )
+    if told := await lines.readline():
+        await _Child(parent, HeldCalls(fd), json.loads(told)).run(lines)
+
+
+def main() -> None:
+    """Beat until the parent stops or is gone. Signals are for the parent."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    os.set_blocking(sys.stdout.fileno(), False)
+    asyncio.run(_main(int(sys.argv[1]), int(sys.argv[2])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""`LivenessMonitor`: who is alive, who has fallen silent, and who holds which call, from all heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from pydantic import ValidationError
+
+from partsong.contracts.subjects import Subjects
+from partsong.runtime import clock
+from partsong.runtime.heartbeat.beat import Beat
+
+__all__ = ["SILENCE", "LivenessMonitor"]
+
+SILENCE = 5.0
+"""Seconds without a heartbeat after which a worker's claims lapse."""
+_DEAF = 2.5
+"""Seconds without any heartbeat, our own among them, after which it is we who are cut off."""
+
+
+class LivenessMonitor:
+    """Listens to all heartbeats.
+
+    A worker that stops as it should says so, and so does the process that beats for one that is gone: neither is waited
+    for. Of all others silence tells, after `SILENCE` seconds.
+    """
+
+    def __init__(self, nc: Client, subjects: Subjects, *, silence: float = SILENCE) -> None:
+        self._nc, self._filter, self._silence = nc, subjects.alives(), silence
+        self._since = self._any = self._began = clock.monotonic()
+        self._last: dict[str, float] = {}
+        self._asked: dict[str, float] = {}
+        self._newest: dict[str, tuple[str, float]] = {}
+        self._held: dict[str, frozenset[tuple[str, str, int]]] = {}
+        self.beats: dict[str, Beat] = {}
+        """The last heartbeat of each worker."""
+        self._news = asyncio.Event()
+        self._sub: Subscription | None = None
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        self._since = self._any = self._began = clock.monotonic()
+        self._sub = await self._nc.subscribe(self._filter, cb=self._receive)
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._sub is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._sub.unsubscribe()
+
+    async def heard(self, name: str, *, within: float) -> str | None:
+        """The next worker of this name (empty: any) to beat within some seconds; its id."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while True:
+                    self._news.clear()
+                    for beat in self.beats.values():
+                        if name in {"", beat.name} and not beat.stopped:
+                            return beat.worker
+                    await self._news.wait()
+        return None
+
+    def silent(self, worker: str) -> bool:
+        """Whether a worker is to be taken for dead; one never heard, only a while after the first question."""
+        now = clock.monotonic()
+        if (said := self.beats.get(worker)) is not None and said.stopped:
+            return True
+        last = self._last.get(worker)
+        name, _, incarnation = worker.partition("~")
+        newest, begun = self._newest.get(name, ("", 0.0))
+        if newest > incarnation and (begun > last if last is not None else now - begun > _DEAF):
+            return True
+        heard = last if last is not None else self._asked.setdefault(worker, now)
+        return now - max(self._since, heard) > self._silence and now - self._any < _DEAF
+
+    def holds(self, run_id: str, call_id: str, attempt: int, *, but: str = "") -> bool:
+        """Whether a living worker, `but` one, says that it holds a call, or holds more than it can list.
+
+        A heartbeat is up to a second old, and leaves out calls that are a moment old: `Holders` asks.
+        """
+        call = (run_id, call_id, attempt)
+        return any(
+            (call in held or self.beats[worker].held_more) and not self.silent(worker)
+            for worker, held in self._held.items()
+            if worker != but
+        )
+
+    def living(self, service: str) -> set[str]:
+        """The workers of a service that are not silent."""
+        return {
+            worker
+            for worker, beat in self.beats.items()
+            if beat.service == service and not beat.stopped and not self.silent(worker)
+        }
+
+    @property
+    def listened(self) -> float:
+        """Seconds since it began to listen."""
+        return clock.monotonic() - self._began
+
+    async def _receive(self, msg: Msg) -> None:
+        try:
+            beat = Beat.model_validate_json(msg.data)
+        except ValidationError:
+            return
+        now = clock.monotonic()
+        if now - self._any > _DEAF:
+            self._since = now  # we were cut off: their silence was ours
+        self._any = now
+        if (before := self.beats.get(beat.worker)) is not None and before.stopped:
+            return  # on its way when the last one was sent, over another connection
+        self._last[beat.worker] = now
+        self._asked.pop(beat.worker, None)
+        newest, begun = self._newest.get(beat.name, ("", now))
+        if beat.incarnation > newest:
+            newest, begun = beat.incarnation, now
+        self._newest[beat.name] = newest, begun
+        self.beats[beat.worker] = beat
+        if not beat.stopped and (beat.held or beat.held_more):
+            calls = ((call.run_id, call.call_id, call.attempt) for call in beat.held)
+            self._held[beat.worker] = frozenset(calls)
+        else:
+            self._held.pop(beat.worker, None)
+        self._news.set()
