@@ -44,7 +44,9 @@ class Nemesis:
             case ["cut", what]:
                 self._cut(what)
             case ["unpin"]:
-                broker.feeds[rnd.choice(sorted(broker.feeds))].unpin()
+                for partition in sorted(broker.feeds):
+                    if rnd.random() < 0.5:
+                        broker.feeds[partition].unpin()
             case ["restart"]:
                 self._down(rnd.uniform(0.05, 0.5), forgets=False)
             case ["outage"]:
