@@ -15,7 +15,7 @@ UV := env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv 
 COMPILED := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/pycache
 PYTEST := $(COMPILED) $(BIN)/pytest --durations=5 --ignore tests/docs
 
-.PHONY: help setup demo test coverage check format bench docs clean
+.PHONY: help setup demo test coverage sim check format bench docs clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,11 @@ test: setup ## Run all tests (the documents' code blocks run in check)
 # Measuring costs half as much again. What the faults are about runs in other processes, where nobody measures.
 coverage: setup ## Run all tests but the faults, and print what they do not reach; under 80 % is an error
 	@$(PYTEST) -n 2 --dist loadfile -m "not faults" --cov --cov-report=term:skip-covered --cov-fail-under=80
+
+# One core each: a simulation has no threads. One that fails prints the command that does it again.
+SEEDS ?= 20000
+sim: setup ## Simulate engines, workers and a broker under faults, SEEDS times (SIM="--engines 3 --graph FILE")
+	@$(COMPILED) $(BIN)/python -m tests.sim --seeds $(SEEDS) --jobs 2 $(SIM)
 
 check: setup ## Lint, types, import layers, document code blocks, schema drift
 	@$(COMPILED) .ci/check

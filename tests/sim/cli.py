@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -11,8 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from partsong.cli.graph_file import read_graph
 from partsong.contracts.graph import Graph
-from partsong.contracts.validate import parse_graph
 from tests.sim.plan import Knobs
 from tests.sim.simulation import Outcome, simulate
 
@@ -57,12 +56,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--no-chaos", action="store_true", help="messages are neither lost nor late"
     )
     parser.add_argument("--no-skew", action="store_true", help="all clocks are right")
-    parser.add_argument("--graph", type=Path, help="a graph of your own, as JSON")
+    parser.add_argument("--graph", type=Path, help="a graph of your own, as YAML or JSON")
     return parser.parse_args(arguments)
 
 
 def _graph(path: Path | None) -> Graph | None:
-    return parse_graph(json.loads(path.read_text("utf-8"))) if path is not None else None
+    return read_graph(path) if path is not None else None
 
 
 def _one(seed: int, knobs: Knobs, *, trace: bool, shrink: bool) -> int:

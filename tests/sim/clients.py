@@ -86,7 +86,7 @@ class Client:
             self._process.spawn(self._start_late(run_id, other, options))
         await self.start(run_id, graph, **options)
         for _ in range(rnd.choice([0, 2, 6, 12])):
-            await asyncio.sleep(rnd.choice([0.1, 0.3, 1.0, 3.0, 8.0]) * rnd.random())
+            await asyncio.sleep(rnd.choice([0.05, 0.2, 0.5, 1.0, 4.0]) * rnd.random())
             if self._world.loop.time() > until:
                 return
             await self._bother(run_id)

@@ -16,9 +16,9 @@ Spec = dict[str, Any]
 
 
 def random_graph(rnd: random.Random, name: str) -> Graph:
-    """A graph of one to four segments."""
+    """A graph of one to six segments."""
     maker = _Maker(rnd)
-    for _ in range(rnd.choice([1, 2, 2, 3, 4])):
+    for _ in range(rnd.choice([1, 2, 3, 4, 6])):
         maker.add(rnd.choice(SEGMENTS))
     return parse_graph(maker.spec(name))
 

@@ -92,13 +92,13 @@ class Process:
 class SimLoop(asyncio.AbstractEventLoop):
     """An event loop without threads, sockets and real time. One simulation each."""
 
-    def __init__(self, seed: int, *, most_steps: int = 3_000_000) -> None:
+    def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self._now = 0.0
         self._ready: list[asyncio.Handle] = []
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._count = 0
-        self.steps, self._most = 0, most_steps
+        self.steps, self.most_steps = 0, 3_000_000
         self.broken: list[str] = []
         """What escaped from callbacks and tasks."""
         self._kept: list[asyncio.Task[Any]] = []
@@ -203,8 +203,8 @@ class SimLoop(asyncio.AbstractEventLoop):
         if handle.cancelled() or (process is not None and not process.alive):
             return
         self.steps += 1
-        if self.steps > self._most:
-            raise Stuck(f"no end after {self._most} steps, at {self._now:.1f} s")
+        if self.steps > self.most_steps:
+            raise Stuck(f"no end after {self.most_steps} steps, at {self._now:.1f} s")
         handle._run()
 
     def _jump(self) -> None:

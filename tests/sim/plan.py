@@ -95,7 +95,7 @@ def _partitions(runs: Iterable[tuple[str, Graph, dict[str, Any]]]) -> tuple[int,
 
 
 def _faults(rnd: random.Random, lasts: float) -> tuple[tuple[float, str], ...]:
-    count = rnd.choice([0, 0, 1, 2, 4, 8])
+    count = rnd.choice([0, 1, 2, 4, 8, 16])
     return tuple((rnd.uniform(0.0, lasts), rnd.choice(FAULTS)) for _ in range(count))
 
 
