@@ -9,7 +9,7 @@ from datetime import datetime
 
 from partsong.contracts.graph import Graph
 from partsong.contracts.requests import Accepted, Rejected
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.subjects import PARTITIONS, Subjects
 from partsong.log.port import Record
 from tests.sim.consumers import Queue
 from tests.sim.loop import EPOCH, Process, SimLoop
@@ -38,8 +38,8 @@ class Broker:
         self.net = Network(loop)
         self.log = Stream(loop)
         self.partitions = partitions
-        self.grown = asyncio.Event()
-        """Set when there are new records; then there is another one."""
+        self.grown = {partition: asyncio.Event() for partition in range(PARTITIONS)}
+        """Set when a partition has new records; then it has another one."""
         self.graphs: dict[str, Graph] = {}
         """By hash."""
         self.requests = Queue(self.net, "requests", 3.0)
@@ -60,8 +60,9 @@ class Broker:
         """The newest process of each worker id."""
         self.log.watchers.append(self._appended)
 
-    def _appended(self, _record: Record) -> None:
-        grown, self.grown = self.grown, asyncio.Event()
+    def _appended(self, record: Record) -> None:
+        partition = SUBJECTS.parse_log(record.subject).partition
+        grown, self.grown[partition] = self.grown[partition], asyncio.Event()
         self.net.later(self.net.latency(), grown.set)
 
     def answer(self, process: Process, reply: Accepted | Rejected) -> None:

@@ -106,7 +106,7 @@ class SimFeed:
 
     def __init__(self, broker: Broker, process: Process, partition: int) -> None:
         self._broker, self._process = broker, process
-        self._filter = SUBJECTS.partition(partition)
+        self._partition, self._filter = partition, SUBJECTS.partition(partition)
         self._log = SimLog(broker, process)
         self._task: asyncio.Task[None] | None = None
 
@@ -124,7 +124,7 @@ class SimFeed:
         """Some records at a time: what is read together may be folded apart from what is read next."""
         random = self._broker.loop.random
         while True:
-            grown = self._broker.grown
+            grown = self._broker.grown[self._partition]
             try:
                 found = [record async for record in self._log.read(self._filter, after=after)]
             except Unavailable:

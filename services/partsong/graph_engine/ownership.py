@@ -51,6 +51,9 @@ class Ownership:
         """
         self._processors, self._engines, self._mine = processors, engines, mine
         self._arrived = arrived
+        self._alive: frozenset[str] = frozenset()
+        self._share: set[int] = set()
+        """Partitions that belong to this engine, as far as it knows who is alive."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -71,11 +74,18 @@ class Ownership:
         await asyncio.gather(*(p.release() for p in self._processors if p.owned))
 
     async def _settle(self) -> None:
-        alive = {*self._engines(), self._mine}
-        await asyncio.gather(*(self._one(processor, alive) for processor in self._processors))
+        alive = frozenset((*self._engines(), self._mine))
+        if alive != self._alive:
+            self._alive = alive
+            partitions = (processor.partition for processor in self._processors)
+            self._share = {p for p in partitions if entitled(alive, p) == self._mine}
+        await asyncio.gather(*(self._one(p) for p in self._processors if self._changes(p)))
 
-    async def _one(self, processor: Processor, alive: Collection[str]) -> None:
-        mine = entitled(alive, processor.partition) == self._mine
+    def _changes(self, processor: Processor) -> bool:
+        return processor.lost or processor.owned != (processor.partition in self._share)
+
+    async def _one(self, processor: Processor) -> None:
+        mine = processor.partition in self._share
         try:
             if processor.owned and (processor.lost or not mine):
                 await processor.release()

@@ -112,7 +112,7 @@ class Processor:
 
     async def release(self) -> None:
         """Give the partition back: finish the turns that are being taken, and keep a checkpoint."""
-        self.owned = False
+        self.owned = self.lost = False
         for handle in self._timers:
             handle.cancel()
         self._timers.clear()
