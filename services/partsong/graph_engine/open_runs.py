@@ -5,13 +5,17 @@ What a run's newest commit says of it stands in that commit's headers, so nothin
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 
 from partsong.contracts.state import ENDED
 from partsong.contracts.subjects import LogSubject
 from partsong.log.port import Record
 
-__all__ = ["OpenRuns"]
+__all__ = ["SEEN", "OpenRuns"]
+
+SEEN = "Partsong-Seen"
+"""Header of a commit: the sequence up to which its decider had folded the run."""
 
 _OVER = frozenset({*ENDED, "refused"})
 """What a commit's header says of a run in which nothing is left to be done."""
@@ -45,11 +49,13 @@ class OpenRuns:
     def note(self, record: Record, where: LogSubject) -> None:
         """Note what a record says of a run that nobody holds.
 
-        A command opens a run; a report about one that is not open came too late, or to the wrong place.
+        A command opens a run; a report about one that is not open came too late, or to the wrong place. A commit that
+        ends a run may have been decided before what lies between stood in the log: a request still has no answer then.
         """
         if where.entity == "engine":
-            ended = record.headers.get("Partsong-Status") in _OVER
-            if ended and "Partsong-Webhook" not in record.headers:
+            headers = record.headers
+            ended = headers.get("Partsong-Status") in _OVER and "Partsong-Webhook" not in headers
+            if ended and int(headers.get(SEEN, sys.maxsize)) >= self.of(where.run_id):
                 self._newest.pop(where.run_id, None)
                 return
         elif where.entity != "command" and where.run_id not in self._newest:

@@ -25,6 +25,7 @@ from partsong.graph_engine.core.draft import Closing
 from partsong.graph_engine.core.summary import summary_headers
 from partsong.graph_engine.ledger import Ledger
 from partsong.graph_engine.losses import Losses
+from partsong.graph_engine.open_runs import SEEN
 from partsong.graph_engine.others import Others
 from partsong.graph_engine.outbox import Outbox, send
 from partsong.graph_engine.tracing import trace_commit
@@ -171,7 +172,8 @@ class Turns:
         before = ledger.state
         place = traceparent(ledger.run_id)
         with self._telemetry.span(spans.append(ledger.run_id, events=len(events)), parent=place):
-            await ledger.commit(events, after, {**summary_headers(after), "traceparent": place})
+            headers = {**summary_headers(after), SEEN: str(ledger.seen), "traceparent": place}
+            await ledger.commit(events, after, headers)
         trace_commit(self._telemetry, before, after, events)
 
     async def _close(self, state: RunState, closings: Sequence[Closing]) -> None:
