@@ -19,6 +19,7 @@ from partsong.cli.child import Child
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
 from partsong.runtime.nats_server import EmbeddedNats, start_embedded
 from partsong.runtime.owner import Claim, claim_directory
+from partsong.runtime.progress import Patience
 
 __all__ = ["ROLES", "Platform"]
 
@@ -26,6 +27,8 @@ ROLES = ("graph-engine", "agent-gateway", "tool-runner", "approval")
 """The services, in the order in which they are started."""
 
 _READY = 30.0
+"""Seconds without any progress after which services are not waited for any more."""
+_LOOK = 0.5
 _POLL = 0.2
 _NOTE = "up.json"
 
@@ -82,17 +85,29 @@ class Platform:
         self._children = [self._child(role) for role in self._roles]
         loop = asyncio.get_running_loop()
         self._keepers += [loop.create_task(c.keep(), name=c.role) for c in self._children]
+        await self._ready_in_time()
+
+    async def _ready_in_time(self) -> None:
+        """Wait until all services are ready, as long as any of them gets on with its work."""
+        patience = Patience(_READY, self._working)
+        waiting = asyncio.get_running_loop().create_task(self._all_ready())
         try:
-            async with asyncio.timeout(_READY):
-                await self._all_ready()
-        except TimeoutError:
-            missing = [child.role for child in self._children if not child.ready.is_set()]
-            raise Unavailable(
-                "up.not_ready",
-                f"not ready within {_READY:g} s: {', '.join(missing)}",
-                where=str(self._data / "logs"),
-                fix="the log files there say why",
-            ) from None
+            while not (await asyncio.wait({waiting}, timeout=_LOOK))[0]:
+                if patience.over:
+                    missing = [child.role for child in self._children if not child.ready.is_set()]
+                    raise Unavailable(
+                        "up.not_ready",
+                        f"not ready, and nothing was done for {_READY:g} s: {', '.join(missing)}",
+                        where=str(self._data / "logs"),
+                        fix="the log files there say why",
+                    )
+        finally:
+            waiting.cancel()
+        waiting.result()
+
+    def _working(self) -> list[int]:
+        """The processes whose work is waited for."""
+        return [child.pid for child in self._children if child.pid and not child.ready.is_set()]
 
     async def stop(self) -> None:
         """Drain all services, then stop NATS."""

@@ -24,9 +24,9 @@ from types import TracebackType
 from typing import Self
 
 from partsong.contracts.errors import PartsongError, Unavailable
-from partsong.runtime.clock import monotonic
 from partsong.runtime.nats_binary import find_nats_server
 from partsong.runtime.owner import Claim, claim_directory
+from partsong.runtime.progress import Patience
 
 __all__ = ["EmbeddedNats", "start_embedded"]
 
@@ -129,11 +129,11 @@ class EmbeddedNats:
         binary = self._binary or find_nats_server()
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._claim = claim = self._claim or await claim_directory(self.data_dir)
-        deadline = monotonic() + self._timeout
+        patience = Patience(self._timeout, self._pids)
         try:
             up = False
             while not up:
-                up = await self._attempt(binary, claim, deadline)
+                up = await self._attempt(binary, claim, patience)
         except BaseException:
             await self.stop()
             raise
@@ -157,22 +157,26 @@ class EmbeddedNats:
         await self._end()
         await self.start()
 
-    async def _attempt(self, binary: Path, claim: Claim, deadline: float) -> bool:
+    def _pids(self) -> tuple[int, ...]:
+        return () if self._process is None else (self._process.pid,)
+
+    async def _attempt(self, binary: Path, claim: Claim, patience: Patience) -> bool:
         """One start; False if the port we must have is not free yet."""
         said = self.log_file.stat().st_size if self.log_file.exists() else 0
         self._process = self._spawn(binary, claim)
         while not (urls := self._read_ports()):
             if self._process.poll() is not None:
                 words = self._last_words(said)
-                if "address already in use" in words and self._port and monotonic() < deadline:
+                if "address already in use" in words and self._port and not patience.over:
                     await asyncio.sleep(0.1)
                     return False
                 raise self._failed(
                     f"nats-server exited with status {self._process.returncode}: {words}"
                 )
-            if monotonic() > deadline:
+            if patience.over:
                 raise self._failed(
-                    f"nats-server was not ready after {self._timeout} s: {self._last_words(said)}"
+                    f"nats-server was not ready, and did nothing for {self._timeout:g} s: "
+                    f"{self._last_words(said)}"
                 )
             await asyncio.sleep(_POLL)
         self._urls = urls
@@ -237,9 +241,9 @@ class EmbeddedNats:
         if process is None or process.poll() is not None:
             return
         process.send_signal(signal.SIGTERM)
-        deadline = monotonic() + self._timeout
+        patience = Patience(self._timeout, self._pids)
         while process.poll() is None:
-            if monotonic() > deadline:
+            if patience.over:
                 process.kill()
                 process.wait()
                 return
