@@ -16,10 +16,18 @@ __all__ = ["Heartbeat", "HeartbeatFactory"]
 class Heartbeat(Protocol):
     """Beats once a second until it is stopped, and answers `partsong.query.<service>.ping` with a beat."""
 
-    url: str | None
-    """Where the service answers HTTP, if it does."""
-    held: HeldCalls
-    """The calls in its hands: whoever makes calls enters them."""
+    @property
+    def url(self) -> str | None:
+        """Where the service answers HTTP, if it does."""
+        ...
+
+    @url.setter
+    def url(self, url: str | None) -> None: ...
+
+    @property
+    def held(self) -> HeldCalls:
+        """The calls in its hands: whoever makes calls enters them."""
+        ...
 
     async def start(self) -> None:
         """Begin to beat; the first beat is sent when this returns."""
