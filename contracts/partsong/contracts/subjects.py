@@ -3,6 +3,8 @@
 The log:   <prefix>.log.<partition>.<run_id>.engine            the engine's commits
                                             .fact              results of idempotent calls
                                             .call.<call_id>    one guarded call: claim, then its closing event
+           <prefix>.log.<partition>.~.{owner|seal}             a partition's own records, of no run
+           <prefix>.log.~.{genesis|restored|lost}              the log's own: its identity and what became of it
 Beside it: <prefix>.{request,reply,work,chunk,timer,fired,dead,alive,stop,query}.…
 
 A subject token may not hold dots, wildcards, white space or control characters, so ids are checked, never escaped:
@@ -31,6 +33,8 @@ __all__ = [
 PARTITIONS = 32
 """Number of partitions of the log. Part of the wire format: a run's partition never changes."""
 
+_OWN = "~"
+"""Where a run's id would stand in a record of the log's own."""
 _ID = re.compile(r"[A-Za-z0-9_\-:/~@+=]+")
 _MAX = 200
 
@@ -76,9 +80,15 @@ class LogSubject:
     """A parsed subject of the log."""
 
     partition: int
+    """-1 for the records of the log as a whole."""
     run_id: str
-    entity: Literal["engine", "fact", "call"]
+    entity: Literal["engine", "fact", "call", "owner", "seal", "genesis", "restored", "lost"]
     call_id: str | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether the record is the log's or a partition's own: of no run, so readers of runs skip it."""
+        return self.run_id == _OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,13 @@ class Subjects:
     prefix: str = "partsong"
 
     def _run(self, run_id: str) -> str:
+        if run_id == _OWN:
+            raise InvalidInput(
+                "id.invalid",
+                f"run_id {run_id!r} is the log's own",
+                where="run_id",
+                fix="use another run_id",
+            )
         return f"{self.prefix}.log.{partition_of(run_id)}.{check_id('run_id', run_id)}"
 
     def engine(self, run_id: str) -> str:
@@ -121,6 +138,30 @@ class Subjects:
         """Filter: the whole log."""
         return f"{self.prefix}.log.>"
 
+    def genesis(self) -> str:
+        """The log's first record: which log it is."""
+        return f"{self.prefix}.log.{_OWN}.genesis"
+
+    def restored(self) -> str:
+        """What was lost when the log was restored, and since when it is another epoch."""
+        return f"{self.prefix}.log.{_OWN}.restored"
+
+    def lost(self) -> str:
+        """Stands in the place of a record that a restore could not bring back, so that the others keep theirs."""
+        return f"{self.prefix}.log.{_OWN}.lost"
+
+    def owner(self, partition: int) -> str:
+        """Who owns a partition."""
+        return f"{self.prefix}.log.{partition}.{_OWN}.owner"
+
+    def seal(self, partition: int) -> str:
+        """The seals of a partition."""
+        return f"{self.prefix}.log.{partition}.{_OWN}.seal"
+
+    def partition(self, partition: int) -> str:
+        """Filter: everything the log holds of a partition, its own records included."""
+        return f"{self.prefix}.log.{partition}.>"
+
     def commits(self, partition: int | None = None) -> str:
         """Filter: the commits of one partition, or of all."""
         return f"{self.prefix}.log.{'*' if partition is None else partition}.*.engine"
@@ -142,10 +183,18 @@ class Subjects:
         tokens = subject.split(".")
         head = len(self.prefix.split("."))
         match tokens[head:]:
-            case ["log", p, run_id, "engine" | "fact" as entity] if p.isdigit():
+            case ["log", p, "~", "owner" | "seal" as own] if p.isdigit():
                 found: LogSubject | None = LogSubject(
-                    int(p), run_id, "engine" if entity == "engine" else "fact"
+                    int(p), _OWN, "owner" if own == "owner" else "seal"
                 )
+            case ["log", "~", "genesis"]:
+                found = LogSubject(-1, _OWN, "genesis")
+            case ["log", "~", "restored"]:
+                found = LogSubject(-1, _OWN, "restored")
+            case ["log", "~", "lost"]:
+                found = LogSubject(-1, _OWN, "lost")
+            case ["log", p, run_id, "engine" | "fact" as entity] if p.isdigit() and run_id != _OWN:
+                found = LogSubject(int(p), run_id, "engine" if entity == "engine" else "fact")
             case ["log", p, run_id, "call", call_id] if p.isdigit():
                 found = LogSubject(int(p), run_id, "call", call_id)
             case _:
