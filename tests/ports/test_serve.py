@@ -26,7 +26,7 @@ Start = Callable[..., Awaitable[Process]]
 
 
 @pytest.fixture
-async def start(bus: Bus) -> AsyncIterator[Start]:
+async def start(bus: Bus, tmp_path: Path) -> AsyncIterator[Start]:
     """Starts the service as a process."""
     processes: list[Process] = []
 
@@ -41,6 +41,7 @@ async def start(bus: Bus) -> AsyncIterator[Start]:
                 "PARTSONG_NATS_URL": bus.url,
                 "PARTSONG_PREFIX": bus.subjects.prefix,
                 "PARTSONG_WORKER": "told-1",
+                "PARTSONG_DATA": str(tmp_path),
                 **env,
             },
             cwd=ROOT,
@@ -150,7 +151,7 @@ async def test_it_can_be_stopped_while_it_waits_for_nats(start: Start) -> None:
     assert code == 0
 
 
-async def test_a_failed_start_leaves_nothing_open(bus: Bus) -> None:
+async def test_a_failed_start_leaves_nothing_open(bus: Bus, tmp_path: Path) -> None:
     contexts: list[Context] = []
 
     class Failing(Told):
@@ -158,7 +159,7 @@ async def test_a_failed_start_leaves_nothing_open(bus: Bus) -> None:
             contexts.append(context)
             raise OSError("no luck")
 
-    settings = Settings(nats_url=bus.url, prefix=bus.subjects.prefix)
+    settings = Settings(nats_url=bus.url, prefix=bus.subjects.prefix, data_dir=tmp_path)
     with pytest.raises(OSError, match="no luck"):
         await open_context(settings, Failing(""))
     assert contexts[0].nc.is_closed

@@ -198,6 +198,8 @@ class Projector:
         """What one record changes, given what the records before it in the batch have `changed`."""
         try:
             subject = self._subjects.parse_log(record.subject)
+            if subject.own:
+                return ()
             pending = changed.get(subject.run_id, self._pending.get(subject.run_id, {}))
             if not concerns(subject, record.body, pending):
                 return ()

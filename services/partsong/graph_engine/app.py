@@ -64,7 +64,9 @@ class GraphEngine:
         snapshots = await self._stack.enter_async_context(
             open_snapshots(context.settings.snapshots, nc=context.nc, name=context.names.snapshots)
         )
-        chunks = JetStreamLog(context.nc, stream=context.names.chunks, attempt=1.0, deadline=2.0)
+        chunks = JetStreamLog(
+            context.nc, stream=context.names.chunks, attempt=1.0, deadline=2.0, forgets=True
+        )
         self._stack.push_async_callback(chunks.close)
         self._runs = Runs(
             context.log,

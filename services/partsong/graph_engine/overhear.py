@@ -48,5 +48,5 @@ class Overhearing:
         async with aclosing(self._log.tail(self._subjects.log(), after=after)) as records:
             async for record in records:
                 where = self._subjects.parse_log(record.subject)
-                if where.entity != "engine":
+                if where.entity != "engine" and not where.own:
                     self._runs.hear(where.run_id, Reported(record, next=False))

@@ -103,7 +103,9 @@ class Client(Control, Scheduling, Catalogue):
             NotFound: the log holds nothing of such a run.
         """
         newest = await self._newest(run_id)
-        kept = JetStreamLog(self.nats, stream=self._names.chunks, attempt=2.0, deadline=5.0)
+        kept = JetStreamLog(
+            self.nats, stream=self._names.chunks, attempt=2.0, deadline=5.0, forgets=True
+        )
         try:
             async with self._until_end(run_id, newest) as ended:
                 chunks = chunks_of(self.nats, kept, self._subjects.chunks(run_id), ended, after)
@@ -116,10 +118,14 @@ class Client(Control, Scheduling, Catalogue):
     async def runs(
         self, *, status: str | None = None, graph: str | None = None, limit: int = 100
     ) -> list[RunSummary]:
-        """Runs, the newest first, without reading what is in them; `status` and `graph` narrow the list."""
+        """Runs, the newest first, without reading what is in them; `status` and `graph` narrow the list.
+
+        A run whose newest commit the server cannot read has the status `damaged`; nothing else is known of it here.
+        """
         found: list[RunSummary] = []
         async for summary in summaries(self.nats, self._names.log, self._subjects.commits()):
-            run = _summary(self._subjects.parse_log(summary.subject).run_id, summary)
+            run_id = self._subjects.parse_log(summary.subject).run_id
+            run = _summary(run_id, summary)
             if status in {None, run.status} and graph in {None, run.graph}:
                 found.append(run)
         return sorted(found, key=lambda run: run.started, reverse=True)[:limit]
@@ -175,6 +181,8 @@ class Client(Control, Scheduling, Catalogue):
 
 def _summary(run_id: str, summary: Summary) -> RunSummary:
     headers = summary.headers
+    if summary.broken:
+        return RunSummary(run_id, "damaged", "", "", "log.unreadable", summary.seq)
     origin, _, seq = headers.get("Partsong-Origin", "").rpartition("@")
     return RunSummary(
         run_id,

@@ -14,6 +14,7 @@ from partsong.log.port import Record
 __all__ = [
     "BLOB",
     "EXPECT",
+    "EXPECT_LAST",
     "ID",
     "Place",
     "from_delivery",
@@ -24,6 +25,7 @@ __all__ = [
 
 ID = "Nats-Msg-Id"
 EXPECT = "Nats-Expected-Last-Subject-Sequence"
+EXPECT_LAST = "Nats-Expected-Last-Sequence"
 BLOB = "Partsong-Blob"
 """`sha256:<hex>` of a body that is in the object store; the stored body only says so too, for people."""
 

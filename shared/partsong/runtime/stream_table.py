@@ -40,6 +40,7 @@ class Names:
     schedules: str
     snapshots: str
     threads: str
+    marks: str
 
     @classmethod
     def of(cls, subjects: Subjects) -> Names:
@@ -58,6 +59,7 @@ class Names:
             schedules=f"{stem}_schedules",
             snapshots=f"{stem}_snapshots",
             threads=f"{stem}_threads",
+            marks=f"{stem}_marks",
         )
 
 
@@ -173,7 +175,7 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
 
 
 def _buckets(names: Names) -> tuple[StreamSpec, ...]:
-    """An object store and four key-value stores, laid out as every NATS client expects them."""
+    """An object store and five key-value stores, laid out as every NATS client expects them."""
     common: Config = {
         "discard": "new",
         "allow_rollup_hdrs": True,
@@ -191,7 +193,13 @@ def _buckets(names: Names) -> tuple[StreamSpec, ...]:
         StreamSpec(f"OBJ_{blobs}", {**common, "subjects": [f"$O.{blobs}.C.>", f"$O.{blobs}.M.>"]}),
         *(
             StreamSpec(f"KV_{bucket}", {**key_value, "subjects": [f"$KV.{bucket}.>"]})
-            for bucket in (names.graphs, names.schedules, names.snapshots, names.threads)
+            for bucket in (
+                names.graphs,
+                names.schedules,
+                names.snapshots,
+                names.threads,
+                names.marks,
+            )
         ),
     )
 

@@ -23,7 +23,7 @@ from partsong.runtime.stream_table import (
     table,
 )
 
-__all__ = ["ENGINE_GROUP", "Names", "Table", "check", "provision", "table"]
+__all__ = ["ENGINE_GROUP", "Names", "Table", "check", "log_differences", "provision", "table"]
 
 _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
 _TAKEN = frozenset({10058, 10148, 10013, 10105})
@@ -32,9 +32,16 @@ _TRIES = 3
 
 
 async def provision(
-    nc: Client, subjects: Subjects, *, replicas: int = 1, within: float = 15.0
+    nc: Client,
+    subjects: Subjects,
+    *,
+    replicas: int = 1,
+    within: float = 15.0,
+    create_log: bool = True,
 ) -> None:
     """Create what is missing; change nothing that is there.
+
+    Without `create_log` the log's stream is not made: a log that was there once and is gone is not begun anew.
 
     Many processes may do so at the same time. What is complete already is only read, so on a
     provisioned bus this needs no right to create. A single server that restarts has forgotten its
@@ -42,9 +49,11 @@ async def provision(
 
     Raises:
         Conflict: `streams.mismatch`: something exists but differs; the message has both values of every field.
+        NotFound: `streams.missing`: the log's stream is not there, and it was not to be created.
         Unavailable: JetStream did not answer in time, or refused.
     """
-    await _Server(nc, within, create=True).ensure(subjects, replicas)
+    kept = frozenset() if create_log else frozenset({Names.of(subjects).log})
+    await _Server(nc, within, create=True, kept=kept).ensure(subjects, replicas)
 
 
 async def check(nc: Client, subjects: Subjects, *, replicas: int = 1, within: float = 15.0) -> None:
@@ -58,6 +67,25 @@ async def check(nc: Client, subjects: Subjects, *, replicas: int = 1, within: fl
     await _Server(nc, within, create=False).ensure(subjects, replicas)
 
 
+async def log_differences(
+    nc: Client, subjects: Subjects, *, replicas: int = 1, within: float = 5.0
+) -> tuple[str, ...]:
+    """How the configuration of the log's stream differs from the table; a stream that is not there does not.
+
+    Raises:
+        Unavailable: JetStream did not answer in time, or refused.
+    """
+    name = Names.of(subjects).log
+    spec = next(s for s in table(subjects, replicas=replicas).streams if s.name == name)
+    try:
+        found = await _Server(nc, within, create=False).config(f"STREAM.INFO.{name}")
+    except _Refused as refusal:
+        if refusal.code == _STREAM_NOT_FOUND:
+            return ()
+        raise _unavailable("STREAM.INFO", refusal) from refusal
+    return tuple(_differences(f"stream {name}", spec.config, found))
+
+
 class _Refused(Exception):
     def __init__(self, code: int, description: str) -> None:
         super().__init__(f"{description} ({code})")
@@ -67,8 +95,11 @@ class _Refused(Exception):
 class _Server:
     """The JetStream API, spoken in JSON."""
 
-    def __init__(self, nc: Client, within: float, *, create: bool) -> None:
-        self._nc, self._within, self._create = nc, within, create
+    def __init__(
+        self, nc: Client, within: float, *, create: bool, kept: frozenset[str] = frozenset()
+    ) -> None:
+        """Streams in `kept` are not created, whatever becomes of the others."""
+        self._nc, self._within, self._create, self._kept = nc, within, create, kept
 
     async def ensure(self, subjects: Subjects, replicas: int) -> None:
         wanted = table(subjects, replicas=replicas)
@@ -113,11 +144,11 @@ class _Server:
         self, info: str, create: str, body: JsonValue
     ) -> Mapping[str, JsonValue]:
         try:
-            return await self._config(info)
+            return await self.config(info)
         except _Refused as refusal:
             if refusal.code not in {_STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND}:
                 raise _unavailable(info, refusal) from refusal
-            if not self._create:
+            if not self._create or create.removeprefix("STREAM.CREATE.") in self._kept:
                 raise NotFound(
                     "streams.missing",
                     f"{info} does not exist",
@@ -125,16 +156,17 @@ class _Server:
                     fault="platform",
                 ) from refusal
         try:
-            return await self._config(create, body)
+            return await self.config(create, body)
         except _Refused as refusal:
             if refusal.code not in _TAKEN:
                 raise _unavailable(create, refusal) from refusal
         try:
-            return await self._config(info)  # somebody else was first
+            return await self.config(info)  # somebody else was first
         except _Refused as refusal:
             raise _unavailable(info, refusal) from refusal
 
-    async def _config(self, api: str, body: JsonValue = None) -> Mapping[str, JsonValue]:
+    async def config(self, api: str, body: JsonValue = None) -> Mapping[str, JsonValue]:
+        """The configuration in an answer."""
         try:
             payload = b"" if body is None else json.dumps(body).encode()
             answer = json.loads(await self._answer(api, payload))
