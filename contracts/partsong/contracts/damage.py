@@ -16,6 +16,7 @@ from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.marks import Identity, Mark
 
 __all__ = [
+    "DAMAGED",
     "Answer",
     "Damaged",
     "Gone",
@@ -32,6 +33,9 @@ __all__ = [
 
 Range = tuple[int, int]
 """First and last sequence."""
+
+DAMAGED = frozenset({"log.damaged", "log.another", "log.restored", "log.config_changed"})
+"""Codes of the errors with which a log is not written to: the same request gets the same answer until a person acts."""
 
 _RESTORE = "run `partsong log verify`, then `partsong log restore` from a backup or a mirror; nothing is written until then"
 _ADOPT = "if this is the log you mean, run `partsong log adopt` on the machine of each service, else correct the NATS URL"

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command, on_query
+from partsong.contracts.damage import DAMAGED
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.graph_engine.bucket import Bucket
@@ -155,8 +156,10 @@ class GraphEngine:
             body = await self._context.blobs.get(blob)
         try:
             reply: Accepted | Rejected = await self._door.request(verb, body)
-        except Unavailable:
-            raise
+        except Unavailable as error:
+            if error.problem.code not in DAMAGED:
+                raise
+            reply = Rejected(id=request_id(body, command.headers), error=error.problem)
         except PartsongError as error:
             reply = Rejected(id=request_id(body, command.headers), error=error.problem)
             await self._bury(command, error.problem)

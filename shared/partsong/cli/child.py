@@ -30,8 +30,8 @@ _GRACE = 15.0
 """Seconds to drain; more than what a service gives itself."""
 _PR_SET_PDEATHSIG = 1
 _LAST_WORDS = 2000
-_REFUSALS = {EXIT["usage"], EXIT["not_found"]}
-"""Exit codes of a service that was told something wrong."""
+_REFUSALS = {EXIT["usage"], EXIT["not_found"], EXIT["damaged"]}
+"""Exit codes of a service that was told something wrong, or that found the log damaged."""
 
 
 class Child:

@@ -16,6 +16,7 @@ from partsong.client.live import chunks_of
 from partsong.client.schedules import Overlap, Scheduling
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.envelope import decode
+from partsong.contracts.errors import Unavailable
 from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
 from partsong.contracts.results import RunResult
@@ -150,6 +151,8 @@ class Client(Control, Scheduling, Catalogue):
             records = self.log.tail(filter, after=after)
         async with aclosing(records):
             async for record in records:
+                if record.problem is not None:
+                    raise Unavailable.of(record.problem)
                 yield record
                 if follow and record.seq >= newest.seq and record.headers.get(STATUS) in ENDED:
                     return

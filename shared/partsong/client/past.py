@@ -24,11 +24,14 @@ class Past(Connection):
 
         Raises:
             NotFound: the log holds nothing of such a run.
+            Unavailable: `log.unreadable`: the run's newest commit went bad on disk.
         """
         run_id = check_id("run_id", run_id)
         state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
         if state.graph is None:
             raise unknown(run_id, "" if at is None else f" at {at}")
+        if at is None:
+            await self._whole(run_id)
         return state
 
     async def history(self, run_id: str) -> list[Checkpoint]:
@@ -78,7 +81,9 @@ class Past(Connection):
         Raises:
             NotFound: the log holds nothing of such a run.
         """
-        return replay(run_id, await self._records(run_id))
+        records = await self._records(run_id)
+        await self._whole(run_id)
+        return replay(run_id, records)
 
     async def _records(self, run_id: str) -> list[tuple[int, bytes]]:
         """All records of the run, as (sequence, body)."""

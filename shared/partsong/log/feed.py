@@ -99,8 +99,8 @@ class _Cursor:
         self._news = asyncio.Event()
         self._broken = False
         self.over = False
-        """The server has nothing more; of a walk without an end it is not asked."""
-        self._ending = False
+        """Two pulls in a row gave nothing: the server has nothing more; of a walk without an end it is not asked."""
+        self._ending, self._ended_at = False, 0
         self._delivered = 0
         self._asked = 0
 
@@ -204,7 +204,11 @@ class _Cursor:
             return
         if code in {"404", "408"}:  # a pull request ended before its batch was full
             self._asked -= int(headers.get("Nats-Pending-Messages", self._asked))
-            self.over = self._ending and code == "404"
+            if self._ending and code == "404":
+                self.over = (
+                    self._delivered == self._ended_at
+                )  # at a record it cannot read it may end a pull early
+                self._ended_at = self._delivered
             return
         self._broken = True
 

@@ -6,6 +6,8 @@ Rules that this file keeps:
 * Error 10071 names the subject's last sequence. It does not mean that the append failed: one server checks the guard
   before it looks for duplicates, so a repeated append whose first answer was lost gets it too. Our record, if it was
   stored, is the first one of its subject behind the expectation (that is what the guard says), so that one is looked at.
+* A record that the server cannot read counts as none: its subject then seems to have had no record at all, for a guard
+  too. So a guard that was refused on a subject that "has none" is that.
 * Error 10164 (clusters) names nothing: ask the stream's leader.
 * A keeper is asked before every append: a log that is damaged, or that nobody has looked at since the connection came
   back, is not written to.
@@ -18,6 +20,7 @@ import json
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -103,7 +106,7 @@ class JetStreamLog:
     def tail(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
         """See `Log.tail`."""
         compile_filter(filter)
-        return self._feed(filter, after, None)
+        return self._follow(filter, after)
 
     async def last(self, subject: str) -> Record | None:
         """See `Log.last`."""
@@ -160,6 +163,8 @@ class JetStreamLog:
         found = last["seq"] if last else 0
         if found == expect:
             raise Lost("another append to the subject was under way and came to nothing")
+        if found == 0:  # it had a record, and none was ever taken out of the log
+            raise _unreadable(subject, 1)
         raise WrongSequence(subject, expect, found)
 
     async def _read(
@@ -185,6 +190,17 @@ class JetStreamLog:
         except Unreadable as error:
             if upto is None and not self._forgets:
                 raise _unreadable(filter, error.missing) from error
+
+    async def _follow(self, filter: str, after: int) -> AsyncGenerator[Record, None]:
+        async for seq, msg in feed(self._link, self._stream, filter, after, limit=None):
+            record, blob = from_delivery(msg, seq)
+            try:
+                whole = await self._resolve((record, blob))
+            except Unavailable as error:
+                if not error.problem.code.startswith("log.blob_"):
+                    raise
+                whole = replace(record, body=b"", problem=error.problem)
+            yield whole
 
     async def _feed(
         self, filter: str, after: int, limit: int | None

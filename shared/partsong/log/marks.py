@@ -223,6 +223,14 @@ class BucketMarks:
         """Let all services know."""
         await self._put(_FINDING, _FINDINGS.dump_json(finding))
 
+    async def probe(self) -> None:
+        """Write something that nobody reads, to see that there is room.
+
+        Raises:
+            Unavailable: `log.full`.
+        """
+        await self._put("probe", b"{}")
+
     async def forget(self) -> None:
         """Drop all marks and the finding: another log is to be accepted."""
         await self._api("STREAM.PURGE", {})

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 from nats.aio.client import Client
@@ -20,6 +20,9 @@ from partsong.log.link import Link, Lost
 __all__ = ["Summary", "summaries"]
 
 _log = logging.getLogger("partsong.log")
+
+_BEYOND = 10**9
+"""An offset at which the server counts the subjects and lists none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ async def summaries(
 ) -> AsyncIterator[Summary]:
     """The newest record of every subject that matches, oldest first, headers only; those that are broken at the end.
 
-    The server finds them in 0.2 s among 100,000 subjects, 1.2 s among a million.
+    The server finds them in 0.2 s among 100,000 subjects, 1.2 s among a million. It passes over a record that it cannot
+    read without a word; only its count of subjects, which it is asked for as well, still has it.
 
     Raises:
         Unavailable: the server did not answer for `within` seconds.
@@ -55,12 +59,14 @@ async def summaries(
 async def _walk(
     link: Link, stream: str, filter: str, within: float
 ) -> AsyncGenerator[Summary, None]:
+    expected, count = (await _page(link, stream, filter, _BEYOND))[0], 0
     walk = feed(link, stream, filter, 0, limit=sys.maxsize, newest=True)
-    try:
+    with suppress(Unreadable):
         async with aclosing(walk) as found:
             while (step := await _step(found, filter, within)) is not None:
+                count += 1
                 yield step
-    except Unreadable:
+    if count < expected:
         for subject in await _broken(link, stream, filter):
             _log.warning("record cannot be read", extra={"subject": subject})
             yield Summary(subject, 0, broken=True)
@@ -83,30 +89,26 @@ async def _step(
 
 async def _broken(link: Link, stream: str, filter: str) -> list[str]:
     """Subjects that the server counts and does not deliver. Only after damage, so it may read all of them twice."""
-    subjects = await _subjects(link, stream, filter)
+    subjects: list[str] = []
+    while page := (await _page(link, stream, filter, len(subjects)))[1]:
+        subjects += page
     seen: set[str] = set()
-    try:
-        async with aclosing(feed(link, stream, filter, 0, limit=sys.maxsize, newest=True)) as found:
+    with suppress(Unreadable):
+        walk = feed(link, stream, filter, 0, limit=sys.maxsize, newest=True)
+        async with aclosing(walk) as found:
             async for _, msg in found:
                 seen.add(msg.subject)
-    except Unreadable:
-        pass
-    return [subject for subject in subjects if subject not in seen]
+    return sorted(subject for subject in subjects if subject not in seen)
 
 
-async def _subjects(link: Link, stream: str, filter: str) -> list[str]:
-    found: list[str] = []
-    while True:
-        query = json.dumps({"subjects_filter": filter, "offset": len(found)}).encode()
+async def _page(link: Link, stream: str, filter: str, offset: int) -> tuple[int, list[str]]:
+    """How many subjects match, and up to 100,000 of them."""
+    query = json.dumps({"subjects_filter": filter, "offset": offset}).encode()
 
-        async def ask(query: bytes = query) -> dict[str, int]:
-            answer = json.loads((await link.ask(f"$JS.API.STREAM.INFO.{stream}", query)).data)
-            if error := answer.get("error"):
-                raise Lost(str(error.get("description")))
-            page: dict[str, int] = answer["state"].get("subjects") or {}
-            return page
+    async def ask() -> tuple[int, list[str]]:
+        answer = json.loads((await link.ask(f"$JS.API.STREAM.INFO.{stream}", query)).data)
+        if error := answer.get("error"):
+            raise Lost(str(error.get("description")))
+        return int(answer.get("total", 0)), list(answer["state"].get("subjects") or ())
 
-        page = await link.insist(f"listing {filter}", ask)
-        found += page
-        if not page:
-            return sorted(found)
+    return await link.insist(f"listing {filter}", ask)

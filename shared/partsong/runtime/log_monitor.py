@@ -84,6 +84,11 @@ class LogMonitor:
         self._checking = asyncio.Lock()
 
     @property
+    def marks(self) -> tuple[Mark, ...]:
+        """All marks it saw when it looked last."""
+        return self._marks
+
+    @property
     def problem(self) -> Problem | None:
         """Why the service is not ready as far as the log is concerned; None if it is."""
         if self.damage is not None:
@@ -116,7 +121,7 @@ class LogMonitor:
             Unavailable: `log.damaged` or `log.another`: what marks know of is not there. Nothing was created.
         """
         while True:
-            answer, view = await self._ask()
+            answer, view = await self.look()
             match answer:
                 case Sound():
                     return not self._marks
@@ -164,7 +169,7 @@ class LogMonitor:
         """Look at the log now; what was found is remembered."""
         async with self._checking:
             connection = self._nc.stats["reconnects"]
-            answer, view = await self._ask()
+            answer, view = await self.look()
             if isinstance(answer, Damaged) and not await self._confirmed(answer, view):
                 answer = Unknown("two answers differ")
             match answer:
@@ -226,16 +231,15 @@ class LogMonitor:
             except Exception:
                 _log.exception("log not looked after")
 
-    async def _ask(self) -> tuple[Answer, View | Gone | None]:
-        """The marks first: whatever they say was true before the leader is asked."""
+    async def look(self) -> tuple[Answer, View | Gone | None]:
+        """Ask the leader and judge, and remember nothing. The marks come first: what they say was true before that."""
         loaded = [mark for store in self._stores for mark in await self._loaded(store)]
         try:
-            adopted = await self._file.adopted()
             finding = await self._bucket.finding()
             differences = await self._differences() if self._differences else ()
         except Unavailable as error:
             return Unknown(error.problem.message), None
-        if adopted:
+        if adopted := await self._adopted():
             loaded = [mark for mark in loaded if mark.log_id == adopted]
         self._marks = tuple(loaded)
         view = await self._leader.view(self._marks, differences)
@@ -247,6 +251,13 @@ class LogMonitor:
         if isinstance(answer, Sound) and finding is not None and finding.of(view.identity):
             answer = finding.damage
         return answer, view
+
+    async def _adopted(self) -> str:
+        try:
+            return await self._file.adopted()
+        except Unavailable as error:
+            self._failed(self._file, error)
+            return ""
 
     async def _loaded(self, store: MarkStore) -> tuple[Mark, ...]:
         """The marks of one place; one that does not answer knows nothing, the others do."""
@@ -271,7 +282,7 @@ class LogMonitor:
         if self.damage == damage or (isinstance(view, View) and view.replicas == 1):
             return True
         await asyncio.sleep(_TWICE)
-        again, _ = await self._ask()
+        again, _ = await self.look()
         return again == damage
 
     async def _sound(self, connection: int, view: View | Gone | None) -> None:

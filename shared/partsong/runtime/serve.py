@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 from nats.aio.client import Client
 
+from partsong.contracts.damage import DAMAGED
 from partsong.contracts.errors import InvalidInput, PartsongError
 from partsong.contracts.subjects import Subjects
 from partsong.log.blobs import Blobs
@@ -34,7 +35,6 @@ __all__ = ["Context", "KeepsMarks", "Running", "Service", "open_context", "serve
 
 _log = logging.getLogger("partsong.serve")
 
-_DAMAGED = {"log.damaged", "log.another", "log.restored"}
 _EX_CONFIG = 78
 """As sysexits.h has it: whoever starts it again gets the same answer, until a person has acted."""
 
@@ -208,7 +208,7 @@ def serve(service: Service, settings: Settings) -> int:
         return 2
     except PartsongError as error:
         print(error, file=sys.stderr)
-        return _EX_CONFIG if error.problem.code in _DAMAGED else 1
+        return _EX_CONFIG if error.problem.code in DAMAGED else 1
     except Exception:
         _log.exception("service failed", extra={"pid": os.getpid()})
         return 1
