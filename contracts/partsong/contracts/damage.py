@@ -91,6 +91,8 @@ class Damaged:
     fix: str = _RESTORE
     contained: bool = False
     """Whether every lost record is known to belong to one of `runs`: the others may go on."""
+    missing: int = 0
+    """How many records are known to be gone; 0 if they are there and differ, or nobody has counted."""
 
     @property
     def passes(self) -> bool:

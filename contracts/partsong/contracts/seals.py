@@ -204,6 +204,7 @@ class Scrub:
             holes,
             tuple(sorted(gone)),
             contained=0 < lacks == len(gone),
+            missing=max(lacks, 0),
         )
 
 

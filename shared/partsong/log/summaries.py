@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -15,14 +14,12 @@ from nats.aio.msg import Msg
 
 from partsong.contracts.errors import Unavailable
 from partsong.log.feed import Unreadable, feed
-from partsong.log.link import Link, Lost
+from partsong.log.link import Link
+from partsong.log.subject_counts import page_of, total_of
 
 __all__ = ["Summary", "summaries"]
 
 _log = logging.getLogger("partsong.log")
-
-_BEYOND = 10**9
-"""An offset at which the server counts the subjects and lists none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ async def summaries(
 async def _walk(
     link: Link, stream: str, filter: str, within: float
 ) -> AsyncGenerator[Summary, None]:
-    expected, count = (await _page(link, stream, filter, _BEYOND))[0], 0
+    expected, count = await total_of(link, stream, filter), 0
     walk = feed(link, stream, filter, 0, limit=sys.maxsize, newest=True)
     with suppress(Unreadable):
         async with aclosing(walk) as found:
@@ -90,7 +87,7 @@ async def _step(
 async def _broken(link: Link, stream: str, filter: str) -> list[str]:
     """Subjects that the server counts and does not deliver. Only after damage, so it may read all of them twice."""
     subjects: list[str] = []
-    while page := (await _page(link, stream, filter, len(subjects)))[1]:
+    while page := (await page_of(link, stream, filter, len(subjects)))[1]:
         subjects += page
     seen: set[str] = set()
     with suppress(Unreadable):
@@ -99,16 +96,3 @@ async def _broken(link: Link, stream: str, filter: str) -> list[str]:
             async for _, msg in found:
                 seen.add(msg.subject)
     return sorted(subject for subject in subjects if subject not in seen)
-
-
-async def _page(link: Link, stream: str, filter: str, offset: int) -> tuple[int, list[str]]:
-    """How many subjects match, and up to 100,000 of them."""
-    query = json.dumps({"subjects_filter": filter, "offset": offset}).encode()
-
-    async def ask() -> tuple[int, list[str]]:
-        answer = json.loads((await link.ask(f"$JS.API.STREAM.INFO.{stream}", query)).data)
-        if error := answer.get("error"):
-            raise Lost(str(error.get("description")))
-        return int(answer.get("total", 0)), list(answer["state"].get("subjects") or ())
-
-    return await link.insist(f"listing {filter}", ask)

@@ -143,8 +143,7 @@ class LogMonitor:
         """
         while True:
             try:
-                await self._leader.begin()
-                self.identity = await self._leader.identity()
+                self.identity = await self.begun()
             except Unavailable as error:
                 _log.warning("log not begun yet", extra={"why": error.problem.message})
             else:
@@ -164,6 +163,18 @@ class LogMonitor:
             await self._keep()
         await self._bucket.close()
         await self._leader.close()
+
+    async def begun(self) -> Identity | None:
+        """Begin the log if it holds nothing; which one it is."""
+        await self._leader.begin()
+        return await self._leader.identity()
+
+    async def accept(self, identity: Identity) -> None:
+        """Work on this log from now on, whatever was known of another one."""
+        await self._file.adopt(identity.log_id)
+        kept = await self._bucket.load()
+        if any(mark.log_id != identity.log_id for mark in kept):
+            await self._bucket.forget()
 
     async def check(self) -> Answer:
         """Look at the log now; what was found is remembered."""

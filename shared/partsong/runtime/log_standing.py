@@ -10,14 +10,14 @@ from pathlib import Path
 from nats.aio.client import Client
 
 from partsong.contracts.damage import Damaged, Range, Sound, Unknown, View
-from partsong.contracts.errors import Unavailable
-from partsong.contracts.marks import Mark
+from partsong.contracts.errors import Conflict, NotFound, Unavailable
+from partsong.contracts.marks import Identity, Mark
 from partsong.contracts.subjects import Subjects
 from partsong.log.marks import BucketMarks, FileMarks
 from partsong.runtime.log_monitor import LogMonitor
-from partsong.runtime.streams import Names, log_differences
+from partsong.runtime.streams import Names, log_differences, provision
 
-__all__ = ["Standing", "log_standing", "onlooker", "standing_error"]
+__all__ = ["Standing", "adopt", "log_standing", "onlooker", "standing_error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,44 @@ async def log_standing(
         finally:
             await bucket.close()
     return _standing(answer, view if isinstance(view, View) else None, marks)
+
+
+async def adopt(nc: Client, subjects: Subjects, data: Path, *, new: bool = False) -> Identity:
+    """Let the services of a data directory accept the log that the server holds, or a `new` one where there is none.
+
+    Raises:
+        NotFound: `log.missing`: there is no log, and none was to be begun.
+        Conflict: `log.not_empty`: there is one, and a new one was to be begun; `log.same`: it is the one known here.
+    """
+    async with onlooker(nc, subjects, data) as monitor:
+        answer, view = await monitor.look()
+        if isinstance(answer, Unknown):
+            raise Unavailable("log.unknown", answer.why, retryable=True)
+        found = view.identity if isinstance(view, View) else None
+        known = {mark.log_id for mark in monitor.marks}
+        if new:
+            if isinstance(view, View) and view.messages:
+                raise Conflict(
+                    "log.not_empty",
+                    f"the server holds a log of {view.messages} records",
+                    fix="leave out --new to accept it",
+                )
+            await provision(nc, subjects)
+            found = await monitor.begun()
+        if found is None:
+            raise NotFound(
+                "log.missing",
+                "the server holds no log",
+                fix="check the NATS URL and the prefix, restore the log, or begin a new one with --new",
+            )
+        if found.log_id in known and isinstance(answer, Damaged):
+            raise Conflict(
+                "log.same",
+                f"it is the log that is known here, and it is damaged: {answer}",
+                fix="restore it with `partsong log restore`; to go on with what is left: --as-is",
+            )
+        await monitor.accept(found)
+        return found
 
 
 def _standing(

@@ -23,7 +23,16 @@ from partsong.runtime.stream_table import (
     table,
 )
 
-__all__ = ["ENGINE_GROUP", "Names", "Table", "check", "log_differences", "provision", "table"]
+__all__ = [
+    "ENGINE_GROUP",
+    "Names",
+    "Table",
+    "check",
+    "log_config",
+    "log_differences",
+    "provision",
+    "table",
+]
 
 _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
 _TAKEN = frozenset({10058, 10148, 10013, 10105})
@@ -84,6 +93,13 @@ async def log_differences(
             return ()
         raise _unavailable("STREAM.INFO", refusal) from refusal
     return tuple(_differences(f"stream {name}", spec.config, found))
+
+
+def log_config(subjects: Subjects, *, replicas: int = 1) -> dict[str, JsonValue]:
+    """The configuration of the log's stream, as it is sent to the server."""
+    name = Names.of(subjects).log
+    spec = next(s for s in table(subjects, replicas=replicas).streams if s.name == name)
+    return _plain(spec.config)
 
 
 class _Refused(Exception):
