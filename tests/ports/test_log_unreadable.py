@@ -50,6 +50,20 @@ async def test_the_list_of_runs_is_whole_and_says_which_one_is_damaged(hurt: Bus
         assert [run.run_id for run in await client.runs(status="damaged")] == [BAD]
 
 
+async def test_a_list_that_begins_with_a_bad_record_is_whole_too(
+    nats_server: EmbeddedNats, subjects: Subjects
+) -> None:
+    async with a_bus(nats_server.url, subjects) as bus:
+        log = bus.log()
+        for run in RUNS:
+            await log.append(subjects.engine(run), f"{run} commit;".encode() * 9, id=run)
+        async with damaged(nats_server, bus.names.log, b"r_0 commit;", b"r_11 commit;"):
+            found = [s async for s in summaries(bus.nc, bus.names.log, subjects.commits())]
+    assert len(found) == 12
+    broken = sorted(s.subject for s in found if s.broken)
+    assert broken == sorted([subjects.engine("r_0"), subjects.engine("r_11")])
+
+
 async def test_the_run_is_refused_by_name_and_the_others_are_read(hurt: Bus) -> None:
     async with asyncio.timeout(60), Client(hurt.url, prefix=hurt.subjects.prefix) as client:
         for ask in (client.replay, client.result):

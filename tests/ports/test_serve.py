@@ -12,7 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from nats.js.errors import NotFoundError
 
+from partsong.contracts.marks import Mark
+from partsong.log.marks import FileMarks
 from partsong.runtime.alive import Watch
 from partsong.runtime.serve import Context, open_context
 from partsong.runtime.settings import Settings
@@ -163,3 +166,17 @@ async def test_a_failed_start_leaves_nothing_open(bus: Bus, tmp_path: Path) -> N
     with pytest.raises(OSError, match="no luck"):
         await open_context(settings, Failing(""))
     assert contexts[0].nc.is_closed
+
+
+async def test_a_log_that_marks_know_of_and_that_is_not_there_ends_it_with_78(
+    start: Start, bus: Bus, tmp_path: Path
+) -> None:
+    mark = Mark(log_id="log-a", epoch=1, seq=7, digest="d", at="t")
+    await FileMarks(tmp_path / "marks.json", bus.subjects.prefix).save(mark)
+    await bus.nc.request(f"$JS.API.STREAM.DELETE.{bus.names.log}", timeout=5)
+    process = await start()
+    _, said = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert process.returncode == 78
+    assert b"records 1 to 7" in said
+    with pytest.raises(NotFoundError):
+        await bus.nc.jetstream().stream_info(bus.names.log)

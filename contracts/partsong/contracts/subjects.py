@@ -4,7 +4,7 @@ The log:   <prefix>.log.<partition>.<run_id>.engine            the engine's comm
                                             .fact              results of idempotent calls
                                             .call.<call_id>    one guarded call: claim, then its closing event
            <prefix>.log.<partition>.~.{owner|seal}             a partition's own records, of no run
-           <prefix>.log.~.{genesis|restored|lost}              the log's own: its identity and what became of it
+           <prefix>.log.~.~.{genesis|restored|lost}              the log's own: its identity and what became of it
 Beside it: <prefix>.{request,reply,work,chunk,timer,fired,dead,alive,stop,query}.…
 
 A subject token may not hold dots, wildcards, white space or control characters, so ids are checked, never escaped:
@@ -140,15 +140,15 @@ class Subjects:
 
     def genesis(self) -> str:
         """The log's first record: which log it is."""
-        return f"{self.prefix}.log.{_OWN}.genesis"
+        return f"{self.prefix}.log.{_OWN}.{_OWN}.genesis"
 
     def restored(self) -> str:
         """What was lost when the log was restored, and since when it is another epoch."""
-        return f"{self.prefix}.log.{_OWN}.restored"
+        return f"{self.prefix}.log.{_OWN}.{_OWN}.restored"
 
     def lost(self) -> str:
         """Stands in the place of a record that a restore could not bring back, so that the others keep theirs."""
-        return f"{self.prefix}.log.{_OWN}.lost"
+        return f"{self.prefix}.log.{_OWN}.{_OWN}.lost"
 
     def owner(self, partition: int) -> str:
         """Who owns a partition."""
@@ -187,11 +187,11 @@ class Subjects:
                 found: LogSubject | None = LogSubject(
                     int(p), _OWN, "owner" if own == "owner" else "seal"
                 )
-            case ["log", "~", "genesis"]:
+            case ["log", "~", "~", "genesis"]:
                 found = LogSubject(-1, _OWN, "genesis")
-            case ["log", "~", "restored"]:
+            case ["log", "~", "~", "restored"]:
                 found = LogSubject(-1, _OWN, "restored")
-            case ["log", "~", "lost"]:
+            case ["log", "~", "~", "lost"]:
                 found = LogSubject(-1, _OWN, "lost")
             case ["log", p, run_id, "engine" | "fact" as entity] if p.isdigit() and run_id != _OWN:
                 found = LogSubject(int(p), run_id, "engine" if entity == "engine" else "fact")

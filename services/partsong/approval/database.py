@@ -39,6 +39,8 @@ class _RawConnection(Protocol):
 
     def cursor(self) -> DBAPICursor: ...
 
+    def close(self) -> None: ...
+
 
 def connect(url: str, data_dir: Path) -> AsyncEngine:
     """An engine for `sqlite:///file`, `postgresql://…`, or, for an empty URL, a file in the data directory.
@@ -129,10 +131,14 @@ def _sqlite(url: URL) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(raw: _RawConnection, _record: object) -> None:
         raw.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-            cursor = raw.cursor()
-            cursor.execute(f"PRAGMA {pragma}")
-            cursor.close()
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
+                cursor = raw.cursor()
+                cursor.execute(f"PRAGMA {pragma}")
+                cursor.close()
+        except Exception:
+            raw.close()  # the pool has not got it yet, and nobody else would
+            raise
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begun(connection: Connection) -> None:

@@ -119,7 +119,8 @@ class Projector:
             except Diverged as error:
                 log.info("projection loaded again", extra={"why": str(error)})
             except PartsongError as error:
-                log.warning("projection waits", extra={"problem": str(error.problem.message)})
+                if self.problem is None or self.problem.code != error.problem.code:
+                    log.warning("projection waits", extra={"problem": str(error.problem.message)})
                 self.problem = error.problem
                 if error.problem.code == BROKEN:
                     await self._store.renew(error.problem.message)

@@ -6,6 +6,7 @@ keep one database up to date from the same log: what one of them has stored, the
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
@@ -63,6 +64,8 @@ class Store:
         self._writer = writing(engine)
         self._faults = faults(engine)
         self._opened = False
+        self._busy, self._free = 0, asyncio.Event()
+        self._renewing = asyncio.Lock()
 
     async def open(self) -> None:
         """Make the tables if they are missing; several processes may do so at the same time.
@@ -79,8 +82,12 @@ class Store:
 
     async def renew(self, why: str) -> None:
         """Put a broken file aside; `open` makes a new one."""
-        self._opened = False
-        aside = await put_aside(self._engine)
+        async with self._renewing:
+            while self._busy:  # nobody is left with a connection to the file that goes
+                self._free.clear()
+                await self._free.wait()
+            self._opened = False
+            aside = await put_aside(self._engine)
         log.warning("projection begun anew", extra={"why": why, "aside": str(aside or "")})
 
     async def _open(self) -> None:
@@ -177,6 +184,8 @@ class Store:
 
     @asynccontextmanager
     async def _talking(self, what: str) -> AsyncGenerator[None, None]:
+        async with self._renewing:
+            self._busy += 1
         try:
             yield
         except self._faults as error:
@@ -189,6 +198,9 @@ class Store:
                 fix="check that the database runs, and that there is room on its disk",
                 retryable=True,
             ) from error
+        finally:
+            self._busy -= 1
+            self._free.set()
 
 
 class DatabaseMarks:

@@ -92,8 +92,14 @@ class Engine:
         while True:
             try:
                 async for found in summaries(self._nc, self._names.log, filter):
-                    if found.broken:
-                        continue  # it would look as it did before its newest commit, and be run again
+                    if (
+                        found.broken
+                    ):  # it would look as it did before its newest commit, and be run again
+                        _log.error(
+                            "run left alone: a record of it cannot be read",
+                            extra={"subject": found.subject},
+                        )
+                        continue
                     ended = found.headers.get("Partsong-Status") in _ENDED
                     if not ended or "Partsong-Webhook" in found.headers:
                         self._runs.hear(self._subjects.parse_log(found.subject).run_id, Wake())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -23,13 +24,40 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-F = TypeVar("F", bound=Callable[..., object])
+R = TypeVar("R")
 
 _SAY_EVERY = 3.0
 
 
-def _data_option(command: F) -> F:
-    return click.option(
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the log is, and where marks of it are."""
+
+    address: Address
+    data: Path
+    offline: bool
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """A client; offline, of the embedded server, started for as long as it is used."""
+        async with AsyncExitStack() as stack:
+            address = self.address
+            if self.offline:
+                from partsong.runtime.nats_server import start_embedded
+
+                server = await stack.enter_async_context(start_embedded(self.data / "nats"))
+                address = Address(server.url, address.prefix)
+            yield await stack.enter_async_context(address.client())
+
+
+def _place_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Where the log is; the command gets `place`."""
+
+    @functools.wraps(command)
+    def placed(*args: Any, address: Address, data: Path, offline: bool, **named: Any) -> R:
+        return command(*args, place=_Place(address, data, offline), **named)
+
+    data = click.option(
         "--data",
         type=click.Path(path_type=Path, file_okay=False),
         default=Path(".partsong"),
@@ -37,7 +65,13 @@ def _data_option(command: F) -> F:
         show_default=True,
         show_envvar=True,
         help="Data directory of the services, where their marks of the log are.",
-    )(command)
+    )
+    offline = click.option(
+        "--offline",
+        is_flag=True,
+        help="Run the embedded NATS of the data directory for this command: the platform is not up.",
+    )
+    return address_options(data(offline(placed)))
 
 
 @click.group()
@@ -46,10 +80,9 @@ def command() -> None:
 
 
 @command.command()
-@address_options
-@_data_option
+@_place_options
 @output_option
-def verify(address: Address, data: Path, out: Output) -> None:
+def verify(place: _Place, out: Output) -> None:
     """Read the whole log and check every promise in it: marks, runs' chains, partitions' seals, holes.
 
     Exit code 78 if anything is wrong.
@@ -60,9 +93,9 @@ def verify(address: Address, data: Path, out: Output) -> None:
         from partsong.runtime.log_standing import log_standing
         from partsong.runtime.streams import Names
 
-        async with address.client() as client:
+        async with place.client() as client:
             names = Names.of(client.subjects)
-            standing = await log_standing(client.nats, client.subjects, data)
+            standing = await log_standing(client.nats, client.subjects, place.data)
             found = await read_all(
                 client.nats,
                 client.subjects,
@@ -98,16 +131,16 @@ def verify(address: Address, data: Path, out: Output) -> None:
 
 @command.command()
 @click.argument("path", type=click.Path(path_type=Path, file_okay=False))
-@address_options
+@_place_options
 @output_option
-def backup(path: Path, address: Address, out: Output) -> None:
+def backup(path: Path, place: _Place, out: Output) -> None:
     """Copy the log into the folder PATH; made again, it goes on where the last copy ended."""
 
     async def work() -> int:
         from partsong.log.backup import backup as copy
         from partsong.runtime.streams import Names
 
-        async with address.client() as client:
+        async with place.client() as client:
             names = Names.of(client.subjects)
             done = await copy(
                 client.nats,
@@ -133,15 +166,13 @@ def backup(path: Path, address: Address, out: Output) -> None:
 @click.option("--from-mirror", "mirror", metavar="STREAM", help="Mirror that takes its place.")
 @click.option("--as-is", is_flag=True, help="Go on with what is left of it.")
 @click.option("--by", help="Who restores it.  [default: user@host]")
-@address_options
-@_data_option
+@_place_options
 @output_option
 def restore(
     source: Path | None,
     mirror: str | None,
     by: str | None,
-    address: Address,
-    data: Path,
+    place: _Place,
     out: Output,
     *,
     as_is: bool,
@@ -155,8 +186,8 @@ def restore(
     who = by or f"{getpass.getuser()}@{socket.gethostname()}"
 
     async def work() -> Restored:
-        async with address.client() as client:
-            return await _restored(client, data, who, source, mirror, _said(out, "restored"))
+        async with place.client() as client:
+            return await _restored(client, place.data, who, source, mirror, _said(out, "restored"))
 
     restored = run_async(work())
     out.record(restored.model_dump(by_alias=True))
@@ -204,18 +235,17 @@ async def _restored(
 
 @command.command()
 @click.option("--new", is_flag=True, help="Begin a new log on a server that holds none.")
-@address_options
-@_data_option
+@_place_options
 @output_option
-def adopt(address: Address, data: Path, out: Output, *, new: bool) -> None:
+def adopt(place: _Place, out: Output, *, new: bool) -> None:
     """Let the services of a data directory accept the log that the server holds, in the place of another one."""
 
     async def work() -> dict[str, object]:
         from partsong.runtime.log_standing import adopt as accept
 
-        async with address.client() as client:
-            found = await accept(client.nats, client.subjects, data, new=new)
-        return {"log_id": found.log_id, "epoch": found.epoch, "data": str(data)}
+        async with place.client() as client:
+            found = await accept(client.nats, client.subjects, place.data, new=new)
+        return {"log_id": found.log_id, "epoch": found.epoch, "data": str(place.data)}
 
     out.record(run_async(work()))
 

@@ -100,7 +100,7 @@ class _Cursor:
         self._broken = False
         self.over = False
         """Two pulls in a row gave nothing: the server has nothing more; of a walk without an end it is not asked."""
-        self._ending, self._ended_at = False, 0
+        self._ending, self._ended_at = False, -1
         self._delivered = 0
         self._asked = 0
 

@@ -100,7 +100,10 @@ class Restoring:
             "mirror": {"name": mirror},
             "mirror_direct": False,
         }
-        for unfit in ("subjects", "allow_atomic"):  # a mirror has neither; both come with its promotion
+        for unfit in (
+            "subjects",
+            "allow_atomic",
+        ):  # a mirror has neither; both come with its promotion
             copying.pop(unfit)
         await self._api("STREAM.CREATE", copying)
         head = int(info["state"]["last_seq"])

@@ -6,6 +6,7 @@ import json
 
 from nats.aio.client import Client
 
+from partsong.contracts.errors import Unavailable
 from partsong.log.link import Link, Lost
 
 __all__ = ["counted", "page_of", "total_of"]
@@ -45,7 +46,18 @@ async def page_of(link: Link, stream: str, filter: str, offset: int) -> tuple[in
     async def ask() -> tuple[int, dict[str, int]]:
         answer = json.loads((await link.ask(f"$JS.API.STREAM.INFO.{stream}", query)).data)
         if error := answer.get("error"):
-            raise Lost(str(error.get("description")))
+            if error.get("code") == 503:
+                raise Lost(str(error.get("description")))
+            raise _refused(stream, error)
         return int(answer.get("total", 0)), dict(answer["state"].get("subjects") or {})
 
     return await link.insist(f"counting {filter}", ask)
+
+
+def _refused(stream: str, error: dict[str, object]) -> Unavailable:
+    return Unavailable(
+        "log.refused",
+        f"stream {stream} cannot be counted: {error.get('description')} ({error.get('err_code')})",
+        where=stream,
+        fix="`partsong doctor` says what is there and what is not",
+    )

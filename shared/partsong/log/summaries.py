@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
@@ -18,8 +17,6 @@ from partsong.log.link import Link
 from partsong.log.subject_counts import page_of, total_of
 
 __all__ = ["Summary", "summaries"]
-
-_log = logging.getLogger("partsong.log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,6 @@ async def _walk(
                 yield step
     if count < expected:
         for subject in await _broken(link, stream, filter):
-            _log.warning("record cannot be read", extra={"subject": subject})
             yield Summary(subject, 0, broken=True)
 
 
