@@ -21,7 +21,7 @@ from partsong.log.verify import Verified, verify
 from partsong.log.walk import Raw, walk
 from partsong.runtime.log_standing import adopt, log_standing
 from partsong.runtime.nats_server import EmbeddedNats
-from partsong.runtime.streams import log_config, provision
+from partsong.runtime.streams import log_config, provision, provision_mirror
 from partsong.testing.nats import Bus, a_bus
 from tests.core.test_verify import RUN, a_run
 from tests.ports.damage import a_monitor, damaged, until
@@ -299,9 +299,8 @@ async def test_a_promoted_mirror_takes_the_logs_place_with_every_position(
     own: Bus, tmp_path: Path
 ) -> None:
     head = await filled(own, tmp_path)
-    name, js = f"{own.names.log}_MIRROR", own.nc.jetstream()
-    config = {"name": name, "mirror": {"name": own.names.log}, "storage": "file", "num_replicas": 1}
-    await own.nc.request(f"$JS.API.STREAM.CREATE.{name}", json.dumps(config).encode(), timeout=5)
+    js, name = own.nc.jetstream(), await provision_mirror(own.nc, own.subjects)
+    assert await provision_mirror(own.nc, own.subjects) == name, "making it twice does no harm"
 
     async def caught_up() -> bool:
         return (await js.stream_info(name)).state.last_seq == head

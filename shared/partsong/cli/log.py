@@ -263,3 +263,18 @@ def _said(out: Output, what: str) -> Progress:
             out.say(f"{what} {done:,} of {of:,}")
 
     return say
+
+
+@command.command()
+@_place_options
+@output_option
+def mirror(place: _Place, out: Output) -> None:
+    """Make a mirror stream of the log, for a cluster: a copy that can take the log's place."""
+
+    async def work() -> str:
+        from partsong.runtime.streams import provision_mirror
+
+        async with place.client() as client:
+            return await provision_mirror(client.nats, client.subjects)
+
+    out.record({"mirror": run_async(work())})

@@ -160,6 +160,7 @@ class LogMonitor:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self.damage is None and self._nc.is_connected:
+            self._stores = (self._file, self._bucket)  # the service has let go of its own place
             await self._keep()
         await self._bucket.close()
         await self._leader.close()

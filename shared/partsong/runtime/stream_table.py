@@ -14,7 +14,16 @@ from dataclasses import dataclass
 
 from partsong.contracts.subjects import PARTITIONS, Subjects
 
-__all__ = ["ENGINE_GROUP", "Config", "ConsumerSpec", "Names", "StreamSpec", "Table", "table"]
+__all__ = [
+    "ENGINE_GROUP",
+    "Config",
+    "ConsumerSpec",
+    "Names",
+    "StreamSpec",
+    "Table",
+    "mirror_of",
+    "table",
+]
 
 Config = Mapping[str, str | int | bool | list[str]]
 
@@ -86,6 +95,11 @@ class Table:
 
     streams: tuple[StreamSpec, ...]
     consumers: tuple[ConsumerSpec, ...]
+
+
+def mirror_of(names: Names) -> str:
+    """The name of the log's mirror."""
+    return f"{names.log}_MIRROR"
 
 
 def table(subjects: Subjects, *, replicas: int = 1) -> Table:

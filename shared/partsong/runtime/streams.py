@@ -20,6 +20,7 @@ from partsong.runtime.stream_table import (
     Names,
     StreamSpec,
     Table,
+    mirror_of,
     table,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "log_config",
     "log_differences",
     "provision",
+    "provision_mirror",
     "table",
 ]
 
@@ -93,6 +95,34 @@ async def log_differences(
             return ()
         raise _unavailable("STREAM.INFO", refusal) from refusal
     return tuple(_differences(f"stream {name}", spec.config, found))
+
+
+async def provision_mirror(nc: Client, subjects: Subjects, *, within: float = 15.0) -> str:
+    """Make a mirror of the log unless it is there; its name. It keeps positions, and can take the log's place.
+
+    For a cluster: one copy on one server, which nothing that is done to the log's stream takes away.
+
+    Raises:
+        Unavailable: JetStream did not answer in time, or refused.
+    """
+    names = Names.of(subjects)
+    name = mirror_of(names)
+    body: JsonValue = {
+        "name": name,
+        "mirror": {"name": names.log},
+        "storage": "file",
+        "compression": "s2",
+        "num_replicas": 1,
+        "allow_direct": True,
+        "mirror_direct": False,
+    }
+    server = _Server(nc, within, create=True)
+    try:
+        await server.config(f"STREAM.CREATE.{name}", body)
+    except _Refused as refusal:
+        if refusal.code not in _TAKEN:
+            raise _unavailable("STREAM.CREATE", refusal) from refusal
+    return name
 
 
 def log_config(subjects: Subjects, *, replicas: int = 1) -> dict[str, JsonValue]:

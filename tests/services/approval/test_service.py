@@ -255,6 +255,7 @@ async def test_the_database_is_a_third_place_for_marks_of_the_log(
     (settings.data_dir / "marks.json").unlink()
     for stream in (bus.names.log, f"KV_{bus.names.marks}"):
         await bus.nc.request(f"$JS.API.STREAM.DELETE.{stream}", timeout=5)
+    refused = service(settings)
     with pytest.raises(Unavailable, match=r"log\.damaged.*no stream"):
-        async with running(settings):
-            pass
+        await open_context(settings, refused)
+    await refused.drain()
