@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from partsong.contracts.errors import InvalidInput
 
@@ -50,7 +50,7 @@ class Genesis(BaseModel):
 class Restored(BaseModel):
     """A restore: what it could not bring back, and the epoch it began."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     log_id: str
     epoch: int
@@ -62,7 +62,7 @@ class Restored(BaseModel):
     """When the last record that was kept had been stored: whatever is lost happened later."""
     at: str
     by: str
-    source: str = Field(alias="from")
+    source: str = Field(validation_alias=AliasChoices("from", "source"), serialization_alias="from")
 
 
 class Mark(BaseModel):

@@ -42,7 +42,7 @@ _TWICE = 2.0
 _WINDOWS = 32
 """So many of the appends that may not be marked yet are remembered, evenly spaced."""
 
-Differences = Callable[[], Awaitable[Sequence[str]]]
+_Differences = Callable[[], Awaitable[Sequence[str]]]
 
 
 class LogMonitor:
@@ -57,7 +57,7 @@ class LogMonitor:
         file: FileMarks,
         bucket: BucketMarks,
         more: Sequence[MarkStore] = (),
-        differences: Differences | None = None,
+        differences: _Differences | None = None,
         service: str = "",
         sync_interval: float = 0.0,
         every: float = 5.0,
