@@ -24,7 +24,7 @@ from partsong.log.subject import compile_filter
 from partsong.runtime.clock import new_run_id
 
 ALPHABET = string.ascii_letters + string.digits + "_-:/~@+="
-ids = st.text(ALPHABET, min_size=1, max_size=200)
+ids = st.text(ALPHABET, min_size=1, max_size=200).filter(lambda id_: id_ != "~")
 prefixes = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1, max_size=3).map(
     ".".join
 )
@@ -33,6 +33,7 @@ FILTERS = {
     "alives", "calls", "chunks", "commits", "deads", "fireds", "log", "owner", "parse_fired", "parse_log",
     "partition", "requests", "run", "schedules",
     "stops", "timers", "works",
+    "genesis", "lost", "restored", "seal",
 }  # fmt: skip
 HOSTILE = {
     "a dot": "a.b",
@@ -66,6 +67,32 @@ def test_a_log_subject_comes_apart_as_it_was_put_together(
         (subjects.owner(partition), LogSubject(partition, "~", "owner")),
     ):
         assert subjects.parse_log(subject) == expected
+
+
+@given(prefixes, st.integers(0, PARTITIONS - 1))
+def test_the_logs_own_records_are_of_no_run_and_lie_within_the_log(
+    prefix: str, partition: int
+) -> None:
+    subjects = Subjects(prefix)
+    for subject, expected in (
+        (subjects.genesis(), LogSubject(-1, "~", "genesis")),
+        (subjects.restored(), LogSubject(-1, "~", "restored")),
+        (subjects.lost(), LogSubject(-1, "~", "lost")),
+        (subjects.owner(partition), LogSubject(partition, "~", "owner")),
+        (subjects.seal(partition), LogSubject(partition, "~", "seal")),
+    ):
+        assert subjects.parse_log(subject) == expected
+        assert subjects.parse_log(subject).own
+        assert compile_filter(subjects.log()).fullmatch(subject)
+        assert not compile_filter(subjects.commits()).fullmatch(subject)
+    assert not subjects.parse_log(subjects.engine("r~1")).own
+
+
+def test_no_run_can_take_the_place_of_the_logs_own_records() -> None:
+    with pytest.raises(InvalidInput, match=r"id\.invalid"):
+        Subjects().engine("~")
+    with pytest.raises(InvalidInput, match=r"subject\.invalid"):
+        Subjects().parse_log("partsong.log.3.~.engine")
 
 
 @given(prefixes, ids, ids)

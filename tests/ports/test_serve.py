@@ -12,7 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from nats.js.errors import NotFoundError
 
+from partsong.contracts.marks import Mark
+from partsong.log.marks import FileMarks
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.serve import Context, open_context
 from partsong.runtime.settings import Settings
@@ -28,7 +31,7 @@ Start = Callable[..., Awaitable[Process]]
 
 
 @pytest.fixture
-async def start(bus: Bus) -> AsyncIterator[Start]:
+async def start(bus: Bus, tmp_path: Path) -> AsyncIterator[Start]:
     """Starts the service as a process."""
     processes: list[Process] = []
 
@@ -43,6 +46,7 @@ async def start(bus: Bus) -> AsyncIterator[Start]:
                 "PARTSONG_NATS_URL": bus.url,
                 "PARTSONG_PREFIX": bus.subjects.prefix,
                 "PARTSONG_WORKER": "told-1",
+                "PARTSONG_DATA": str(tmp_path),
                 **env,
             },
             cwd=ROOT,
@@ -171,7 +175,7 @@ async def test_on_a_server_whose_clock_is_wrong_it_refuses_to_start_and_says_why
     assert "run NTP on both machines" in said
 
 
-async def test_a_failed_start_leaves_nothing_open(bus: Bus) -> None:
+async def test_a_failed_start_leaves_nothing_open(bus: Bus, tmp_path: Path) -> None:
     contexts: list[Context] = []
 
     class Failing(Told):
@@ -179,7 +183,21 @@ async def test_a_failed_start_leaves_nothing_open(bus: Bus) -> None:
             contexts.append(context)
             raise OSError("no luck")
 
-    settings = Settings(nats_url=bus.url, prefix=bus.subjects.prefix)
+    settings = Settings(nats_url=bus.url, prefix=bus.subjects.prefix, data_dir=tmp_path)
     with pytest.raises(OSError, match="no luck"):
         await open_context(settings, Failing(""))
     assert contexts[0].nc.is_closed
+
+
+async def test_a_log_that_marks_know_of_and_that_is_not_there_ends_it_with_78(
+    start: Start, bus: Bus, tmp_path: Path
+) -> None:
+    mark = Mark(log_id="log-a", epoch=1, seq=7, digest="d", at="t")
+    await FileMarks(tmp_path / "marks.json", bus.subjects.prefix).save(mark)
+    await bus.nc.request(f"$JS.API.STREAM.DELETE.{bus.names.log}", timeout=5)
+    process = await start()
+    _, said = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert process.returncode == 78
+    assert b"records 1 to 7" in said
+    with pytest.raises(NotFoundError):
+        await bus.nc.jetstream().stream_info(bus.names.log)

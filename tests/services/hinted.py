@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from nats.aio.msg import Msg
 from pydantic import JsonValue
@@ -26,13 +28,15 @@ PATIENCE = 30.0
 @asynccontextmanager
 async def running(bus: Bus, service: Service, *, drain: float = 10.0) -> AsyncIterator[Running]:
     """A service on the bus, drained at the end unless the test has stopped it."""
-    settings = Settings(nats_url=bus.url, prefix=bus.subjects.prefix, drain=drain)
-    opened = await open_context(settings, service)
-    try:
-        yield opened
-    finally:
-        if not opened.context.nc.is_closed:
-            await opened.stop()
+    with TemporaryDirectory() as folder:
+        url, prefix = bus.url, bus.subjects.prefix
+        settings = Settings(nats_url=url, prefix=prefix, drain=drain, data_dir=Path(folder))
+        opened = await open_context(settings, service)
+        try:
+            yield opened
+        finally:
+            if not opened.context.nc.is_closed:
+                await opened.stop()
 
 
 class Hinted:

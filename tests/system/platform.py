@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import partsong.agent_gateway.app
 import partsong.graph_engine.app
@@ -41,6 +43,9 @@ async def a_platform(bus: Bus, settings: Settings | None = None) -> AsyncIterato
     )
     services: dict[str, Running] = {}
     async with AsyncExitStack() as stack:
+        if settings.data_dir == Settings().data_dir:
+            folder = stack.enter_context(TemporaryDirectory())
+            settings = replace(settings, data_dir=Path(folder))
         for app in (
             partsong.graph_engine.app,
             partsong.tool_runner.app,

@@ -4,7 +4,8 @@ The log:   <prefix>.log.<partition>.<run_id>.engine            the engine's comm
                                             .fact              results of idempotent calls
                                             .call.<call_id>    one guarded call: claim, then its closing event
                                             .command.<request_id>   one validated request
-           <prefix>.log.<partition>.~.owner                    which engine looks after the partition
+           <prefix>.log.<partition>.~.{owner|seal}             a partition's own records, of no run
+           <prefix>.log.~.~.{genesis|restored|lost}            the log's own: its identity and what became of it
 Beside it: <prefix>.{request,reply,work,chunk,timer,fired,dead,alive,stop,query}.…
 
 A subject token may not hold dots, wildcards, white space or control characters, so ids are checked, never escaped:
@@ -82,10 +83,18 @@ class LogSubject:
     """A parsed subject of the log."""
 
     partition: int
+    """-1 for the records of the log as a whole."""
     run_id: str
-    entity: Literal["engine", "fact", "call", "command", "owner"]
+    entity: Literal[
+        "engine", "fact", "call", "command", "owner", "seal", "genesis", "restored", "lost"
+    ]
     call_id: str | None = None
     request_id: str | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether the record is the log's or a partition's own: of no run, so readers of runs skip it."""
+        return self.run_id == OURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,13 @@ class Subjects:
     prefix: str = "partsong"
 
     def _run(self, run_id: str) -> str:
+        if run_id == OURS:
+            raise InvalidInput(
+                "id.invalid",
+                f"run_id {run_id!r} is the log's own",
+                where="run_id",
+                fix="use another run_id",
+            )
         return f"{self.prefix}.log.{partition_of(run_id)}.{check_id('run_id', run_id)}"
 
     def engine(self, run_id: str) -> str:
@@ -124,14 +140,6 @@ class Subjects:
         """One validated request about a run."""
         return f"{self._run(run_id)}.command.{check_id('request id', request_id)}"
 
-    def owner(self, partition: int) -> str:
-        """Who looks after a partition; `~` is no run's id."""
-        return f"{self.prefix}.log.{partition}.{OURS}.owner"
-
-    def partition(self, partition: int) -> str:
-        """Filter: everything the log holds of a partition."""
-        return f"{self.prefix}.log.{partition}.>"
-
     def run(self, run_id: str) -> str:
         """Filter: everything the log holds of a run."""
         return f"{self._run(run_id)}.>"
@@ -139,6 +147,30 @@ class Subjects:
     def log(self) -> str:
         """Filter: the whole log."""
         return f"{self.prefix}.log.>"
+
+    def genesis(self) -> str:
+        """The log's first record: which log it is."""
+        return f"{self.prefix}.log.{OURS}.{OURS}.genesis"
+
+    def restored(self) -> str:
+        """What was lost when the log was restored, and since when it is another epoch."""
+        return f"{self.prefix}.log.{OURS}.{OURS}.restored"
+
+    def lost(self) -> str:
+        """Stands in the place of a record that a restore could not bring back, so that the others keep theirs."""
+        return f"{self.prefix}.log.{OURS}.{OURS}.lost"
+
+    def owner(self, partition: int) -> str:
+        """Who owns a partition."""
+        return f"{self.prefix}.log.{partition}.{OURS}.owner"
+
+    def seal(self, partition: int) -> str:
+        """The seals of a partition."""
+        return f"{self.prefix}.log.{partition}.{OURS}.seal"
+
+    def partition(self, partition: int) -> str:
+        """Filter: everything the log holds of a partition, its own records included."""
+        return f"{self.prefix}.log.{partition}.>"
 
     def commits(self, partition: int | None = None) -> str:
         """Filter: the commits of one partition, or of all."""
@@ -157,16 +189,22 @@ class Subjects:
         tokens = subject.split(".")
         head = len(self.prefix.split("."))
         match tokens[head:]:
-            case ["log", p, run_id, "engine" | "fact" as entity] if p.isdigit():
+            case ["log", p, "~", "owner" | "seal" as own] if p.isdigit():
                 found: LogSubject | None = LogSubject(
-                    int(p), run_id, "engine" if entity == "engine" else "fact"
+                    int(p), OURS, "owner" if own == "owner" else "seal"
                 )
+            case ["log", "~", "~", "genesis"]:
+                found = LogSubject(-1, OURS, "genesis")
+            case ["log", "~", "~", "restored"]:
+                found = LogSubject(-1, OURS, "restored")
+            case ["log", "~", "~", "lost"]:
+                found = LogSubject(-1, OURS, "lost")
+            case ["log", p, run_id, "engine" | "fact" as entity] if p.isdigit() and run_id != OURS:
+                found = LogSubject(int(p), run_id, "engine" if entity == "engine" else "fact")
             case ["log", p, run_id, "call", call_id] if p.isdigit():
                 found = LogSubject(int(p), run_id, "call", call_id)
             case ["log", p, run_id, "command", request_id] if p.isdigit():
                 found = LogSubject(int(p), run_id, "command", request_id=request_id)
-            case ["log", p, run_id, "owner"] if p.isdigit() and run_id == OURS:
-                found = LogSubject(int(p), run_id, "owner")
             case _:
                 found = None
         if found is None or ".".join(tokens[:head]) != self.prefix:

@@ -13,7 +13,7 @@ from partsong.approval.http import create_app
 from partsong.approval.hub import Hub
 from partsong.approval.projector import Projector
 from partsong.approval.server import Server
-from partsong.approval.store import Store
+from partsong.approval.store import DatabaseMarks, Store
 from partsong.approval.worker import Questions
 from partsong.bus.faststream import command_broker, on_query
 from partsong.runtime.serve import Context
@@ -34,6 +34,8 @@ class ApprovalService:
 
     def __init__(self, store: Store, host: str, port: int) -> None:
         self._store, self._host, self._port = store, host, port
+        self.marks = DatabaseMarks(store)
+        """A third place for marks of the log."""
         self._hub = Hub()
         self._projector: Projector | None = None
         self._desk: Desk | None = None
@@ -60,7 +62,13 @@ class ApprovalService:
         desk = self._desk = Desk(
             source, subjects, self._store, projector, telemetry=context.telemetry
         )
-        app = create_app(desk, projector, self._hub, loopback=is_loopback(self._host))
+        app = create_app(
+            desk,
+            projector,
+            self._hub,
+            loopback=is_loopback(self._host),
+            log_problem=lambda: context.monitor.problem,
+        )
         projector.start()
         self._server = Server(app, self._host, self._port)
         context.heart.url = url = await self._server.start()

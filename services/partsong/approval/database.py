@@ -7,24 +7,27 @@ write lock at once: two that read first and then both want to write could only g
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from partsong.contracts.errors import InvalidInput, Unavailable
 
-__all__ = ["connect", "faults", "writing"]
+__all__ = ["connect", "faults", "is_broken", "put_aside", "writing"]
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
 }
+_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY_DBMOVED}
 _BUSY = 10.0
 """Seconds to wait for another process's transaction, or for a server to answer."""
 
@@ -35,6 +38,8 @@ class _RawConnection(Protocol):
     isolation_level: str | None
 
     def cursor(self) -> DBAPICursor: ...
+
+    def close(self) -> None: ...
 
 
 def connect(url: str, data_dir: Path) -> AsyncEngine:
@@ -78,6 +83,31 @@ def faults(engine: AsyncEngine) -> tuple[type[Exception], ...]:
     return (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
+def is_broken(error: Exception) -> bool:
+    """Whether a file that was a SQLite database is none any more, or has been taken away under our hands."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorcode", None)
+    return code in _BROKEN or (code is not None and code & 0xFF in _BROKEN)
+
+
+async def put_aside(engine: AsyncEngine) -> Path | None:
+    """Move a SQLite file out of the way, so that the next connection makes a new one; None if it is no file."""
+    name = engine.url.database
+    await engine.dispose()
+    if engine.url.get_backend_name() != "sqlite" or not name or name == ":memory:":
+        return None
+    return await asyncio.to_thread(_put_aside, name)
+
+
+def _put_aside(name: str) -> Path:
+    aside = Path(f"{name}.damaged")
+    for end in ("", "-wal", "-shm"):
+        part = Path(f"{name}{end}")
+        if part.exists():
+            part.replace(f"{aside}{end}")
+    return aside
+
+
 def _parse(url: str) -> URL:
     try:
         found = make_url(url)
@@ -101,10 +131,14 @@ def _sqlite(url: URL) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(raw: _RawConnection, _record: object) -> None:
         raw.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-            cursor = raw.cursor()
-            cursor.execute(f"PRAGMA {pragma}")
-            cursor.close()
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
+                cursor = raw.cursor()
+                cursor.execute(f"PRAGMA {pragma}")
+                cursor.close()
+        except Exception:
+            raw.close()  # the pool has not got it yet, and nobody else would
+            raise
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begun(connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ from partsong.approval.views import (
     page_of,
     view,
 )
-from partsong.contracts.errors import Unavailable
+from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.subjects import check_id
 from partsong.runtime import clock
 from partsong.runtime.broker_clock import TOLERATED, said
@@ -109,8 +110,14 @@ async def healthz() -> Health:
 
 
 @get("/readyz", responses={503: _UNAVAILABLE})
-async def readyz(desk: NamedDependency[Desk], projector: NamedDependency[Projector]) -> Readiness:
-    """Whether the log answers and the inbox shows what is in it."""
+async def readyz(
+    desk: NamedDependency[Desk],
+    projector: NamedDependency[Projector],
+    log_problem: NamedDependency[Problem | None],
+) -> Readiness:
+    """Whether the log is sound and answers, and the inbox shows what is in it."""
+    if log_problem is not None:
+        raise Unavailable.of(log_problem)
     if projector.problem is not None:
         raise Unavailable.of(projector.problem)
     head, position = await desk.head(), projector.position
@@ -130,9 +137,18 @@ async def readyz(desk: NamedDependency[Desk], projector: NamedDependency[Project
 
 
 def create_app(
-    desk: Desk, projector: Projector, hub: Hub, *, loopback: bool, ping: float = _PING
+    desk: Desk,
+    projector: Projector,
+    hub: Hub,
+    *,
+    loopback: bool,
+    log_problem: Callable[[], Problem | None] = lambda: None,
+    ping: float = _PING,
 ) -> Litestar:
-    """The application. `loopback`: it answers to the names of loopback only; `ping`: seconds of silence on a WebSocket."""
+    """The application. `loopback`: it answers to the names of loopback only; `ping`: seconds of silence on a WebSocket.
+
+    `log_problem` says what is wrong with the log.
+    """
 
     async def same_site(request: Request[Any, Any, Any]) -> Response[bytes] | None:
         headers = request.headers
@@ -151,6 +167,7 @@ def create_app(
         dependencies={
             "desk": Provide(lambda: desk, sync_to_thread=False),
             "projector": Provide(lambda: projector, sync_to_thread=False),
+            "log_problem": Provide(log_problem, sync_to_thread=False, use_cache=False),
         },
         before_request=same_site,
         exception_handlers=HANDLERS,

@@ -6,7 +6,8 @@ wait until N has been read.
 
 It never gives up. A record that makes no sense is logged and passed over; when the log or the database does not answer,
 it says so, and begins again from the checkpoint. If the log does not hold the record of the checkpoint (it is another
-log, or one restored to an earlier state), the projection is made anew.
+log, or one restored to an earlier state), or the database's file is damaged, the projection is made anew.
+A record that the server cannot read is one it does not deliver: the next one shows the hole, which is named.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Protocol
 from partsong.approval.batches import batches
 from partsong.approval.core.approval import Approval
 from partsong.approval.core.inbox import Change, concerns, project, read
-from partsong.approval.store import START, Checkpoint, Diverged, Store
+from partsong.approval.store import BROKEN, START, Checkpoint, Diverged, Store
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log, Record
@@ -118,8 +119,11 @@ class Projector:
             except Diverged as error:
                 log.info("projection loaded again", extra={"why": str(error)})
             except PartsongError as error:
-                log.warning("projection waits", extra={"problem": str(error.problem.message)})
+                if self.problem is None or self.problem.code != error.problem.code:
+                    log.warning("projection waits", extra={"problem": str(error.problem.message)})
                 self.problem = error.problem
+                if error.problem.code == BROKEN:
+                    await self._store.renew(error.problem.message)
             except Exception as error:
                 log.exception("projection waits")
                 self.problem = Problem(
@@ -174,6 +178,7 @@ class Projector:
         changed: _Pending = {}
         changes = [change for record in batch for change in self._read(record, changed)]
         upto = Checkpoint(batch[-1].seq, batch[-1].id)
+        self._say_holes(batch)
         if changes or upto.seq - self._saved.seq >= _STRIDE:
             newest = {change.approval.id: change.approval for change in changes}
             await self._store.save(newest.values(), upto, known=self._saved.seq)
@@ -186,6 +191,16 @@ class Projector:
             self._audience.changed(changes, upto.seq)
         await self._move(upto)
 
+    def _say_holes(self, batch: Sequence[Record]) -> None:
+        """It reads all there is, so a sequence that does not come is a record that cannot be read."""
+        last = self._last.seq
+        for record in batch:
+            if record.seq > last + 1:
+                log.error(
+                    "records cannot be read", extra={"first": last + 1, "last": record.seq - 1}
+                )
+            last = record.seq
+
     async def _move(self, upto: Checkpoint) -> None:
         self._last, self.problem = upto, None
         if not self._current and upto.seq >= self._target:
@@ -196,8 +211,13 @@ class Projector:
 
     def _read(self, record: Record, changed: _Pending) -> tuple[Change, ...]:
         """What one record changes, given what the records before it in the batch have `changed`."""
+        if record.problem is not None:
+            _passed_over(record, record.problem)
+            return ()
         try:
             subject = self._subjects.parse_log(record.subject)
+            if subject.own:
+                return ()
             pending = changed.get(subject.run_id, self._pending.get(subject.run_id, {}))
             if not concerns(subject, record.body, pending):
                 return ()

@@ -6,6 +6,8 @@ keep one database up to date from the same log: what one of them has stored, the
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,11 +18,24 @@ from sqlmodel import and_, col, delete, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from partsong.approval.core.approval import Approval, Position, Status
-from partsong.approval.database import faults, writing
-from partsong.approval.tables import METADATA, ApprovalRow, CheckpointRow, from_row, to_row
+from partsong.approval.database import faults, is_broken, put_aside, writing
+from partsong.approval.tables import (
+    METADATA,
+    ApprovalRow,
+    CheckpointRow,
+    MarkRow,
+    from_row,
+    to_row,
+)
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.marks import Mark
 
-__all__ = ["START", "Checkpoint", "Diverged", "Store"]
+__all__ = ["BROKEN", "START", "Checkpoint", "DatabaseMarks", "Diverged", "Store"]
+
+log = logging.getLogger("partsong.approval")
+
+BROKEN = "approval.database_broken"
+"""Code of the error that means: what is in the database cannot be read any more."""
 
 _NAME = "log"
 _SCHEMA_LOCK = 0x7061727473  # any number will do, as long as it is the same one in every process
@@ -48,9 +63,34 @@ class Store:
         self._engine = engine
         self._writer = writing(engine)
         self._faults = faults(engine)
+        self._opened = False
+        self._busy, self._free = 0, asyncio.Event()
+        self._renewing = asyncio.Lock()
 
     async def open(self) -> None:
-        """Make the tables if they are missing; several processes may do so at the same time."""
+        """Make the tables if they are missing; several processes may do so at the same time.
+
+        A file that is no database any more is put aside: all that was in it is in the log.
+        """
+        try:
+            await self._open()
+        except Unavailable as error:
+            if error.problem.code != BROKEN:
+                raise
+            await self.renew(error.problem.message)
+            await self._open()
+
+    async def renew(self, why: str) -> None:
+        """Put a broken file aside; `open` makes a new one."""
+        async with self._renewing:
+            while self._busy:  # nobody is left with a connection to the file that goes
+                self._free.clear()
+                await self._free.wait()
+            self._opened = False
+            aside = await put_aside(self._engine)
+        log.warning("projection begun anew", extra={"why": why, "aside": str(aside or "")})
+
+    async def _open(self) -> None:
         async with self._talking("open"), self._writer.begin() as connection:
             if self._engine.dialect.name == "postgresql":
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
@@ -58,6 +98,7 @@ class Store:
             if (await connection.execute(select(CheckpointRow))).first() is None:
                 start = {"name": _NAME, "seq": START.seq, "record": START.record}
                 await connection.execute(insert(CheckpointRow).values(start))
+        self._opened = True
 
     async def load(self) -> tuple[Checkpoint, list[Approval]]:
         """The checkpoint, and the approvals that were open there."""
@@ -116,6 +157,21 @@ class Store:
         async with self._talking("page"), AsyncSession(self._engine) as session:
             return [from_row(row) for row in await session.exec(query)]
 
+    async def marks(self) -> tuple[Mark, ...]:
+        """The marks of the log that are kept here."""
+        if not self._opened:
+            await self.open()
+        async with self._talking("read"), AsyncSession(self._engine) as session:
+            rows = await session.exec(select(MarkRow))
+            return tuple(Mark.model_validate(row.model_dump()) for row in rows)
+
+    async def keep_mark(self, mark: Mark) -> None:
+        """Keep a mark, unless a newer one of its log is here."""
+        async with self._talking("mark"), AsyncSession(self._writer) as session, session.begin():
+            kept = await session.get(MarkRow, mark.log_id)
+            if kept is None or (kept.epoch, kept.seq) < (mark.epoch, mark.seq):
+                await session.merge(MarkRow(**mark.model_dump(include=set(Mark.model_fields))))
+
     async def close(self) -> None:
         """Let go of all connections."""
         await self._engine.dispose()
@@ -128,14 +184,35 @@ class Store:
 
     @asynccontextmanager
     async def _talking(self, what: str) -> AsyncGenerator[None, None]:
+        async with self._renewing:
+            self._busy += 1
         try:
             yield
         except self._faults as error:
+            broken = is_broken(error)
             said = (str(error) or type(error).__name__).partition("\n")[0]
             raise Unavailable(
-                "approval.database",
+                BROKEN if broken else "approval.database",
                 f"cannot {what} the projection: {said}",
                 where="PARTSONG_DATABASE_URL",
                 fix="check that the database runs, and that there is room on its disk",
                 retryable=True,
             ) from error
+        finally:
+            self._busy -= 1
+            self._free.set()
+
+
+class DatabaseMarks:
+    """Marks of the log in the projection's database, which may be on another machine than the log."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def load(self) -> tuple[Mark, ...]:
+        """See `MarkStore.load`."""
+        return await self._store.marks()
+
+    async def save(self, mark: Mark) -> None:
+        """See `MarkStore.save`."""
+        await self._store.keep_mark(mark)

@@ -1,4 +1,4 @@
-"""The projection's two tables, and how an approval becomes a row and a row an approval.
+"""The projection's three tables, and how an approval becomes a row and a row an approval.
 
 The tables can be lost at any time and are made again from the log. So there are no migrations: whoever changes a table
 gives both a new number in their names, and the next start fills the new ones while older processes still use the old.
@@ -14,7 +14,7 @@ from sqlmodel import Field, MetaData, SQLModel
 
 from partsong.approval.core.approval import Approval, Closure, Outcome, Position, Verdict
 
-__all__ = ["METADATA", "ApprovalRow", "CheckpointRow", "from_row", "to_row"]
+__all__ = ["METADATA", "ApprovalRow", "CheckpointRow", "MarkRow", "from_row", "to_row"]
 
 METADATA = MetaData()
 
@@ -64,6 +64,19 @@ class CheckpointRow(SQLModel, table=True):
     name: str = Field(primary_key=True)
     seq: int = Field(sa_type=BigInteger)
     record: str
+
+
+class MarkRow(SQLModel, table=True):
+    """The newest record of a log that is known to be durable: outside the log, so that its loss shows."""
+
+    metadata = METADATA
+    __tablename__ = "approval_mark_v1"  # pyright: ignore[reportAssignmentType]  # SQLModel types it as declared_attr
+
+    log_id: str = Field(primary_key=True)
+    epoch: int
+    seq: int = Field(sa_type=BigInteger)
+    digest: str
+    at: str
 
 
 def to_row(approval: Approval) -> ApprovalRow:

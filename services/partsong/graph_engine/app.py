@@ -15,6 +15,7 @@ from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command, on_query
 from partsong.bus.nats_feed import NatsFeed
 from partsong.bus.pull import PullLoop
+from partsong.contracts.damage import DAMAGED
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
 from partsong.contracts.subjects import OURS, PARTITIONS
@@ -133,7 +134,9 @@ class GraphEngine:
             snapshots,
             let_in,
         )
-        chunks = JetStreamLog(context.nc, stream=context.names.chunks, attempt=1.0, deadline=2.0)
+        chunks = JetStreamLog(
+            context.nc, stream=context.names.chunks, attempt=1.0, deadline=2.0, forgets=True
+        )
         self._stack.push_async_callback(chunks.close)
         plugins = Shelf.load(context.settings.plugins).refs
         turns = Turns(
@@ -206,8 +209,10 @@ async def _request(context: Context, door: Door, name: str, command: Command) ->
         body = await context.blobs.get(blob)
     try:
         reply = await door.request(verb, body)
-    except Unavailable:
-        raise
+    except Unavailable as error:
+        if error.problem.code not in DAMAGED:
+            raise
+        reply = Rejected(id=request_id(body, command.headers), error=error.problem)
     except PartsongError as error:
         reply = Rejected(id=request_id(body, command.headers), error=error.problem)
         await _bury(context, name, command, error.problem)

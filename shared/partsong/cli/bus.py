@@ -15,6 +15,7 @@ from partsong.cli.output import Output, output_option, run_async
 if TYPE_CHECKING:
     from partsong.client import Client
     from partsong.runtime.heartbeat.beat import Beat
+    from partsong.runtime.log_standing import Standing
 
 __all__ = ["command"]
 
@@ -35,7 +36,7 @@ def status(address: Address, out: Output) -> None:
 
     async def work() -> None:
         async with address.client() as client:
-            queues, beats = await asyncio.gather(_queues(client), hear(client))
+            queues, beats, log = await asyncio.gather(_queues(client), hear(client), _log(client))
         workers = [_worker(beat) for beat in beats]
         if out.form == "table":
             columns = ("stream", "messages", "bytes", "consumer", "waiting", "unanswered")
@@ -43,7 +44,10 @@ def status(address: Address, out: Output) -> None:
             click.echo()
             out.rows(workers, ("worker", "service", "in_flight", "started", "url"))
         else:
-            out.record({"streams": [asdict(queue) for queue in queues], "workers": workers})
+            streams = [asdict(queue) for queue in queues]
+            out.record({"log": asdict(log), "streams": streams, "workers": workers})
+        if log.log != "sound":
+            out.say(f"log {log.log}: {log.says}")
         for said in (*_idle(queues, {beat.service for beat in beats}), *_blocked(beats)):
             out.say(said)
 
@@ -60,6 +64,13 @@ class _Queue:
     """Not delivered yet."""
     unanswered: int
     """Delivered, not acknowledged."""
+
+
+async def _log(client: Client) -> Standing:
+    from partsong.client.where import find_data
+    from partsong.runtime.log_standing import log_standing
+
+    return await log_standing(client.nats, client.subjects, find_data())
 
 
 async def _queues(client: Client) -> list[_Queue]:

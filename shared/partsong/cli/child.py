@@ -30,7 +30,7 @@ _GRACE = 15.0
 """Seconds to drain; more than what a service gives itself."""
 _PR_SET_PDEATHSIG = 1
 _LAST_WORDS = 2000
-_REFUSALS = {EXIT["usage"], EXIT["not_found"], 78}
+_REFUSALS = {EXIT["usage"], EXIT["not_found"], EXIT["damaged"]}
 """Exit codes of a service that was told something wrong, or stands on what is not fit."""
 
 

@@ -60,6 +60,7 @@ async def _bus_rows(address: Address) -> list[dict[str, object]]:
     """What can only be checked where there is a bus."""
     checks: tuple[tuple[str, Callable[[Client], Awaitable[str]]], ...] = (
         ("streams", _streams),
+        ("log", _log),
         ("clock", _clock),
         ("clocks", _clocks),
         ("workers", _workers),
@@ -189,7 +190,18 @@ async def _streams(client: Client) -> str:
     most = store.limits.max_storage
     if most >= 0 and store.storage > 0.9 * most:
         raise Unavailable("bus.full", f"JetStream holds {store.storage} of {most} bytes")
-    return f"as they should be; the log's head is at {await client.log.head()}"
+    return "as they should be"
+
+
+async def _log(client: Client) -> str:
+    """Whether the log still is what was acknowledged, and whether there is room to write to it."""
+    from partsong.client.where import find_data
+    from partsong.runtime.log_standing import log_standing, standing_error
+
+    found = await log_standing(client.nats, client.subjects, find_data(), room=True)
+    if error := standing_error(found):
+        raise error
+    return f"log {found.log_id[:12]}, epoch {found.epoch}: {found.says}"
 
 
 async def _clock(client: Client) -> str:

@@ -1,6 +1,6 @@
 """How a command says what went wrong, and the exit code that follows.
 
-0 ok, 1 failure, 2 usage, 3 not found, 4 the run did not complete, 5 timeout, 130 interrupted.
+0 ok, 1 failure, 2 usage, 3 not found, 4 the run did not complete, 5 timeout, 78 the log is damaged, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import traceback
 import click
 
 from partsong.cli.output import EXIT, Output
+from partsong.contracts.damage import DAMAGED
 from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Problem, RunFailed
 
 __all__ = ["exit_code", "problem_of", "report", "tell"]
@@ -50,6 +51,8 @@ def exit_code(error: BaseException) -> int:
             return EXIT["run_failed"]
         case TimeoutError():
             return EXIT["timeout"]
+        case PartsongError(problem=problem) if problem.code in DAMAGED:
+            return EXIT["damaged"]
         case PartsongError(problem=problem) if problem.code in _SILENT:
             return EXIT["timeout"]
         case InvalidInput(problem=problem) if problem.code in _REFUSED:

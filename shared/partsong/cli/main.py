@@ -21,6 +21,7 @@ _COMMANDS = {
     "tool": ("tool", "See the tools, and call one here."),
     "plugin": ("plugin", "See the plugins that are asked at hook points."),
     "mcp": ("mcp", "Tools of MCP servers, and Partsong as one."),
+    "log": ("log", "Verify the log, back it up, restore it."),
     "bus": ("bus", "Streams, queues and workers."),
     "worker": ("worker", "Run one service in this process."),
     "schema": ("schema", "The schemas of everything that travels."),
@@ -50,7 +51,8 @@ class _Lazy(click.Group):
 def root(out: Output) -> None:  # the subcommand's output falls back on it
     """Durable multi-agent orchestration on NATS.
 
-    Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 the run did not complete, 5 timeout, 130 interrupted.
+    Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 the run did not complete, 5 timeout, 78 the log is damaged,
+    130 interrupted.
     """
 
 

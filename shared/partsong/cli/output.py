@@ -17,13 +17,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 Form = Literal["table", "json", "jsonl", "yaml"]
 
 EXIT = {
-    "ok": 0, "failure": 1, "usage": 2, "not_found": 3, "run_failed": 4, "timeout": 5, "interrupted": 130,
+    "ok": 0, "failure": 1, "usage": 2, "not_found": 3, "run_failed": 4, "timeout": 5, "damaged": 78, "interrupted": 130,
 }  # fmt: skip
 """How commands end."""
 
 _COLORS = {
     "completed": "green", "running": "cyan", "waiting": "yellow", "queued": "yellow", "failed": "red",
-    "cancelled": "magenta", "limit_exceeded": "red", "approved": "green", "rejected": "red", "pending": "yellow",
+    "cancelled": "magenta", "limit_exceeded": "red", "damaged": "red", "approved": "green", "rejected": "red", "pending": "yellow",
     "expired": "magenta", "ok": "green", "missing": "red",
 }  # fmt: skip
 

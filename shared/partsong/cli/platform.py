@@ -17,7 +17,7 @@ from typing import Any
 
 from partsong.cli.child import Child
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
-from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from partsong.runtime.nats_server import FAST_SYNC, EmbeddedNats, start_embedded
 from partsong.runtime.owner import Claim, claim_directory
 from partsong.runtime.progress import Patience
 
@@ -183,6 +183,8 @@ class Platform:
             "PARTSONG_DATA": str(self._data),
             "PARTSONG_WORKER": role,
         }
+        if self._nats is not None and self._fast:
+            env["PARTSONG_SYNC_INTERVAL"] = str(FAST_SYNC)
         command = (sys.executable, "-m", "partsong.cli.main", "worker", "start", role)
         log = self._data / "logs" / f"{role}.log"
         return Child(role, command, env, log, say=self._say, changed=self._changed)

@@ -52,7 +52,7 @@ def start(
 ) -> None:
     """Run ROLE until it is told to stop (SIGTERM, Ctrl-C), then drain.
 
-    Exit codes: 0 drained, 1 failed, 2 told something wrong.
+    Exit codes: 0 drained, 1 failed, 2 told something wrong, 78 the log is damaged.
     """
     from partsong.runtime.serve import serve
     from partsong.runtime.settings import from_env

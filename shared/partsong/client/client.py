@@ -16,6 +16,7 @@ from partsong.client.live import chunks_of
 from partsong.client.schedules import Overlap, Scheduling
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.envelope import decode
+from partsong.contracts.errors import Unavailable
 from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
 from partsong.contracts.results import RunResult
@@ -106,7 +107,9 @@ class Client(Control, Scheduling, Catalogue):
             NotFound: the log holds nothing of such a run.
         """
         newest = await self._newest(run_id)
-        kept = JetStreamLog(self.nats, stream=self._names.chunks, attempt=2.0, deadline=5.0)
+        kept = JetStreamLog(
+            self.nats, stream=self._names.chunks, attempt=2.0, deadline=5.0, forgets=True
+        )
         try:
             async with self._until_end(run_id, newest) as ended:
                 chunks = chunks_of(self.nats, kept, self._subjects.chunks(run_id), ended, after)
@@ -119,10 +122,14 @@ class Client(Control, Scheduling, Catalogue):
     async def runs(
         self, *, status: str | None = None, graph: str | None = None, limit: int = 100
     ) -> list[RunSummary]:
-        """Runs, the newest first, without reading what is in them; `status` and `graph` narrow the list."""
+        """Runs, the newest first, without reading what is in them; `status` and `graph` narrow the list.
+
+        A run whose newest commit the server cannot read has the status `damaged`; nothing else is known of it here.
+        """
         found: list[RunSummary] = []
         async for summary in summaries(self.nats, self._names.log, self._subjects.commits()):
-            run = _summary(self._subjects.parse_log(summary.subject).run_id, summary)
+            run_id = self._subjects.parse_log(summary.subject).run_id
+            run = _summary(run_id, summary)
             if run.status == "refused":  # it was asked for, and never began
                 continue
             if status in {None, run.status} and graph in {None, run.graph}:
@@ -149,6 +156,8 @@ class Client(Control, Scheduling, Catalogue):
             records = self.log.tail(filter, after=after)
         async with aclosing(records):
             async for record in records:
+                if record.problem is not None:
+                    raise Unavailable.of(record.problem)
                 yield record
                 if follow and record.seq >= newest.seq and record.headers.get(STATUS) in ENDED:
                     return
@@ -180,6 +189,8 @@ class Client(Control, Scheduling, Catalogue):
 
 def _summary(run_id: str, summary: Summary) -> RunSummary:
     headers = summary.headers
+    if summary.broken:
+        return RunSummary(run_id, "damaged", "", "", "log.unreadable", summary.seq)
     origin, _, seq = headers.get("Partsong-Origin", "").rpartition("@")
     return RunSummary(
         run_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +11,7 @@ from nats.aio.client import Client as Nats
 
 from partsong.client.requests import ask
 from partsong.client.where import find_nats, find_prefix, find_snapshots
-from partsong.contracts.errors import NotFound
+from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.requests import Accepted, Request
 from partsong.contracts.subjects import Subjects, check_id
 from partsong.log.jetstream import JetStreamLog
@@ -111,9 +111,28 @@ class Connection:
         deadline = clock.monotonic() + _STALE
         while (newest := await self.log.last(subject)) is None or newest.seq <= behind:
             if clock.monotonic() > deadline:
+                await self._whole(run_id)
                 raise unknown(run_id)
             await asyncio.sleep(_STALE / 5)
         return newest
+
+    async def _whole(self, run_id: str) -> None:
+        """Refuse a run whose newest commit cannot be read: what lies before it is not how the run stands.
+
+        Raises:
+            Unavailable: `log.unreadable`.
+        """
+        subject = self._subjects.engine(run_id)
+        if await self.log.last(subject) is not None:
+            return
+        async with aclosing(self.log.read(subject)) as earlier:
+            async for _ in earlier:
+                raise Unavailable(
+                    "log.unreadable",
+                    f"the newest commit of run {run_id} cannot be read: its bytes went bad on the server's disk",
+                    where=run_id,
+                    fix="run `partsong log verify`; restore the log from a mirror or a backup",
+                )
 
     async def _ask(self, verb: str, request: Request) -> Accepted:
         return await ask(self.nats, self._subjects, verb, request.id, request, within=self._timeout)

@@ -28,12 +28,16 @@ class Past(Connection):
 
         Raises:
             NotFound: the log holds nothing of such a run.
+            Unavailable: `log.unreadable`: the run's newest commit went bad on disk.
         """
         run_id = check_id("run_id", run_id)
         state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
         if state.graph is None and state.newer is None:
             raise unknown(run_id, "" if at is None else f" at {at}")
-        return await seen(self.nats, self._subjects, state) if at is None else state
+        if at is not None:
+            return state
+        await self._whole(run_id)
+        return await seen(self.nats, self._subjects, state)
 
     async def history(self, run_id: str) -> list[Checkpoint]:
         """The run's checkpoints, oldest first: the moments that can be read, compared and forked from.
@@ -82,7 +86,9 @@ class Past(Connection):
         Raises:
             NotFound: the log holds nothing of such a run.
         """
-        return replay(run_id, await self._records(run_id))
+        records = await self._records(run_id)
+        await self._whole(run_id)
+        return replay(run_id, records)
 
     async def _records(self, run_id: str) -> list[tuple[int, bytes]]:
         """All records of the run, as (sequence, body)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from partsong.contracts.errors import Unavailable
 
-__all__ = ["find_http", "find_nats", "find_prefix", "find_snapshots"]
+__all__ = ["find_data", "find_http", "find_nats", "find_prefix", "find_snapshots"]
 
 
 def find_nats(given: str | None = None) -> str:
@@ -41,11 +41,15 @@ def find_snapshots() -> str:
     return os.environ.get("PARTSONG_SNAPSHOTS") or "kv:"
 
 
+def find_data() -> Path:
+    """The data directory of the services on this machine: where marks of the log are kept."""
+    return Path(os.environ.get("PARTSONG_DATA") or ".partsong")
+
+
 def _noted(key: str) -> str:
     """What a `partsong up` noted in PARTSONG_DATA, or in ./.partsong; a note whose process is gone counts for nothing."""
     try:
-        data = Path(os.environ.get("PARTSONG_DATA") or ".partsong")
-        note = json.loads((data / "up.json").read_text(encoding="utf-8"))
+        note = json.loads((find_data() / "up.json").read_text(encoding="utf-8"))
         os.kill(int(note["pid"]), 0)
         return str(note.get(key, ""))
     except (OSError, ValueError, KeyError, TypeError, OverflowError):

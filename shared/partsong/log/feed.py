@@ -3,6 +3,9 @@
 Pulled, not pushed: at most `_BATCH` messages are under way, so a slow reader of a long log costs no memory. The consumer
 is a convenience; what has been seen is known here. Whatever goes wrong with it (the server restarts, it expires, a
 message is missing), the walk goes on with a new one behind the last sequence seen, without a gap or a repetition.
+
+The server passes over a record that it cannot read, and counts it as one that is to come. So a walk to an end does not
+count: it pulls without waiting, and is over when the server says that it has nothing more.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from partsong.contracts.errors import Unavailable
 from partsong.log.link import Link, Lost, status
 from partsong.log.stored import place_of
 
-__all__ = ["feed"]
+__all__ = ["Unreadable", "feed"]
 
 _BATCH = 500
 _SECOND = 1_000_000_000
@@ -33,26 +36,49 @@ _IDLE = 30
 """A consumer nobody pulls from is removed by the server after so many seconds."""
 
 
+class Unreadable(Exception):
+    """A walk to an end was given less than the server had counted."""
+
+    def __init__(self, missing: int) -> None:
+        super().__init__(f"{missing} records cannot be read")
+        self.missing = missing
+
+
 async def feed(
-    link: Link, stream: str, filter: str, after: int, *, limit: int | None
+    link: Link,
+    stream: str,
+    filter: str,
+    after: int,
+    *,
+    limit: int | None,
+    newest: bool = False,
 ) -> AsyncGenerator[tuple[int, Msg], None]:
     """Messages after `after` with their sequences: `limit` of them or fewer if there are no more, or all for ever.
 
+    With a limit it ends where the log ended when it was opened. `newest`: only the last of each subject, and of it only
+    the headers.
+
     Raises:
         Unavailable: the server did not answer in time.
+        Unreadable: at the end of a walk with a limit: fewer came than were there.
     """
     seen, left, pause = after, limit, 0.0
     while True:
         cursor = _Cursor(link, stream)
         try:
-            pending = await link.insist(f"reading {filter}", partial(cursor.open, filter, seen))
+            begin = partial(cursor.open, filter, 0 if newest else seen, newest=newest)
+            pending = await link.insist(f"reading {filter}", begin)
             if left is not None:
                 left = min(left, pending)
             while left != 0 and (found := await cursor.next(left)):
-                seen, pause = found[0], 0.0
                 if left is not None:
                     left -= 1
+                if newest and found[0] <= seen:
+                    continue  # a walk that was begun again
+                seen, pause = found[0], 0.0
                 yield found
+            if cursor.over and left:
+                raise Unreadable(left)
         finally:
             await cursor.close()
         if left == 0:
@@ -72,10 +98,13 @@ class _Cursor:
         self._arrived: deque[Msg] = deque()
         self._news = asyncio.Event()
         self._broken = False
+        self.over = False
+        """Two pulls in a row gave nothing: the server has nothing more; of a walk without an end it is not asked."""
+        self._ending, self._ended_at = False, -1
         self._delivered = 0
         self._asked = 0
 
-    async def open(self, filter: str, after: int) -> int:
+    async def open(self, filter: str, after: int, *, newest: bool = False) -> int:
         """Make the consumer; how many messages it has to deliver now."""
         if self._sub is None:
             self._sub = await self._link.nc.subscribe(
@@ -84,6 +113,7 @@ class _Cursor:
             self._link.watch(self._break)
         config: dict[str, JsonValue] = {
             "deliver_policy": "by_start_sequence" if after > 0 else "all",
+            "headers_only": newest,
             "ack_policy": "none",
             "replay_policy": "instant",
             "filter_subject": filter,
@@ -91,6 +121,8 @@ class _Cursor:
             "num_replicas": 1,
             "inactive_threshold": _IDLE * _SECOND,
         }
+        if newest:
+            config["deliver_policy"] = "last_per_subject"
         if after > 0:
             config["opt_start_seq"] = after + 1
         body = json.dumps({"stream_name": self._stream, "config": config}).encode()
@@ -104,7 +136,8 @@ class _Cursor:
 
     async def next(self, wanted: int | None) -> tuple[int, Msg] | None:
         """The next message; None if the consumer cannot be relied on any more."""
-        while not self._broken:
+        self._ending = wanted is not None
+        while not self._broken and not self.over:
             if not await self._pull(wanted):
                 return None
             if not self._arrived and not await self._wait():
@@ -140,11 +173,11 @@ class _Cursor:
         if batch <= 0:
             return True
         self._asked += batch
-        body = {
-            "batch": batch,
-            "expires": _EXPIRES * _SECOND,
-            "idle_heartbeat": _HEARTBEAT * _SECOND,
-        }
+        body: dict[str, JsonValue] = {"batch": batch}
+        if self._ending:
+            body["no_wait"] = True
+        else:
+            body |= {"expires": _EXPIRES * _SECOND, "idle_heartbeat": _HEARTBEAT * _SECOND}
         try:
             await self._link.nc.publish(
                 f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}",
@@ -171,6 +204,11 @@ class _Cursor:
             return
         if code in {"404", "408"}:  # a pull request ended before its batch was full
             self._asked -= int(headers.get("Nats-Pending-Messages", self._asked))
+            if self._ending and code == "404":
+                self.over = (
+                    self._delivered == self._ended_at
+                )  # at a record it cannot read it may end a pull early
+                self._ended_at = self._delivered
             return
         self._broken = True
 

@@ -6,7 +6,11 @@ Rules that this file keeps:
 * Error 10071 names the subject's last sequence. It does not mean that the append failed: one server checks the guard
   before it looks for duplicates, so a repeated append whose first answer was lost gets it too. Our record, if it was
   stored, is the first one of its subject behind the expectation (that is what the guard says), so that one is looked at.
+* A record that the server cannot read counts as none: its subject then seems to have had no record at all, for a guard
+  too. So a guard that was refused on a subject that "has none" is that.
 * Error 10164 (clusters) names nothing: ask the stream's leader.
+* A keeper is asked before every append: a log that is damaged, or that nobody has looked at since the connection came
+  back, is not written to.
 * Every wait is bounded, and every append carries its id, so it can be repeated until it is answered.
 """
 
@@ -16,6 +20,7 @@ import json
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,7 +30,9 @@ from nats.aio.msg import Msg
 from partsong.contracts.errors import Unavailable
 from partsong.log.batch import append_batch
 from partsong.log.blobs import Blobs
-from partsong.log.feed import feed
+from partsong.log.feed import Unreadable, feed
+from partsong.log.full import is_full, log_full
+from partsong.log.keeper import Keeper
 from partsong.log.link import Link, Lost, Unheard, status
 from partsong.log.port import Append, Appended, Record, WrongSequence
 from partsong.log.stored import BLOB, EXPECT, ID, from_delivery, from_direct, headers_of
@@ -46,7 +53,8 @@ _NO_STREAM = 10059
 class JetStreamLog:
     """A log in the stream `stream`, with big bodies in the bucket `blobs`.
 
-    Neither is created here. `attempt` bounds one try and `deadline` all tries of one call, in seconds. If NATS
+    Neither is created here. A `keeper` may refuse appends, and is told of those that were acknowledged.
+    A stream that `forgets` (by age or size) may hold less at the end of a reading than at its beginning. `attempt` bounds one try and `deadline` all tries of one call, in seconds. If NATS
     restarts, appends, reads and tails go on by themselves within the deadline; an append that had to be repeated may
     say `duplicate` of itself.
     """
@@ -59,8 +67,10 @@ class JetStreamLog:
         blobs: str = "partsong_blobs",
         attempt: float = 5.0,
         deadline: float = 30.0,
+        keeper: Keeper | None = None,
+        forgets: bool = False,
     ) -> None:
-        self._stream = stream
+        self._stream, self._keeper, self._forgets = stream, keeper, forgets
         self._link, self._attempt = Link(nc, attempt=attempt, deadline=deadline), attempt
         self.blobs = Blobs(self._link, blobs)
         """Where big bodies lie; hints use it too."""
@@ -98,7 +108,13 @@ class JetStreamLog:
             Unavailable: they were refused together, or the answer was lost. Append them one by one then: that finds out
                 about each.
         """
-        return await append_batch(self._link, appends, within=self._attempt)
+        if self._keeper is not None:
+            self._keeper.admit(self._link.nc.stats["reconnects"])
+        stored = await append_batch(self._link, appends, within=self._attempt)
+        if self._keeper is not None:
+            for one, done in zip(appends, stored, strict=True):
+                self._keeper.acked(done.seq, one.id, one.body)
+        return stored
 
     def read(
         self, filter: str, *, after: int = 0, upto: int | None = None
@@ -110,14 +126,18 @@ class JetStreamLog:
     def tail(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
         """See `Log.tail`."""
         compile_filter(filter)
-        return self._feed(filter, after, None)
+        return self._follow(filter, after)
 
     async def last(self, subject: str) -> Record | None:
         """See `Log.last`."""
         check_literal(subject)
         ask = partial(self._link.ask, f"$JS.API.DIRECT.GET.{self._stream}.{subject}")
         msg = await self._link.insist(f"reading {subject}", ask)
-        return None if status(msg) else await self._resolve(from_direct(msg))
+        if not status(msg):
+            return await self._resolve(from_direct(msg))
+        if self._keeper is not None and self._keeper.doubtful:
+            await self._empty(subject)
+        return None
 
     async def head(self) -> int:
         """See `Log.head`."""
@@ -133,6 +153,8 @@ class JetStreamLog:
     async def _try(
         self, subject: str, body: bytes, headers: dict[str, str], id: str, expect: int | None
     ) -> Appended:
+        if self._keeper is not None:
+            self._keeper.admit(self._link.nc.stats["reconnects"])
         try:
             reply = await self._link.ask(subject, body, headers)
         except Unheard:
@@ -140,7 +162,10 @@ class JetStreamLog:
             raise
         ack = json.loads(reply.data)
         if (error := ack.get("error")) is None:
-            return Appended(ack["seq"], ack.get("duplicate", False))
+            done = Appended(ack["seq"], ack.get("duplicate", False))
+            if self._keeper is not None and not done.duplicate:
+                self._keeper.acked(done.seq, id, body)
+            return done
         match error.get("err_code"):
             case int(code) if code in {_STALE, _BUSY} and expect is not None:
                 return await self._settle(subject, id, expect)
@@ -158,6 +183,8 @@ class JetStreamLog:
         found = last["seq"] if last else 0
         if found == expect:
             raise Lost("another append to the subject was under way and came to nothing")
+        if found == 0:  # it had a record, and none was ever taken out of the log
+            raise _unreadable(subject, 1)
         raise WrongSequence(subject, expect, found)
 
     async def _read(
@@ -174,17 +201,40 @@ class JetStreamLog:
             yield await self._resolve(stored)
         if not left or after == end:
             return
-        async with aclosing(self._feed(filter, after, left)) as records:
-            async for record in records:
-                if record.seq > end:
-                    return
-                yield record
+        try:
+            async with aclosing(self._feed(filter, after, left)) as records:
+                async for record in records:
+                    if record.seq > end:
+                        return
+                    yield record
+        except Unreadable as error:
+            if upto is None and not self._forgets:
+                raise _unreadable(filter, error.missing) from error
+
+    async def _follow(self, filter: str, after: int) -> AsyncGenerator[Record, None]:
+        async for seq, msg in feed(self._link, self._stream, filter, after, limit=None):
+            record, blob = from_delivery(msg, seq)
+            try:
+                whole = await self._resolve((record, blob))
+            except Unavailable as error:
+                if not error.problem.code.startswith("log.blob_"):
+                    raise
+                whole = replace(record, body=b"", problem=error.problem)
+            yield whole
 
     async def _feed(
         self, filter: str, after: int, limit: int | None
     ) -> AsyncGenerator[Record, None]:
         async for seq, msg in feed(self._link, self._stream, filter, after, limit=limit):
             yield await self._resolve(from_delivery(msg, seq))
+
+    async def _empty(self, subject: str) -> None:
+        """Nothing was found on a subject: because there is nothing, or because what there is cannot be read."""
+        info = await self._link.insist(
+            f"reading {subject}", partial(self._api, "STREAM.INFO", {"subjects_filter": subject})
+        )
+        if count := (info.get("state", {}).get("subjects") or {}).get(subject):
+            raise _unreadable(subject, count)
 
     async def _fetch(self, filter: str, after: int, batch: int) -> tuple[list[Msg], int]:
         """The first records after `after` by direct get, and how many there are behind them."""
@@ -231,6 +281,11 @@ class JetStreamLog:
             raise self._refused("the append", error)
 
     def _refused(self, what: str, error: Mapping[str, Any]) -> Unavailable | Lost:
+        if is_full(error):
+            full = log_full(self._stream, error)
+            if self._keeper is not None:
+                self._keeper.full(full.problem)
+            return full
         said = f"{error.get('description')} ({error.get('err_code')})"
         if error.get("code") == 503:
             return Lost(said)
@@ -240,3 +295,12 @@ class JetStreamLog:
             where=self._stream,
             fix="provision the bus, and check the stream's limits and this user's rights",
         )
+
+
+def _unreadable(filter: str, missing: int) -> Unavailable:
+    return Unavailable(
+        "log.unreadable",
+        f"{missing} of the records of {filter} cannot be read: their bytes went bad on the server's disk, or are gone",
+        where=filter,
+        fix="run `partsong log verify`; restore the log from a mirror or a backup",
+    )

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from partsong.contracts.errors import Conflict
+from partsong.contracts.errors import Conflict, Problem
 
 __all__ = ["Append", "Appended", "Log", "Record", "WrongSequence"]
 
@@ -25,6 +25,8 @@ class Record:
     id: str
     """The id it was appended under (`Nats-Msg-Id`)."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    problem: Problem | None = None
+    """Why its body cannot be had, which is empty then: it lay beside the log and is missing there. Only from `tail`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,9 @@ class Log(Protocol):
 
     def tail(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
         """Like `read`, then goes on with each new record as it comes.
+
+        A record that cannot be read is passed over, or comes with its `problem`: whoever follows all runs must not stop
+        at what has become of one.
 
         Ends only when it is closed: `async with contextlib.aclosing(log.tail(…)) as records`.
         """

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from nats.aio.msg import Msg
 from pydantic import JsonValue
 
 from partsong.log.port import Record
+from partsong.runtime import clock
 
 __all__ = [
     "BLOB",
     "EXPECT",
+    "EXPECT_LAST",
     "ID",
     "Place",
     "from_delivery",
     "from_direct",
     "headers_of",
     "place_of",
+    "stored_at",
 ]
 
 ID = "Nats-Msg-Id"
 EXPECT = "Nats-Expected-Last-Subject-Sequence"
+EXPECT_LAST = "Nats-Expected-Last-Sequence"
 BLOB = "Partsong-Blob"
 """`sha256:<hex>` of a body that is in the object store; the stored body only says so too, for people."""
 
@@ -49,6 +54,15 @@ def place_of(reply: str) -> Place | None:
         return None
     at = 5 if len(parts) == 9 else 7
     return Place(int(parts[at]), int(parts[at + 1]), int(parts[at + 3]))
+
+
+def stored_at(reply: str) -> str:
+    """When a delivered message was stored, in RFC 3339 with milliseconds; empty if the reply does not say."""
+    parts = reply.split(".")
+    if len(parts) < 9 or parts[1] != "ACK":
+        return ""
+    nanoseconds = int(parts[7 if len(parts) == 9 else 9])
+    return clock.to_text(datetime.fromtimestamp(nanoseconds / 1e9, UTC))
 
 
 def from_delivery(msg: Msg, seq: int) -> tuple[Record, str | None]:

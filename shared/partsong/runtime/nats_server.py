@@ -28,7 +28,10 @@ from partsong.runtime.nats_binary import find_nats_server
 from partsong.runtime.owner import Claim, claim_directory
 from partsong.runtime.progress import Patience
 
-__all__ = ["EmbeddedNats", "start_embedded"]
+__all__ = ["FAST_SYNC", "EmbeddedNats", "start_embedded"]
+
+FAST_SYNC = 0.1
+"""Seconds between two syncs of a `fast` server."""
 
 _UNDER_PARENT = """\
 import ctypes, os, signal, sys
@@ -213,11 +216,12 @@ class EmbeddedNats:
             )
 
     def _conf(self, ports: Path) -> str:
+        sync = f"{FAST_SYNC * 1000:g}ms" if self._fast else "always"
         return (
             f'host: "127.0.0.1"\nport: {self._port or -1}\nhttp: "127.0.0.1:-1"\n'
             f"ports_file_dir: {json.dumps(str(ports))}\nmax_payload: {_MAX_PAYLOAD}\n"
             f"jetstream {{ store_dir: {json.dumps(str(self.data_dir))}, max_memory_store: {_MEMORY_STORE}, "
-            f"sync_interval: {'100ms' if self._fast else 'always'} }}\n{self._config}\n"
+            f"sync_interval: {sync} }}\n{self._config}\n"
         )
 
     def _read_ports(self) -> dict[str, list[str]] | None:

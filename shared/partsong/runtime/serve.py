@@ -12,14 +12,16 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nats.aio.client import Client
 
+from partsong.contracts.damage import DAMAGED
 from partsong.contracts.errors import InvalidInput, PartsongError
 from partsong.contracts.subjects import Subjects
 from partsong.log.blobs import Blobs
 from partsong.log.jetstream import JetStreamLog
+from partsong.log.marks import BucketMarks, FileMarks, MarkStore
 from partsong.runtime import logs
 from partsong.runtime.broker_clock import BrokerClock
 from partsong.runtime.connect import connect, disconnect
@@ -28,16 +30,19 @@ from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.port import Heartbeat, HeartbeatFactory
 from partsong.runtime.heartbeat.process import ProcessHeartbeat
 from partsong.runtime.heartbeat.task import TaskHeartbeat
+from partsong.runtime.log_monitor import LogMonitor
 from partsong.runtime.settings import Settings
-from partsong.runtime.streams import Names, provision
+from partsong.runtime.streams import Names, log_differences, provision
 from partsong.runtime.telemetry import Telemetry
 
-__all__ = ["Context", "Running", "Service", "open_context", "serve"]
+__all__ = ["Context", "KeepsMarks", "Running", "Service", "open_context", "serve"]
 
 _log = logging.getLogger("partsong.serve")
 
-_UNFIT = frozenset({"nats.too_old", "clock.skew"})
+_UNFIT = frozenset({"nats.too_old", "clock.skew", *DAMAGED})
 """Codes of errors that starting again does not mend: somebody must change what the service stands on."""
+_EX_CONFIG = 78
+"""As sysexits.h has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,18 @@ class Context:
     watch: LivenessMonitor
     heart: Heartbeat
     telemetry: Telemetry
+    monitor: LogMonitor
+    """Says how the log stands, and is told of what reading it has found."""
+
+
+@runtime_checkable
+class KeepsMarks(Protocol):
+    """A service that has a place of its own for marks of the log."""
+
+    @property
+    def marks(self) -> MarkStore:
+        """That place."""
+        ...
 
 
 class Service(Protocol):
@@ -128,16 +145,21 @@ async def _context(
     subjects, names = settings.subjects, Names.of(settings.subjects)
 
     async def again() -> None:
-        """A restarted server has forgotten its memory streams."""
-        await provision(nc, subjects)
+        """A restarted server has forgotten its memory streams, and perhaps more than that."""
+        await monitor.check()
+        if not monitor.read_only:
+            await provision(nc, subjects, create_log=False)
 
     nc = await connect(settings.nats_url, name=worker, on_reconnect=again)
     stack.push_async_callback(disconnect, nc)
-    await provision(nc, subjects)
+    monitor = _monitor(settings, service, nc)
+    stack.push_async_callback(monitor.stop)
+    await provision(nc, subjects, create_log=await monitor.begin())
+    await monitor.start()
     broker_clock = BrokerClock(nc, subjects, names.timers, service.name, worker)
     await broker_clock.start()
     stack.push_async_callback(broker_clock.stop)
-    store = JetStreamLog(nc, stream=names.log, blobs=names.blobs)
+    store = JetStreamLog(nc, stream=names.log, blobs=names.blobs, keeper=monitor)
     stack.push_async_callback(store.close)
     telemetry = Telemetry.setup(service.name, settings.otlp_endpoint or None, instance=worker)
     stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
@@ -156,7 +178,22 @@ async def _context(
     await heart.start()  # before the first claim, or the claim's worker would be unknown
     stack.push_async_callback(heart.stop)
     return Context(
-        settings, nc, subjects, names, store, store.blobs, worker, watch, heart, telemetry
+        settings, nc, subjects, names, store, store.blobs, worker, watch, heart, telemetry, monitor
+    )
+
+
+def _monitor(settings: Settings, service: Service, nc: Client) -> LogMonitor:
+    subjects, names = settings.subjects, Names.of(settings.subjects)
+    return LogMonitor(
+        nc,
+        subjects,
+        names.log,
+        file=FileMarks(settings.data_dir / "marks.json", settings.prefix),
+        bucket=BucketMarks(nc, names.marks, service.name),
+        more=(service.marks,) if isinstance(service, KeepsMarks) else (),
+        differences=lambda: log_differences(nc, subjects),
+        service=service.name,
+        sync_interval=settings.sync_interval,
     )
 
 
@@ -192,7 +229,7 @@ def serve(service: Service, settings: Settings) -> int:
         return 2
     except PartsongError as error:
         print(error, file=sys.stderr)
-        return 78 if error.problem.code in _UNFIT else 1
+        return _EX_CONFIG if error.problem.code in _UNFIT else 1
     except Exception:
         _log.exception("service failed", extra={"pid": os.getpid()})
         return 1

@@ -23,6 +23,8 @@ class Settings:
     """PARTSONG_PREFIX: first token of every subject."""
     data_dir: Path = Path(".partsong")
     """PARTSONG_DATA: where projections keep their files."""
+    sync_interval: float = 0.0
+    """PARTSONG_SYNC_INTERVAL: seconds after which the NATS server syncs what it stored; 0 if it syncs every append."""
     worker: str = ""
     """PARTSONG_WORKER: a name of this process's own that is stable over restarts; default: role, host, process."""
     loads: tuple[str, ...] = ()
@@ -74,6 +76,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
         nats_url=env.get("PARTSONG_NATS_URL", default.nats_url),
         prefix=prefix,
         data_dir=Path(env.get("PARTSONG_DATA", str(default.data_dir))),
+        sync_interval=_number(env, "PARTSONG_SYNC_INTERVAL", default.sync_interval, least=0),
         worker=worker,
         loads=_list(env.get("PARTSONG_LOAD", "")),
         tools=_list(env.get("PARTSONG_TOOLS", "")),

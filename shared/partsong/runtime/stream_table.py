@@ -22,6 +22,7 @@ __all__ = [
     "Names",
     "StreamSpec",
     "Table",
+    "mirror_of",
     "table",
 ]
 
@@ -51,6 +52,7 @@ class Names:
     schedules: str
     snapshots: str
     threads: str
+    marks: str
 
     @classmethod
     def of(cls, subjects: Subjects) -> Names:
@@ -70,6 +72,7 @@ class Names:
             schedules=f"{stem}_schedules",
             snapshots=f"{stem}_snapshots",
             threads=f"{stem}_threads",
+            marks=f"{stem}_marks",
         )
 
 
@@ -98,6 +101,11 @@ class Table:
     consumers: tuple[ConsumerSpec, ...]
     retired: tuple[tuple[str, str], ...] = ()
     """Consumers of earlier versions, by stream and name: they are removed where they are found."""
+
+
+def mirror_of(names: Names) -> str:
+    """The name of the log's mirror."""
+    return f"{names.log}_MIRROR"
 
 
 def table(subjects: Subjects, *, replicas: int = 1) -> Table:
@@ -218,6 +226,7 @@ def _buckets(names: Names) -> tuple[StreamSpec, ...]:
             StreamSpec(f"KV_{bucket}", {**key_value, "subjects": [f"$KV.{bucket}.>"]})
             for bucket in (
                 names.graphs,
+                names.marks,
                 names.partitions,
                 names.schedules,
                 names.snapshots,

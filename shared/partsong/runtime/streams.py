@@ -21,10 +21,22 @@ from partsong.runtime.stream_table import (
     Names,
     StreamSpec,
     Table,
+    mirror_of,
     table,
 )
 
-__all__ = ["CONTROL", "STARTS", "Names", "Table", "check", "provision", "table"]
+__all__ = [
+    "CONTROL",
+    "STARTS",
+    "Names",
+    "Table",
+    "check",
+    "log_config",
+    "log_differences",
+    "provision",
+    "provision_mirror",
+    "table",
+]
 
 _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
 _TAKEN = frozenset({10058, 10148, 10013, 10105})
@@ -33,9 +45,16 @@ _TRIES = 3
 
 
 async def provision(
-    nc: Client, subjects: Subjects, *, replicas: int = 1, within: float = 15.0
+    nc: Client,
+    subjects: Subjects,
+    *,
+    replicas: int = 1,
+    within: float = 15.0,
+    create_log: bool = True,
 ) -> None:
     """Create what is missing; change nothing that is there.
+
+    Without `create_log` the log's stream is not made: a log that was there once and is gone is not begun anew.
 
     Many processes may do so at the same time. What is complete already is only read, so on a
     provisioned bus this needs no right to create. A single server that restarts has forgotten its
@@ -43,9 +62,11 @@ async def provision(
 
     Raises:
         Conflict: `streams.mismatch`: something exists but differs; the message has both values of every field.
+        NotFound: `streams.missing`: the log's stream is not there, and it was not to be created.
         Unavailable: JetStream did not answer in time, or refused.
     """
-    await _Server(nc, within, create=True).ensure(subjects, replicas)
+    kept = frozenset() if create_log else frozenset({Names.of(subjects).log})
+    await _Server(nc, within, create=True, kept=kept).ensure(subjects, replicas)
 
 
 async def check(nc: Client, subjects: Subjects, *, replicas: int = 1, within: float = 15.0) -> None:
@@ -59,6 +80,60 @@ async def check(nc: Client, subjects: Subjects, *, replicas: int = 1, within: fl
     await _Server(nc, within, create=False).ensure(subjects, replicas)
 
 
+async def log_differences(
+    nc: Client, subjects: Subjects, *, replicas: int = 1, within: float = 5.0
+) -> tuple[str, ...]:
+    """How the configuration of the log's stream differs from the table; a stream that is not there does not.
+
+    Raises:
+        Unavailable: JetStream did not answer in time, or refused.
+    """
+    name = Names.of(subjects).log
+    spec = next(s for s in table(subjects, replicas=replicas).streams if s.name == name)
+    try:
+        found = await _Server(nc, within, create=False).config(f"STREAM.INFO.{name}")
+    except _Refused as refusal:
+        if refusal.code == _STREAM_NOT_FOUND:
+            return ()
+        raise _unavailable("STREAM.INFO", refusal) from refusal
+    return tuple(_differences(f"stream {name}", spec.config, found))
+
+
+async def provision_mirror(nc: Client, subjects: Subjects, *, within: float = 15.0) -> str:
+    """Make a mirror of the log unless it is there; its name. It keeps positions, and can take the log's place.
+
+    For a cluster: one copy on one server, which nothing that is done to the log's stream takes away.
+
+    Raises:
+        Unavailable: JetStream did not answer in time, or refused.
+    """
+    names = Names.of(subjects)
+    name = mirror_of(names)
+    body: JsonValue = {
+        "name": name,
+        "mirror": {"name": names.log},
+        "storage": "file",
+        "compression": "s2",
+        "num_replicas": 1,
+        "allow_direct": True,
+        "mirror_direct": False,
+    }
+    server = _Server(nc, within, create=True)
+    try:
+        await server.config(f"STREAM.CREATE.{name}", body)
+    except _Refused as refusal:
+        if refusal.code not in _TAKEN:
+            raise _unavailable("STREAM.CREATE", refusal) from refusal
+    return name
+
+
+def log_config(subjects: Subjects, *, replicas: int = 1) -> dict[str, JsonValue]:
+    """The configuration of the log's stream, as it is sent to the server."""
+    name = Names.of(subjects).log
+    spec = next(s for s in table(subjects, replicas=replicas).streams if s.name == name)
+    return _plain(spec.config)
+
+
 class _Refused(Exception):
     def __init__(self, code: int, description: str) -> None:
         super().__init__(f"{description} ({code})")
@@ -68,8 +143,11 @@ class _Refused(Exception):
 class _Server:
     """The JetStream API, spoken in JSON."""
 
-    def __init__(self, nc: Client, within: float, *, create: bool) -> None:
-        self._nc, self._within, self._create = nc, within, create
+    def __init__(
+        self, nc: Client, within: float, *, create: bool, kept: frozenset[str] = frozenset()
+    ) -> None:
+        """Streams in `kept` are not created, whatever becomes of the others."""
+        self._nc, self._within, self._create, self._kept = nc, within, create, kept
 
     async def ensure(self, subjects: Subjects, replicas: int) -> None:
         wanted = table(subjects, replicas=replicas)
@@ -107,7 +185,7 @@ class _Server:
         """Set a stream's subjects, if they are all that differs: earlier versions had others."""
         body: JsonValue = {**found, "subjects": [*_subjects(spec)]}
         try:
-            changed = await self._config(f"STREAM.UPDATE.{spec.name}", body)
+            changed = await self.config(f"STREAM.UPDATE.{spec.name}", body)
         except _Refused as refusal:
             raise _unavailable(f"STREAM.UPDATE.{spec.name}", refusal) from refusal
         return _differences(f"stream {spec.name}", spec.config, changed)
@@ -116,7 +194,7 @@ class _Server:
         """Remove a consumer of an earlier version; nothing if it is not there."""
         where = f"{stream}.{consumer}"
         try:
-            await self._config(f"CONSUMER.INFO.{where}")
+            await self.config(f"CONSUMER.INFO.{where}")
         except _Refused:
             return
         answer = json.loads(await self._answer(f"CONSUMER.DELETE.{where}", b""))
@@ -141,11 +219,11 @@ class _Server:
         self, info: str, create: str, body: JsonValue
     ) -> Mapping[str, JsonValue]:
         try:
-            return await self._config(info)
+            return await self.config(info)
         except _Refused as refusal:
             if refusal.code not in {_STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND}:
                 raise _unavailable(info, refusal) from refusal
-            if not self._create:
+            if not self._create or create.removeprefix("STREAM.CREATE.") in self._kept:
                 raise NotFound(
                     "streams.missing",
                     f"{info} does not exist",
@@ -153,16 +231,17 @@ class _Server:
                     fault="platform",
                 ) from refusal
         try:
-            return await self._config(create, body)
+            return await self.config(create, body)
         except _Refused as refusal:
             if refusal.code not in _TAKEN:
                 raise _unavailable(create, refusal) from refusal
         try:
-            return await self._config(info)  # somebody else was first
+            return await self.config(info)  # somebody else was first
         except _Refused as refusal:
             raise _unavailable(info, refusal) from refusal
 
-    async def _config(self, api: str, body: JsonValue = None) -> Mapping[str, JsonValue]:
+    async def config(self, api: str, body: JsonValue = None) -> Mapping[str, JsonValue]:
+        """The configuration in an answer."""
         try:
             payload = b"" if body is None else json.dumps(body).encode()
             answer = json.loads(await self._answer(api, payload))

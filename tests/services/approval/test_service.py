@@ -19,11 +19,15 @@ from httpx2 import AsyncClient
 from websockets.asyncio.client import connect as connect_viewer
 
 from partsong.approval.app import ApprovalService, service
+from partsong.approval.database import connect
+from partsong.approval.store import Store
+from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import Unavailable
 from partsong.log.jetstream import JetStreamLog
 from partsong.runtime.serve import Running, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
+from tests.ports.damage import until
 from tests.services.approval.support import PATIENCE, Scribe
 
 RUN = "r_1"
@@ -177,3 +181,81 @@ async def test_a_process_with_a_viewer_ends_when_it_is_told_to(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+@pytest.mark.parametrize("what", ["noise", "cut short"])
+async def test_a_damaged_database_is_put_aside_and_made_anew_from_the_log(
+    settings: Settings, scribe: Scribe, what: str
+) -> None:
+    await scribe.ask(RUN, "a:1")
+    async with running(settings):
+        pass
+    file = settings.data_dir / "approval.db"
+    file.write_bytes(bytes(range(256)) * 32 if what == "noise" else file.read_bytes()[:5000])
+    async with (
+        running(settings) as approvals,
+        AsyncClient(base_url=approvals.context.heart.url or "") as http,
+    ):
+        assert (await http.get("/readyz")).status_code == 200
+        assert len((await http.get("/api/approvals")).json()["items"]) == 1
+    assert (settings.data_dir / "approval.db.damaged").exists()
+
+
+async def test_a_database_file_that_is_taken_away_while_it_runs_is_made_anew(
+    settings: Settings, scribe: Scribe
+) -> None:
+    async with running(settings) as approvals:
+        await scribe.ask(RUN, "a:1")
+        for part in settings.data_dir.glob("approval.db*"):
+            part.unlink()
+        seq = await scribe.ask(RUN, "b:1")
+        async with AsyncClient(
+            base_url=approvals.context.heart.url or "", timeout=PATIENCE
+        ) as http:
+
+            async def shown() -> bool:
+                items = (await http.get("/api/approvals")).json().get("items", [])
+                ready = (await http.get("/readyz")).json()
+                return len(items) == 2 and ready.get("position", 0) >= seq
+
+            await until(shown)
+
+
+async def test_a_damaged_log_is_not_ready_and_takes_no_decision_and_the_inbox_can_still_be_read(
+    settings: Settings, scribe: Scribe
+) -> None:
+    await scribe.ask(RUN, "a:1")
+    async with running(settings) as approvals:
+        await approvals.context.monitor.report(Damaged("the log ends at 3", (4, 9)))
+        async with AsyncClient(
+            base_url=approvals.context.heart.url or "", timeout=PATIENCE
+        ) as http:
+            ready = await http.get("/readyz")
+            assert (ready.status_code, ready.json()["code"]) == (503, "log.damaged")
+            assert "records 4 to 9" in ready.json()["detail"]
+            answer = await http.post(f"/api/approvals/{RUN}.a:1/decision", json=YES)
+            assert (answer.status_code, answer.json()["code"]) == (503, "log.damaged")
+            assert len((await http.get("/api/approvals")).json()["items"]) == 1
+
+
+async def test_the_database_is_a_third_place_for_marks_of_the_log(
+    settings: Settings, scribe: Scribe, bus: Bus
+) -> None:
+    async with running(settings):
+        seq = await scribe.ask(RUN, "a:1")
+
+        async def marked() -> bool:
+            store = Store(connect("", settings.data_dir))
+            try:
+                return any(mark.seq >= seq for mark in await store.marks())
+            finally:
+                await store.close()
+
+        await until(marked)
+    (settings.data_dir / "marks.json").unlink()
+    for stream in (bus.names.log, f"KV_{bus.names.marks}"):
+        await bus.nc.request(f"$JS.API.STREAM.DELETE.{stream}", timeout=5)
+    refused = service(settings)
+    with pytest.raises(Unavailable, match=r"log\.damaged.*no stream"):
+        await open_context(settings, refused)
+    await refused.drain()

@@ -1,0 +1,280 @@
+"""`partsong log`: verify the log, back it up, restore it, accept another one."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from partsong.cli.options import Address, address_options
+from partsong.cli.output import EXIT, Output, output_option, run_async
+
+if TYPE_CHECKING:
+    from partsong.client import Client
+    from partsong.contracts.marks import Restored
+    from partsong.log.walk import Progress
+
+__all__ = ["command"]
+
+R = TypeVar("R")
+
+_SAY_EVERY = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the log is, and where marks of it are."""
+
+    address: Address
+    data: Path
+    offline: bool
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """A client; offline, of the embedded server, started for as long as it is used."""
+        async with AsyncExitStack() as stack:
+            address = self.address
+            if self.offline:
+                from partsong.runtime.nats_server import start_embedded
+
+                server = await stack.enter_async_context(start_embedded(self.data / "nats"))
+                address = Address(server.url, address.prefix)
+            yield await stack.enter_async_context(address.client())
+
+
+def _place_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Where the log is; the command gets `place`."""
+
+    @functools.wraps(command)
+    def placed(*args: Any, address: Address, data: Path, offline: bool, **named: Any) -> R:
+        return command(*args, place=_Place(address, data, offline), **named)
+
+    data = click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path(".partsong"),
+        envvar="PARTSONG_DATA",
+        show_default=True,
+        show_envvar=True,
+        help="Data directory of the services, where their marks of the log are.",
+    )
+    offline = click.option(
+        "--offline",
+        is_flag=True,
+        help="Run the embedded NATS of the data directory for this command: the platform is not up.",
+    )
+    return address_options(data(offline(placed)))
+
+
+@click.group()
+def command() -> None:
+    """Verify the log, back it up, restore it, accept another one."""
+
+
+@command.command()
+@_place_options
+@output_option
+def verify(place: _Place, out: Output) -> None:
+    """Read the whole log and check every promise in it: marks, runs' chains, partitions' seals, holes.
+
+    Exit code 78 if anything is wrong.
+    """
+
+    async def work() -> int:
+        from partsong.log.verify import verify as read_all
+        from partsong.runtime.log_standing import log_standing
+        from partsong.runtime.streams import Names
+
+        async with place.client() as client:
+            names = Names.of(client.subjects)
+            standing = await log_standing(client.nats, client.subjects, place.data)
+            found = await read_all(
+                client.nats,
+                client.subjects,
+                stream=names.log,
+                blobs=names.blobs,
+                head=standing.records,
+                progress=_said(out, "verified"),
+            )
+        findings = [problem.model_dump(exclude_none=True) for problem in found.findings]
+        out.record(
+            {
+                "log": "sound" if found.ok and standing.log == "sound" else "damaged",
+                "log_id": standing.log_id,
+                "epoch": standing.epoch,
+                "records": found.records,
+                "runs": found.runs,
+                "seals": found.seals,
+                "sealed": found.sealed,
+                "marked": standing.marked,
+                "says": standing.says if standing.log != "sound" else "",
+                "holes": [list(hole) for hole in found.holes],
+                "lost_of": found.lost_of,
+                "findings": findings if out.form != "table" else [],
+            }
+        )
+        if out.form == "table" and findings:
+            click.echo()
+            out.rows(findings, ("code", "where", "message"))
+        return EXIT["ok" if found.ok and standing.log == "sound" else "damaged"]
+
+    sys.exit(run_async(work()))
+
+
+@command.command()
+@click.argument("path", type=click.Path(path_type=Path, file_okay=False))
+@_place_options
+@output_option
+def backup(path: Path, place: _Place, out: Output) -> None:
+    """Copy the log into the folder PATH; made again, it goes on where the last copy ended."""
+
+    async def work() -> int:
+        from partsong.log.backup import backup as copy
+        from partsong.runtime.streams import Names
+
+        async with place.client() as client:
+            names = Names.of(client.subjects)
+            done = await copy(
+                client.nats,
+                client.subjects,
+                path,
+                stream=names.log,
+                blobs=names.blobs,
+                progress=_said(out, "copied"),
+            )
+        out.record({**asdict(done), "folder": str(done.folder)})
+        return EXIT["damaged" if done.missing or done.blobs_missing else "ok"]
+
+    sys.exit(run_async(work()))
+
+
+@command.command()
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder of a backup; the log's stream must be empty or missing.",
+)
+@click.option("--from-mirror", "mirror", metavar="STREAM", help="Mirror that takes its place.")
+@click.option("--as-is", is_flag=True, help="Go on with what is left of it.")
+@click.option("--by", help="Who restores it.  [default: user@host]")
+@_place_options
+@output_option
+def restore(
+    source: Path | None,
+    mirror: str | None,
+    by: str | None,
+    place: _Place,
+    out: Output,
+    *,
+    as_is: bool,
+) -> None:
+    """Bring the log back and begin a new epoch. Stop the services first; needs an administrator's rights on NATS.
+
+    What was lost is written into the log. Calls that may have been made in that time ask a person.
+    """
+    if sum((source is not None, mirror is not None, as_is)) != 1:
+        raise click.UsageError("give one of --from, --from-mirror and --as-is")
+    who = by or f"{getpass.getuser()}@{socket.gethostname()}"
+
+    async def work() -> Restored:
+        async with place.client() as client:
+            return await _restored(client, place.data, who, source, mirror, _said(out, "restored"))
+
+    restored = run_async(work())
+    out.record(restored.model_dump(by_alias=True))
+    lost = f"records {restored.lost[0]} to {restored.lost[1]} are lost" if restored.lost else ""
+    out.say(lost or "nothing that is known of is lost")
+    out.say("start the services again; each accepts the log in its new epoch")
+
+
+async def _restored(
+    client: Client, data: Path, by: str, source: Path | None, mirror: str | None, said: Progress
+) -> Restored:
+    from partsong.contracts.errors import NotFound
+    from partsong.log.backup import Backup
+    from partsong.log.restore import Restoring
+    from partsong.runtime.log_standing import log_standing, onlooker
+    from partsong.runtime.streams import Names, log_config, provision
+
+    names = Names.of(client.subjects)
+    async with onlooker(client.nats, client.subjects, data) as monitor:
+        await monitor.look()
+        marks = monitor.marks
+    with suppress(NotFound):  # the log's stream is what is to come
+        await provision(client.nats, client.subjects, create_log=False)
+    restoring = Restoring(
+        client.nats,
+        client.subjects,
+        names.log,
+        names.blobs,
+        log_config(client.subjects),
+        by,
+        marks=marks,
+        progress=said,
+        caches=(f"KV_{names.snapshots}",),
+    )
+    try:
+        if source is not None:
+            return await restoring.from_backup(Backup(source))
+        if mirror is not None:
+            return await restoring.from_mirror(mirror)
+        standing = await log_standing(client.nats, client.subjects, data)
+        return await restoring.as_it_is(standing.lost[0] - 1 if standing.lost else standing.records)
+    finally:
+        await restoring.close()
+
+
+@command.command()
+@click.option("--new", is_flag=True, help="Begin a new log on a server that holds none.")
+@_place_options
+@output_option
+def adopt(place: _Place, out: Output, *, new: bool) -> None:
+    """Let the services of a data directory accept the log that the server holds, in the place of another one."""
+
+    async def work() -> dict[str, object]:
+        from partsong.runtime.log_standing import adopt as accept
+
+        async with place.client() as client:
+            found = await accept(client.nats, client.subjects, place.data, new=new)
+        return {"log_id": found.log_id, "epoch": found.epoch, "data": str(place.data)}
+
+    out.record(run_async(work()))
+
+
+def _said(out: Output, what: str) -> Progress:
+    """Tell a person every few seconds how far it is."""
+    from partsong.runtime import clock
+
+    last = clock.monotonic()
+
+    def say(done: int, of: int) -> None:
+        nonlocal last
+        if clock.monotonic() - last >= _SAY_EVERY:
+            last = clock.monotonic()
+            out.say(f"{what} {done:,} of {of:,}")
+
+    return say
+
+
+@command.command()
+@_place_options
+@output_option
+def mirror(place: _Place, out: Output) -> None:
+    """Make a mirror stream of the log, for a cluster: a copy that can take the log's place."""
+
+    async def work() -> str:
+        from partsong.runtime.streams import provision_mirror
+
+        async with place.client() as client:
+            return await provision_mirror(client.nats, client.subjects)
+
+    out.record({"mirror": run_async(work())})

@@ -1,0 +1,268 @@
+"""A log copied to a folder, and read from there: every record with its position, and the bodies that lie beside it.
+
+<folder>/log.jsonl       a first line that says which log it is; then one line per record, in order
+<folder>/blobs/<sha256>  a body that is too big for a record, once per content
+
+A copy made again into the same folder goes on where the last one ended, if the log still holds that record there. Blobs
+are written before the line that names them, and a line counts when it is whole: a copy that was cut short goes on too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedWriter
+from pathlib import Path
+
+from nats.aio.client import Client
+
+from partsong.contracts.errors import Conflict, InvalidInput, NotFound, Unavailable
+from partsong.contracts.marks import Identity, digest_of, identity_of
+from partsong.contracts.subjects import Subjects
+from partsong.log.blobs import Blobs
+from partsong.log.leader import Leader
+from partsong.log.link import Link
+from partsong.log.walk import Progress, Raw, walk
+
+__all__ = ["Backup", "Copied", "backup"]
+
+_FILE = "log.jsonl"
+_FORMAT = 1
+_SYNC_EVERY = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a backup holds, and what of it is new."""
+
+    folder: Path
+    log_id: str
+    upto: int
+    records: int
+    """New in this copy."""
+    missing: int
+    """Sequences up to `upto` that could not be read, in this copy."""
+    blobs_missing: tuple[str, ...] = ()
+
+
+class Backup:
+    """A folder with a copy of a log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._file = folder, folder / _FILE
+
+    def identity(self, subjects: Subjects) -> Identity | None:
+        """Which log it is a copy of, restores included; None if it holds no record."""
+        first: Raw | None = None
+        restores: list[bytes] = []
+        for raw in self.records():
+            first = first or raw
+            if raw.subject == subjects.restored():
+                restores.append(raw.body)
+        return identity_of(first.body, restores) if first and first.seq == 1 else None
+
+    def head(self) -> dict[str, object]:
+        """The first line.
+
+        Raises:
+            NotFound: `backup.none`: there is no backup in the folder.
+            InvalidInput: `backup.malformed`.
+        """
+        try:
+            with self._file.open("rb") as file:
+                head = json.loads(file.readline())
+        except FileNotFoundError as error:
+            raise NotFound("backup.none", f"{self._file} is not there", where="PATH") from error
+        except ValueError as error:
+            raise _malformed(self._file, 1, str(error)) from None
+        if not isinstance(head, dict) or head.get("format") != _FORMAT:
+            raise _malformed(self._file, 1, f"format {head!r:.80} is not {_FORMAT}")
+        return head
+
+    def records(self) -> Iterator[Raw]:
+        """Its records, in order; a last line that is not whole is none.
+
+        Raises:
+            NotFound, InvalidInput: as above.
+        """
+        self.head()
+        with self._file.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if number == 1 or not line.endswith(b"\n"):
+                    continue
+                try:
+                    yield _raw(json.loads(line))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise _malformed(self._file, number, repr(error)) from None
+
+    def last(self) -> tuple[Raw | None, int]:
+        """The newest record, and how many bytes of the file are whole lines."""
+        newest: Raw | None = None
+        for newest in self.records():  # noqa: B007  # the last one is what is wanted
+            pass
+        data = self._file.read_bytes()
+        return newest, data.rfind(b"\n") + 1
+
+    def blob(self, name: str) -> bytes:
+        """A body, by the name that its record has.
+
+        Raises:
+            NotFound: `backup.blob_missing`.
+        """
+        path = self._blob_path(name)
+        try:
+            body = path.read_bytes()
+        except FileNotFoundError as error:
+            raise NotFound("backup.blob_missing", f"{path} is not there", where=name) from error
+        if f"sha256:{hashlib.sha256(body).hexdigest()}" != name:
+            raise NotFound("backup.blob_missing", f"{path} is not what its name says", where=name)
+        return body
+
+    def has_blob(self, name: str) -> bool:
+        """Whether a body is there already."""
+        return self._blob_path(name).exists()
+
+    def put_blob(self, name: str, body: bytes) -> None:
+        """Keep a body."""
+        path = self._blob_path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+    def begin(self, identity: Identity) -> None:
+        """Make an empty backup."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._file.open("xb") as file:
+            head = {"format": _FORMAT, "log_id": identity.log_id}
+            file.write(json.dumps(head).encode() + b"\n")
+
+    def open_at(self, size: int) -> BufferedWriter:
+        """The file, cut to its whole lines, to write behind them."""
+        os.truncate(self._file, size)
+        return self._file.open("ab")
+
+    def exists(self) -> bool:
+        """Whether there is one in the folder."""
+        return self._file.exists()
+
+    def _blob_path(self, name: str) -> Path:
+        return self.folder / "blobs" / name.removeprefix("sha256:")
+
+
+async def backup(
+    nc: Client,
+    subjects: Subjects,
+    folder: Path,
+    *,
+    stream: str,
+    blobs: str,
+    progress: Progress = lambda _done, _of: None,
+) -> Copied:
+    """Copy what the log holds by now into a folder, behind what is there of the same log.
+
+    Raises:
+        Conflict: `backup.another_log`: the folder holds another log, or this one as it was before it was damaged.
+        Unavailable: the server did not answer, or the log is empty.
+    """
+    leader, link = Leader(nc, subjects, stream), Link(nc, attempt=5.0, deadline=30.0)
+    try:
+        identity, info = await leader.identity(), await leader.info()
+        if identity is None or info is None:
+            raise Unavailable("log.empty", "the log has no first record to copy", where=stream)
+        copy = Backup(folder)
+        after = await _after(copy, identity, leader)
+        upto = int(info["state"]["last_seq"])
+        store = Blobs(link, blobs)
+        return await _copy(nc, subjects, stream, copy, store, identity, after, upto, progress)
+    finally:
+        await link.close()
+        await leader.close()
+
+
+async def _after(copy: Backup, identity: Identity, leader: Leader) -> tuple[int, int]:
+    """Where to go on: behind which sequence, and at which byte of the file."""
+    if not copy.exists():
+        copy.begin(identity)
+    head = copy.head()
+    if head["log_id"] != identity.log_id:
+        raise _another(
+            copy, f"it holds log {str(head['log_id'])[:12]}, this is {identity.log_id[:12]}"
+        )
+    newest, size = await asyncio.to_thread(copy.last)
+    if newest is None:
+        return 0, size
+    there = await leader.get({"seq": newest.seq})
+    if there is None or there.digest != digest_of(newest.body, newest.id):
+        raise _another(copy, f"its record {newest.seq} is not the one that the log holds there")
+    return newest.seq, size
+
+
+async def _copy(
+    nc: Client, subjects: Subjects, stream: str, copy: Backup, store: Blobs, identity: Identity,
+    after: tuple[int, int], upto: int, progress: Progress,
+) -> Copied:  # fmt: skip
+    seq, size = after
+    count, gone, last = 0, list[str](), seq
+    missing = 0
+    with copy.open_at(size) as file:
+        async for raw in walk(nc, stream, subjects.log(), after=seq, upto=upto, progress=progress):
+            if raw.blob is not None and not copy.has_blob(raw.blob):
+                try:
+                    copy.put_blob(raw.blob, await store.get(raw.blob))
+                except Unavailable as error:
+                    if not error.problem.code.startswith("log.blob_"):
+                        raise
+                    gone.append(raw.blob)
+            file.write(_line(raw))
+            missing += raw.seq - last - 1
+            last, count = raw.seq, count + 1
+            if count % _SYNC_EVERY == 0:
+                file.flush()
+        file.flush()
+        os.fsync(file.fileno())
+    return Copied(copy.folder, identity.log_id, last, count, missing, tuple(gone))
+
+
+def _line(raw: Raw) -> bytes:
+    said: dict[str, object] = {"seq": raw.seq, "subject": raw.subject, "id": raw.id, "at": raw.at}
+    if raw.headers:
+        said["headers"] = dict(raw.headers)
+    try:
+        said["body"] = raw.body.decode()
+    except UnicodeDecodeError:
+        said["base64"] = base64.b64encode(raw.body).decode()
+    return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def _raw(said: dict[str, object]) -> Raw:
+    body = said.get("body")
+    stored = base64.b64decode(str(said["base64"])) if body is None else str(body).encode()
+    headers = said.get("headers") or {}
+    if not isinstance(headers, dict):
+        raise TypeError(f"headers {headers!r:.80}")
+    seq = int(str(said["seq"]))
+    return Raw(seq, str(said["subject"]), str(said["id"]), stored, headers, str(said.get("at", "")))
+
+
+def _malformed(file: Path, line: int, why: str) -> InvalidInput:
+    return InvalidInput(
+        "backup.malformed", f"{file}, line {line}: {why}", where="PATH", fix="use another backup"
+    )
+
+
+def _another(copy: Backup, why: str) -> Conflict:
+    return Conflict(
+        "backup.another_log",
+        f"{copy.folder}: {why}",
+        where="PATH",
+        fix="give a new folder; keep this one, it may be what the log is to be restored from",
+    )

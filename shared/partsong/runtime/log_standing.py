@@ -1,0 +1,142 @@
+"""How the log stands, for whoever asks from outside the services: `doctor`, `bus status`, `log`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nats.aio.client import Client
+
+from partsong.contracts.damage import Damaged, Range, Sound, Unknown, View
+from partsong.contracts.errors import Conflict, NotFound, Unavailable
+from partsong.contracts.marks import Identity, Mark
+from partsong.contracts.subjects import Subjects
+from partsong.log.marks import BucketMarks, FileMarks
+from partsong.runtime.log_monitor import LogMonitor
+from partsong.runtime.streams import Names, log_differences, provision
+
+__all__ = ["Standing", "adopt", "log_standing", "onlooker", "standing_error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the log stands, in a form that can be printed."""
+
+    log: str
+    """`sound`, `damaged` or `unknown`."""
+    says: str
+    log_id: str = ""
+    epoch: int = 0
+    records: int = 0
+    marked: int = 0
+    """The newest record that a mark vouches for."""
+    lost: Range | None = None
+    holes: tuple[Range, ...] = ()
+    runs: tuple[str, ...] = ()
+
+
+@asynccontextmanager
+async def onlooker(nc: Client, subjects: Subjects, data: Path) -> AsyncIterator[LogMonitor]:
+    """A monitor that looks when it is asked, knows the marks of the data directory and the bucket, and keeps none."""
+    names = Names.of(subjects)
+    bucket = BucketMarks(nc, names.marks, "onlooker")
+    monitor = LogMonitor(
+        nc,
+        subjects,
+        names.log,
+        file=FileMarks(data / "marks.json", subjects.prefix),
+        bucket=bucket,
+        differences=lambda: log_differences(nc, subjects),
+    )
+    try:
+        yield monitor
+    finally:
+        await monitor.stop()
+
+
+async def log_standing(
+    nc: Client, subjects: Subjects, data: Path, *, room: bool = False
+) -> Standing:
+    """How the log stands now; with `room`, a write is tried as well.
+
+    Raises:
+        Unavailable: `log.full`.
+    """
+    async with onlooker(nc, subjects, data) as monitor:
+        answer, view = await monitor.look()
+        marks = monitor.marks
+    if room and isinstance(answer, Sound):
+        bucket = BucketMarks(nc, Names.of(subjects).marks, "onlooker")
+        try:
+            await bucket.probe()
+        finally:
+            await bucket.close()
+    return _standing(answer, view if isinstance(view, View) else None, marks)
+
+
+async def adopt(nc: Client, subjects: Subjects, data: Path, *, new: bool = False) -> Identity:
+    """Let the services of a data directory accept the log that the server holds, or a `new` one where there is none.
+
+    Raises:
+        NotFound: `log.missing`: there is no log, and none was to be begun.
+        Conflict: `log.not_empty`: there is one, and a new one was to be begun; `log.same`: it is the one known here.
+    """
+    async with onlooker(nc, subjects, data) as monitor:
+        answer, view = await monitor.look()
+        if isinstance(answer, Unknown):
+            raise Unavailable("log.unknown", answer.why, retryable=True)
+        found = view.identity if isinstance(view, View) else None
+        known = {mark.log_id for mark in monitor.marks}
+        if new:
+            if isinstance(view, View) and view.messages:
+                raise Conflict(
+                    "log.not_empty",
+                    f"the server holds a log of {view.messages} records",
+                    fix="leave out --new to accept it",
+                )
+            await provision(nc, subjects)
+            found = await monitor.begun()
+        if found is None:
+            raise NotFound(
+                "log.missing",
+                "the server holds no log",
+                fix="check the NATS URL and the prefix, restore the log, or begin a new one with --new",
+            )
+        if found.log_id in known and isinstance(answer, Damaged):
+            raise Conflict(
+                "log.same",
+                f"it is the log that is known here, and it is damaged: {answer}",
+                fix="restore it with `partsong log restore`; to go on with what is left: --as-is",
+            )
+        await monitor.accept(found)
+        return found
+
+
+def _standing(
+    answer: Sound | Damaged | Unknown, view: View | None, marks: tuple[Mark, ...]
+) -> Standing:
+    identity = view.identity if view else None
+    known = (
+        identity.log_id if identity else "",
+        identity.epoch if identity else 0,
+        view.last_seq if view else 0,
+        max((m.seq for m in marks if identity and m.log_id == identity.log_id), default=0),
+    )
+    match answer:
+        case Sound():
+            said = f"the log's head is at {known[2]}, marked up to {known[3]}"
+            return Standing("sound", said, *known)
+        case Damaged() as found:
+            fix = f"; {found.fix}" if found.fix else ""
+            return Standing("damaged", f"{found}{fix}", *known, found.lost, found.holes, found.runs)
+        case Unknown(why=why):
+            return Standing("unknown", why, *known)
+
+
+def standing_error(found: Standing) -> Unavailable | None:
+    """What to raise where a log must be sound."""
+    if found.log == "sound":
+        return None
+    return Unavailable(f"log.{found.log}", found.says, where="log", fault="platform")

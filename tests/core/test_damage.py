@@ -1,0 +1,219 @@
+"""`assess`: what is damage, what is not, and the exact range of it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from partsong.contracts.damage import (
+    Damaged,
+    Gone,
+    Silent,
+    Sound,
+    Unknown,
+    View,
+    assess,
+    damage_error,
+    ranges,
+    wanted,
+)
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.marks import (
+    Acked,
+    Genesis,
+    Identity,
+    Mark,
+    Restored,
+    digest_of,
+    identity_of,
+    read_mark,
+    ripe,
+    thinned,
+)
+
+OURS = Identity("log-a")
+
+
+def mark(seq: int, *, log: str = "log-a", epoch: int = 1, digest: str | None = None) -> Mark:
+    return Mark(
+        log_id=log, epoch=epoch, seq=seq, digest=digest or f"d{seq}", at="2026-01-01T00:00:00.000Z"
+    )
+
+
+def view(last: int, *, identity: Identity | None = OURS, **more: object) -> View:
+    """A log of `last` records, each with the digest that a mark of it has."""
+    said: dict[str, object] = {
+        "identity": identity, "first_seq": 1, "last_seq": last, "messages": last,
+        "digests": {seq: f"d{seq}" for seq in range(1, last + 1)},
+    }  # fmt: skip
+    return View(**(said | more))  # type: ignore[arg-type]
+
+
+def damaged(answer: object) -> Damaged:
+    assert isinstance(answer, Damaged), answer
+    return answer
+
+
+RESTORED = Identity(
+    "log-a", 2,
+    (Restored(log_id="log-a", epoch=2, kept=200, lost=(201, 400), since="s", at="t", by="ann", source="backup"),),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("marks", "said"),
+    [
+        ((), view(0, identity=None)),
+        ((), Gone()),
+        ((), view(5)),
+        ((mark(5),), view(5)),
+        ((mark(5), mark(2)), view(900)),
+        ((mark(400), mark(150)), view(210, identity=RESTORED)),
+        ((mark(5), mark(70, log="log-b")), view(5)),
+        ((mark(210, epoch=2), mark(300)), view(210, identity=RESTORED)),
+    ],
+    ids=[
+        "a new and empty stream",
+        "no stream, and nothing known: data and marks were both wiped",
+        "a log without marks",
+        "a log that ends at its mark",
+        "a log that has grown, its older marks in place",
+        "a restored log, lower than a mark of the epoch before",
+        "a mark of another log on the same machine",
+        "a restored log with a mark of its new epoch",
+    ],
+)
+def test_what_is_no_damage_raises_no_alarm(marks: tuple[Mark, ...], said: View | Gone) -> None:
+    assert assess(marks, said) == Sound()
+
+
+def test_nobodys_answer_says_nothing_about_the_log() -> None:
+    assert assess((mark(5),), Silent("no leader")) == Unknown("no leader")
+
+
+def test_a_log_that_ends_before_its_mark_has_lost_exactly_what_lies_between() -> None:
+    found = damaged(assess((mark(400), mark(150)), view(200)))
+    assert (found.lost, found.code) == ((201, 400), "log.damaged")
+    assert "201 to 400" in str(found)
+
+
+def test_sequences_that_were_used_again_show_by_the_digest_at_the_mark() -> None:
+    reused = {seq: f"d{seq}" for seq in range(1, 201)} | dict.fromkeys(range(201, 500), "other")
+    found = damaged(assess((mark(400), mark(390), mark(180)), view(499, digests=reused)))
+    assert found.lost == (181, 400)
+
+
+def test_a_record_at_a_mark_that_cannot_be_read_is_a_hole() -> None:
+    digests: dict[int, str | None] = {5: None, 2: "d2"}
+    found = damaged(assess((mark(5), mark(2)), view(9, digests=digests)))
+    assert (found.lost, found.holes) == (None, ((5, 5),))
+
+
+def test_a_stream_that_is_gone_or_empty_has_lost_all_up_to_the_mark() -> None:
+    for said in (Gone(), view(0, identity=None)):
+        found = damaged(assess((mark(7), mark(3)), said))
+        assert found.lost == (1, 7)
+        assert "adopt --new" in str(found.fix)
+
+
+def test_a_log_made_anew_is_another_one_and_the_error_says_how_to_adopt_it() -> None:
+    found = damaged(assess((mark(7),), view(90, identity=Identity("log-b"))))
+    assert (found.code, found.lost) == ("log.another", (1, 7))
+    assert "partsong log adopt" in damage_error(found).problem.fix  # type: ignore[operator]
+
+
+def test_a_log_of_an_earlier_epoch_than_its_mark_is_damaged() -> None:
+    found = damaged(assess((mark(210, epoch=2), mark(180)), view(900)))
+    assert found.lost == (181, 210)
+
+
+def test_a_mark_below_what_a_restore_kept_still_binds() -> None:
+    assert wanted((mark(400), mark(150)), RESTORED) == [150]
+    changed = {150: "other"}
+    assert damaged(assess((mark(150),), view(210, identity=RESTORED, digests=changed))).lost == (
+        1,
+        150,
+    )
+
+
+def test_a_beginning_that_a_limit_has_removed_is_damage_also_without_marks() -> None:
+    said = view(
+        90,
+        identity=None,
+        first_seq=42,
+        messages=49,
+        differences=("stream L: max_msgs should be -1, is 49",),
+    )
+    for marks in ((), (mark(90),)):
+        found = damaged(assess(marks, said))
+        assert found.lost == (1, 41)
+        assert "max_msgs" in str(found)
+
+
+def test_records_missing_within_the_log_are_damage_with_their_places_if_the_leader_knows_them() -> (
+    None
+):
+    assert damaged(assess((), view(9, messages=7, deleted=(3, 4)))).holes == ((3, 4),)
+    assert damaged(assess((), view(9, messages=7))).holes == ()
+    assert damaged(assess((), view(9, messages=8, identity=None))).holes == ((1, 1),)
+
+
+def test_a_changed_configuration_is_damage_that_passes_when_it_is_set_back() -> None:
+    found = damaged(
+        assess((mark(5),), view(5, differences=("stream L: max_age should be 0, is 1",)))
+    )
+    assert (found.code, found.lost, found.passes) == ("log.config_changed", None, True)
+    assert not damaged(assess((mark(9),), view(5))).passes
+
+
+def test_ranges_are_as_few_as_can_be() -> None:
+    assert ranges([1, 2, 3, 7, 9, 10]) == ((1, 3), (7, 7), (9, 10))
+    assert ranges([]) == ()
+
+
+def test_a_log_without_genesis_is_named_by_its_first_record() -> None:
+    old = identity_of(b'{"run":"r","events":[]}')
+    assert len(old.log_id) == 64
+    assert old == identity_of(b'{"run":"r","events":[]}') != identity_of(b"{}")
+    genesis = Genesis(log_id="log-a", created="now").model_dump_json().encode()
+    assert identity_of(genesis) == OURS
+
+
+def test_a_restore_of_another_log_does_not_raise_the_epoch() -> None:
+    genesis = Genesis(log_id="log-a", created="now").model_dump_json().encode()
+    mine, other = (
+        Restored(log_id=log, epoch=2, kept=1, since="s", at="t", by="ann", source="b")
+        .model_dump_json(by_alias=True)
+        .encode()
+        for log in ("log-a", "log-b")
+    )
+    assert identity_of(genesis, (other, b"junk")).epoch == 1
+    assert identity_of(genesis, (other, mine)).epoch == 2
+
+
+def test_the_digest_covers_the_stored_bytes_and_the_message_id() -> None:
+    assert len({digest_of(b"a", "1"), digest_of(b"b", "1"), digest_of(b"a", "2")}) == 3
+
+
+def test_what_is_no_mark_is_refused_by_name() -> None:
+    with pytest.raises(InvalidInput, match=r"mark\.malformed"):
+        read_mark(b'{"seq": 1}')
+    assert read_mark(mark(3).model_dump_json()) == mark(3)
+
+
+def test_an_unsynced_append_is_marked_only_after_two_seconds_and_the_interval() -> None:
+    waiting = [Acked(at, seq, "", b"") for seq, at in enumerate((10.0, 11.0, 12.5), start=1)]
+    assert ripe(waiting, 12.5, 0) == 3
+    assert ripe(waiting, 12.5, 0.1) == 1
+    assert ripe(waiting, 12.0, 0.1) == 0
+    assert ripe(waiting, 60.0, 0.1) == 3
+
+
+def test_older_marks_are_kept_ever_further_apart() -> None:
+    kept = thinned([mark(seq) for seq in range(1, 5001)])
+    assert kept[0].seq == 5000
+    assert len(kept) <= 16
+    back = [5000 - m.seq for m in kept[1:]]
+    assert all(later >= 2 * earlier for earlier, later in itertools.pairwise(back))
+    assert thinned([*kept, mark(5001)])[0].seq == 5001

@@ -1,0 +1,149 @@
+"""Seals: the root covers every record, a seal comes when it is due, and a scrub says where they part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from partsong.contracts.damage import Damaged
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.seals import Place, Scrub, Sealer, read_seal
+
+Record = tuple[int, bytes, bool]
+"""Sequence, stored bytes, and whether it is a seal."""
+
+
+def sealed_log(
+    count: int, every: int, *, ended: dict[int, str] | None = None
+) -> tuple[list[Record], Sealer]:
+    """A partition as its owner writes it: records with sequences two apart, a seal after so many."""
+    sealer, records, seq = Sealer(epoch=1), list[Record](), 0
+    for number in range(count):
+        seq += 2
+        body = b"record %d" % number
+        records.append((seq, body, False))
+        sealer = sealer.after(seq, body, 0.0, ended=(ended or {}).get(seq))
+        if (number + 1) % every == 0:
+            seq += 2
+            body = sealer.seal().model_dump_json().encode()
+            records.append((seq, body, True))
+            sealer = sealer.sealed(seq, body)
+    return records, sealer
+
+
+def scrub(records: Iterable[Record], at: Scrub | None = None) -> tuple[list[Damaged], Scrub]:
+    at = at or Scrub()
+    found = [at.take(seq, body, seal=seal) for seq, body, seal in records]
+    return [one for one in found if one is not None], at
+
+
+def test_a_whole_partition_agrees_with_its_seals_and_with_its_owners_place() -> None:
+    records, sealer = sealed_log(25, every=10)
+    found, at = scrub(records)
+    assert found == []
+    assert at.check(sealer.place) is None
+    assert at.last is not None
+    assert at.last.n == 2
+
+
+@given(st.integers(0, 29), st.sampled_from(["lose", "change", "insert"]))
+def test_one_lost_changed_or_inserted_record_shows_once_and_between_two_seals(
+    which: int, how: str
+) -> None:
+    records, sealer = sealed_log(30, every=10)
+    plain = [index for index, (_, _, seal) in enumerate(records) if not seal]
+    index = plain[which]
+    seq, body, _ = records[index]
+    hurt = {
+        "lose": records[:index] + records[index + 1 :],
+        "change": [*records[:index], (seq, b"x" + body, False), *records[index + 1 :]],
+        "insert": [*records[: index + 1], (seq + 1, b"put in", False), *records[index + 1 :]],
+    }[how]
+    found, at = scrub(hurt)
+    behind = at.check(sealer.place)
+    found += [behind] if behind else []
+    assert len(found) == 1, "a damage that was named is named once"
+    assert found[0].lost is not None
+    first, last = found[0].lost
+    assert first <= seq + 1
+    assert last >= seq
+    assert last - first <= 24
+
+
+def test_what_lies_behind_the_last_seal_shows_at_the_checkpoint() -> None:
+    records, sealer = sealed_log(25, every=10)
+    found, at = scrub(records[:-1])
+    assert found == []
+    lost = at.check(sealer.place)
+    assert lost is not None
+    assert lost.lost == (43, sealer.place.seq)
+
+
+def test_a_lost_last_commit_of_a_finished_run_is_named_with_its_run() -> None:
+    records, _ = sealed_log(10, every=10, ended={8: "r_done", 12: "r_other"})
+    found, _ = scrub([record for record in records if record[0] != 8])
+    (damage,) = found
+    assert (damage.runs, damage.holes, damage.contained) == (("r_done",), ((8, 8),), True)
+
+
+def test_a_lost_head_of_an_open_run_is_named_by_the_checkpoint() -> None:
+    records, sealer = sealed_log(5, every=10)
+    _, at = scrub([record for record in records if record[0] != 6])
+    found = at.check(sealer.place, {"r_open": 6, "r_whole": 10})
+    assert found is not None
+    assert (found.runs, found.contained) == (("r_open",), True)
+
+
+def test_a_loss_that_no_run_accounts_for_is_not_contained() -> None:
+    records, _ = sealed_log(10, every=10, ended={8: "r_done"})
+    found, _ = scrub([record for record in records if record[0] not in {6, 8}])
+    assert [one.contained for one in found] == [False]
+
+
+def test_a_scrub_may_begin_at_a_seal_it_trusts() -> None:
+    records, sealer = sealed_log(30, every=10)
+    seals = [read_seal(body) for _, body, seal in records if seal]
+    base = Place(seals[0].upto, seals[0].count, bytes.fromhex(seals[0].root))
+    found, at = scrub((r for r in records if r[0] > base.seq), Scrub(base))
+    assert found == []
+    assert at.check(sealer.place) is None
+
+
+def test_a_seal_that_is_none_is_a_finding_and_not_the_end_of_the_scrub() -> None:
+    records, _ = sealed_log(10, every=5)
+    records[5] = (records[5][0], b"garbage", True)
+    found, _ = scrub(records)
+    assert len(found) == 2
+    with pytest.raises(InvalidInput, match=r"seal\.malformed"):
+        read_seal(b"garbage")
+
+
+def test_a_seal_is_due_after_a_thousand_records_a_minute_or_the_end() -> None:
+    sealer = Sealer(epoch=1)
+    assert not sealer.due(1e9, drain=True), "there is nothing to seal"
+    sealer = sealer.after(1, b"a", 100.0)
+    assert not sealer.due(159.0)
+    assert sealer.due(160.0)
+    assert sealer.due(100.0, drain=True)
+    for seq in range(2, 1001):
+        sealer = sealer.after(seq, b"a", 100.0)
+    assert sealer.due(100.0)
+    body = sealer.seal().model_dump_json().encode()
+    assert not sealer.sealed(1001, body).due(1e9, drain=True), "a seal is no reason for another one"
+
+
+def test_what_came_while_the_seal_was_under_way_is_sealed_by_the_next_one() -> None:
+    sealer = Sealer(epoch=1).after(1, b"a", 0.0, ended="r_1")
+    body = sealer.seal().model_dump_json().encode()
+    sealer = sealer.after(2, b"b", 1.0, ended="r_2").sealed(3, body)
+    assert dict(sealer.ends) == {"r_2": 2}
+    assert sealer.due(1e9)
+    assert (sealer.seal().n, sealer.seal().prev) == (2, read_seal(body).root)
+
+
+def test_a_record_folded_twice_counts_once() -> None:
+    once = Sealer(epoch=1).after(1, b"a", 0.0)
+    assert once.after(1, b"a", 0.0) == once

@@ -1,0 +1,331 @@
+"""The monitor: what alarms, what does not, and that nothing is written to a log that is damaged or not looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from partsong.contracts.damage import Damaged, Sound, Unknown
+from partsong.contracts.errors import NotFound, Unavailable
+from partsong.contracts.subjects import Subjects
+from partsong.log.jetstream import JetStreamLog
+from partsong.log.link import Lost
+from partsong.log.marks import FileMarks
+from partsong.runtime.log_monitor import LogMonitor
+from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.streams import provision
+from partsong.testing.nats import Bus, a_bus
+from tests.ports.damage import a_monitor, flip, until
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+async def own(nats_server: EmbeddedNats, subjects: Subjects) -> AsyncIterator[Bus]:
+    """A bus on a server that the test may hurt."""
+    async with a_bus(nats_server.url, subjects) as bus:
+        yield bus
+
+
+def log_of(bus: Bus, monitor: LogMonitor) -> JetStreamLog:
+    return JetStreamLog(
+        bus.nc, stream=bus.names.log, blobs=bus.names.blobs, keeper=monitor, attempt=1, deadline=3
+    )
+
+
+async def append(log: JetStreamLog, bus: Bus, count: int, first: int = 1) -> int:
+    """So many facts; the sequence of the last one."""
+    seq = 0
+    for n in range(first, first + count):
+        seq = (await log.append(bus.subjects.fact("r_1"), b"record %d;" % n, id=f"id{n}")).seq
+    return seq
+
+
+async def marked(folder: Path, bus: Bus, seq: int) -> None:
+    """Wait until the record of a sequence is marked."""
+    file = FileMarks(folder / "marks.json", bus.subjects.prefix)
+
+    async def there() -> bool:
+        return any(mark.seq >= seq for mark in await file.load())
+
+    await until(there)
+
+
+async def api(bus: Bus, call: str, **body: object) -> dict[str, object]:
+    reply = await bus.nc.request(
+        f"$JS.API.{call}.{bus.names.log}", json.dumps(body).encode() if body else b"", timeout=5
+    )
+    answer: dict[str, object] = json.loads(reply.data)
+    return answer
+
+
+async def written(bus: Bus, folder: Path, count: int = 20) -> int:
+    """A log of some records, the last of them marked; the sequence of that one."""
+    async with a_monitor(bus, folder) as monitor:
+        seq = await append(log_of(bus, monitor), bus, count)
+        await marked(folder, bus, seq)
+    return seq
+
+
+async def test_a_new_log_begins_with_its_genesis_and_several_services_agree_on_it(
+    bus: Bus, tmp_path: Path
+) -> None:
+    async with a_monitor(bus, tmp_path) as one, a_monitor(bus, tmp_path / "other") as other:
+        assert one.identity == other.identity is not None
+        first = await bus.nc.jetstream().get_msg(bus.names.log, 1)
+        assert first.subject == bus.subjects.genesis()
+        assert json.loads(first.data or b"")["log_id"] == one.identity.log_id  # type: ignore[union-attr]
+        assert (await bus.log().head()) == 1
+
+
+async def test_a_log_of_before_is_taken_as_it_is(bus: Bus, tmp_path: Path) -> None:
+    await append(bus.log(), bus, 3)
+    async with a_monitor(bus, tmp_path) as monitor:
+        assert monitor.problem is None
+        assert await bus.log().head() == 3
+        assert monitor.identity is not None
+        assert len(monitor.identity.log_id) == 64
+
+
+async def test_what_is_acknowledged_is_marked_in_a_file_that_only_its_owner_reads(
+    bus: Bus, tmp_path: Path
+) -> None:
+    seq = await written(bus, tmp_path)
+    mode = (tmp_path / "marks.json").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+    async with a_monitor(bus, tmp_path) as monitor:
+        assert await monitor.check() == Sound()
+        assert monitor.problem is None
+    kept = await bus.nc.jetstream().get_last_msg(
+        f"KV_{bus.names.marks}", f"$KV.{bus.names.marks}.test"
+    )
+    assert json.loads(kept.data or b"")["seq"] == seq
+
+
+async def test_the_marks_of_two_services_in_one_file_do_not_undo_each_other(tmp_path: Path) -> None:
+    from partsong.contracts.marks import Mark
+
+    def mark(seq: int) -> Mark:
+        return Mark(log_id="a", epoch=1, seq=seq, digest="d", at="t")
+
+    one, two, other = (FileMarks(tmp_path / "marks.json", prefix) for prefix in ("p", "p", "q"))
+    await asyncio.gather(
+        *(store.save(mark(seq)) for seq, store in enumerate([one, two, other] * 7, 1))
+    )
+    assert max(m.seq for m in await one.load()) == 20
+    assert max(m.seq for m in await other.load()) == 21
+    (tmp_path / "marks.json").write_text("{broken")
+    assert await one.load() == ()
+    assert (tmp_path / "marks.unreadable").exists()
+
+
+async def test_a_server_that_was_killed_and_started_again_is_no_alarm(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    async with a_monitor(own, tmp_path) as monitor:
+        log = log_of(own, monitor)
+        seq = await append(log, own, 20)
+        await marked(tmp_path, own, seq)
+        nats_server.kill()
+        await nats_server.restart()
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    await append(log, own, 1, 21)
+                    break
+                except Unavailable:
+                    assert monitor.damage is None
+        assert monitor.problem is None
+
+
+async def test_without_a_server_nothing_can_be_said_and_nothing_is_alarmed(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    async with a_monitor(own, tmp_path) as monitor:
+        nats_server.kill()
+        assert isinstance(await monitor.check(), Unknown)
+        assert monitor.damage is None
+        assert monitor.problem is not None
+        assert (monitor.problem.code, monitor.problem.retryable) == ("log.unknown", True)
+        await nats_server.restart()
+
+
+async def test_an_append_does_not_pass_on_a_connection_on_which_nobody_has_looked(
+    bus: Bus, tmp_path: Path
+) -> None:
+    async with a_monitor(bus, tmp_path) as monitor:
+        monitor.admit(bus.nc.stats["reconnects"])
+        with pytest.raises(Lost):
+            monitor.admit(bus.nc.stats["reconnects"] + 1)
+
+
+async def test_a_lost_tail_is_damage_with_its_exact_range_and_nothing_is_written(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    seq = await written(own, tmp_path)
+    nats_server.kill()
+    flip(nats_server, own.names.log, b"record 11;")
+    await nats_server.restart()
+
+    async def connected() -> bool:
+        return own.nc.is_connected
+
+    await until(connected)
+    head = await own.log().head()
+    assert head < seq
+    async with a_monitor(own, tmp_path, started=False) as monitor:
+        with pytest.raises(Unavailable, match=rf"log\.damaged.*records {head + 1} to {seq}"):
+            await monitor.begin()
+        with pytest.raises(Unavailable, match=r"log\.damaged"):
+            await append(log_of(own, monitor), own, 1, 99)
+    await append(own.log(), own, 40, 200)  # somebody writes all the same: sequences are used again
+    async with a_monitor(own, tmp_path, started=False) as monitor:
+        with pytest.raises(Unavailable, match=r"not the one that was acknowledged"):
+            await monitor.begin()
+
+
+async def test_a_log_that_is_gone_is_not_begun_anew(own: Bus, tmp_path: Path) -> None:
+    seq = await written(own, tmp_path)
+    assert (await api(own, "STREAM.DELETE")).get("success")
+    async with a_monitor(own, tmp_path, started=False) as monitor:
+        with pytest.raises(Unavailable, match=rf"no stream.*records 1 to {seq}"):
+            await monitor.begin()
+    with pytest.raises(NotFound, match=r"streams\.missing"):
+        await provision(own.nc, own.subjects, create_log=False)
+
+
+async def test_a_log_that_was_deleted_and_made_again_while_a_service_runs_is_another_one(
+    own: Bus, tmp_path: Path
+) -> None:
+    async with a_monitor(own, tmp_path) as monitor:
+        log = log_of(own, monitor)
+        seq = await append(log, own, 5)
+        await marked(tmp_path, own, seq)
+        await api(own, "STREAM.DELETE")
+        await provision(own.nc, own.subjects)
+        await append(own.log(), own, 30, 100)
+        answer = await monitor.check()
+        assert isinstance(answer, Damaged)
+        assert (answer.code, answer.lost) == ("log.another", (1, seq))
+        with pytest.raises(Unavailable):
+            await append(log, own, 1, 200)
+
+
+async def test_a_limit_set_by_hand_shows_before_it_takes_anything_and_passes_when_it_is_set_back(
+    own: Bus, tmp_path: Path
+) -> None:
+    async with a_monitor(own, tmp_path) as monitor:
+        log = log_of(own, monitor)
+        await append(log, own, 5)
+        config = (await api(own, "STREAM.INFO"))["config"]
+        assert isinstance(config, dict)
+        await api(own, "STREAM.UPDATE", **(config | {"max_msgs": 1000}))
+        answer = await monitor.check()
+        assert isinstance(answer, Damaged)
+        assert answer.passes
+        with pytest.raises(Unavailable, match="max_msgs should be -1, is 1000"):
+            await append(log, own, 1, 50)
+        await api(own, "STREAM.UPDATE", **config)
+        assert await monitor.check() == Sound()
+        await append(log, own, 1, 50)
+
+
+async def test_a_limit_that_has_taken_records_is_damage_that_stays(
+    own: Bus, tmp_path: Path
+) -> None:
+    async with a_monitor(own, tmp_path) as monitor:
+        await append(log_of(own, monitor), own, 20)
+        config = (await api(own, "STREAM.INFO"))["config"]
+        assert isinstance(config, dict)
+        await api(own, "STREAM.UPDATE", **(config | {"max_msgs": 10}))
+        answer = await monitor.check()
+        assert isinstance(answer, Damaged)
+        assert answer.lost == (1, 11)
+        await api(own, "STREAM.UPDATE", **config)
+        await monitor.check()
+        assert monitor.read_only
+
+
+async def test_another_server_is_refused_with_the_command_that_accepts_it(
+    bus: Bus, own: Bus, tmp_path: Path
+) -> None:
+    """The same prefix on another server, with the same data directory."""
+    await written(bus, tmp_path)
+    same = Bus(own.nc, own.url, bus.subjects, bus.names)
+    await provision(same.nc, same.subjects)
+    await append(same.log(), same, 1)
+    async with a_monitor(same, tmp_path, started=False) as monitor:
+        with pytest.raises(Unavailable, match=r"partsong log adopt") as caught:
+            await monitor.begin()
+        assert caught.value.problem.code == "log.another"
+    here = FileMarks(tmp_path / "marks.json", same.subjects.prefix)
+    async with a_monitor(same, tmp_path / "elsewhere") as other:
+        assert other.identity is not None
+        await here.adopt(other.identity.log_id)
+    async with a_monitor(same, tmp_path) as monitor:
+        assert monitor.problem is None, "it is refused once"
+
+
+async def test_data_and_marks_that_are_both_gone_are_no_alarm(own: Bus, tmp_path: Path) -> None:
+    await written(own, tmp_path)
+    for stream in (own.names.log, f"KV_{own.names.marks}"):
+        await own.nc.request(f"$JS.API.STREAM.DELETE.{stream}", timeout=5)
+    (tmp_path / "marks.json").unlink()
+    async with a_monitor(own, tmp_path, started=False) as monitor:
+        assert await monitor.begin(), "a new log may be made"
+
+
+async def test_the_bucket_alone_knows_of_a_lost_log(own: Bus, tmp_path: Path) -> None:
+    await written(own, tmp_path)
+    (tmp_path / "marks.json").unlink()
+    await api(own, "STREAM.DELETE")
+    async with a_monitor(own, tmp_path, started=False) as monitor:
+        with pytest.raises(Unavailable, match=r"log\.damaged"):
+            await monitor.begin()
+
+
+async def test_an_unsynced_append_is_marked_only_when_a_power_cut_could_not_take_it(
+    bus: Bus, tmp_path: Path
+) -> None:
+    async with a_monitor(bus, tmp_path, sync_interval=3600) as monitor:
+        await append(log_of(bus, monitor), bus, 5)
+        await monitor.check()
+    assert not (tmp_path / "marks.json").exists()
+
+
+async def test_what_one_service_finds_all_of_them_know(bus: Bus, tmp_path: Path) -> None:
+    found = Damaged("seal 3 does not agree", (4, 9), runs=("r_1",), contained=True)
+    async with a_monitor(bus, tmp_path) as one, a_monitor(bus, tmp_path / "other") as other:
+        await one.report(found)
+        assert await other.check() == found
+        assert other.problem is not None
+        assert "r_1" in other.problem.message
+        assert not other.read_only, "one run is hit, the others go on"
+        await append(log_of(bus, other), bus, 1)
+        await one.report(Damaged("seal 4 does not agree", (10, 12)))
+        await other.check()
+        assert other.read_only
+
+
+async def test_a_place_for_marks_that_fails_does_not_stop_a_service(
+    bus: Bus, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no directory")
+    async with a_monitor(bus, tmp_path / "file") as monitor:
+        seq = await append(log_of(bus, monitor), bus, 1)
+        subject = f"$KV.{bus.names.marks}.test"
+
+        async def kept() -> bool:
+            stream = await bus.nc.jetstream().stream_info(
+                f"KV_{bus.names.marks}", subjects_filter=">"
+            )
+            return subject in (stream.state.subjects or {})
+
+        await until(kept)
+        found = await bus.nc.jetstream().get_last_msg(f"KV_{bus.names.marks}", subject)
+        assert json.loads(found.data or b"")["seq"] == seq
