@@ -26,9 +26,11 @@ class Reader:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.stored: list[bytes] = []
         self._more = asyncio.Event()
 
-    def __call__(self, record: Record) -> None:
+    def __call__(self, record: Record, stored: bytes) -> None:
+        self.stored.append(stored)
         self.records.append(record)
         self._more.set()
 

@@ -55,7 +55,7 @@ class Engine:
 
     def held(self) -> Mapping[str, Folded]:
         """The folds it holds by now, as far as they are sure."""
-        slots = (slot for processor in self.processors for slot in processor._slots.items())
+        slots = (slot for processor in self.processors for slot in processor.runs.slots.items())
         return {id_: slot.ledger.folded for id_, slot in slots if slot.warm}
 
 

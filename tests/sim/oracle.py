@@ -24,6 +24,7 @@ from partsong.contracts.requests import (
     UnscheduleRequest,
     parse_request,
 )
+from partsong.contracts.seals import Scrub
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import OURS
 from partsong.contracts.verify import Replay, replay
@@ -50,7 +51,7 @@ async def judge(world: World, engines: Iterable[Engine], snapshots: Snapshots) -
             world.find(f"{run_id}: {finding}")
         for finding in await _caches(past, engines, snapshots):
             world.find(f"{run_id}: {finding}")
-    for finding in (*_effects(world), *_requests(world, pasts)):
+    for finding in (*_effects(world), *_requests(world, pasts), *_seals(world)):
         world.find(finding)
 
 
@@ -159,6 +160,17 @@ def _compared(what: str, folded: Folded, past: _Past) -> Iterator[str]:
         yield f"{what} up to {folded.seq} differs from the replay"
     if folded.hash != past.hashes[at]:
         yield f"{what} up to {folded.seq} has another hash than the log"
+
+
+def _seals(world: World) -> Iterator[str]:
+    """Every seal agrees with all that its partition holds before it."""
+    scrubs = {partition: Scrub() for partition in world.broker.partitions}
+    for record in world.broker.log.records:
+        where = SUBJECTS.parse_log(record.subject)
+        scrub = scrubs[where.partition]
+        damage = scrub.take(record.seq, record.body, seal=where.entity == "seal")
+        if damage is not None:
+            yield f"partition {where.partition}: {damage.why}"
 
 
 def _effects(world: World) -> Iterator[str]:

@@ -131,7 +131,7 @@ class SimFeed:
                 continue
             for record in found[: random.choice([1, 2, 100])]:
                 after = record.seq
-                receive(record)
+                receive(record, record.body)
             if not found:
                 await grown.wait()
 

@@ -99,9 +99,9 @@ def test_a_request_that_is_stored_unconditionally_is_found(
 def test_a_feed_that_loses_a_record_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Processor.receive
 
-    def receive(self: Processor, record: Record) -> None:
+    def receive(self: Processor, record: Record, stored: bytes) -> None:
         if record.seq % 13:
-            real(self, record)
+            real(self, record, stored)
 
     monkeypatch.setattr(Processor, "receive", receive)
     first_that_fails(range(20), Knobs(engines=1, faults=0, chaos=False))

@@ -15,13 +15,15 @@ from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command, on_query
 from partsong.bus.nats_feed import NatsFeed
 from partsong.bus.pull import PullLoop
-from partsong.contracts.damage import DAMAGED
+from partsong.contracts.damage import DAMAGED, Damaged
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
+from partsong.contracts.marks import Restored
 from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
+from partsong.contracts.seals import Place
 from partsong.contracts.subjects import OURS, PARTITIONS
 from partsong.graph_engine.arrivals import Arrivals
 from partsong.graph_engine.bucket import NatsBucket
-from partsong.graph_engine.checkpoints import Checkpoints
+from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.door import Door, request_id
@@ -33,12 +35,14 @@ from partsong.graph_engine.ownership import Ownership
 from partsong.graph_engine.preparing import Preparing
 from partsong.graph_engine.processor import Processor
 from partsong.graph_engine.schedules import Schedules
+from partsong.graph_engine.scrubbing import Scrubber
 from partsong.graph_engine.threads import Threads
 from partsong.graph_engine.turn import Turns
 from partsong.graph_engine.worker import Engine
 from partsong.log.group import GroupCommit
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Log
+from partsong.log.scrub import SLOWLY, scrub
 from partsong.log.snapshots.open import open_snapshots
 from partsong.log.snapshots.port import Snapshots
 from partsong.log.stored import BLOB
@@ -67,7 +71,7 @@ class GraphEngine:
     @property
     def in_flight(self) -> int:
         """Runs being decided on now."""
-        return sum(processor.busy for processor in self._processors)
+        return sum(processor.runs.busy for processor in self._processors)
 
     async def start(self, context: Context) -> None:
         """Begin to follow the log; the door opens last."""
@@ -88,6 +92,9 @@ class GraphEngine:
         turns = self._turns(context, log, snapshots, commands, children, graphs)
         door = Door(log, context.subjects, commands, graphs.resolve, schedules)
         self._processors = _processors(context, log, turns)
+        scrubber = Scrubber(partial(_scrub, context), context.monitor.report)
+        scrubber.start()
+        self._stack.push_async_callback(scrubber.stop)
         pull = partial(
             PullLoop, context.nc, context.names.timers, "engine", credit=256, auto_credit=False
         )
@@ -99,6 +106,8 @@ class GraphEngine:
                 partial(_engines, context),
                 context.worker,
                 arrived=Arrivals(context.watch.beats, clock.monotonic),
+                epoch=partial(_epoch, context),
+                taken=scrubber.taken,
             ),
             pull,
             start_scheduled=door.start_scheduled,
@@ -147,6 +156,7 @@ class GraphEngine:
             partial(_answer, context),
             silent=context.watch.silent,
             holds=context.watch.holds,
+            restores=partial(_restores, context),
             telemetry=context.telemetry,
             snapshots=snapshots,
             losses=Losses(chunks, context.subjects),
@@ -257,6 +267,35 @@ def _engines(context: Context) -> set[str]:
     watch = context.watch
     beats = (beat for beat in watch.beats.values() if beat.service == GraphEngine.name)
     return {b.worker for b in beats if not b.stopped and not watch.silent(b.worker)}
+
+
+def _epoch(context: Context) -> int | None:
+    """In which of its lives the log is; None while it is not to be written to."""
+    monitor = context.monitor
+    return None if monitor.read_only or monitor.identity is None else monitor.identity.epoch
+
+
+def _restores(context: Context) -> tuple[Restored, ...]:
+    identity = context.monitor.identity
+    return () if identity is None else identity.restores
+
+
+async def _scrub(
+    context: Context, partition: int, checkpoint: Checkpoint, *, base: Place, slowly: bool
+) -> Damaged | None:
+    restores = _restores(context)
+    return await scrub(
+        context.nc,
+        context.subjects,
+        partition,
+        stream=context.names.log,
+        upto=checkpoint.seq,
+        base=base,
+        known=checkpoint.sealed.place,
+        heads=checkpoint.open,
+        accepted=restores[-1].kept if restores else 0,
+        rate=SLOWLY if slowly else None,
+    )
 
 
 def service(_settings: Settings) -> GraphEngine:

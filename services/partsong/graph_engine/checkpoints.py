@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from partsong.graph_engine.bucket import Bucket
+from partsong.graph_engine.sealing import Sealed
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
@@ -26,6 +27,8 @@ class Checkpoint:
     """Counts the owners."""
     open: Mapping[str, int] = field(default_factory=dict)
     """Runs that have not ended, or in which something is still to be done, with the newest record of each."""
+    sealed: Sealed = field(default_factory=Sealed)
+    """The seals of the partition, and its root at `seq`."""
     revision: int = field(default=0, compare=False)
     """Of the bucket's entry, to be expected when it is replaced."""
 
@@ -45,8 +48,11 @@ class Checkpoints:
         entry = await self._bucket.get(str(partition))
         try:
             raw = json.loads(zlib.decompress(entry.value or b""))
-            return Checkpoint(raw["seq"], raw["epoch"], dict(raw["open"]), entry.revision)
-        except (ValueError, KeyError, TypeError, zlib.error):
+            sealed = Sealed.load(raw["sealed"])
+            return Checkpoint(
+                raw["seq"], raw["epoch"], dict(raw["open"]), sealed, revision=entry.revision
+            )
+        except (ValueError, KeyError, TypeError, AssertionError, zlib.error):
             return Checkpoint(revision=entry.revision)
 
     async def keep(self, partition: int, checkpoint: Checkpoint) -> int:
@@ -56,6 +62,11 @@ class Checkpoints:
             Overtaken: another engine has written one meanwhile.
             Unavailable: the bucket did not answer.
         """
-        content = {"seq": checkpoint.seq, "epoch": checkpoint.epoch, "open": dict(checkpoint.open)}
+        content = {
+            "seq": checkpoint.seq,
+            "epoch": checkpoint.epoch,
+            "open": dict(checkpoint.open),
+            "sealed": checkpoint.sealed.dump(),
+        }
         packed = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
         return await self._bucket.put(str(partition), packed, checkpoint.revision)

@@ -12,13 +12,20 @@ from partsong.contracts.state import ENDED
 from partsong.contracts.subjects import LogSubject
 from partsong.log.port import Record
 
-__all__ = ["SEEN", "OpenRuns"]
+__all__ = ["SEEN", "OpenRuns", "ends"]
 
 SEEN = "Partsong-Seen"
 """Header of a commit: the sequence up to which its decider had folded the run."""
 
 _OVER = frozenset({*ENDED, "refused"})
 """What a commit's header says of a run in which nothing is left to be done."""
+
+
+def ends(record: Record) -> bool:
+    """Whether a commit says that its run has ended, and nothing is left to be done."""
+    return record.headers.get("Partsong-Status") in _OVER and (
+        "Partsong-Webhook" not in record.headers
+    )
 
 
 class OpenRuns:
@@ -53,9 +60,8 @@ class OpenRuns:
         ends a run may have been decided before what lies between stood in the log: a request still has no answer then.
         """
         if where.entity == "engine":
-            headers = record.headers
-            ended = headers.get("Partsong-Status") in _OVER and "Partsong-Webhook" not in headers
-            if ended and int(headers.get(SEEN, sys.maxsize)) >= self.of(where.run_id):
+            seen = int(record.headers.get(SEEN, sys.maxsize))
+            if ends(record) and seen >= self.of(where.run_id):
                 self._newest.pop(where.run_id, None)
                 return
         elif where.entity != "command" and where.run_id not in self._newest:

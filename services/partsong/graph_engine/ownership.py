@@ -44,13 +44,16 @@ class Ownership:
         mine: str,
         *,
         arrived: Callable[[], bool] = lambda: False,
+        epoch: Callable[[], int | None] = lambda: 1,
+        taken: Callable[[Processor], None] = lambda _processor: None,
     ) -> None:
         """`engines` are those alive, by id; `mine` is this one's.
 
-        `arrived` says whether workers have come that may have what parked calls lack.
+        `arrived` says whether workers have come that may have what parked calls lack, `epoch` in which of its lives the
+        log is, None while it is not to be written to. `taken` is told of partitions that are owned from now on.
         """
         self._processors, self._engines, self._mine = processors, engines, mine
-        self._arrived = arrived
+        self._arrived, self._epoch, self._taken = arrived, epoch, taken
         self._alive: frozenset[str] = frozenset()
         self._share: set[int] = set()
         """Partitions that belong to this engine, as far as it knows who is alive."""
@@ -74,23 +77,26 @@ class Ownership:
         await asyncio.gather(*(p.release() for p in self._processors if p.owned))
 
     async def _settle(self) -> None:
-        alive = frozenset((*self._engines(), self._mine))
+        epoch = self._epoch()
+        alive = frozenset(() if epoch is None else (*self._engines(), self._mine))
         if alive != self._alive:
             self._alive = alive
             partitions = (processor.partition for processor in self._processors)
-            self._share = {p for p in partitions if entitled(alive, p) == self._mine}
-        await asyncio.gather(*(self._one(p) for p in self._processors if self._changes(p)))
+            self._share = {p for p in partitions if alive and entitled(alive, p) == self._mine}
+        await asyncio.gather(
+            *(self._one(p, epoch or 1) for p in self._processors if self._changes(p))
+        )
 
     def _changes(self, processor: Processor) -> bool:
         return processor.lost or processor.owned != (processor.partition in self._share)
 
-    async def _one(self, processor: Processor) -> None:
+    async def _one(self, processor: Processor, epoch: int) -> None:
         mine = processor.partition in self._share
         try:
             if processor.owned and (processor.lost or not mine):
                 await processor.release()
-            elif mine and not processor.owned:
-                await processor.take()
+            elif mine and not processor.owned and await processor.take(epoch=epoch):
+                self._taken(processor)
         except PartsongError as error:
             told = {"partition": processor.partition, "problem": error.problem.code}
             _log.warning(
@@ -103,6 +109,7 @@ class Ownership:
     @staticmethod
     async def _checkpoint(processor: Processor) -> None:
         try:
+            await processor.seal()
             await processor.keep_checkpoint()
         except Overtaken:
             processor.lost = True
@@ -114,14 +121,14 @@ class Ownership:
         arrived = self._arrived()
         for processor in self._processors:
             if processor.owned:
-                processor.look()
+                processor.runs.look()
                 if arrived:
                     await self._offer_again(processor)
 
     @staticmethod
     async def _offer_again(processor: Processor) -> None:
         try:
-            await processor.offer_again()
+            await processor.runs.offer_again()
         except PartsongError as error:
             told = {"partition": processor.partition, "problem": error.problem.code}
             _log.warning("parked calls not offered again", extra=told)

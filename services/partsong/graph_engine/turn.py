@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from partsong.contracts import events as e
+from partsong.contracts.doubt import in_doubt
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import PartsongError, Problem
+from partsong.contracts.marks import Restored
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.contracts.state import Call, Pending, RunState
 from partsong.contracts.subjects import OURS, Subjects
@@ -76,11 +78,16 @@ class Slot:
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by every record that is folded."""
     asked: list[str] = field(default_factory=list)
-    """Requests whose commands were delivered while the ledger was not warm."""
+    """Requests whose commands were delivered while nobody could decide on them."""
     parked: Problem | None = None
     """Why its log cannot be folded; nobody decides on it any more."""
     unsent: bool = False
     """What follows from its newest commit has not been sent yet."""
+
+    @property
+    def decides(self) -> bool:
+        """Whether a command that is delivered now will be decided on."""
+        return self.warm and self.parked is None and self.ledger.state.newer is None
 
 
 class Turns:
@@ -96,13 +103,14 @@ class Turns:
         *,
         silent: Callable[[str], bool] = lambda _worker: False,
         holds: Callable[[str, str, int], bool] = lambda *_call: False,
+        restores: Callable[[], Sequence[Restored]] = tuple,
         telemetry: Telemetry | None = None,
         snapshots: Snapshots | None = None,
         losses: Losses | None = None,
     ) -> None:
         self._log, self._subjects, self._outbox = store, subjects, outbox
         self._prepare, self._answer, self.silent = prepare, answer, silent
-        self._holds = holds
+        self._holds, self._restores = holds, restores
         self._telemetry = telemetry or Telemetry()
         self._snapshots, self._keeping = snapshots, set[asyncio.Task[None]]()
         self._losses = losses
@@ -129,7 +137,7 @@ class Turns:
         await self._prepare_all(slot)
         now = clock.now_text()
         news, state = carry_out(ledger.state, slot.prepared, now)
-        lapsed = hear.lapsed(state, self.silent, now)
+        lapsed = (*hear.lapsed(state, self.silent, now), *self._in_doubt(state, now))
         decision = decide(state, now)
         if lapsed or decision.closings:
             slot.woken = woken
@@ -147,6 +155,11 @@ class Turns:
         await self._follow_up(slot, before, events, woken=woken)
         slot.unsent = False
         return True
+
+    def _in_doubt(self, state: RunState, now: str) -> tuple[Closing, ...]:
+        """The ends of calls that may have been made in the window whose records a restore of the log did not bring back."""
+        doubted = (x for restored in self._restores() for x in in_doubt(state, restored, now))
+        return tuple(Closing(event.call_id, event, expect) for event, expect in doubted)
 
     async def _prepare_all(self, slot: Slot) -> None:
         pending = slot.ledger.state.pending

@@ -14,8 +14,8 @@ from partsong.log.port import Record
 
 __all__ = ["Feed", "Receive"]
 
-Receive = Callable[[Record], None]
-"""Takes the next record; must neither block nor raise."""
+Receive = Callable[[Record, bytes], None]
+"""Takes the next record, and its body as the stream holds it (of a big one the stub); must neither block nor raise."""
 
 
 class Feed(Protocol):

@@ -33,4 +33,4 @@ class LogFeed:
     async def _follow(self, after: int, receive: Receive) -> None:
         async with aclosing(self._log.tail(self._filter, after=after)) as records:
             async for record in records:
-                receive(record)
+                receive(record, record.body)

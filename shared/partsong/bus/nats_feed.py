@@ -55,7 +55,7 @@ class NatsFeed:
     ) -> None:
         self._nc, self._stream, self._filter, self._body_of = nc, stream, filter, body_of
         self._consumer = ""
-        self._receive: Receive = lambda _record: None
+        self._receive: Receive = lambda _record, _stored: None
         self._pos = 0
         """Sequence of the last record delivered."""
         self._count = 0
@@ -203,7 +203,7 @@ class NatsFeed:
     def _hand_on(self, record: Record, blob: str | None) -> None:
         if blob is None and self._fetching is None:
             self._pos = record.seq
-            self._receive(record)
+            self._receive(record, record.body)
             return
         self._waiting.append((record, blob))
         if self._fetching is None:
@@ -214,12 +214,13 @@ class NatsFeed:
         try:
             while self._waiting:
                 record, blob = self._waiting[0]
+                stored = record.body
                 if blob is not None:
                     body = await self._body_of(blob)
                     record = Record(record.seq, record.subject, body, record.id, record.headers)
                 self._waiting.popleft()
                 self._pos = record.seq
-                self._receive(record)
+                self._receive(record, stored)
         except PartsongError as error:
             told = {"filter": self._filter, "problem": error.problem.code, "why": str(error)}
             _log.warning("body not fetched, to be tried again", extra=told)

@@ -223,7 +223,7 @@ async def test_an_ended_run_is_held_no_longer(one: World) -> None:
     await one.ended("r_1")
     engine = one.engine("e1")
     await engine.start()
-    assert sum(processor.open for processor in engine.processors) == 0
+    assert all(len(processor.runs.open) == 0 for processor in engine.processors)
     await engine.stop()
 
 
@@ -275,7 +275,7 @@ async def test_a_silent_workers_claim_lapses_and_the_turn_is_asked_for_again(wor
     async with asyncio.timeout(PATIENCE):
         while not again.is_set():
             for processor in engine.processors:
-                processor.look()
+                processor.runs.look()
             await asyncio.sleep(0.01)
     state, _ = await history(world.log, world.subjects, "r_l")
     assert state.calls["x:1/t1"].attempt == 2

@@ -1,0 +1,110 @@
+"""Sealing: what has gone by is written down, a successor goes on with it, and a change of one bit shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from partsong.contracts.seals import Scrub
+from partsong.contracts.subjects import partition_of
+from partsong.contracts.validate import parse_graph
+from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
+from partsong.graph_engine.sealing import Sealed
+from partsong.log.memory import MemoryLog
+from partsong.log.port import Record
+from partsong.testing.bucket import MemoryBucket
+from partsong.testing.nats import fresh_subjects
+from tests.services.graph_engine.engines import World
+
+GRAPH = parse_graph({"name": "one", "nodes": {"a": {"type": "function", "function": "m:a"}}})
+HERE = partition_of("r_1")
+
+
+async def a_world() -> World:
+    return World(MemoryLog(), fresh_subjects(), GRAPH)
+
+
+async def records(world: World) -> list[Record]:
+    return [record async for record in world.log.read(world.subjects.partition(HERE))]
+
+
+def scrubbed(world: World, found: Iterable[Record]) -> tuple[int, list[str]]:
+    """How many seals there are, and what they have found."""
+    scrub, seals, wrong = Scrub(), 0, []
+    for record in found:
+        seal = world.subjects.parse_log(record.subject).entity == "seal"
+        seals += seal
+        if (damage := scrub.take(record.seq, record.body, seal=seal)) is not None:
+            wrong.append(damage.why)
+    return seals, wrong
+
+
+async def test_an_engine_that_stops_seals_what_it_has_followed() -> None:
+    world = await a_world()
+    engine = world.engine("e0")
+    await engine.start()
+    await world.start("r_1")
+    await world.ended("r_1")
+    await engine.stop()
+    found = await records(world)
+    assert scrubbed(world, found) == (1, [])
+
+
+async def test_a_flipped_bit_of_a_finished_run_is_found() -> None:
+    """Of its last commit too, for which no later one vouches."""
+    world = await a_world()
+    engine = world.engine("e0")
+    await engine.start()
+    await world.start("r_1")
+    await world.ended("r_1")
+    await engine.stop()
+    found = await records(world)
+    last = next(i for i, r in reversed([*enumerate(found)]) if r.subject.endswith(".engine"))
+    body = bytearray(found[last].body)
+    body[len(body) // 2] ^= 1
+    changed = Record(found[last].seq, found[last].subject, bytes(body), found[last].id)
+    _, wrong = scrubbed(world, [*found[:last], changed, *found[last + 1 :]])
+    assert len(wrong) == 1
+    _, wrong = scrubbed(world, [*found[:last], *found[last + 1 :]])
+    assert len(wrong) == 1, "a record that is gone is found as well"
+
+
+async def test_a_successor_goes_on_with_the_seals_of_the_one_before() -> None:
+    world = await a_world()
+    for n in range(3):
+        engine = world.engine(f"e{n}")
+        await engine.start()
+        await world.start("r_1", f"q{n}")
+        await world.ended("r_1")
+        await engine.stop()
+    assert scrubbed(world, await records(world)) == (3, [])
+
+
+async def test_many_records_are_sealed_while_they_come() -> None:
+    world = await a_world()
+    engine = world.engine("e0")
+    await engine.start()
+    processor = engine.processors[HERE]
+    asked = [world.start("r_1", f"q{n}") for n in range(1100)]
+    await asyncio.gather(*asked)
+    await processor.seal()
+    assert scrubbed(world, await records(world)) == (1, [])
+    await engine.stop()
+
+
+async def test_a_checkpoint_carries_seals_and_root() -> None:
+    world = await a_world()
+    engine = world.engine("e0")
+    await engine.start()
+    await world.start("r_1")
+    await world.ended("r_1")
+    await engine.stop()
+    kept = await Checkpoints(world.buckets).load(HERE)
+    assert kept.seq == kept.sealed.place.seq > 0
+    assert Sealed.load(kept.sealed.dump()) == kept.sealed
+
+
+async def test_a_checkpoint_that_cannot_be_read_is_one_at_the_beginning() -> None:
+    bucket = MemoryBucket()
+    revision = await bucket.put("3", b"junk")
+    assert await Checkpoints(bucket).load(3) == Checkpoint(revision=revision)
