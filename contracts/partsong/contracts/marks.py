@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.own_record import OwnRecord
 
 __all__ = [
     "Acked",
@@ -36,10 +37,8 @@ _SETTLES = 2.0
 _KEPT = 16
 
 
-class Genesis(BaseModel):
+class Genesis(OwnRecord):
     """The first record of a log: which log it is."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     log_id: str
     epoch: int = 1
@@ -47,10 +46,8 @@ class Genesis(BaseModel):
     format: int = 1
 
 
-class Restored(BaseModel):
+class Restored(OwnRecord):
     """A restore: what it could not bring back, and the epoch it began."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     log_id: str
     epoch: int

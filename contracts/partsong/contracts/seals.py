@@ -14,11 +14,12 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from partsong.contracts.damage import Damaged, ranges
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
+from partsong.contracts.own_record import OwnRecord
 
 __all__ = ["START_ROOT", "Place", "Scrub", "Seal", "Sealer", "read_seal"]
 
@@ -28,10 +29,8 @@ _EVERY_SECONDS = 60.0
 _MOST = 20_000
 
 
-class Seal(BaseModel):
+class Seal(OwnRecord):
     """What a partition was up to a record."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     n: int
     """Counts the partition's seals, from 1."""
@@ -42,7 +41,7 @@ class Seal(BaseModel):
     root: str
     prev: str
     """The root of the seal before; empty for the first."""
-    ends: dict[str, int] = {}
+    ends: dict[str, int] = Field(default_factory=dict)
     """Runs that have ended since the seal before, with the sequence of their last record."""
     epoch: int
 

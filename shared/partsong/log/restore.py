@@ -19,6 +19,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
 from partsong.contracts.marks import Identity, Mark, Restored
+from partsong.contracts.own_record import NO_EVENTS
 from partsong.contracts.subjects import Subjects
 from partsong.log.backup import Backup
 from partsong.log.blobs import Blobs
@@ -237,6 +238,6 @@ def _without_gaps(records: Iterator[Raw], subjects: Subjects) -> Iterator[Raw]:
     last = 0
     for raw in records:
         for seq in range(last + 1, raw.seq):
-            yield Raw(seq, subjects.lost(), f"lost.{seq}", b"{}", {})
+            yield Raw(seq, subjects.lost(), f"lost.{seq}", NO_EVENTS, {})
         yield raw
         last = raw.seq
