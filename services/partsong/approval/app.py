@@ -68,6 +68,7 @@ class ApprovalService:
             self._hub,
             loopback=is_loopback(self._host),
             log_problem=lambda: context.monitor.problem,
+            log_note=lambda: context.monitor.note,
         )
         projector.start()
         self._server = Server(app, self._host, self._port)

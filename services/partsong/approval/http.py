@@ -114,6 +114,7 @@ async def readyz(
     desk: NamedDependency[Desk],
     projector: NamedDependency[Projector],
     log_problem: NamedDependency[Problem | None],
+    log_note: NamedDependency[str | None],
 ) -> Readiness:
     """Whether the log is sound and answers, and the inbox shows what is in it."""
     if log_problem is not None:
@@ -132,7 +133,10 @@ async def readyz(
         )
     skew = clock.offset()
     return Readiness(
-        position=position, head=head, clock=said(skew) if abs(skew) > TOLERATED else None
+        position=position,
+        head=head,
+        clock=said(skew) if abs(skew) > TOLERATED else None,
+        log=log_note,
     )
 
 
@@ -143,11 +147,12 @@ def create_app(
     *,
     loopback: bool,
     log_problem: Callable[[], Problem | None] = lambda: None,
+    log_note: Callable[[], str | None] = lambda: None,
     ping: float = _PING,
 ) -> Litestar:
     """The application. `loopback`: it answers to the names of loopback only; `ping`: seconds of silence on a WebSocket.
 
-    `log_problem` says what is wrong with the log.
+    `log_problem` says what is wrong with the log, `log_note` what is wrong with single runs in it.
     """
 
     async def same_site(request: Request[Any, Any, Any]) -> Response[bytes] | None:
@@ -168,6 +173,7 @@ def create_app(
             "desk": Provide(lambda: desk, sync_to_thread=False),
             "projector": Provide(lambda: projector, sync_to_thread=False),
             "log_problem": Provide(log_problem, sync_to_thread=False, use_cache=False),
+            "log_note": Provide(log_note, sync_to_thread=False, use_cache=False),
         },
         before_request=same_site,
         exception_handlers=HANDLERS,

@@ -115,6 +115,8 @@ class Readiness(_View):
     head: int
     clock: str | None = Field(default=None, exclude_if=lambda said: said is None)
     """How far the broker's clock is from this machine's, if that is too far."""
+    log: str | None = Field(default=None, exclude_if=lambda said: said is None)
+    """What is wrong with single runs of the log, while all others go on."""
 
 
 class Snapshot(_View):

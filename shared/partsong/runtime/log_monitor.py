@@ -89,9 +89,15 @@ class LogMonitor:
         return self._marks
 
     @property
+    def note(self) -> str | None:
+        """What is wrong with single runs of the log, while all others go on; None if nothing is."""
+        contained = self.damage is not None and self.damage.contained
+        return self.damage.problem.message if self.damage is not None and contained else None
+
+    @property
     def problem(self) -> Problem | None:
         """Why the service is not ready as far as the log is concerned; None if it is."""
-        if self.damage is not None:
+        if self.damage is not None and not self.damage.contained:
             return self.damage.problem
         if self._unknown is not None:
             return Problem(
@@ -127,6 +133,9 @@ class LogMonitor:
                     return not self._marks
                 case Damaged() as damage if damage.passes:
                     return False  # provisioning names every field
+                case Damaged(contained=True) as damage:
+                    self._set(damage)  # the runs it names are set aside, all others go on
+                    return False
                 case Damaged() as damage:
                     if await self._confirmed(damage, view):
                         self._set(damage)
@@ -189,7 +198,7 @@ class LogMonitor:
                     await self._sound(connection, view)
                 case Damaged() as damage:
                     self._set(damage)
-                    self._connection = connection
+                    self._unknown, self._connection = None, connection
                 case Unknown(why=why):
                     self._unknown = why
             return answer
