@@ -59,7 +59,12 @@ async def a_runner(platform: Platform, env: dict[str, str], log: Path) -> AsyncI
     with log.open("wb") as sink:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "partsong.cli.main", "worker", "start", "tool-runner"),
-            env={**env, "PARTSONG_NATS_URL": platform.nats_url, "PARTSONG_WORKER": "second"},
+            env={
+                **env,
+                "PARTSONG_NATS_URL": platform.nats_url,
+                "PARTSONG_WORKER": "second",
+                "PARTSONG_DATA": str(log.parent / "second"),
+            },
             stdout=asyncio.subprocess.PIPE,
             stderr=sink,
         )

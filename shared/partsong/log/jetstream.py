@@ -183,8 +183,8 @@ class JetStreamLog:
         found = last["seq"] if last else 0
         if found == expect:
             raise Lost("another append to the subject was under way and came to nothing")
-        if found == 0:  # it had a record, and none was ever taken out of the log
-            raise _unreadable(subject, 1)
+        if found == 0:
+            await self._empty(subject)
         raise WrongSequence(subject, expect, found)
 
     async def _read(
