@@ -38,6 +38,7 @@ def test_who_works_is_waited_for_however_long_it_takes() -> None:
 def test_who_only_waits_makes_no_progress() -> None:
     world = World()
     patience = world.patience()
+    over = False
     for _ in range(3):
         world.now, world.work = world.now + 6, world.work + 0.1
         over = patience.over
@@ -47,6 +48,7 @@ def test_who_only_waits_makes_no_progress() -> None:
 def test_who_is_started_again_and_again_makes_no_progress() -> None:
     world = World()
     patience = world.patience()
+    over = False
     for _ in range(5):
         for work in (0.5, 1.0, 0.0):
             world.now, world.work = world.now + 2, work
@@ -57,6 +59,7 @@ def test_who_is_started_again_and_again_makes_no_progress() -> None:
 def test_nobody_is_waited_for_longer_than_an_hour() -> None:
     world = World()
     patience = world.patience()
+    over = False
     for _ in range(361):
         world.now, world.work = world.now + 10, world.work + 2
         over = patience.over

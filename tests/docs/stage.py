@@ -10,8 +10,10 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
@@ -49,6 +51,7 @@ class Stage:
         # As if the document were a script: pydantic and `inspect` look names up in `sys.modules["__main__"]`.
         self._module = ModuleType("__main__")
         self._loop = asyncio.Runner()
+        self._memory = os.devnull  # of the shell: its variables
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[Stage]:
@@ -58,7 +61,12 @@ class Stage:
         sys.path.insert(0, str(self._folder))
         sys.modules["__main__"] = self._module
         try:
-            with contextlib.chdir(self._folder), self._loop:
+            with (
+                tempfile.NamedTemporaryFile() as memory,
+                contextlib.chdir(self._folder),
+                self._loop,
+            ):
+                self._memory = memory.name
                 yield self
         finally:
             environment, sys.path[:], sys.modules["__main__"], known = before
@@ -135,6 +143,9 @@ class Stage:
                 raise BlockFailed(block, f"$ {command}\n{_disagreement(promised, printed)}")
 
     def _shell(self, block: Block, script: str) -> str:
+        """Run commands as a terminal does: a variable that one of them sets, the next ones see."""
+        memory = shlex.quote(self._memory)
+        script = f"set -a\n. {memory}\n{script}\nexport -p > {memory}"
         try:
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", script],

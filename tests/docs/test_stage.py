@@ -52,6 +52,22 @@ def test_a_block_may_run_an_event_loop_of_its_own(tmp_path: Path) -> None:
     )
 
 
+def test_a_variable_that_a_command_sets_is_there_for_the_next_ones(tmp_path: Path) -> None:
+    play(
+        tmp_path,
+        """
+        ```console
+        $ name="two words"
+        $ echo "$name"
+        two words
+        ```
+        ```bash
+        test "$name" = "two words"
+        ```
+        """,
+    )
+
+
 def test_a_titled_block_is_a_file_for_the_blocks_after_it(tmp_path: Path) -> None:
     play(
         tmp_path,

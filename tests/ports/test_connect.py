@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.runtime.connect import connect, disconnect
@@ -33,6 +35,25 @@ async def test_no_server_is_said_in_time_with_the_url_and_a_fix() -> None:
     problem = failed.value.problem
     assert (problem.code, problem.where, problem.retryable) == ("nats.unreachable", url, True)
     assert "partsong up" in (problem.fix or "")
+
+
+async def test_a_flush_comes_back_after_the_server_has_all_that_was_said_before(
+    nats_url: str,
+) -> None:
+    speaking, asking = (
+        await connect(nats_url, name="speaking"),
+        await connect(nats_url, name="asking"),
+    )
+
+    async def here(msg: Msg) -> None:
+        await msg.respond(b"here")
+
+    for n in range(200):
+        await speaking.subscribe(f"flush.{os.getpid()}.{n}", cb=here)
+        await speaking.flush()
+        assert (await asking.request(f"flush.{os.getpid()}.{n}", timeout=30)).data == b"here"
+    await disconnect(speaking)
+    await disconnect(asking)
 
 
 async def test_a_server_that_says_nothing_is_said_in_time() -> None:
