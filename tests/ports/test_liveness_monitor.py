@@ -11,6 +11,7 @@ import pytest
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.beat import Beat, HeldCall, worker_id
 from partsong.runtime.heartbeat.monitor import SILENCE, LivenessMonitor
+from partsong.runtime.heartbeat.task import TaskHeartbeat
 from partsong.testing.nats import Bus
 
 PATIENCE = 30.0
@@ -224,3 +225,28 @@ def test_incarnations_sort_by_time() -> None:
     (first, _), (second, _) = worker_id("w"), worker_id("w")
     assert first[:10] <= second[:10]
     assert first != second
+
+
+async def test_those_who_answer_a_ping_are_known_at_once(bus: Bus) -> None:
+    watch = LivenessMonitor(bus.nc, bus.subjects)
+    hearts = [
+        TaskHeartbeat(bus.nc, bus.subjects, "graph-engine", name, "1", in_flight=lambda: 0)
+        for name in "abc"
+    ]
+    for heart in hearts:
+        await heart.start()
+    await watch.start()
+    await watch.meet("graph-engine")
+    assert watch.living("graph-engine") == {"a~1", "b~1", "c~1"}
+    for heart in hearts:
+        await heart.stop()
+    await watch.stop()
+
+
+async def test_where_nobody_is_nobody_is_waited_for(bus: Bus) -> None:
+    watch = LivenessMonitor(bus.nc, bus.subjects)
+    await watch.start()
+    async with asyncio.timeout(PATIENCE):
+        await watch.meet("graph-engine")
+    assert watch.living("graph-engine") == set()
+    await watch.stop()

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 from partsong.client import Client
 from partsong.contracts import events as e
+from partsong.contracts.subjects import PARTITIONS
 from partsong.testing.nats import Bus
 from partsong.workflow import WorkflowGraph
 from tests.system import graphs
@@ -86,3 +87,17 @@ async def test_an_engine_that_comes_takes_its_share_and_gives_it_back(bus: Bus) 
         for run_id in runs:
             assert (await client.result(run_id, timeout=60)).status == "completed"
             await whole(client, run_id)
+
+
+async def test_an_engine_that_comes_knows_who_is_there_and_takes_no_more_than_its_share(
+    bus: Bus,
+) -> None:
+    """One record per partition that it takes; one that takes them all and gives most of them back writes 32 and more."""
+    async with AsyncExitStack() as stack:
+        platform = await stack.enter_async_context(a_platform(bus))
+        owners = f"{platform.settings.prefix}.log.*.~.owner"
+        before = len([record async for record in platform.client.log.read(owners)])
+        await stack.enter_async_context(an_engine(platform.settings))
+        after = len([record async for record in platform.client.log.read(owners)])
+        assert before == PARTITIONS
+        assert before < after < 2 * before

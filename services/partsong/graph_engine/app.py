@@ -119,6 +119,8 @@ class GraphEngine:
             queue=self.name,
             cb=partial(_unknown, context, door, self.name),
         )
+        # Or it would take what the others own, and give it back.
+        await context.watch.meet(self.name)
         await self._engine.start()
         await self._broker.start()
 

@@ -19,6 +19,8 @@ __all__ = ["SILENCE", "LivenessMonitor"]
 
 SILENCE = 5.0
 """Seconds without a heartbeat after which a worker's claims lapse."""
+_QUIET = 0.05
+"""Seconds after the last answer to a ping after which all have answered."""
 _DEAF = 2.5
 """Seconds without any heartbeat, our own among them, after which it is we who are cut off."""
 
@@ -31,7 +33,7 @@ class LivenessMonitor:
     """
 
     def __init__(self, nc: Client, subjects: Subjects, *, silence: float = SILENCE) -> None:
-        self._nc, self._filter, self._silence = nc, subjects.alives(), silence
+        self._nc, self._subjects, self._silence = nc, subjects, silence
         self._since = self._any = self._began = clock.monotonic()
         self._last: dict[str, float] = {}
         self._asked: dict[str, float] = {}
@@ -45,7 +47,7 @@ class LivenessMonitor:
     async def start(self) -> None:
         """Begin to listen."""
         self._since = self._any = self._began = clock.monotonic()
-        self._sub = await self._nc.subscribe(self._filter, cb=self._receive)
+        self._sub = await self._nc.subscribe(self._subjects.alives(), cb=self._receive)
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -64,6 +66,32 @@ class LivenessMonitor:
                             return beat.worker
                     await self._news.wait()
         return None
+
+    async def meet(self, service: str, *, within: float = 1.0) -> None:
+        """Ask the workers of a service who they are, so as not to wait for their next heartbeats.
+
+        Returns when no more answers come, of which the asker's own is one if it beats already.
+        """
+        heard = asyncio.Event()
+
+        async def answered(msg: Msg) -> None:
+            await self._receive(msg)
+            heard.set()
+
+        inbox = self._nc.new_inbox()
+        sub = await self._nc.subscribe(inbox, cb=answered)
+        try:
+            await self._nc.publish(self._subjects.query(service, "ping"), reply=inbox)
+            async with asyncio.timeout(within):
+                await heard.wait()
+                while heard.is_set():
+                    heard.clear()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(heard.wait(), _QUIET)
+        except (nats.errors.Error, TimeoutError):
+            pass  # whoever has not answered is met at its next heartbeat
+        finally:
+            await sub.unsubscribe()
 
     def silent(self, worker: str) -> bool:
         """Whether a worker is to be taken for dead; one never heard, only a while after the first question."""
