@@ -3,74 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 
-from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Appended, WrongSequence
 from partsong.runtime.connect import connect, disconnect
-from partsong.runtime.nats_server import EmbeddedNats, start_embedded
-from partsong.runtime.streams import Names, provision
+from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.settings import Settings
+from partsong.runtime.streams import Names, log_differences, provision
 from partsong.testing.log_suite import read_all
+from partsong.testing.nats import Bus
+from partsong.workflow import WorkflowGraph
+from tests.faults.cluster import (
+    PATIENCE,
+    SIZE,
+    a_cluster,
+    leader_of,
+    provisioned_client,
+    urls,
+)
+from tests.system.platform import a_platform
 
 pytestmark = pytest.mark.faults
-
-SIZE = 3
-PATIENCE = 90.0
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[list[EmbeddedNats]]:
-    """A cluster of three."""
-    ports = free_ports(SIZE)
-    routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
-    async with AsyncExitStack() as stack:
-        members = [
-            start_embedded(
-                tmp_path / f"n{n}",
-                fast=True,
-                config=f'server_name: n{n}\ncluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{routes}] }}',
-            )
-            for n, port in enumerate(ports)
-        ]
-        yield list(await asyncio.gather(*map(stack.enter_async_context, members)))
+    async with a_cluster(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
 async def nc(servers: list[EmbeddedNats], subjects: Subjects) -> AsyncIterator[Client]:
-    client = await connect(",".join(server.url for server in servers), name="test", within=30)
-    async with asyncio.timeout(PATIENCE):
-        while not await provisioned(client, subjects):  # noqa: ASYNC110 — there is no event for it
-            await asyncio.sleep(0.2)
-    yield client
-    await disconnect(client)
-
-
-async def provisioned(client: Client, subjects: Subjects) -> bool:
-    """False while the cluster still elects its leader."""
-    try:
-        await provision(client, subjects, replicas=SIZE, within=5)
-    except Unavailable as error:
-        if error.problem.code != "streams.no_answer":
-            raise
-        return False
-    return True
+    async with provisioned_client(servers, subjects) as client:
+        yield client
 
 
 async def test_one_of_racing_guarded_writers_wins_on_three_servers(
@@ -132,10 +103,7 @@ async def test_killing_the_leader_loses_and_repeats_nothing(
                 writers.create_task(write(subjects.engine(f"g{n}"), guarded=True))
                 writers.create_task(write(subjects.fact(f"f{n}"), guarded=False))
             await under_way.wait()
-            info = json.loads(
-                (await nc.request(f"$JS.API.STREAM.INFO.{names.log}", timeout=10)).data
-            )
-            leader = servers[int(info["cluster"]["leader"].removeprefix("n"))]
+            leader = await leader_of(servers, nc, names.log)
             leader.kill()
             await log.append(subjects.fact("after"), b"", id="after")
             await leader.restart()
@@ -145,3 +113,40 @@ async def test_killing_the_leader_loses_and_repeats_nothing(
             stored = {r.id: r.seq for r in await read_all(log, subjects.log())}
     assert stored.pop("after")
     assert stored == acknowledged
+
+
+async def test_runs_go_on_when_the_leader_of_the_log_is_killed_and_nobody_is_alarmed(
+    servers: list[EmbeddedNats], nc: Client, subjects: Subjects
+) -> None:
+    names = Names.of(subjects)
+    bus = Bus(nc, urls(servers), subjects, names)
+    graph = WorkflowGraph("waiting").add_wait("w", signal="go")
+    runs = [f"r_{n}" for n in range(20)]
+    async with (
+        asyncio.timeout(2 * PATIENCE),
+        a_platform(bus, Settings(replicas=SIZE)) as platform,
+    ):
+        for run_id in runs:
+            await platform.client.start(graph, run_id=run_id)
+        leader = await leader_of(servers, nc, names.log)
+        leader.kill()
+        for run_id in runs[:10]:
+            await platform.client.signal(run_id, "go")
+        await leader.restart()
+        for run_id in runs[10:]:
+            await platform.client.signal(run_id, "go")
+        for run_id in runs:
+            assert (await platform.client.result(run_id)).status == "completed"
+            assert (await platform.client.replay(run_id)).ok
+        for running in platform.services.values():
+            assert running.context.monitor.damage is None
+
+
+async def test_streams_that_more_servers_hold_than_need_be_are_as_they_must_be(
+    servers: list[EmbeddedNats],
+    nc: Client,
+    subjects: Subjects,
+) -> None:
+    """Who only looks, or was told nothing of the cluster, does not call it damage."""
+    await provision(nc, subjects)
+    assert await log_differences(nc, subjects) == ()

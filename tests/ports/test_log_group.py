@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from partsong.contracts.errors import Problem
 from partsong.log.group import GroupCommit
 from partsong.log.jetstream import JetStreamLog
+from partsong.log.link import Lost
 from partsong.log.port import Appended, Log, WrongSequence
 from partsong.testing.log_suite import LogSuite, read_all
 from partsong.testing.nats import Bus
@@ -84,3 +86,32 @@ async def test_a_subject_twice_in_one_moment_is_in_two_batches(
     log, subject = GroupCommit(under), bus.subjects.fact("r_same")
     done = await asyncio.gather(*(log.append(subject, b"", id=f"{n}") for n in range(40)))
     assert sorted(one.seq for one in done) == list(range(1, 41))
+
+
+class NotYet:
+    """A keeper that has not looked at the log on this connection, the first time it is asked."""
+
+    doubtful = False
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def admit(self, connection: int) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            raise Lost("the log has not been looked at on this connection")
+
+    def acked(self, seq: int, id: str, stored: bytes) -> None:
+        """Nothing to note."""
+
+    def full(self, problem: Problem) -> None:
+        """There is room."""
+
+
+async def test_a_batch_after_a_reconnect_waits_until_the_log_was_looked_at(bus: Bus) -> None:
+    keeper = NotYet()
+    under = JetStreamLog(bus.nc, stream=bus.names.log, blobs=bus.names.blobs, keeper=keeper)
+    done = await together(GroupCommit(under), bus, range(30), 0, "a")
+    assert sorted(one.seq for one in done if isinstance(one, Appended)) == list(range(1, 31))
+    assert keeper.asked > 1
+    await under.close()

@@ -50,6 +50,17 @@ class _Place:
             yield await stack.enter_async_context(address.client())
 
 
+_replicas_option = click.option(
+    "--replicas",
+    type=click.Choice(["1", "3", "5"]),
+    default="1",
+    envvar="PARTSONG_REPLICAS",
+    show_default=True,
+    show_envvar=True,
+    help="Servers of the NATS cluster that hold what is made.",
+)
+
+
 def _place_options(command: Callable[..., R]) -> Callable[..., R]:
     """Where the log is; the command gets `place`."""
 
@@ -166,12 +177,14 @@ def backup(path: Path, place: _Place, out: Output) -> None:
 @click.option("--from-mirror", "mirror", metavar="STREAM", help="Mirror that takes its place.")
 @click.option("--as-is", is_flag=True, help="Go on with what is left of it.")
 @click.option("--by", help="Who restores it.  [default: user@host]")
+@_replicas_option
 @_place_options
 @output_option
 def restore(
     source: Path | None,
     mirror: str | None,
     by: str | None,
+    replicas: str,
     place: _Place,
     out: Output,
     *,
@@ -187,7 +200,10 @@ def restore(
 
     async def work() -> Restored:
         async with place.client() as client:
-            return await _restored(client, place.data, who, source, mirror, _said(out, "restored"))
+            said = _said(out, "restored")
+            return await _restored(
+                client, place.data, who, source, mirror, said, replicas=int(replicas)
+            )
 
     restored = run_async(work())
     out.record(restored.model_dump(by_alias=True))
@@ -197,7 +213,14 @@ def restore(
 
 
 async def _restored(
-    client: Client, data: Path, by: str, source: Path | None, mirror: str | None, said: Progress
+    client: Client,
+    data: Path,
+    by: str,
+    source: Path | None,
+    mirror: str | None,
+    said: Progress,
+    *,
+    replicas: int,
 ) -> Restored:
     from partsong.contracts.errors import NotFound
     from partsong.log.backup import Backup
@@ -210,13 +233,13 @@ async def _restored(
         await monitor.look()
         marks = monitor.marks
     with suppress(NotFound):  # the log's stream is what is to come
-        await provision(client.nats, client.subjects, create_log=False)
+        await provision(client.nats, client.subjects, replicas=replicas, create_log=False)
     restoring = Restoring(
         client.nats,
         client.subjects,
         names.log,
         names.blobs,
-        log_config(client.subjects),
+        log_config(client.subjects, replicas=replicas),
         by,
         marks=marks,
         progress=said,
@@ -235,16 +258,19 @@ async def _restored(
 
 @command.command()
 @click.option("--new", is_flag=True, help="Begin a new log on a server that holds none.")
+@_replicas_option
 @_place_options
 @output_option
-def adopt(place: _Place, out: Output, *, new: bool) -> None:
+def adopt(replicas: str, place: _Place, out: Output, *, new: bool) -> None:
     """Let the services of a data directory accept the log that the server holds, in the place of another one."""
 
     async def work() -> dict[str, object]:
         from partsong.runtime.log_standing import adopt as accept
 
         async with place.client() as client:
-            found = await accept(client.nats, client.subjects, place.data, new=new)
+            found = await accept(
+                client.nats, client.subjects, place.data, new=new, replicas=int(replicas)
+            )
         return {"log_id": found.log_id, "epoch": found.epoch, "data": str(place.data)}
 
     out.record(run_async(work()))

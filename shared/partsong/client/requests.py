@@ -7,7 +7,7 @@ import asyncio
 import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
-from nats.js.errors import APIError
+from nats.js.errors import APIError, NoStreamResponseError
 from pydantic import BaseModel
 
 from partsong.contracts.errors import InvalidInput, Unavailable
@@ -19,6 +19,9 @@ __all__ = ["ask"]
 
 _STORED = 10.0
 """Seconds the server has to say that a request is stored."""
+_ATTEMPT, _PAUSE = 2.0, 0.1
+_ABSENT = 5.0
+"""Seconds without anybody who keeps requests: a cluster elects a leader in less."""
 
 
 async def ask(
@@ -42,12 +45,7 @@ async def ask(
     sub = await nc.subscribe(subjects.reply(request_id), cb=take)
     try:
         body = request.model_dump_json(exclude_none=True).encode()
-        await nc.jetstream().publish(
-            subjects.request(verb),
-            body,
-            timeout=_STORED,
-            headers={"Nats-Msg-Id": f"{request_id}.{clock.new_id()}"},
-        )
+        await _store(nc, subjects.request(verb), body, f"{request_id}.{clock.new_id()}")
         reply = REPLY.validate_json(await asyncio.wait_for(answer, within))
     except TimeoutError as error:
         raise Unavailable(
@@ -64,14 +62,37 @@ async def ask(
             fix="put large data into a store and its address into the input",
         ) from error
     except (nats.errors.Error, APIError) as error:
-        raise Unavailable(
-            "request.not_stored",
-            f"the request could not be stored: {error!r}",
-            fix="check the NATS URL, and that the streams exist: `partsong doctor`",
-            retryable=True,
-        ) from error
+        raise _not_stored(error) from error
     finally:
         await sub.unsubscribe()
     if isinstance(reply, Accepted):
         return reply
     raise InvalidInput.of(reply.error)
+
+
+async def _store(nc: Nats, subject: str, body: bytes, message_id: str) -> None:
+    """Publish a request until the server says that it is stored; one that it has already, it does not take again.
+
+    Raises:
+        Unavailable: `request.not_stored` in time.
+    """
+    js, now = nc.jetstream(), asyncio.get_running_loop().time
+    began = now()
+    while True:
+        try:
+            await js.publish(subject, body, timeout=_ATTEMPT, headers={"Nats-Msg-Id": message_id})
+            return
+        except (TimeoutError, NoStreamResponseError) as error:  # its stream has no leader now
+            limit = _ABSENT if isinstance(error, NoStreamResponseError) else _STORED
+            if now() + _PAUSE - began >= limit:
+                raise _not_stored(error) from error
+        await asyncio.sleep(_PAUSE)
+
+
+def _not_stored(error: Exception) -> Unavailable:
+    return Unavailable(
+        "request.not_stored",
+        f"the request could not be stored: {error!r}",
+        fix="check the NATS URL, and that the streams exist: `partsong doctor`",
+        retryable=True,
+    )

@@ -109,7 +109,10 @@ class JetStreamLog:
                 about each.
         """
         if self._keeper is not None:
-            self._keeper.admit(self._link.nc.stats["reconnects"])
+            try:
+                self._keeper.admit(self._link.nc.stats["reconnects"])
+            except Lost as error:  # each is tried again by itself until it may be written
+                raise Unavailable("log.not_looked_at", str(error), retryable=True) from error
         stored = await append_batch(self._link, appends, within=self._attempt)
         if self._keeper is not None:
             for one, done in zip(appends, stored, strict=True):

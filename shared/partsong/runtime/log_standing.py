@@ -76,7 +76,9 @@ async def log_standing(
     return _standing(answer, view if isinstance(view, View) else None, marks)
 
 
-async def adopt(nc: Client, subjects: Subjects, data: Path, *, new: bool = False) -> Identity:
+async def adopt(
+    nc: Client, subjects: Subjects, data: Path, *, new: bool = False, replicas: int = 1
+) -> Identity:
     """Let the services of a data directory accept the log that the server holds, or a `new` one where there is none.
 
     Raises:
@@ -96,7 +98,7 @@ async def adopt(nc: Client, subjects: Subjects, data: Path, *, new: bool = False
                     f"the server holds a log of {view.messages} records",
                     fix="leave out --new to accept it",
                 )
-            await provision(nc, subjects)
+            await provision(nc, subjects, replicas=replicas)
             found = await monitor.begun()
         if found is None:
             raise NotFound(

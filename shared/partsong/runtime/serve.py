@@ -148,13 +148,14 @@ async def _context(
         """A restarted server has forgotten its memory streams, and perhaps more than that."""
         await monitor.check()
         if not monitor.read_only:
-            await provision(nc, subjects, create_log=False)
+            await provision(nc, subjects, replicas=settings.replicas, create_log=False)
 
     nc = await connect(settings.nats_url, name=worker, on_reconnect=again)
     stack.push_async_callback(disconnect, nc)
     monitor = _monitor(settings, service, nc)
     stack.push_async_callback(monitor.stop)
-    await provision(nc, subjects, create_log=await monitor.begin())
+    create_log = await monitor.begin()
+    await provision(nc, subjects, replicas=settings.replicas, create_log=create_log)
     await monitor.start()
     broker_clock = BrokerClock(nc, subjects, names.timers, service.name, worker)
     await broker_clock.start()

@@ -25,6 +25,8 @@ class Settings:
     """PARTSONG_DATA: where projections keep their files."""
     sync_interval: float = 0.0
     """PARTSONG_SYNC_INTERVAL: seconds after which the NATS server syncs what it stored; 0 if it syncs every append."""
+    replicas: int = 1
+    """PARTSONG_REPLICAS: servers of the NATS cluster that each hold what is stored: 1, 3 or 5; for new streams."""
     worker: str = ""
     """PARTSONG_WORKER: a name of this process's own that is stable over restarts; default: role, host, process."""
     loads: tuple[str, ...] = ()
@@ -77,6 +79,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
         prefix=prefix,
         data_dir=Path(env.get("PARTSONG_DATA", str(default.data_dir))),
         sync_interval=_number(env, "PARTSONG_SYNC_INTERVAL", default.sync_interval, least=0),
+        replicas=int(_choice(env, "PARTSONG_REPLICAS", "1", ("1", "3", "5"))),
         worker=worker,
         loads=_list(env.get("PARTSONG_LOAD", "")),
         tools=_list(env.get("PARTSONG_TOOLS", "")),

@@ -54,6 +54,7 @@ async def provision(
 ) -> None:
     """Create what is missing; change nothing that is there.
 
+    What is created is held by `replicas` servers; what is there may be held by more.
     Without `create_log` the log's stream is not made: a log that was there once and is gone is not begun anew.
 
     Many processes may do so at the same time. What is complete already is only read, so on a
@@ -288,11 +289,19 @@ def _differences(what: str, wanted: Config, found: Mapping[str, JsonValue]) -> l
     actual = dict(found)
     if "filter_subject" in actual:
         actual["filter_subjects"] = [actual["filter_subject"]]
+    if _more_replicas(wanted, actual):
+        wanted = {k: v for k, v in wanted.items() if k not in {"num_replicas", "persist_mode"}}
     return [
         f"{what}: {field} should be {json.dumps(value)}, is {json.dumps(actual.get(field))}"
         for field, value in wanted.items()
         if not _same(value, actual.get(field))
     ]
+
+
+def _more_replicas(wanted: Config, found: Mapping[str, JsonValue]) -> bool:
+    """Whether a stream is held by more servers than it need be; such a one has no mode of persistence to choose."""
+    need, have = wanted.get("num_replicas", 0), found.get("num_replicas", 0)
+    return isinstance(need, int) and isinstance(have, int) and have > need > 0
 
 
 def _same(wanted: str | int | bool | list[str], found: JsonValue) -> bool:  # noqa: FBT001 — a JSON value
