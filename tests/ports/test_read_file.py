@@ -26,13 +26,13 @@ WAYS = [
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    root = tmp_path / "root"
+    root = tmp_path / "base"
     (root / "sub").mkdir(parents=True)
     (root / "notes.txt").write_text("one\ntwo\nthree\n")
     (root / "sub" / "deep.txt").write_text("deep\n")
     (tmp_path / "secret.txt").write_text("sesame\n")
-    (tmp_path / "rootless").mkdir()
-    (tmp_path / "rootless" / "near.txt").write_text("sesame\n")
+    (tmp_path / "baseless").mkdir()
+    (tmp_path / "baseless" / "near.txt").write_text("sesame\n")
     return root
 
 
@@ -66,8 +66,8 @@ def test_a_file_below_the_root_is_opened(jail: Jail, path: str, expected: bytes)
     [
         "../secret.txt",
         "sub/../../secret.txt",
-        "../rootless/near.txt",
-        "../root/notes.txt",
+        "../baseless/near.txt",
+        "../base/notes.txt",
         "/etc/passwd",
         "//etc/passwd",
         "..\\secret.txt",

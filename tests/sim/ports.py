@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from partsong.bus.feed import Receive
 from partsong.contracts import events as e
+from partsong.contracts.calls import SERVICES
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.work import ChildWork
@@ -32,7 +33,6 @@ __all__ = [
 T = TypeVar("T")
 
 _ATTEMPT, _DEADLINE = 5.0, 30.0
-_SERVICE = {"agent.turn": "agent-gateway"}
 
 
 class SimLog:
@@ -151,7 +151,7 @@ class SimOutbox:
         if isinstance(work, ChildWork):
             await self._begin(work)
             return
-        queue = self._broker.work[_SERVICE.get(work.kind, "tool-runner")]
+        queue = self._broker.work[SERVICES[work.kind]]
         self._broker.net.send(self._process, lambda: queue.put("work", work, work.id))
 
     async def timer(self, run_id: str, timer: Timer) -> None:

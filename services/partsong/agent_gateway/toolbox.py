@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+from contextlib import aclosing
 
 import nats.errors
 from nats.aio.client import Client
@@ -14,14 +14,13 @@ from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.messages import ToolSpec
 from partsong.contracts.subjects import Subjects
 from partsong.runtime import clock
+from partsong.runtime.answers import answers
 
 __all__ = ["Toolbox"]
 
 _log = logging.getLogger("partsong.agent_gateway")
 
 _SPECS = TypeAdapter(list[ToolSpec])
-_NOBODY = "503"
-"""Status of the server's own answer where nobody listens."""
 
 
 class Toolbox:
@@ -78,24 +77,20 @@ class Toolbox:
             )
 
     async def _gathered(self, wanted: set[str]) -> dict[str, ToolSpec]:
-        inbox, found = self._nc.new_inbox(), dict[str, ToolSpec]()
-        answers = await self._nc.subscribe(inbox)
+        found: dict[str, ToolSpec] = {}
         try:
-            await self._nc.publish(self._subject, b"{}", reply=inbox)
-            async with asyncio.timeout(self._within):
-                while not found.keys() >= wanted:
-                    answer = await answers.next_msg(timeout=None)
-                    if (answer.headers or {}).get("Status") == _NOBODY:
-                        break
-                    for spec in _read(answer.data):
+            async with aclosing(
+                answers(self._nc, self._subject, b"{}", within=self._within)
+            ) as said:
+                async for body in said:
+                    for spec in _read(body):
                         found.setdefault(spec.name, spec)
-        except TimeoutError:
+                    if found.keys() >= wanted:
+                        break
+        except nats.errors.NoRespondersError:
             pass
         except nats.errors.Error as error:
             _log.warning("tool-runners cannot be asked", extra={"why": repr(error)})
-        finally:
-            with contextlib.suppress(nats.errors.Error):
-                await answers.unsubscribe()
         return found
 
 

@@ -9,17 +9,16 @@ known to be its death. What nobody holds may be done already: a result that stan
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import json
 import zlib
 from collections.abc import Iterable
+from contextlib import aclosing
 from typing import Literal, TypeAlias
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from partsong.contracts import events as e
@@ -27,6 +26,7 @@ from partsong.contracts.envelope import decode
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import Work
 from partsong.log.port import Log
+from partsong.runtime.answers import answers
 from partsong.runtime.heartbeat.beat import Beat
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 
@@ -85,26 +85,16 @@ class Holders:
         if not others and not young:
             return []
         found: dict[str, Beat] = {}
-        complete = asyncio.Event()
-
-        async def answered(msg: Msg) -> None:
-            with contextlib.suppress(ValidationError):
-                beat = Beat.model_validate_json(msg.data)
-                if beat.worker != self._worker:
-                    found[beat.worker] = beat
-            if not young and others <= found.keys():
-                complete.set()
-
-        with contextlib.suppress(nats.errors.Error, TimeoutError):
-            inbox = self._nc.new_inbox()
-            sub = await self._nc.subscribe(inbox, cb=answered)
-            try:
-                ping = self._subjects.query(self._service, "ping")
-                await self._nc.publish(ping, reply=inbox)
-                async with asyncio.timeout(_WITHIN):
-                    await complete.wait()
-            finally:
-                await sub.unsubscribe()
+        ping = self._subjects.query(self._service, "ping")
+        with contextlib.suppress(nats.errors.Error):
+            async with aclosing(answers(self._nc, ping, within=_WITHIN)) as said:
+                async for body in said:
+                    with contextlib.suppress(ValidationError):
+                        beat = Beat.model_validate_json(body)
+                        if beat.worker != self._worker:
+                            found[beat.worker] = beat
+                    if not young and others <= found.keys():
+                        break
         return list(found.values())
 
     async def _done(self, work: Work) -> bool:

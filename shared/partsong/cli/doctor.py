@@ -238,21 +238,15 @@ async def _all_answers(client: Client, subject: str) -> list[dict[str, Any]]:
     """What all that listen to a query answer within a second."""
     import json
 
-    inbox, found = client.nats.new_inbox(), list[dict[str, Any]]()
-    answers = await client.nats.subscribe(inbox)
+    import nats.errors
+
+    from partsong.runtime.answers import answers
+
     try:
-        await client.nats.publish(subject, b"", reply=inbox)
-        async with asyncio.timeout(_LISTEN):
-            while True:
-                answer = await answers.next_msg(timeout=None)
-                if not answer.data:  # nobody is there
-                    break
-                found.append(json.loads(answer.data))
-    except TimeoutError:
-        pass
-    finally:
-        await answers.unsubscribe()
-    return found
+        said = answers(client.nats, subject, within=_LISTEN)
+        return [json.loads(answer) async for answer in said]
+    except nats.errors.NoRespondersError:
+        return []
 
 
 async def _workers(client: Client) -> str:

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from partsong.contracts.frozen import replace
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.subjects import Subjects
 from partsong.runtime import clock
+from partsong.runtime.answers import answers
 
 __all__ = ["seen", "untaken"]
 
 _WITHIN = 1.0
 _OTHERS = 0.15
-"""Seconds for all other workers of a service, once one has answered."""
+"""Seconds without a further answer after which all workers of a service have answered."""
 _YOUNG = 2.0
 """Seconds in which nobody wonders where a call is."""
 _CALLED = {"approval": "approval service"}
-_NOBODY = "503"
-"""Status of the server's own answer where nobody listens."""
 
 _Said = dict[str, Any]
 
@@ -89,30 +87,25 @@ async def _asked(
     nc: Client, subjects: Subjects, service: str, within: float, *, everybody: bool
 ) -> list[_Said] | str:
     """What the workers of a service answer, one of them or `everybody`; or why they are taken for away."""
-    who, answers = _CALLED.get(service, service), list[_Said]()
-    inbox, more = nc.new_inbox(), asyncio.Event()
-    nobody = False
-
-    async def answered(msg: Msg) -> None:
-        nonlocal nobody
-        nobody = (msg.headers or {}).get("Status") == _NOBODY
-        with contextlib.suppress(ValueError):
-            if isinstance(said := json.loads(msg.data or b"null"), dict):
-                answers.append(said)
-        more.set()
-
+    who, bodies = _CALLED.get(service, service), list[bytes]()
+    ping = subjects.query(service, "ping")
     try:
-        sub = await nc.subscribe(inbox, cb=answered)
-        try:
-            await nc.publish(subjects.query(service, "ping"), b"", reply=inbox)
-            async with asyncio.timeout(within):
-                await more.wait()
-            if everybody and not nobody:
-                await asyncio.sleep(_OTHERS)
-        finally:
-            await sub.unsubscribe()
-    except TimeoutError:
-        return f"no {who} has answered within {within:g} s"
+        async with aclosing(answers(nc, ping, within=within, quiet=_OTHERS)) as said:
+            async for body in said:
+                bodies.append(body)
+                if not everybody:
+                    break
+    except nats.errors.NoRespondersError:
+        return f"no {who} is running"
     except nats.errors.Error:
         return []
-    return f"no {who} is running" if nobody else answers
+    if not bodies:
+        return f"no {who} has answered within {within:g} s"
+    return [one for body in bodies if isinstance(one := _read(body), dict)]
+
+
+def _read(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from partsong.contracts.subjects import Subjects
 from partsong.runtime import clock
+from partsong.runtime.answers import answers
 from partsong.runtime.heartbeat.beat import Beat
 
 __all__ = ["SILENCE", "LivenessMonitor"]
@@ -72,26 +73,12 @@ class LivenessMonitor:
 
         Returns when no more answers come, of which the asker's own is one if it beats already.
         """
-        heard = asyncio.Event()
-
-        async def answered(msg: Msg) -> None:
-            await self._receive(msg)
-            heard.set()
-
-        inbox = self._nc.new_inbox()
-        sub = await self._nc.subscribe(inbox, cb=answered)
-        try:
-            await self._nc.publish(self._subjects.query(service, "ping"), reply=inbox)
-            async with asyncio.timeout(within):
-                await heard.wait()
-                while heard.is_set():
-                    heard.clear()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(heard.wait(), _QUIET)
-        except (nats.errors.Error, TimeoutError):
-            pass  # whoever has not answered is met at its next heartbeat
-        finally:
-            await sub.unsubscribe()
+        ping = self._subjects.query(service, "ping")
+        with contextlib.suppress(
+            nats.errors.Error
+        ):  # who has not answered is met at its next heartbeat
+            async for body in answers(self._nc, ping, within=within, quiet=_QUIET):
+                self._hear(body)
 
     def silent(self, worker: str) -> bool:
         """Whether a worker is to be taken for dead; one never heard, only a while after the first question."""
@@ -132,8 +119,11 @@ class LivenessMonitor:
         return clock.monotonic() - self._began
 
     async def _receive(self, msg: Msg) -> None:
+        self._hear(msg.data)
+
+    def _hear(self, body: bytes) -> None:
         try:
-            beat = Beat.model_validate_json(msg.data)
+            beat = Beat.model_validate_json(body)
         except ValidationError:
             return
         now = clock.monotonic()
