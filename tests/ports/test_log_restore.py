@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,21 @@ async def test_a_scrub_finds_a_flipped_bit_after_a_clean_stop_and_whose_record_i
         )
         assert old is None, "what a restore has accepted is not told again"
         assert [f.code for f in (await verified(own)).findings] == ["log.seal_broken"]
+
+
+async def test_a_scrub_reads_past_a_record_whose_subject_nobody_knows(
+    own: Bus, nats_server: EmbeddedNats
+) -> None:
+    partition, sealer = await sealed(own, 5, every=10)
+    stream, odd = own.names.log, f"{own.subjects.prefix}.log.{partition}.odd"
+    stored = await own.nc.jetstream().publish(odd, b"odd")
+    known = sealer.after(stored.seq, b"odd", 0.0).place
+    read = partial(
+        scrub, own.nc, own.subjects, partition, stream=stream, upto=stored.seq, known=known
+    )
+    assert await read() is None
+    async with damaged(nats_server, stream, b"record 3;"):
+        assert await read() is not None
 
 
 async def test_a_backup_holds_every_record_in_its_place_and_goes_on_where_it_ended(

@@ -92,29 +92,18 @@ class _Worker:
             case ToolWork() if work.tool not in GUARDED:
                 await self._act("tool", work)
                 await report(self._log, SUBJECTS, work.run_id, self._tool(work))
-            case ToolWork():
-                claimed = e.CallClaimed(
-                    id=self._claim_id(work),
+            case ToolWork() | TurnWork():
+                claimed = e.AgentTurnClaimed if isinstance(work, TurnWork) else e.CallClaimed
+                claiming = claimed(
+                    id=f"{work.run_id}.{work.call_id}.{work.attempt}.claimed.{self._process.name}",
                     time=clock.now_text(),
                     call_id=work.call_id,
                     attempt=work.attempt,
                     worker=self._process.name,
                 )
-                await self._guarded(work, claimed)
-            case TurnWork():
-                turn = e.AgentTurnClaimed(
-                    id=self._claim_id(work),
-                    time=clock.now_text(),
-                    call_id=work.call_id,
-                    attempt=work.attempt,
-                    worker=self._process.name,
-                )
-                await self._guarded(work, turn)
+                await self._guarded(work, claiming)
             case _:
                 self._world.find(f"a worker was given {work!r}")
-
-    def _claim_id(self, work: Work) -> str:
-        return f"{work.run_id}.{work.call_id}.{work.attempt}.claimed.{self._process.name}"
 
     async def _guarded(
         self, work: ToolWork | TurnWork, claiming: e.CallClaimed | e.AgentTurnClaimed

@@ -63,7 +63,7 @@ class Commands:
         first = 0
         async for record in self._log.read(self._subjects.run(run_id)):
             first = first or record.seq
-            if self._subjects.parse_log(record.subject).entity != "engine":
+            if record.subject != self._subjects.engine(run_id):
                 continue
             for event in decode(record.body).events:
                 if isinstance(event, e.CommandSettled) and event.request_id == request_id:

@@ -54,7 +54,7 @@ async def scrub(
         if known is not None and not compared and raw.seq > known.seq:
             found += [damage] if (damage := at.check(known, heads)) else []
             compared = True
-        seal = subjects.parse_log(raw.subject).entity == "seal"
+        seal = raw.subject == subjects.seal(partition)
         found += [damage] if (damage := at.take(raw.seq, raw.body, seal=seal)) else []
     if known is not None and not compared and known.seq <= upto:
         found += [damage] if (damage := at.check(known, heads)) else []
