@@ -11,6 +11,7 @@ from nats.aio.client import Client
 
 from partsong.contracts.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
+from partsong.log.leader import Leader
 from partsong.log.port import Appended, WrongSequence
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_server import EmbeddedNats
@@ -149,4 +150,9 @@ async def test_streams_that_more_servers_hold_than_need_be_are_as_they_must_be(
 ) -> None:
     """Who only looks, or was told nothing of the cluster, does not call it damage."""
     await provision(nc, subjects)
-    assert await log_differences(nc, subjects) == ()
+    leader = Leader(nc, subjects, Names.of(subjects).log)
+    info = await leader.info()
+    await leader.close()
+    assert info is not None
+    assert info["config"]["num_replicas"] == SIZE
+    assert log_differences(subjects, info["config"]) == ()

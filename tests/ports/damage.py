@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from partsong.log.marks import BucketMarks, FileMarks
@@ -52,7 +53,7 @@ async def a_monitor(
         bus.names.log,
         file=FileMarks(folder / "marks.json", bus.subjects.prefix),
         bucket=BucketMarks(bus.nc, bus.names.marks, "test"),
-        differences=lambda: log_differences(bus.nc, bus.subjects),
+        differences=partial(log_differences, bus.subjects),
         service="test",
         sync_interval=sync_interval,
         every=every,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -114,9 +114,11 @@ class Leader:
             raise _refused("the genesis", error)
 
     async def view(
-        self, marks: Sequence[Mark], differences: Sequence[str] | None = None
+        self,
+        marks: Sequence[Mark],
+        differences: Callable[[Mapping[str, Any]], Sequence[str]] = lambda _config: (),
     ) -> View | Gone | Silent:
-        """What is to be judged against the marks; `differences` are those of the configuration, if known."""
+        """What is to be judged against the marks; `differences` says what is wrong with the stream's configuration."""
         try:
             info = await self.info()
             if info and info["state"].get("num_deleted"):
@@ -138,7 +140,7 @@ class Leader:
             int(state["messages"]),
             tuple(state.get("deleted") or ()),
             digests,
-            tuple(differences or ()),
+            tuple(differences(info["config"])),
             int(info["config"].get("num_replicas", 1)),
         )
 

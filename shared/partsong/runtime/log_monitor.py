@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from nats.aio.client import Client
 
@@ -42,7 +43,7 @@ _TWICE = 2.0
 _WINDOWS = 32
 """So many of the appends that may not be marked yet are remembered, evenly spaced."""
 
-_Differences = Callable[[], Awaitable[Sequence[str]]]
+_Differences = Callable[[Mapping[str, Any]], Sequence[str]]
 
 
 class LogMonitor:
@@ -57,12 +58,12 @@ class LogMonitor:
         file: FileMarks,
         bucket: BucketMarks,
         more: Sequence[MarkStore] = (),
-        differences: _Differences | None = None,
+        differences: _Differences = lambda _config: (),
         service: str = "",
         sync_interval: float = 0.0,
         every: float = 5.0,
     ) -> None:
-        """`differences` says how the stream's configuration differs from the table of streams."""
+        """`differences` says how the stream's configuration, which it is given, differs from the table of streams."""
         self._nc, self._service = nc, service
         self._leader = Leader(nc, subjects, stream)
         self._file, self._bucket = file, bucket
@@ -257,13 +258,12 @@ class LogMonitor:
         loaded = [mark for store in self._stores for mark in await self._loaded(store)]
         try:
             finding = await self._bucket.finding()
-            differences = await self._differences() if self._differences else ()
         except Unavailable as error:
             return Unknown(error.problem.message), None
         if adopted := await self._adopted():
             loaded = [mark for mark in loaded if mark.log_id == adopted]
         self._marks = tuple(loaded)
-        view = await self._leader.view(self._marks, differences)
+        view = await self._leader.view(self._marks, self._differences)
         answer = assess(self._marks, view)
         if not isinstance(view, View):
             return answer, view if isinstance(view, Gone) else None

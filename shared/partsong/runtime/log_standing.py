@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nats.aio.client import Client
@@ -48,7 +49,7 @@ async def onlooker(nc: Client, subjects: Subjects, data: Path) -> AsyncIterator[
         names.log,
         file=FileMarks(data / "marks.json", subjects.prefix),
         bucket=bucket,
-        differences=lambda: log_differences(nc, subjects),
+        differences=partial(log_differences, subjects),
     )
     try:
         yield monitor

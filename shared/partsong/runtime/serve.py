@@ -12,6 +12,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from nats.aio.client import Client
@@ -192,7 +193,7 @@ def _monitor(settings: Settings, service: Service, nc: Client) -> LogMonitor:
         file=FileMarks(settings.data_dir / "marks.json", settings.prefix),
         bucket=BucketMarks(nc, names.marks, service.name),
         more=(service.marks,) if isinstance(service, KeepsMarks) else (),
-        differences=lambda: log_differences(nc, subjects),
+        differences=partial(log_differences, subjects),
         service=service.name,
         sync_interval=settings.sync_interval,
     )

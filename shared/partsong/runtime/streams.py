@@ -81,23 +81,10 @@ async def check(nc: Client, subjects: Subjects, *, replicas: int = 1, within: fl
     await _Server(nc, within, create=False).ensure(subjects, replicas)
 
 
-async def log_differences(
-    nc: Client, subjects: Subjects, *, replicas: int = 1, within: float = 5.0
-) -> tuple[str, ...]:
-    """How the configuration of the log's stream differs from the table; a stream that is not there does not.
-
-    Raises:
-        Unavailable: JetStream did not answer in time, or refused.
-    """
-    name = Names.of(subjects).log
-    spec = next(s for s in table(subjects, replicas=replicas).streams if s.name == name)
-    try:
-        found = await _Server(nc, within, create=False).config(f"STREAM.INFO.{name}")
-    except _Refused as refusal:
-        if refusal.code == _STREAM_NOT_FOUND:
-            return ()
-        raise _unavailable("STREAM.INFO", refusal) from refusal
-    return tuple(_differences(f"stream {name}", spec.config, found))
+def log_differences(subjects: Subjects, found: Mapping[str, JsonValue]) -> tuple[str, ...]:
+    """How the configuration of the log's stream, as the server tells it, differs from the table."""
+    spec = _log_spec(subjects, replicas=1)
+    return tuple(_differences(f"stream {spec.name}", spec.config, found))
 
 
 async def provision_mirror(nc: Client, subjects: Subjects, *, within: float = 15.0) -> str:
@@ -130,9 +117,12 @@ async def provision_mirror(nc: Client, subjects: Subjects, *, within: float = 15
 
 def log_config(subjects: Subjects, *, replicas: int = 1) -> dict[str, JsonValue]:
     """The configuration of the log's stream, as it is sent to the server."""
+    return _plain(_log_spec(subjects, replicas=replicas).config)
+
+
+def _log_spec(subjects: Subjects, *, replicas: int) -> StreamSpec:
     name = Names.of(subjects).log
-    spec = next(s for s in table(subjects, replicas=replicas).streams if s.name == name)
-    return _plain(spec.config)
+    return next(spec for spec in table(subjects, replicas=replicas).streams if spec.name == name)
 
 
 class _Refused(Exception):
