@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from partsong.runtime.heartbeat.beat import Beat, worker_id
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.process import ProcessHeartbeat
+from partsong.runtime.heartbeat.rule import UNANSWERED
 from partsong.runtime.heartbeat.task import TaskHeartbeat
 from partsong.testing.nats import Bus
 
@@ -154,6 +156,22 @@ async def test_a_service_whose_interpreter_is_held_beats_and_says_since_when(
         while b"nothing of this process could run" not in said:
             said = await process.stderr.readline()
     assert b"told:hold" in said
+
+
+async def test_a_service_that_stops_right_after_nothing_could_run_says_so(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    heartbeat = ProcessHeartbeat(
+        bus.nc, bus.subjects, "told", "w", "1", in_flight=int, nats_url=bus.url
+    )
+    await heartbeat.start()
+    await until(lambda: heartbeat._spoken_for)
+    time.sleep(UNANSWERED + 1)  # noqa: ASYNC251  # this is the point
+    for _ in range(3):
+        await asyncio.sleep(0)
+    with caplog.at_level(logging.WARNING, "partsong.heartbeat"):
+        await heartbeat.stop()
+    assert [record.message for record in caplog.records] == ["nothing of this process could run"]
 
 
 async def test_a_small_process_that_was_killed_is_started_again_and_that_is_said(

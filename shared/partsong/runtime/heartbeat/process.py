@@ -63,6 +63,8 @@ class ProcessHeartbeat:
         self._beaten = 0.0
         self._blamed: list[str] = []
         """What the small process takes for the reason why this one did not answer."""
+        self._stood = 0.0
+        """Seconds in which nothing could run, and that have not been told yet."""
         self._stopping = False
         self._sub: Subscription | None = None
         self._tasks: tuple[asyncio.Task[None], ...] = ()
@@ -96,6 +98,7 @@ class ProcessHeartbeat:
         """Have the small process beat for the last time; if it cannot, do it here."""
         self._stopping = True
         said = await self._last_word()
+        self._tell_stood()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -139,21 +142,24 @@ class ProcessHeartbeat:
     async def _tick(self) -> None:
         """Answer, and beat if nobody else does; say afterwards if no answer was possible for a while."""
         self.held.tick(self._in_flight())
-        due, stood = clock.monotonic() + PERIOD, 0.0
+        due = clock.monotonic() + PERIOD
         while True:
             await asyncio.sleep(_TICK)
-            if stood:  # by now the small process has been heard, too
-                extra = {"seconds": round(stood, 1), "functions": self._blamed}
-                _log.warning("nothing of this process could run", extra=extra)
-                self._blamed = []
+            self._tell_stood()  # by now the small process has been heard, too
             now = clock.monotonic()
             late = now - self.held.ticked - _TICK
-            stood = late if late > UNANSWERED else 0.0
+            self._stood = late if late > UNANSWERED else 0.0
             self.held.tick(self._in_flight())
             if now >= due:
                 due = now + PERIOD
                 if not self._spoken_for:
                     await self._own.say()
+
+    def _tell_stood(self) -> None:
+        if self._stood:
+            extra = {"seconds": round(self._stood, 1), "functions": self._blamed}
+            _log.warning("nothing of this process could run", extra=extra)
+            self._stood, self._blamed = 0.0, []
 
     async def _keep(self) -> None:
         """Start the small process, again and again."""
