@@ -68,8 +68,8 @@ async def feed(
         try:
             begin = partial(cursor.open, filter, 0 if newest else seen, newest=newest)
             pending = await link.insist(f"reading {filter}", begin)
-            if left is not None:
-                left = min(left, pending)
+            if left is not None:  # of the newest ones, all are delivered anew
+                left = pending if newest else min(left, pending)
             while left != 0 and (found := await cursor.next(left)):
                 if left is not None:
                     left -= 1

@@ -80,7 +80,12 @@ class FileSnapshots:
 
     def _put(self, snapshot: Snapshot, number: int) -> None:
         folder = self.folder(snapshot.run_id)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if folder.exists():
+                raise
+            return  # the run was deleted meanwhile
         unfinished = folder / f"{snapshot.seq}.{os.getpid()}.{number}{_UNFINISHED}"
         finished = folder / f"{snapshot.seq}{_END}"
         try:
