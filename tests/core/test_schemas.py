@@ -28,7 +28,7 @@ DOCUMENT: dict[str, Any] = yaml.safe_load(as_yaml(asyncapi("0.1.0", PUBLISHED)))
 
 SAMPLE = {
     "partition": str(partition_of("r_1")), "run_id": "r_1", "call_id": "a:1/t1", "node": "a", "verb": "run",
-    "request_id": "q1", "service": "tool-runner", "queue": "default", "timer_id": "t1", "worker": "w~1", "schedule": "nightly", "inbox": "_INBOX.x",
+    "request_id": "q1", "service": "tool-runner", "queue": "default", "timer_id": "t1", "worker": "w~1", "schedule": "nightly", "caller": "billing", "inbox": "_INBOX.x",
 }  # fmt: skip
 
 
@@ -37,6 +37,7 @@ def built() -> dict[str, str]:
     subjects = Subjects()
     return {
         "request": subjects.request("run"),
+        "beginning": subjects.beginning("run", "billing", "r_1"),
         "reply": subjects.reply("q1"),
         "commits": subjects.engine("r_1"),
         "facts": subjects.fact("r_1"),
@@ -172,7 +173,7 @@ def test_every_durable_consumer_reads_some_channel() -> None:
         for durable in channel.get("x-jetstream", {}).get("durables", ())
     }
     there = {
-        (spec.stream, re.sub(r"-\d+$", "-{partition}", spec.name))
+        (spec.stream, re.sub(r"-\d+$", "-{lane}", spec.name))
         for spec in table(Subjects()).consumers
     }
     assert read == there

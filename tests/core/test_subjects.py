@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.subjects import (
+    LANES,
     PARTITIONS,
     FiredSubject,
     LogSubject,
+    RequestSubject,
     Subjects,
     check_id,
     partition_of,
@@ -30,8 +32,8 @@ prefixes = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1,
 )
 
 FILTERS = {
-    "alives", "calls", "chunks", "commits", "deads", "fireds", "log", "owner", "parse_fired", "parse_log",
-    "partition", "requests", "run", "schedules",
+    "alives", "beginnings", "calls", "chunks", "commits", "deads", "fireds", "into_lanes", "lane", "log", "owner",
+    "parse_fired", "parse_log", "parse_request", "partition", "requests", "run", "schedules",
     "stops", "timers", "works",
     "genesis", "lost", "restored", "seal",
 }  # fmt: skip
@@ -110,6 +112,23 @@ def test_a_timer_that_fired_is_a_runs_or_a_schedules_and_never_both(
     for strange in (subjects.timer(one, other), f"x{subjects.fired(one, other)}", "ok"):
         with pytest.raises(InvalidInput, match="not the subject of a timer that fired"):
             subjects.parse_fired(strange)
+
+
+@given(prefixes, ids, ids, st.integers(0, LANES - 1))
+def test_a_request_comes_apart_as_its_caller_and_as_the_stream_wrote_it(
+    prefix: str, caller: str, run_id: str, lane: int
+) -> None:
+    subjects = Subjects(prefix)
+    asked = subjects.beginning("run", caller, run_id)
+    stored = asked.replace(".request.run.", f".request.run.{lane}.", 1)
+    assert subjects.parse_request(subjects.request("cancel")) == RequestSubject("cancel")
+    assert subjects.parse_request(asked) == RequestSubject("run", None, caller, run_id)
+    assert subjects.parse_request(stored) == RequestSubject("run", lane, caller, run_id)
+    for filter in (subjects.lane(lane), subjects.beginnings(run_id), subjects.requests()):
+        assert compile_filter(filter).fullmatch(stored)
+    for strange in (f"x{asked}", f"{stored}.more", subjects.request("cancel") + ".7.a.r", "ok"):
+        with pytest.raises(InvalidInput, match="not the subject of a request"):
+            subjects.parse_request(strange)
 
 
 @given(ids, ids)

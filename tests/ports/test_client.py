@@ -101,7 +101,7 @@ async def at_the_door(
     """Hear requests as an engine does, and answer them with what `answer` returns, if it returns anything."""
 
     async def take(msg: Msg) -> None:
-        request = parse_request(msg.subject.rpartition(".")[2], msg.data)
+        request = parse_request(bus.subjects.parse_request(msg.subject).verb, msg.data)
         reply = await answer(cast("Asked", request))
         if isinstance(reply, Accepted | Rejected):
             await bus.nc.publish(bus.subjects.reply(request.id), reply.model_dump_json().encode())

@@ -11,7 +11,8 @@ import pytest
 from nats.aio.msg import Msg
 from pydantic import JsonValue
 
-from partsong.bus.jobs import Busy, Jobs
+from partsong.bus.handling import Busy
+from partsong.bus.jobs import Jobs
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.work import WORK, FunctionWork, Work
 from partsong.runtime import logs

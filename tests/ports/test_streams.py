@@ -61,13 +61,12 @@ async def test_chunks_are_in_memory_for_a_quarter_of_an_hour(bus: Bus) -> None:
 async def test_what_an_earlier_version_has_provisioned_is_brought_up_to_date(bus: Bus) -> None:
     """One consumer for all requests, and one per partition for what workers report."""
     requests, log = bus.names.requests, bus.names.log
-    for name in ("starts", "control"):
-        await api(bus, f"CONSUMER.DELETE.{requests}.{name}")
-    config = await stream(bus, requests)
-    wanted = config["subjects"]
-    await api(bus, f"STREAM.UPDATE.{requests}", {**config, "subjects": [bus.subjects.requests()]})
+    config, every = await stream(bus, requests), f"{bus.subjects.prefix}.request.*"
+    await api(bus, f"STREAM.DELETE.{requests}")
+    older = {**config, "subjects": [every], "subject_transform": None, "allow_direct": False}
+    await api(bus, f"STREAM.CREATE.{requests}", older)
     for name, where, filter in (
-        ("engine", requests, bus.subjects.requests()),
+        ("engine", requests, every),
         ("engine-3", log, f"{bus.subjects.prefix}.log.3.*.fact"),
     ):
         old = {"durable_name": name, "ack_policy": "explicit", "filter_subjects": [filter]}
@@ -77,7 +76,7 @@ async def test_what_an_earlier_version_has_provisioned_is_brought_up_to_date(bus
     await bus.nc.jetstream().publish(waiting, b"kept")
     await provision(bus.nc, bus.subjects)
     await check(bus.nc, bus.subjects)
-    assert (await stream(bus, requests))["subjects"] == wanted
+    assert await stream(bus, requests) == config
     for where, name in ((requests, "engine"), (log, "engine-3")):
         with pytest.raises(AssertionError, match="consumer not found"):
             await api(bus, f"CONSUMER.INFO.{where}.{name}")

@@ -8,7 +8,7 @@ from typing import Literal, cast
 from pydantic import JsonValue
 
 from partsong.bus.claims import claim, report
-from partsong.bus.jobs import Busy
+from partsong.bus.handling import Busy
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode, encode_report
 from partsong.contracts.errors import Problem, Unavailable

@@ -8,6 +8,10 @@ The log:   <prefix>.log.<partition>.<run_id>.engine            the engine's comm
            <prefix>.log.~.~.{genesis|restored|lost}            the log's own: its identity and what became of it
 Beside it: <prefix>.{request,reply,work,chunk,timer,fired,dead,alive,stop,query}.…
 
+Requests:  <prefix>.request.<verb>                             any request
+           <prefix>.request.{run|fork}.<caller>.<run_id>       a run to begin, and who asks for it
+                                                               (stored as `….{run|fork}.<lane>.<caller>.<run_id>`)
+
 A subject token may not hold dots, wildcards, white space or control characters, so ids are checked, never escaped:
 what you read in a subject is the id.
 """
@@ -22,10 +26,13 @@ from typing import Literal
 from partsong.contracts.errors import InvalidInput
 
 __all__ = [
+    "BEGINNINGS",
+    "LANES",
     "OURS",
     "PARTITIONS",
     "FiredSubject",
     "LogSubject",
+    "RequestSubject",
     "Subjects",
     "check_id",
     "graph_key",
@@ -37,6 +44,12 @@ PARTITIONS = 32
 
 OURS = "~"
 """Ids that hold it are made by the platform; a lone one stands where a run's id would, for what concerns no run."""
+
+BEGINNINGS = ("run", "fork")
+"""Verbs of the requests by which a run begins: they wait in lanes."""
+
+LANES = 32
+"""Number of lanes in which runs wait to begin. The server puts each caller's into one of them, by a hash of the name."""
 
 _ID = re.compile(r"[A-Za-z0-9_\-:/~@+=]+")
 _MAX = 200
@@ -106,6 +119,17 @@ class FiredSubject:
     schedule: str = ""
     ends: bool = False
     """The schedule is no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSubject:
+    """A parsed subject of a request, as its caller or as the stream wrote it."""
+
+    verb: str
+    lane: int | None = None
+    """None if no caller is named, or if the stream has not stored it yet."""
+    caller: str = ""
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +243,52 @@ class Subjects:
         """The door: run, cancel, pause, resume, signal, fork, retry, schedule, unschedule."""
         return f"{self.prefix}.request.{check_id('verb', verb)}"
 
+    def beginning(self, verb: str, caller: str, run_id: str) -> str:
+        """The door for a run that is to begin: `run` or `fork`; runs of different callers do not wait for each other."""
+        return f"{self.request(verb)}.{check_id('caller', caller)}.{check_id('run_id', run_id)}"
+
+    def beginnings(self, run_id: str) -> str:
+        """Filter: stored requests for one run to begin, whoever asks."""
+        return f"{self.prefix}.request.*.*.*.{check_id('run_id', run_id)}"
+
+    def lane(self, lane: int) -> str:
+        """Filter: stored requests in one lane."""
+        return f"{self.prefix}.request.*.{lane}.*.*"
+
+    def into_lanes(self) -> tuple[str, str]:
+        """How the stream rewrites the subject of a beginning: what it matches, and what becomes of it."""
+        stem = f"{self.prefix}.request"
+        tail = "{{wildcard(2)}}.{{wildcard(3)}}"
+        return f"{stem}.*.*.*", f"{stem}.{{{{wildcard(1)}}}}.{{{{partition({LANES},2)}}}}.{tail}"
+
     def requests(self) -> str:
         """Filter: all requests."""
-        return f"{self.prefix}.request.*"
+        return f"{self.prefix}.request.>"
+
+    def parse_request(self, subject: str) -> RequestSubject:
+        """Take the subject of a request apart.
+
+        Raises:
+            InvalidInput: `subject.invalid` if nothing is asked for there.
+        """
+        tail = subject.removeprefix(f"{self.prefix}.request.")
+        match tail.split("."):
+            case [verb] if tail != subject:
+                return RequestSubject(verb)
+            case [verb, caller, run_id] if verb in BEGINNINGS and tail != subject:
+                return RequestSubject(verb, None, caller, run_id)
+            case [verb, lane, caller, run_id] if (
+                verb in BEGINNINGS and lane.isdigit() and tail != subject
+            ):
+                return RequestSubject(verb, int(lane), caller, run_id)
+            case _:
+                raise InvalidInput(
+                    "subject.invalid",
+                    f"{subject!r} is not the subject of a request",
+                    where="subject",
+                    fix=f"publish to {self.prefix}.request.<verb>, or a run to begin to "
+                    f"{self.prefix}.request.run.<caller>.<run id>",
+                )
 
     def reply(self, request_id: str) -> str:
         """Where the answer to a request is published, beside the caller's own reply subject."""

@@ -14,7 +14,7 @@ from partsong.agent_gateway.turn import refuse_turn
 from partsong.agent_gateway.turns import Turns
 from partsong.bus.chunks import ChunkPublisher
 from partsong.bus.claims import Claim, claim
-from partsong.bus.jobs import Busy
+from partsong.bus.handling import Busy
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.events import (
     AgentTurnClaimed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -13,14 +14,16 @@ from pydantic import JsonValue
 
 from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command, on_query
+from partsong.bus.handling import Handling
 from partsong.bus.nats_feed import NatsFeed
-from partsong.bus.pull import PullLoop
+from partsong.bus.pull import Delivery, PullLoop
 from partsong.contracts.damage import DAMAGED, Damaged
-from partsong.contracts.errors import PartsongError, Problem, Unavailable
+from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.marks import Restored
 from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
 from partsong.contracts.seals import Place
-from partsong.contracts.subjects import OURS, PARTITIONS
+from partsong.contracts.subjects import LANES, OURS, PARTITIONS
+from partsong.graph_engine.admission import Admission
 from partsong.graph_engine.arrivals import Arrivals
 from partsong.graph_engine.bucket import NatsBucket
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
@@ -39,6 +42,7 @@ from partsong.graph_engine.scrubbing import Scrubber
 from partsong.graph_engine.threads import Threads
 from partsong.graph_engine.turn import Turns
 from partsong.graph_engine.worker import Engine
+from partsong.graph_engine.workload import readings
 from partsong.log.group import GroupCommit
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Log
@@ -50,11 +54,14 @@ from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
-from partsong.runtime.streams import CONTROL, STARTS
+from partsong.runtime.streams import CONTROL, STARTS, lane_of
 
 __all__ = ["GraphEngine", "service"]
 
 _log = logging.getLogger("partsong.graph_engine")
+
+_CREDIT = 8
+"""Requests of one lane that this engine holds or has asked for."""
 
 
 class GraphEngine:
@@ -65,6 +72,7 @@ class GraphEngine:
     def __init__(self) -> None:
         self._engine: Engine | None = None
         self._broker: NatsBroker | None = None
+        self._admission: Admission | None = None
         self._processors: Sequence[Processor] = ()
         self._stack = AsyncExitStack()
 
@@ -113,6 +121,7 @@ class GraphEngine:
             start_scheduled=door.start_scheduled,
             restore=schedules.restore,
         )
+        self._admission = self._open_lanes(context, door)
         self._broker = _doors(context, self.name, door, schedules)
         await context.nc.subscribe(
             context.subjects.requests(),
@@ -122,7 +131,28 @@ class GraphEngine:
         # Or it would take what the others own, and give it back.
         await context.watch.meet(self.name)
         await self._engine.start()
+        await self._admission.start()
         await self._broker.start()
+
+    def _open_lanes(self, context: Context, door: Door) -> Admission:
+        """Requests to begin a run, of each lane by turns, as far as there is room for one more."""
+        handling = Handling(context.nc, context.subjects, self.name, fault="command.fault")
+
+        async def carry_out(delivery: Delivery) -> None:
+            d = delivery
+            command = Command(d.subject, d.data, d.headers, d.stream_seq, d.num_delivered)
+            await handling.answer(d, _request(context, door, self.name, command))
+
+        requests, work = context.names.requests, context.names.work
+        return Admission(
+            [
+                partial(PullLoop, context.nc, requests, name, credit=_CREDIT, auto_credit=False)
+                for name in ("starts", *map(lane_of, range(LANES)))
+            ],
+            carry_out,
+            busy=lambda: self.in_flight,
+            readings=partial(readings, context.nc, work, ("agent-gateway", "tool-runner")),
+        )
 
     def _turns(
         self,
@@ -171,6 +201,8 @@ class GraphEngine:
         """Close the door, finish what has come."""
         if self._broker is not None:
             await self._broker.stop()
+        if self._admission is not None:
+            await self._admission.drain()
         if self._engine is not None:
             await self._engine.drain()
         await self._stack.aclose()
@@ -199,7 +231,7 @@ def _processors(context: Context, log: Log, turns: Turns) -> list[Processor]:
 
 
 def _doors(context: Context, name: str, door: Door, schedules: Schedules) -> NatsBroker:
-    """Requests on two consumers, so that what steers a run never waits behind runs that begin."""
+    """Requests about runs have a consumer of their own, so that they never wait behind runs that begin."""
     broker = command_broker(context.nc, context.subjects, name)
 
     async def list_schedules(_command: Command) -> list[dict[str, JsonValue]]:
@@ -209,18 +241,18 @@ def _doors(context: Context, name: str, door: Door, schedules: Schedules) -> Nat
         await _request(context, door, name, command)
 
     on_query(broker, context.subjects, name, "schedules", list_schedules)
-    for durable in ("starts", "control"):
-        on_command(broker, context.names.requests, durable, context.subjects.requests(), request)
+    on_command(broker, context.names.requests, "control", context.subjects.requests(), request)
     return broker
 
 
 async def _request(context: Context, door: Door, name: str, command: Command) -> None:
     """Take one request; one that is refused is answered, and kept as a dead letter."""
-    verb, body = command.subject.rpartition(".")[2], command.body
+    body = command.body
     if (blob := command.headers.get(BLOB)) is not None:
         body = await context.blobs.get(blob)
     try:
-        reply = await door.request(verb, body)
+        where = context.subjects.parse_request(command.subject)
+        reply = await door.request(where.verb, body, where.run_id)
     except Unavailable as error:
         if error.problem.code not in DAMAGED:
             raise
@@ -234,8 +266,9 @@ async def _request(context: Context, door: Door, name: str, command: Command) ->
 
 async def _unknown(context: Context, door: Door, name: str, msg: Msg) -> None:
     """Answer requests of a kind that nobody knows; no stream takes them."""
-    if msg.subject.rpartition(".")[2] in {*STARTS, *CONTROL}:
-        return
+    with contextlib.suppress(InvalidInput):
+        if context.subjects.parse_request(msg.subject).verb in {*STARTS, *CONTROL}:
+            return
     await _request(context, door, name, Command(msg.subject, msg.data, msg.headers or {}, 0, 1))
 
 

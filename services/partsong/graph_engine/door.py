@@ -76,8 +76,10 @@ class Door:
             told = {"schedule": name, "problem": error.problem.code, "why": error.problem.message}
             _log.error("scheduled run not started", extra=told)
 
-    async def request(self, verb: str, body: bytes) -> Accepted | Rejected | None:
+    async def request(self, verb: str, body: bytes, run_id: str = "") -> Accepted | Rejected | None:
         """Take one request; when this returns, it is in the log. None if its answer comes from the run's owner.
+
+        `run_id` is that of a run to begin, if the request's subject names it.
 
         Raises:
             InvalidInput: naming the field.
@@ -96,11 +98,11 @@ class Door:
         _not_ours("id", request.id, starts=True)
         match request:
             case RunRequest():
-                run_id = request.run_id or _named(request)
-                _not_ours("run_id", run_id)
+                run_id = _new_id("run_id", request.run_id, run_id) or _named(request)
                 return await self._start(request, run_id)
             case ForkRequest():
-                return await self._fork(request)
+                run_id = _new_id("new_run_id", request.new_run_id, run_id) or _named(request)
+                return await self._fork(request, run_id)
             case RetryRequest():
                 return await self._retry(request)
             case ScheduleRequest():
@@ -128,9 +130,7 @@ class Door:
             request = request.model_copy(update={"graph": graph.hash})
         return Accepted(id=request.id, run_id="", seq=await self._schedules.keep(request))
 
-    async def _fork(self, request: ForkRequest) -> Accepted | Rejected | None:
-        run_id = request.new_run_id or _named(request)
-        _not_ours("new_run_id", run_id)
+    async def _fork(self, request: ForkRequest, run_id: str) -> Accepted | Rejected | None:
         await self._known(request.run_id)
         return await self._append("fork", run_id, request.model_copy(update={"new_run_id": run_id}))
 
@@ -181,6 +181,20 @@ def _not_ours(field: str, id_: str, *, starts: bool = False) -> None:
             where=field,
             fix="use letters, digits and - _ : / @ + = only",
         )
+
+
+def _new_id(field: str, written: str | None, addressed: str) -> str:
+    """The id that the caller gives a run, in the request or in its subject; empty if in neither."""
+    if written and addressed and written != addressed:
+        raise InvalidInput(
+            "request.misaddressed",
+            f"{field} is {written!r}, and the request was published to a subject that ends in {addressed!r}",
+            where=field,
+            fix=f"publish it to the subject of the run that it is to begin, or leave {field} out",
+        )
+    run_id = written or addressed
+    _not_ours(field, run_id)
+    return run_id
 
 
 def _named(request: RunRequest | ForkRequest) -> str:

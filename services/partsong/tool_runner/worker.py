@@ -14,7 +14,7 @@ from nats.aio.client import Client
 
 from partsong.bus.chunks import ChunkPublisher
 from partsong.bus.claims import claim, report
-from partsong.bus.jobs import Busy
+from partsong.bus.handling import Busy
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CallClaimed, CallFailed
 from partsong.contracts.subjects import Subjects

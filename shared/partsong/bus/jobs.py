@@ -2,9 +2,7 @@
 
 The queue redelivers what is not acknowledged within two seconds, so running jobs say that they are in progress; a hint
 that comes again while its job runs here starts no second one, and one that comes again from elsewhere is worked on only
-if no other worker does. What cannot be read becomes a dead letter; what fails
-for a reason of the platform's is delivered again later, and becomes a dead letter after `MOST` tries. Nothing is
-dropped without a trace.
+if no other worker does. How hints are answered that cannot be read or worked off, says `Handling`.
 """
 
 from __future__ import annotations
@@ -23,10 +21,10 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from pydantic import ValidationError
 
-from partsong.bus.dead import dead_letter
+from partsong.bus.handling import MOST, Busy, Handling
 from partsong.bus.holders import Holders
 from partsong.bus.pull import Delivery, PullLoop
-from partsong.contracts.errors import InvalidInput, PartsongError, Problem
+from partsong.contracts.errors import InvalidInput
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import problem_of
 from partsong.contracts.work import (
@@ -46,24 +44,13 @@ from partsong.runtime.heartbeat.held import HeldCalls
 from partsong.runtime.logs import current_run, current_trace
 from partsong.runtime.streams import Names
 
-__all__ = ["MOST", "Busy", "Jobs"]
+__all__ = ["Jobs"]
 
 _log = logging.getLogger("partsong.bus")
 
-MOST = 20
-"""Deliveries of one hint before it becomes a dead letter."""
 _TICK = 0.5
-_FIRST, _LONGEST = 0.4, 30.0
 _LATE = 2.0
 """Seconds after a stall in which what comes out of the connection may have been delivered to others meanwhile."""
-
-
-class Busy(Exception):
-    """It is for somebody else: deliver the hint again after `delay` seconds."""
-
-    def __init__(self, delay: float = 1.0) -> None:
-        super().__init__(delay)
-        self.delay = delay
 
 
 @dataclass(slots=True, eq=False)
@@ -82,8 +69,7 @@ class _Job:
 class Jobs:
     """Pulls hints for one service and works them off.
 
-    `work` raises `Busy` if the hint is to come again soon, `InvalidInput` if no worker could ever do it, and anything
-    else if it may work another time.
+    What `work` may raise, says `Handling.answer`.
     """
 
     def __init__(
@@ -101,7 +87,8 @@ class Jobs:
     ) -> None:
         """`held` is where running calls are listed; `holders` is asked about hints that come again."""
         self._nc, self._subjects, self._service, self._work = nc, subjects, service, work
-        self._blobs, self._most = blobs, most
+        self._blobs = blobs
+        self._handling = Handling(nc, subjects, service, fault="worker.fault", most=most)
         self._held, self._holders = held or HeldCalls(), holders
         self._jobs: dict[int, _Job] = {}
         self._hints: set[str] = set()
@@ -171,31 +158,22 @@ class Jobs:
             self._loop.done()
 
     async def _answer(self, job: _Job) -> None:
-        """Work one hint off, and answer its delivery in every case but cancellation: who cancels answers."""
         try:
-            work = await self._read(job.delivery)
-            if work.id in self._hints:
-                job.delivery.ack()  # a second copy: the first one is not acknowledged before it is done
-                return
-            job.run_id, job.call_id, job.hint = work.run_id, work.call_id, work.id
-            self._hints.add(work.id)
-            current_run.set(work.run_id)
-            current_trace.set(job.delivery.headers.get("traceparent", "")[3:35])
-            if await self._is_ours(job, work):
-                await self._work(work)
-        except ValidationError as error:
-            await self._bury(job.delivery, problem_of(error, "work.malformed"))
-        except Busy as busy:
-            job.delivery.nak(busy.delay)
-        except InvalidInput as error:
-            await self._bury(job.delivery, error.problem)
+            await self._handling.answer(job.delivery, self._attempt(job))
         except asyncio.CancelledError:
             _log.info("job cancelled", extra={"hint": job.hint})
             raise
-        except Exception as error:
-            await self._failed(job, error)
-        else:
-            job.delivery.ack()
+
+    async def _attempt(self, job: _Job) -> None:
+        work = await self._read(job.delivery)
+        if work.id in self._hints:
+            return  # a second copy: the first one is not acknowledged before it is done
+        job.run_id, job.call_id, job.hint = work.run_id, work.call_id, work.id
+        self._hints.add(work.id)
+        current_run.set(work.run_id)
+        current_trace.set(job.delivery.headers.get("traceparent", "")[3:35])
+        if await self._is_ours(job, work):
+            await self._work(work)
 
     async def _is_ours(self, job: _Job, work: Work) -> bool:
         """List the call, and if its hint comes again, see that nobody else works on it; False if it is done, or somebody does.
@@ -223,34 +201,11 @@ class Jobs:
 
     async def _read(self, delivery: Delivery) -> Work:
         blob = delivery.headers.get(BLOB)
-        return WORK.validate_json(delivery.data if blob is None else await self._blobs.get(blob))
-
-    async def _failed(self, job: _Job, error: Exception) -> None:
-        problem = error.problem if isinstance(error, PartsongError) else _fault(error)
-        _log.warning("job failed", extra={"hint": job.hint, "problem": problem.code}, exc_info=True)
-        tries = job.delivery.num_delivered
-        if tries >= self._most:
-            await self._bury(job.delivery, problem)
-        else:
-            job.delivery.nak(min(_LONGEST, _FIRST * 2 ** (tries - 1)))
-
-    async def _bury(self, delivery: Delivery, problem: Problem) -> None:
-        _log.error("hint buried", extra={"seq": delivery.stream_seq, "problem": problem.code})
+        body = delivery.data if blob is None else await self._blobs.get(blob)
         try:
-            await dead_letter(
-                self._nc,
-                self._subjects,
-                self._service,
-                problem,
-                subject=delivery.subject,
-                seq=delivery.stream_seq,
-                deliveries=delivery.num_delivered,
-                body=delivery.data,
-            )
-        except PartsongError:
-            delivery.nak(1.0)
-        else:
-            delivery.ack()
+            return WORK.validate_json(body)
+        except ValidationError as error:
+            raise InvalidInput.of(problem_of(error, "work.malformed")) from error
 
     async def _stop_run(self, msg: Msg) -> None:
         """A run is ending, or a part of it: whoever works for that stops. What undoes is never stopped."""
@@ -298,12 +253,3 @@ def _owner(body: bytes) -> str | None:
         return None
     owner = said.get("owner") if isinstance(said, dict) else None
     return owner if isinstance(owner, str) else None
-
-
-def _fault(error: Exception) -> Problem:
-    return Problem(
-        code="worker.fault",
-        message=f"{type(error).__name__}: {error}",
-        retryable=True,
-        fault="platform",
-    )

@@ -85,11 +85,13 @@ def _kept(channel: Channel, stream: str, streams: Table) -> Schema:
     """Which stream keeps a channel's messages, and which durable consumers read them there."""
     config = next(spec.config for spec in streams.streams if spec.name == stream)
     durables = {
-        re.sub(r"-\d+$", "-{partition}", consumer.name)
+        re.sub(r"-\d+$", "-{lane}", consumer.name)
         for consumer in streams.consumers
         if consumer.stream == stream and _read_by(channel, consumer.config["filter_subjects"])
     }
     kept: Schema = {word: str(config[word]) for word in ("retention", "storage")}
+    if channel.stored is not None:
+        kept["address"] = channel.stored
     if age := config["max_age"]:
         kept["max_age_seconds"] = int(str(age)) // 1_000_000_000
     if durables:
@@ -100,7 +102,8 @@ def _kept(channel: Channel, stream: str, streams: Table) -> Schema:
 def _read_by(channel: Channel, filters: object) -> bool:
     """Whether one of a consumer's filters takes some subject of the channel."""
     found = filters if isinstance(filters, list) else []
-    return any(_meet(channel.address.split("."), str(filter).split(".")) for filter in found)
+    address = channel.stored or channel.address
+    return any(_meet(address.split("."), str(filter).split(".")) for filter in found)
 
 
 def _meet(address: list[str], filter: list[str]) -> bool:

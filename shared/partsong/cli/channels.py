@@ -18,6 +18,7 @@ PARAMETERS = {
     "call_id": "The call: `<node>:<visit>`, with `/t<turn>` and `/c<index>` for an agent's turns and their tool calls.",
     "node": "The node's name in the graph.",
     "verb": "What is asked for.",
+    "caller": "Who asks; a name of the caller's choice.",
     "request_id": "The `id` of the request.",
     "service": "The service: graph-engine, agent-gateway, tool-runner, approval.",
     "queue": "The queue; `default` unless a deployment sets workers apart.",
@@ -45,6 +46,8 @@ class Channel:
     """Queue group of the hearers: one of them gets each message."""
     answer: str | None = None
     """Channel of the answer."""
+    stored: str | None = None
+    """The address under which the stream keeps the messages, if it is another."""
 
 
 ANYBODY = "any program"
@@ -55,6 +58,13 @@ CHANNELS = (
     Channel(
         "request", "partsong.request.{verb}", "The door. Set `Nats-Msg-Id` to the request's id.",
         ("request*",), (ANYBODY, "graph-engine"), ("graph-engine",), "requests", answer="reply",
+    ),
+    Channel(
+        "beginning", "partsong.request.{verb}.{caller}.{run_id}",
+        "The door for a run that is to begin, `run` or `fork`: callers have it by turns, so nobody waits for another's runs. "
+        "The stream puts each caller into a lane.",
+        ("request.run", "request.fork"), (ANYBODY,), ("graph-engine",), "requests", answer="reply",
+        stored="partsong.request.{verb}.{lane}.{caller}.{run_id}",
     ),
     Channel(
         "reply", "partsong.reply.{request_id}",

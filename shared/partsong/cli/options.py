@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import platform
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,8 @@ __all__ = [
 
 R = TypeVar("R")
 
+_unfit = re.compile(r"[^A-Za-z0-9_\-]")
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -39,7 +44,9 @@ class Address:
         """A client that is not connected yet."""
         from partsong.client import Client
 
-        return Client(self.url, prefix=self.prefix)
+        # Commands are many clients and one caller: who runs a thousand of them has one lane.
+        caller = os.environ.get("PARTSONG_CALLER") or f"cli@{_unfit.sub('-', platform.node())}"
+        return Client(self.url, prefix=self.prefix, caller=caller[:200])
 
 
 def address_options(command: Callable[..., R]) -> Callable[..., R]:

@@ -127,12 +127,20 @@ def show(run_id: str, address: Address, out: Output) -> None:
     """How a run stands, what it waits for, where it comes from."""
 
     async def work() -> None:
-        from partsong.cli.standing import standing
+        from partsong.cli.standing import at_the_door, standing
+        from partsong.contracts.errors import NotFound
 
+        plain = out.form == "table"
         async with address.client() as client:
-            state = await client.state(run_id)
+            try:
+                state = await client.state(run_id)
+            except NotFound:
+                if (queued := await client.queued(run_id)) is not None:
+                    out.record(at_the_door(run_id, queued, plain=plain))
+                    return
+                state = await client.state(run_id)  # it may have begun meanwhile
             forks = await client.forks(run_id)
-        out.record(standing(state, forks, plain=out.form == "table"))
+        out.record(standing(state, forks, plain=plain))
 
     run_async(work())
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from partsong.client import Origin, RunSummary
+from partsong.client import Origin, Queued, RunSummary
 from partsong.contracts.explained import explained
 from partsong.contracts.state import Call, RunState
 
-__all__ = ["place", "standing"]
+__all__ = ["at_the_door", "place", "standing"]
 
 
 def standing(state: RunState, forks: Sequence[RunSummary], *, plain: bool) -> dict[str, object]:
@@ -37,6 +37,12 @@ def standing(state: RunState, forks: Sequence[RunSummary], *, plain: bool) -> di
         },
         "state": state.values,
     }
+
+
+def at_the_door(run_id: str, queued: Queued, *, plain: bool) -> dict[str, object]:
+    """A run whose request no engine has taken yet, and its place in the line."""
+    place = {} if plain else {"queued": dataclasses.asdict(queued)}
+    return {"run_id": run_id, "status": "queued", "why": str(queued), **place}
 
 
 def place(origin: Origin) -> str:

@@ -2,6 +2,7 @@
 
 from partsong.client.client import Client, GraphLike, OnBusy, Overlap, Placed, Portable, RunSummary
 from partsong.client.comparison import Comparison
+from partsong.client.queued import Queued
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import Origin
 from partsong.contracts.timeline import Change, Checkpoint
@@ -18,6 +19,7 @@ __all__ = [
     "Overlap",
     "Placed",
     "Portable",
+    "Queued",
     "Replay",
     "RunResult",
     "RunSummary",

@@ -9,8 +9,9 @@ from typing import Self
 
 from nats.aio.client import Client as Nats
 
+from partsong.client.queued import Queued, find_beginning
 from partsong.client.requests import ask
-from partsong.client.where import find_nats, find_prefix, find_snapshots
+from partsong.client.where import find_caller, find_nats, find_prefix, find_snapshots
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.requests import Accepted, Request
 from partsong.contracts.subjects import Subjects, check_id
@@ -36,14 +37,26 @@ class Connection:
     """A connection to the bus; an async context manager. All methods may be used side by side."""
 
     def __init__(
-        self, url: str | None = None, *, prefix: str | None = None, timeout: float = 30.0
+        self,
+        url: str | None = None,
+        *,
+        prefix: str | None = None,
+        timeout: float = 30.0,
+        caller: str | None = None,
     ) -> None:
         """`url` may be left out where `partsong up` runs, or PARTSONG_NATS_URL is set.
 
         `prefix` is PARTSONG_PREFIX if that is set, else `partsong`. An engine has `timeout` seconds to carry out a
-        request.
+        request, counted from when the line moved last in which it waits.
+
+        Callers begin runs by turns: `caller` says whose requests these are, by default PARTSONG_CALLER, else those of
+        this client and nobody else. Programs that open many clients should name themselves.
+
+        Raises:
+            InvalidInput: `id.invalid`: `caller` cannot stand in a subject.
         """
         self._url, self._timeout = url, timeout
+        self._caller = find_caller(caller)
         self._subjects = Subjects(find_prefix(prefix))
         self._names = Names.of(self._subjects)
         self._nc: Nats | None = None
@@ -134,8 +147,28 @@ class Connection:
                     fix="run `partsong log verify`; restore the log from a mirror or a backup",
                 )
 
-    async def _ask(self, verb: str, request: Request) -> Accepted:
-        return await ask(self.nats, self._subjects, verb, request.id, request, within=self._timeout)
+    async def queued(self, run_id: str) -> Queued | None:
+        """Where the request stands by which a run is to begin; None once an engine has taken it, or if there is none.
+
+        Raises:
+            Unavailable: the server did not answer.
+        """
+        check_id("run_id", run_id)
+        return await find_beginning(self.nats, self._subjects, self._names.requests, run_id)
+
+    async def _ask(
+        self, verb: str, request: Request, *, caller: str = "", run_id: str = ""
+    ) -> Accepted:
+        return await ask(
+            self.nats,
+            self._subjects,
+            verb,
+            request.id,
+            request,
+            within=self._timeout,
+            caller=caller,
+            run_id=run_id,
+        )
 
 
 def unknown(run_id: str, when: str = "") -> NotFound:

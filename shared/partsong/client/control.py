@@ -186,7 +186,8 @@ class Control(Past):
     ) -> str:
         """Ask for a new run; that only the answer was lost is no error."""
         try:
-            return (await self._ask(verb, request)).run_id
+            asked = await self._ask(verb, request, caller=self._caller, run_id=run_id)
+            return asked.run_id
         except Unavailable as error:
             unheard = error.problem.code == "request.no_answer"
             if unheard and await self._began(run_id, request.id):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import nats.errors
 from nats.aio.client import Client as Nats
@@ -10,33 +12,48 @@ from nats.aio.msg import Msg
 from nats.js.errors import APIError, NoStreamResponseError
 from pydantic import BaseModel
 
+from partsong.client.queued import Queued, find_request
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.requests import REPLY, Accepted
 from partsong.contracts.subjects import Subjects
 from partsong.runtime import clock
+from partsong.runtime.streams import Names
 
-__all__ = ["ask"]
+__all__ = ["answered", "ask"]
 
 _STORED = 10.0
 """Seconds the server has to say that a request is stored."""
 _ATTEMPT, _PAUSE = 2.0, 0.1
+_LOOK = 1.0
+"""Seconds without an answer until it is looked up whether the request waits at the door."""
 _ABSENT = 5.0
 """Seconds without anybody who keeps requests: a cluster elects a leader in less."""
 
 
 async def ask(
-    nc: Nats, subjects: Subjects, verb: str, request_id: str, request: BaseModel, *, within: float
+    nc: Nats,
+    subjects: Subjects,
+    verb: str,
+    request_id: str,
+    request: BaseModel,
+    *,
+    within: float,
+    caller: str = "",
+    run_id: str = "",
 ) -> Accepted:
-    """Publish a request and wait, for at most `within` seconds, until an engine has carried it out.
+    """Publish a request and wait until an engine has carried it out; `within` seconds, as long as nothing moves.
 
     The request is in a stream before this waits: if the answer does not come in time it may still be carried out
     later, and asking again with the same run id is safe. A request asked again is stored again, as an answer is due.
+    By `caller` and `run_id` a run that is to begin stands in its caller's lane.
 
     Raises:
         InvalidInput: it was refused; the problem names the field.
         Unavailable: `request.not_stored`, or `request.no_answer` if no engine answered in time.
     """
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    subject = subjects.beginning(verb, caller, run_id) if caller else subjects.request(verb)
+    find = partial(find_request, nc, subjects, Names.of(subjects).requests)
 
     async def take(msg: Msg) -> None:
         if not answer.done():
@@ -45,15 +62,8 @@ async def ask(
     sub = await nc.subscribe(subjects.reply(request_id), cb=take)
     try:
         body = request.model_dump_json(exclude_none=True).encode()
-        await _store(nc, subjects.request(verb), body, f"{request_id}.{clock.new_id()}")
-        reply = REPLY.validate_json(await asyncio.wait_for(answer, within))
-    except TimeoutError as error:
-        raise Unavailable(
-            "request.no_answer",
-            f"no engine answered request {request_id} within {within:g} s; it is stored and may still be carried out",
-            fix="see whether a graph-engine runs: `partsong bus status`",
-            retryable=True,
-        ) from error
+        seq = await _store(nc, subject, body, f"{request_id}.{clock.new_id()}")
+        reply = REPLY.validate_json(await answered(answer, partial(find, seq), request_id, within))
     except nats.errors.MaxPayloadError as error:
         raise InvalidInput(
             "request.too_large",
@@ -70,8 +80,48 @@ async def ask(
     raise InvalidInput.of(reply.error)
 
 
-async def _store(nc: Nats, subject: str, body: bytes, message_id: str) -> None:
-    """Publish a request until the server says that it is stored; one that it has already, it does not take again.
+async def answered(
+    answer: asyncio.Future[bytes],
+    find: Callable[[], Awaitable[Queued | None]],
+    request_id: str,
+    within: float,
+) -> bytes:
+    """The answer, however long the line is, as long as it moves: within `within` seconds of its last move.
+
+    `find` says where the request stands, None if it has been taken.
+
+    Raises:
+        Unavailable: `request.no_answer`.
+    """
+    first = min(_LOOK, within)
+    if done := await _done(answer, first):
+        return done
+    queued, patience = await find(), within - first
+    while not (done := await _done(answer, patience)):
+        before, patience = queued, within
+        queued = await find() if before is not None else None
+        if before is None or (queued is not None and queued.ahead >= before.ahead):
+            raise _unanswered(request_id, within, queued)
+    return done
+
+
+async def _done(answer: asyncio.Future[bytes], within: float) -> bytes | None:
+    done, _ = await asyncio.wait({answer}, timeout=within)
+    return answer.result() if done else None
+
+
+def _unanswered(request_id: str, within: float, queued: Queued | None) -> Unavailable:
+    where = f"; it {queued}" if queued is not None else ", and may still be carried out"
+    return Unavailable(
+        "request.no_answer",
+        f"no engine answered request {request_id} within {within:g} s; it is stored{where}",
+        fix="see whether a graph-engine runs: `partsong bus status`",
+        retryable=True,
+    )
+
+
+async def _store(nc: Nats, subject: str, body: bytes, message_id: str) -> int:
+    """Publish a request until the server says where it is stored; one that it has already, it does not take again.
 
     Raises:
         Unavailable: `request.not_stored` in time.
@@ -80,8 +130,8 @@ async def _store(nc: Nats, subject: str, body: bytes, message_id: str) -> None:
     began = now()
     while True:
         try:
-            await js.publish(subject, body, timeout=_ATTEMPT, headers={"Nats-Msg-Id": message_id})
-            return
+            headers = {"Nats-Msg-Id": message_id}
+            return (await js.publish(subject, body, timeout=_ATTEMPT, headers=headers)).seq
         except (TimeoutError, NoStreamResponseError) as error:  # its stream has no leader now
             limit = _ABSENT if isinstance(error, NoStreamResponseError) else _STORED
             if now() + _PAUSE - began >= limit:

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.subjects import check_id
+from partsong.runtime import clock
 
-__all__ = ["find_data", "find_http", "find_nats", "find_prefix", "find_snapshots"]
+__all__ = ["find_caller", "find_data", "find_http", "find_nats", "find_prefix", "find_snapshots"]
 
 
 def find_nats(given: str | None = None) -> str:
@@ -34,6 +36,16 @@ def find_http(given: str | None = None) -> str:
 def find_prefix(given: str | None = None) -> str:
     """The first token of every subject."""
     return given or os.environ.get("PARTSONG_PREFIX") or "partsong"
+
+
+def find_caller(given: str | None = None) -> str:
+    """Whose requests these are: callers begin runs by turns. One that is not named is a caller of its own.
+
+    Raises:
+        InvalidInput: `id.invalid`: the name cannot stand in a subject.
+    """
+    named = given or os.environ.get("PARTSONG_CALLER")
+    return check_id("caller", named) if named else f"client-{clock.new_id()}"
 
 
 def find_snapshots() -> str:

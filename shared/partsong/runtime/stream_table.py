@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from partsong.contracts.subjects import PARTITIONS, Subjects
+from partsong.contracts.subjects import BEGINNINGS, LANES, PARTITIONS, Subjects
 
 __all__ = [
     "CONTROL",
@@ -20,17 +21,23 @@ __all__ = [
     "Config",
     "ConsumerSpec",
     "Names",
+    "Setting",
     "StreamSpec",
     "Table",
+    "lane_of",
     "mirror_of",
     "table",
 ]
 
-Config = Mapping[str, str | int | bool | list[str]]
+Setting: TypeAlias = str | int | bool | list[str] | dict[str, str]
+Config = Mapping[str, Setting]
 
 STARTS = ("run", "fork", "schedule", "unschedule")
 CONTROL = ("cancel", "pause", "resume", "retry", "signal")
-"""Requests by the consumer that takes them: what steers a run never waits behind runs that begin."""
+"""Requests by the consumer that takes them: what steers a run never waits behind runs that begin.
+
+Runs to begin whose caller is named are taken by consumers of their own, one for each lane.
+"""
 
 _SECOND = 1_000_000_000
 _MINUTE = 60 * _SECOND
@@ -108,6 +115,11 @@ def mirror_of(names: Names) -> str:
     return f"{names.log}_MIRROR"
 
 
+def lane_of(lane: int) -> str:
+    """The name of the consumer that takes one lane's requests."""
+    return f"starts-{lane}"
+
+
 def table(subjects: Subjects, *, replicas: int = 1) -> Table:
     """The table for a prefix; `replicas` is 1 for one server, 3 for a cluster."""
     names = Names.of(subjects)
@@ -146,6 +158,7 @@ _STREAM: Config = {
     "deny_purge": False,
     "persist_mode": "",
     "sealed": False,
+    "subject_transform": {},
     "no_ack": False,
 }
 
@@ -167,8 +180,13 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
         StreamSpec(
             names.requests,
             {
-                "subjects": [subjects.request(verb) for verb in (*STARTS, *CONTROL)],
+                "subjects": [
+                    *(subjects.request(verb) for verb in (*STARTS, *CONTROL)),
+                    *(f"{subjects.request(verb)}.*.*" for verb in BEGINNINGS),
+                ],
+                "subject_transform": dict(zip(("src", "dest"), subjects.into_lanes(), strict=True)),
                 "retention": "workqueue",
+                "allow_direct": True,
             },
         ),
         # A lost hint does no harm, so hints are not worth an fsync; a replicated stream cannot go without.
@@ -260,6 +278,15 @@ def _consumers(subjects: Subjects, names: Names) -> tuple[ConsumerSpec, ...]:
                 ack_wait=3 * _SECOND,
             )
             for name, verbs in (("starts", STARTS), ("control", CONTROL))
+        ),
+        *(
+            _durable(
+                names.requests,
+                lane_of(lane),
+                [subjects.lane(lane)],
+                ack_wait=3 * _SECOND,
+            )
+            for lane in range(LANES)
         ),
         _durable(names.timers, "engine", [subjects.fireds()], ack_wait=3 * _SECOND),
         *(

@@ -19,8 +19,10 @@ from partsong.runtime.stream_table import (
     Config,
     ConsumerSpec,
     Names,
+    Setting,
     StreamSpec,
     Table,
+    lane_of,
     mirror_of,
     table,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "Names",
     "Table",
     "check",
+    "lane_of",
     "log_config",
     "log_differences",
     "provision",
@@ -42,6 +45,8 @@ _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
 _TAKEN = frozenset({10058, 10148, 10013, 10105})
 """The name is in use with another configuration: streams; consumers, in the words of several server versions."""
 _TRIES = 3
+_GROWS = ("subjects", "subject_transform", "allow_direct")
+"""What a stream that an earlier version made is given by this one."""
 
 
 async def provision(
@@ -168,13 +173,15 @@ class _Server:
             f"STREAM.INFO.{spec.name}", f"STREAM.CREATE.{spec.name}", body
         )
         differences = _differences(f"stream {spec.name}", spec.config, found)
-        if self._create and len(differences) == 1 and not _same_field("subjects", spec, found):
-            return await self._extend(spec, found)
+        grown = {
+            field: spec.config[field] for field in _GROWS if not _same_field(field, spec, found)
+        }
+        if self._create and len(differences) == len(grown) > 0:
+            return await self._extend(spec, {**found, **_plain(grown)})
         return differences
 
-    async def _extend(self, spec: StreamSpec, found: Mapping[str, JsonValue]) -> list[str]:
-        """Set a stream's subjects, if they are all that differs: earlier versions had others."""
-        body: JsonValue = {**found, "subjects": [*_subjects(spec)]}
+    async def _extend(self, spec: StreamSpec, body: JsonValue) -> list[str]:
+        """Set what earlier versions had otherwise, if nothing else differs."""
         try:
             changed = await self.config(f"STREAM.UPDATE.{spec.name}", body)
         except _Refused as refusal:
@@ -261,17 +268,18 @@ class _Server:
 
 def _plain(config: Config) -> dict[str, JsonValue]:
     """The configuration as it is sent: the server knows no empty name for a mode or a policy."""
-    sent = {field: value for field, value in config.items() if value not in ("", [])}
-    return {field: [*value] if isinstance(value, list) else value for field, value in sent.items()}
+    sent = {field: value for field, value in config.items() if value not in ("", [], {})}
+    return {field: _copied(value) for field, value in sent.items()}
 
 
-def _subjects(spec: StreamSpec) -> list[str]:
-    subjects = spec.config["subjects"]
-    return subjects if isinstance(subjects, list) else [str(subjects)]
+def _copied(value: Setting) -> JsonValue:
+    if isinstance(value, list):
+        return [*value]
+    return {**value} if isinstance(value, dict) else value
 
 
 def _same_field(field: str, spec: StreamSpec, found: Mapping[str, JsonValue]) -> bool:
-    return _same(spec.config[field], found.get(field))
+    return field not in spec.config or _same(spec.config[field], found.get(field))
 
 
 def _differences(what: str, wanted: Config, found: Mapping[str, JsonValue]) -> list[str]:
@@ -294,7 +302,7 @@ def _more_replicas(wanted: Config, found: Mapping[str, JsonValue]) -> bool:
     return isinstance(need, int) and isinstance(have, int) and have > need > 0
 
 
-def _same(wanted: str | int | bool | list[str], found: JsonValue) -> bool:  # noqa: FBT001 — a JSON value
+def _same(wanted: Setting, found: JsonValue) -> bool:
     if isinstance(wanted, list) and isinstance(found, list):
         return sorted(wanted) == sorted(map(str, found))
     return wanted == found or (not wanted and not found)

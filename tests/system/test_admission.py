@@ -1,0 +1,66 @@
+"""Runs that are to begin: callers by turns, and none so many that the workers' queue is full of one caller's work."""
+
+from __future__ import annotations
+
+import json
+
+from partsong.contracts.envelope import decode
+from partsong.contracts.events import CommandReceived
+from partsong.testing.nats import Bus
+from tests.system.platform import a_platform
+
+GRAPH = {"name": "t", "nodes": {"a": {"type": "function", "function": "tests.system.nodes:start"}}}
+FLOOD = 400
+
+
+async def ask(bus: Bus, subject: str, run_id: str, verb: str = "run") -> None:
+    body = {"id": f"q_{run_id}", "run_id": run_id}
+    if verb == "run":
+        body |= {"graph": GRAPH, "input": {}}
+    await bus.nc.jetstream().publish(subject, json.dumps(body).encode())
+
+
+async def in_order(bus: Bus, kind: str) -> list[str]:
+    """The runs of all records that hold an event of this type, as they stand in the log."""
+    log, found = bus.log(), list[str]()
+    async for record in log.read(bus.subjects.log()):
+        where = bus.subjects.parse_log(record.subject)
+        if not where.own and any(event.type == kind for event in decode(record.body).events):
+            found.append(where.run_id)
+    await log.close()
+    return found
+
+
+async def test_a_flood_of_one_caller_holds_nobody_else_up(bus: Bus) -> None:
+    """All of it is asked for before the others ask: they begin, and end, long before it is through."""
+    subjects = bus.subjects
+    for n in range(FLOOD):
+        named = subjects.beginning("run", "flood", f"r_{n}") if n % 2 else subjects.request("run")
+        await ask(bus, named, f"r_{n}")
+    others = {f"r_{caller}" for caller in ("ann", "ben")}
+    for run_id in others:
+        await ask(bus, subjects.beginning("run", run_id.removeprefix("r_"), run_id), run_id)
+    async with a_platform(bus) as platform:
+        for n in range(FLOOD):
+            assert (await platform.client.result(f"r_{n}", timeout=120)).status == "completed"
+    for kind, least in (("command.received", 60), ("run.started", 120), ("run.completed", 300)):
+        order = await in_order(bus, kind)
+        assert len(order) == FLOOD + len(others)
+        assert max(order.index(run_id) for run_id in others) < least, kind
+
+
+async def test_a_run_is_the_one_that_its_subject_names(bus: Bus) -> None:
+    subjects, js = bus.subjects, bus.nc.jetstream()
+    async with a_platform(bus) as platform:
+        unnamed = json.dumps({"id": "q_1", "graph": GRAPH}).encode()
+        await js.publish(subjects.beginning("run", "ann", "r_mine"), unnamed)
+        letters = await js.subscribe(subjects.dead("graph-engine"), ordered_consumer=True)
+        await ask(bus, subjects.beginning("run", "ann", "r_that"), "r_this")
+        letter = json.loads((await letters.next_msg(timeout=60)).data)
+        await letters.unsubscribe()
+        async for record in platform.client.log.tail(subjects.run("r_mine")):
+            (event,) = decode(record.body).events
+            assert isinstance(event, CommandReceived)
+            break
+    assert letter["reason"]["code"] == "request.misaddressed"
+    assert letter["reason"]["where"] == "run_id"
