@@ -14,7 +14,7 @@ FLOOD = 400
 
 
 async def ask(bus: Bus, subject: str, run_id: str, verb: str = "run") -> None:
-    body = {"id": f"q_{run_id}", "run_id": run_id}
+    body: dict[str, object] = {"id": f"q_{run_id}", "run_id": run_id}
     if verb == "run":
         body |= {"graph": GRAPH, "input": {}}
     await bus.nc.jetstream().publish(subject, json.dumps(body).encode())

@@ -88,12 +88,9 @@ class Sealer:
         if seq <= self.place.seq:
             return self
         ends = self.ends if ended is None else {**self.ends, ended: seq}
-        return replace(
-            self,
-            place=_next(self.place, seq, stored),
-            ends=ends,
-            changed=now if self.changed is None else self.changed,
-        )
+        changed = now if self.changed is None else self.changed
+        # Built and not replaced: this is done for every record of the log.
+        return Sealer(self.epoch, _next(self.place, seq, stored), self.last, ends, changed)
 
     def sealed(self, seq: int, stored: bytes) -> Sealer:
         """With the record of a seal, our own or an earlier owner's.

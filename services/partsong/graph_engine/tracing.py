@@ -17,6 +17,8 @@ def trace_commit(
     telemetry: Telemetry, before: RunState, after: RunState, events: Iterable[e.Event]
 ) -> None:
     """Record the spans that end with a commit; their starts are in the state before it."""
+    if not telemetry.recording:
+        return
     for event in events:
         match event:
             case e.NodeCompleted() | e.NodeFailed():

@@ -50,6 +50,8 @@ _TALKATIVE = (
 class OtlpTelemetry(Telemetry):
     """Spans go to a bounded queue, and from there in batches, by a thread, to the endpoint."""
 
+    recording = True
+
     def __init__(
         self, service: str, endpoint: str, *, instance: str = "", queue: int = 4096
     ) -> None:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
@@ -27,6 +28,7 @@ Kind = Literal["internal", "client"]
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
+@lru_cache(maxsize=4096)
 def traceparent(run_id: str, *about: object) -> str:
     """Where a thing stands in its run's trace: the same in every process, at any time.
 
@@ -73,6 +75,9 @@ class Telemetry:
 
     Nothing here blocks but `shutdown`, and nothing raises because a collector is slow, full or gone.
     """
+
+    recording = False
+    """Whether spans go anywhere."""
 
     @staticmethod
     def setup(service: str, endpoint: str | None = None, *, instance: str = "") -> Telemetry:
