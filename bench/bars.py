@@ -63,6 +63,14 @@ BARS: dict[str, Bar] = {
     "runs.rate_fast": Bar(
         "1,000 concurrent runs of 10 nodes, with --fast", "runs/s", 400, "more", peer=_RUNS
     ),
+    "runs.two_engines": Bar(
+        "1,000 concurrent runs of 10 nodes, two engines and two tool-runners",
+        "runs/s",
+        120,
+        "more",
+        peer=_RUNS,
+    ),
+    "runs.conflicts": Bar("commits refused there, because another engine was first", "commits", 0),
     "runs.p99": Bar(
         "1,000 concurrent runs of 10 nodes: request to end, p99", "s", 10, peer=_RUNS_P99
     ),

@@ -1,14 +1,15 @@
-"""1,000 runs at once across processes: how many end per second, and how long the slowest take."""
+"""1,000 runs at once across processes: how many end per second, how long the slowest take, and whether engines collide."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from bench.across import players
+from bench.across import PLAYERS, players
 from bench.row import Context, Row
 from bench.work import chain
 from partsong.client import Client
@@ -48,20 +49,34 @@ class _Ends:
 
 
 async def measure(context: Context) -> list[Row]:
-    """Both kinds of durability, each on a platform of its own."""
-    rate, took = await _measured(context, fast=False)
-    fast_rate, fast_took = await _measured(context, fast=True)
+    """Both kinds of durability, and two of each service, each on a platform of its own."""
+    rate, took = await _measured(context, context.folder / "durable")
+    fast_rate, fast_took = await _measured(context, context.folder / "fast", fast=True)
+    twice = context.folder / "twice"
+    twice_rate, twice_took = await _measured(context, twice, roles=PLAYERS * 2)
     slowest = took[int(len(took) * 0.99)]
     return [
         context.promised("runs.rate", rate, note=_note(took)),
         context.promised("runs.rate_fast", fast_rate, note=_note(fast_took)),
+        context.promised("runs.two_engines", twice_rate, note=_note(twice_took)),
+        context.promised("runs.conflicts", _conflicts(twice)),
         context.promised("runs.p99", slowest, note=_note(took)),
     ]
 
 
-async def _measured(context: Context, *, fast: bool) -> tuple[float, list[float]]:
+def _conflicts(folder: Path) -> int:
+    """How often an engine's log says that another engine was first."""
+    logs = [*(folder / "logs").glob("graph-engine*")]
+    if not logs:
+        raise RuntimeError(f"the engines have written no log to {folder}")
+    return sum(log.read_text(encoding="utf-8").count("another was first") for log in logs)
+
+
+async def _measured(
+    context: Context, folder: Path, *, fast: bool = False, roles: Sequence[str] = PLAYERS
+) -> tuple[float, list[float]]:
     """Runs per second, and what each took in seconds."""
-    async with players(context.folder / ("fast" if fast else "durable"), fast=fast) as (_, client):
+    async with players(folder, fast=fast, roles=roles) as (_, client):
         graph = chain(_NODES).spec()
         await client.result(await client.start(graph), timeout=_LONGEST)
         ends = _Ends(wanted=context.size(1000, 200))

@@ -148,6 +148,7 @@ class Turns:
             if events:
                 await self._commit(ledger, events, decision.state)
         except WrongSequence as lost:
+            _log.info("commit refused, another was first", extra={"run": ledger.run_id})
             slot.dirty, slot.woken = True, woken
             return await self._delivered(slot, lost.found)
         self._keep_snapshot(ledger)
