@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import START_HASH, chain, decode
 from partsong.contracts.errors import PartsongError
-from partsong.contracts.fold import fold_message
 from partsong.contracts.requests import (
     Accepted,
     CancelRequest,
@@ -27,27 +24,26 @@ from partsong.contracts.requests import (
 from partsong.contracts.seals import Scrub
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import OURS
-from partsong.contracts.verify import Replay, replay
 from partsong.graph_engine.core import hear, signals
 from partsong.log.port import Record
 from partsong.log.snapshots.folded import Folded, nearest
 from partsong.log.snapshots.port import Snapshots
 from tests.sim.broker import SUBJECTS, Answer
 from tests.sim.engine import Engine
+from tests.sim.past import Past, flaws
 from tests.sim.world import Asked, World
 
 __all__ = ["judge"]
 
-_ENDS = e.RunCompleted | e.RunFailedEvent | e.RunCancelled | e.RunLimitExceeded
 _NOW = "2027-01-01T00:00:00.000Z"
 
 
 async def judge(world: World, engines: Iterable[Engine], snapshots: Snapshots) -> None:
     """Add to the world's findings what should not be."""
     logs = _logs(world)
-    pasts = {run_id: _Past(run_id, records) for run_id, records in logs.items()}
+    pasts = {run_id: Past(run_id, records) for run_id, records in logs.items()}
     for run_id, past in pasts.items():
-        for finding in _history(past):
+        for finding in flaws(past):
             world.find(f"{run_id}: {finding}")
         for finding in await _caches(past, engines, snapshots):
             world.find(f"{run_id}: {finding}")
@@ -64,86 +60,7 @@ def _logs(world: World) -> dict[str, list[Record]]:
     return logs
 
 
-class _Past:
-    """One run's log, read by the plain fold."""
-
-    def __init__(self, run_id: str, records: list[Record]) -> None:
-        self.run_id, self.records = run_id, records
-        self.replay: Replay = replay(run_id, [(r.seq, r.body) for r in records])
-        self.messages = [decode(record.body) for record in records]
-        self.states = [RunState(run_id)]
-        """Before the first record, and after each."""
-        self.hashes = [START_HASH]
-        for record, message in zip(records, self.messages, strict=True):
-            self.states.append(fold_message(self.states[-1], message, record.seq))
-            self.hashes.append(chain(self.hashes[-1], record.body))
-
-    def at(self, seq: int) -> int:
-        """How many records there are up to a sequence."""
-        return sum(record.seq <= seq for record in self.records)
-
-    def between(self, first: int, last: int) -> list[RunState]:
-        """Every state the run had while the log's head went from one sequence to the other."""
-        return self.states[self.at(first) : self.at(last) + 1]
-
-    @property
-    def events(self) -> Iterator[e.Event]:
-        for message in self.messages:
-            yield from message.events
-
-
-def _history(past: _Past) -> Iterator[str]:
-    for problem in past.replay.findings:
-        yield f"{problem.code} at {problem.where}: {problem.message}"
-    state = past.replay.state
-    if state != past.states[-1]:
-        yield "replay differs from the plain fold"
-    yield from _decided(past)
-    yield from _settled(past)
-    if state.graph is None:
-        if state.pending or not state.commits:
-            yield "has records, but nothing was decided"
-    elif not state.ended:
-        waits = f"waits on {state.waits_on}" if state.waits_on else "waits for nothing"
-        yield f"is {state.phase} at the end, {waits}"
-    commits = [record for record in past.records if record.subject.endswith(".engine")]
-    told = commits[-1].headers.get("Partsong-Status") if commits else ""
-    if state.ended and told != state.status:
-        yield f"lists say {told}, it is {state.status}"
-    log = state.values.get("log", [])
-    if isinstance(log, list) and len(log) != len({str(entry) for entry in log}):
-        yield f"a result counts twice: {log}"
-
-
-def _settled(past: _Past) -> Iterator[str]:
-    """Each request is one command, and each command has one outcome."""
-    received = Counter(x.request_id for x in past.events if isinstance(x, e.CommandReceived))
-    settled = Counter(x.request_id for x in past.events if isinstance(x, e.CommandSettled))
-    for request_id in received.keys() | settled.keys():
-        counts = received[request_id], settled[request_id]
-        if counts != (1, 1):
-            yield f"request {request_id} is {counts[0]} commands with {counts[1]} outcomes"
-
-
-def _decided(past: _Past) -> Iterator[str]:
-    """What was decided more often than once: an end per round, everything else at all."""
-    ends, seen = 0, set[str]()
-    for event in past.events:
-        if isinstance(event, e.RunRetried):
-            ends = 0
-        elif isinstance(event, _ENDS):
-            ends += 1
-        elif isinstance(event, e.NodeScheduled | e.CallRequested | e.RunStarted):
-            if event.id in seen:
-                yield f"{event.id} is decided twice"
-            seen.add(event.id)
-        if ends > 1:
-            yield f"ends again with {event.id}"
-    if past.replay.state.ended and ends != 1:
-        yield f"has {ends} ends"
-
-
-async def _caches(past: _Past, engines: Iterable[Engine], snapshots: Snapshots) -> list[str]:
+async def _caches(past: Past, engines: Iterable[Engine], snapshots: Snapshots) -> list[str]:
     found: list[str] = []
     for engine in engines:
         folded = engine.held().get(past.run_id)
@@ -154,7 +71,7 @@ async def _caches(past: _Past, engines: Iterable[Engine], snapshots: Snapshots) 
     return found
 
 
-def _compared(what: str, folded: Folded, past: _Past) -> Iterator[str]:
+def _compared(what: str, folded: Folded, past: Past) -> Iterator[str]:
     at = past.at(folded.seq)
     if folded.state != past.states[at]:
         yield f"{what} up to {folded.seq} differs from the replay"
@@ -182,7 +99,7 @@ def _effects(world: World) -> Iterator[str]:
             yield f"{kind} {run_id}/{call_id} attempt {attempt} was made {times} times"
 
 
-def _requests(world: World, pasts: dict[str, _Past]) -> Iterator[str]:
+def _requests(world: World, pasts: dict[str, Past]) -> Iterator[str]:
     for asked in world.asked.values():
         answers = world.broker.answers.get(asked.id, [])
         if not answers:
@@ -199,11 +116,11 @@ def _code(answer: Answer) -> str:
     return answer.reply.error.code if isinstance(answer.reply, Rejected) else "accepted"
 
 
-def _unjustified(asked: Asked, answer: Answer, pasts: dict[str, _Past]) -> str | None:
+def _unjustified(asked: Asked, answer: Answer, pasts: dict[str, Past]) -> str | None:
     """Why an answer cannot be understood from any state that the run had between question and answer."""
     request = parse_request(asked.verb, asked.body)
     run_id = request.new_run_id if isinstance(request, ForkRequest) else asked.run_id
-    past = pasts.get(run_id or "", _Past(run_id or "", []))
+    past = pasts.get(run_id or "", Past(run_id or "", []))
     states = past.between(asked.head, answer.head)
     code = _code(answer)
     match request:
