@@ -15,7 +15,7 @@ UV := env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv 
 COMPILED := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/pycache
 PYTEST := $(COMPILED) $(BIN)/pytest --durations=5 --ignore tests/docs
 
-.PHONY: help setup demo test coverage sim check format bench docs clean
+.PHONY: help setup demo test coverage sim soak check format bench docs clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,10 @@ sim: setup ## Simulate engines, workers and a broker under faults, SEEDS times (
 
 check: setup ## Lint, types, import layers, document code blocks, schema drift
 	@$(COMPILED) .ci/check
+
+SECONDS ?= 600
+soak: setup ## Soak a whole platform in traffic and harm for SECONDS, and judge it (SOAK="--seed 7 --engines 3")
+	@$(COMPILED) $(BIN)/python -m tests.soak --seconds $(SECONDS) $(SOAK)
 
 format: setup ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix --quiet .

@@ -16,6 +16,7 @@ from partsong.client.queued import Queued, find_request
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.requests import REPLY, Accepted
 from partsong.contracts.subjects import Subjects
+from partsong.log.full import is_full, log_full
 from partsong.runtime import clock
 from partsong.runtime.streams import Names
 
@@ -140,6 +141,10 @@ async def _store(nc: Nats, subject: str, body: bytes, message_id: str) -> int:
 
 
 def _not_stored(error: Exception) -> Unavailable:
+    if isinstance(error, APIError):
+        said = {"description": error.description, "err_code": error.err_code}
+        if is_full(said):
+            return log_full("requests", said)
     return Unavailable(
         "request.not_stored",
         f"the request could not be stored: {error!r}",
