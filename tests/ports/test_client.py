@@ -253,6 +253,24 @@ async def test_the_state_before_the_beginning_is_not_found(bus: Bus, client: Cli
         await client.state("r_1", at=first - 1)
 
 
+async def test_a_record_where_nobody_of_ours_writes_breaks_no_list(
+    bus: Bus, client: Client
+) -> None:
+    await Engine(bus, client, "r_1").start()
+    await bus.nc.jetstream().publish(f"{bus.subjects.prefix}.log.odd.r_2.engine", b"odd")
+    assert [run.run_id for run in await client.runs()] == ["r_1"]
+
+
+async def test_a_request_that_finds_no_room_says_so(bus: Bus, client: Client) -> None:
+    stream = bus.names.requests
+    config = (await bus.nc.jetstream().stream_info(stream)).config.as_dict()
+    small = {**config, "max_bytes": 10, "discard": "new"}
+    answer = await bus.nc.request(f"$JS.API.STREAM.UPDATE.{stream}", json.dumps(small).encode())
+    assert "error" not in json.loads(answer.data)
+    with pytest.raises(Unavailable, match=r"log\.full.*no room left for requests"):
+        await client.start(GRAPH, run_id="r_1")
+
+
 async def test_runs_are_found_by_status_and_graph(bus: Bus, client: Client) -> None:
     for run_id in ("r_1", "r_2"):
         await Engine(bus, client, run_id).start()

@@ -16,7 +16,7 @@ from partsong.client.live import chunks_of
 from partsong.client.schedules import Overlap, Scheduling
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.envelope import decode
-from partsong.contracts.errors import Unavailable
+from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
 from partsong.contracts.results import RunResult
@@ -128,8 +128,11 @@ class Client(Control, Scheduling, Catalogue):
         """
         found: list[RunSummary] = []
         async for summary in summaries(self.nats, self._names.log, self._subjects.commits()):
-            run_id = self._subjects.parse_log(summary.subject).run_id
-            run = _summary(run_id, summary)
+            try:
+                where = self._subjects.parse_log(summary.subject)
+            except InvalidInput:
+                continue  # nobody of ours has written there
+            run = _summary(where.run_id, summary)
             if run.status == "refused":  # it was asked for, and never began
                 continue
             if status in {None, run.status} and graph in {None, run.graph}:

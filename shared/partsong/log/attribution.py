@@ -10,6 +10,7 @@ from collections import Counter
 
 from nats.aio.client import Client
 
+from partsong.contracts.errors import InvalidInput
 from partsong.contracts.subjects import Subjects
 from partsong.log.subject_counts import counted
 from partsong.log.walk import walk
@@ -37,6 +38,14 @@ def missing(subjects: Subjects, expected: dict[str, int], found: Counter[str]) -
     lost: Counter[str] = Counter()
     for subject, count in expected.items():
         if (short := count - found[subject]) > 0:
-            where = subjects.parse_log(subject)
-            lost["" if where.own else where.run_id] += short
+            lost[_run_of(subjects, subject)] += short
     return dict(lost)
+
+
+def _run_of(subjects: Subjects, subject: str) -> str:
+    """The run whose records have a subject; empty for those of no run, and for subjects that nobody knows."""
+    try:
+        where = subjects.parse_log(subject)
+    except InvalidInput:
+        return ""
+    return "" if where.own else where.run_id
