@@ -25,19 +25,25 @@ PATIENCE = 90.0
 
 @asynccontextmanager
 async def a_cluster(folder: Path) -> AsyncIterator[list[EmbeddedNats]]:
-    """Three servers on free ports."""
+    """Three servers on free ports, clustered as those that are deployed."""
     ports = _free_ports(SIZE)
-    routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
     async with AsyncExitStack() as stack:
         members = [
-            start_embedded(
-                folder / f"n{n}",
-                fast=True,
-                config=f'server_name: n{n}\ncluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{routes}] }}',
-            )
-            for n, port in enumerate(ports)
+            start_embedded(folder / f"n{n}", fast=True, config=_clustered(n, ports))
+            for n in range(SIZE)
         ]
         yield list(await asyncio.gather(*map(stack.enter_async_context, members)))
+
+
+def _clustered(n: int, ports: list[int]) -> str:
+    """What `deploy/nats/cluster.conf` says of the cluster, with addresses of this machine."""
+    deployed = (Path(__file__).parents[2] / "deploy" / "nats" / "cluster.conf").read_text("utf-8")
+    cluster = deployed[deployed.index("cluster {") :]
+    cluster = cluster.replace("0.0.0.0:6222", f"127.0.0.1:{ports[n]}")
+    for number, port in enumerate(ports, 1):
+        cluster = cluster.replace(f"nats-{number}:6222", f"127.0.0.1:{port}")
+    assert "6222" not in cluster
+    return f"server_name: n{n}\n{cluster}"
 
 
 def urls(servers: list[EmbeddedNats]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from partsong.cli.platform import ROLES
+from partsong.runtime.nats_binary import find_nats_server
 from partsong.runtime.nats_version import OLDEST, needed, version_in
 
 ROOT = Path(__file__).parents[2]
@@ -74,3 +76,15 @@ def test_the_images_run_as_nobody_in_particular() -> None:
     text = (ROOT / "deploy" / "Dockerfile").read_text()
     assert "USER 10001" in text
     assert "HEALTHCHECK" in text
+
+
+@pytest.mark.parametrize("name", ["nats.conf", "cluster.conf"])
+def test_the_server_takes_its_configuration(name: str) -> None:
+    checked = subprocess.run(
+        [find_nats_server(), "-t", "-c", ROOT / "deploy" / "nats" / name],
+        env={"NAME": "nats-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
