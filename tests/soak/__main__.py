@@ -62,7 +62,12 @@ async def _soaked(
     _say(
         f"{len(traffic.asked)} runs, {len(nemesis.spoiled)} of them spoiled; answers: {dict(traffic.answers)}"
     )
-    return [*found, *traffic.wrong, *await judge(fleet, client, file, nemesis.spoiled)]
+    return [
+        *found,
+        *nemesis.wrong,
+        *traffic.wrong,
+        *await judge(fleet, client, file, nemesis.spoiled),
+    ]
 
 
 def main(arguments: list[str]) -> int:

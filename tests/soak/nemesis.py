@@ -12,7 +12,7 @@ import nats.errors
 from nats.js.errors import APIError
 
 from partsong.client import Client
-from tests.soak.processes import Fleet, Worker
+from tests.soak.processes import Ended, Fleet, Worker
 
 __all__ = ["Nemesis"]
 
@@ -29,7 +29,8 @@ class Nemesis:
         self.done: Counter[str] = Counter()
         self.spoiled: set[str] = set()
         """Runs in whose log it has written what cannot be read."""
-        self.bad_requests = 0
+        self.wrong: list[str] = []
+        """Services that ended by themselves."""
         self._coming: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -72,7 +73,11 @@ class Nemesis:
     async def _back(self, worker: Worker, wait: float) -> None:
         await asyncio.sleep(wait)
         worker.start()
-        await worker.ready()
+        try:
+            await worker.ready()
+        except Ended as error:
+            if not worker.was_killed:
+                self.wrong.append(str(error))
 
     async def _kill(self) -> None:
         if (worker := self._victim()) is not None:
@@ -131,7 +136,6 @@ class Nemesis:
     async def _bad_request(self) -> None:
         verb = self._random.choice(["run", "cancel", "fork", "signal", "nonsense"])
         self._say(f"a bad request to {verb}")
-        self.bad_requests += 1
         await self._publish(self._client.subjects.request(verb), self._random.choice(_GARBAGE))
 
     async def _bad_hint(self) -> None:

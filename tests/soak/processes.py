@@ -12,10 +12,14 @@ from pathlib import Path
 
 from partsong.runtime.nats_server import EmbeddedNats, start_embedded
 
-__all__ = ["Fleet", "Worker", "a_fleet_of"]
+__all__ = ["Ended", "Fleet", "Worker", "a_fleet_of"]
 
 _READY = 120.0
 """Seconds for a service to become ready on a machine that is busy."""
+
+
+class Ended(Exception):
+    """A service has ended before it was ready."""
 
 
 @dataclass(eq=False)
@@ -41,6 +45,11 @@ class Worker:
         """Whether it runs, or stands still."""
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal has ended it, or it was told to end."""
+        return self.process is not None and (self.process.returncode or 0) <= 0
+
     def start(self) -> None:
         """Start it; `ready` waits until it is."""
         self.begun = self.log.stat().st_size if self.log.exists() else 0
@@ -51,10 +60,15 @@ class Worker:
             )
 
     async def ready(self) -> None:
-        """Return when it says that it is ready."""
+        """Return when it says that it is ready.
+
+        Raises:
+            Ended: it never will.
+        """
         async with asyncio.timeout(_READY):
             while not (line := self._ready_line()):
-                assert self.alive, f"{self.name} has ended: {self.log.read_text('utf-8')[-2000:]}"
+                if not self.alive:
+                    raise Ended(f"{self.name} has ended: {self.log.read_text('utf-8')[-2000:]}")
                 await asyncio.sleep(0.05)
         self.url = line.split()[-1]
 
