@@ -21,6 +21,8 @@ _log = logging.getLogger("partsong.graph_engine")
 
 _EVERY = 0.5
 """Seconds between two looks at who is alive."""
+_AT_ONCE = 4
+"""Partitions that are taken side by side: in a long log each has the server look through much of it."""
 _CHECKPOINT = 2.0
 _LOOK = 2.0
 
@@ -83,9 +85,13 @@ class Ownership:
             self._alive = alive
             partitions = (processor.partition for processor in self._processors)
             self._share = {p for p in partitions if alive and entitled(alive, p) == self._mine}
-        await asyncio.gather(
-            *(self._one(p, epoch or 1) for p in self._processors if self._changes(p))
-        )
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(processor: Processor) -> None:
+            async with gate:
+                await self._one(processor, epoch or 1)
+
+        await asyncio.gather(*(one(p) for p in self._processors if self._changes(p)))
 
     def _changes(self, processor: Processor) -> bool:
         return processor.lost or processor.owned != (processor.partition in self._share)

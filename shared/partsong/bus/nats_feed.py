@@ -26,6 +26,7 @@ from nats.aio.subscription import Subscription
 
 from partsong.bus.feed import Receive
 from partsong.contracts.errors import PartsongError, Unavailable
+from partsong.log.link import Link
 from partsong.log.port import Record
 from partsong.log.stored import from_delivery, place_of
 
@@ -39,7 +40,8 @@ _EXPIRES, _HEARTBEAT = 30, 5
 _SECOND = 1_000_000_000
 _LOOK = 0.5
 """Seconds between two looks at the connection: what a restarted server costs at most."""
-_ANSWER = 5.0
+_ANSWER = 60.0
+"""Seconds for an answer: a consumer in a long log is made once the server has looked through the log."""
 _AGAIN = 0.5
 _IDLE = 30
 """Seconds after which the server removes a consumer that nobody pulls from."""
@@ -54,6 +56,7 @@ class NatsFeed:
         self, nc: Client, stream: str, filter: str, body_of: Callable[[str], Awaitable[bytes]]
     ) -> None:
         self._nc, self._stream, self._filter, self._body_of = nc, stream, filter, body_of
+        self._link = Link(nc, attempt=_ANSWER, deadline=_ANSWER)
         self._consumer = ""
         self._receive: Receive = lambda _record, _stored: None
         self._pos = 0
@@ -83,6 +86,7 @@ class NatsFeed:
     async def stop(self) -> None:
         """See `Feed.stop`."""
         await self._end()
+        await self._link.close()
 
     async def _end(self) -> None:
         for task in (self._watch, self._fetching):
@@ -247,20 +251,17 @@ class NatsFeed:
 
     async def _api(self, call: str, body: Mapping[str, object]) -> dict[str, Any]:
         payload = json.dumps(body).encode() if body else b""
-        try:
-            reply = await self._nc.request(f"$JS.API.{call}", payload, timeout=_ANSWER)
-        except (nats.errors.Error, TimeoutError) as error:
-            raise _unavailable(call, repr(error)) from error
-        answer: dict[str, Any] = json.loads(reply.data)
+        ask = partial(self._link.ask, f"$JS.API.{call}", payload)
+        answer: dict[str, Any] = json.loads((await self._link.insist(call, ask)).data)
         if problem := answer.get("error"):
-            raise _unavailable(call, str(problem.get("description")))
+            raise _refused(call, str(problem.get("description")))
         return answer
 
 
-def _unavailable(call: str, why: str) -> Unavailable:
+def _refused(call: str, why: str) -> Unavailable:
     return Unavailable(
-        "feed.no_answer",
+        "feed.refused",
         f"JetStream did not carry out {call}: {why}",
-        fix="check that the server runs, and that the bus is provisioned",
+        fix="check that the bus is provisioned, and that this user may read the log",
         retryable=True,
     )

@@ -106,8 +106,9 @@ class Platform:
         waiting.result()
 
     def _working(self) -> list[int]:
-        """The processes whose work is waited for."""
-        return [child.pid for child in self._children if child.pid and not child.ready.is_set()]
+        """The processes whose work is waited for; the server's too, for it is what they read a long log from."""
+        waited = [child.pid for child in self._children if child.pid and not child.ready.is_set()]
+        return [*waited, self._nats.pid] if waited and self._nats is not None else waited
 
     async def stop(self) -> None:
         """Drain all services, then stop NATS."""
