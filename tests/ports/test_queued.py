@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from partsong.bus.queued import find_request
 from partsong.client import Client, Queued
-from partsong.client.queued import find_request
 from partsong.client.requests import answered
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.testing.nats import Bus
@@ -56,11 +56,11 @@ async def test_who_names_no_caller_shares_a_lane_with_all_who_do_not(
 
 async def test_what_has_been_taken_waits_no_more(bus: Bus, client: Client) -> None:
     seq = await asked(bus, bus.subjects.beginning("run", "billing", "r_1"), "r_1")
-    assert isinstance(await find_request(bus.nc, bus.subjects, bus.names.requests, seq), Queued)
+    assert isinstance(await find_request(bus.nc, bus.subjects, seq), Queued)
     await bus.nc.jetstream().delete_msg(bus.names.requests, seq)
     later = await asked(bus, bus.subjects.beginning("run", "billing", "r_2"), "r_2")
     assert later == seq + 1
-    assert await find_request(bus.nc, bus.subjects, bus.names.requests, seq) is None
+    assert await find_request(bus.nc, bus.subjects, seq) is None
     assert await client.queued("r_1") is None
 
 
@@ -101,17 +101,65 @@ async def test_an_answer_is_waited_for_as_long_as_the_line_moves() -> None:
     assert places == []
 
 
+AWAY = Unavailable("requests.unread", "the stream does not answer")
+
+
 @pytest.mark.parametrize(
-    "places", [[a_place(3), a_place(2), a_place(2)], [a_place(1), None], [None]]
+    "places",
+    [
+        [a_place(3), a_place(2), a_place(2)],
+        [a_place(1), None, None],
+        [None, None],
+        [AWAY, AWAY],
+        [None, a_place(2), AWAY],
+    ],
 )
 async def test_it_is_not_waited_for_behind_a_line_that_stands_or_once_it_was_taken_and_lost(
-    places: list[Queued | None],
+    places: list[Queued | Unavailable | None],
 ) -> None:
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     async def find() -> Queued | None:
-        return places.pop(0)
+        place = places.pop(0)
+        if isinstance(place, Unavailable):
+            raise place
+        return place
 
     with pytest.raises(Unavailable, match=r"request\.no_answer"):
         await answered(answer, find, "q", 0.01)
     assert places == []
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_an_answer_that_comes_during_the_last_look_counts(*, fails: bool) -> None:
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    looks = 0
+
+    async def find() -> Queued | None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            answer.set_result(b"accepted")
+            if fails:
+                raise AWAY
+        return a_place(2)
+
+    assert await answered(answer, find, "q", 0.01) == b"accepted"
+
+
+async def test_a_schedule_stands_behind_all_that_its_consumer_takes(
+    bus: Bus, client: Client
+) -> None:
+    for n in range(3):
+        await asked(bus, bus.subjects.request("run"), f"r_{n}")
+    seq = await asked(bus, bus.subjects.request("schedule"), "s")
+    found = await find_request(bus.nc, bus.subjects, seq)
+    assert found is not None
+    assert (found.verb, found.ahead, found.behind) == ("schedule", 3, 0)
+    before = await client.queued("r_1")
+    assert before is not None
+    assert (before.ahead, before.behind) == (1, 2)
+    cancel = await asked(bus, bus.subjects.request("cancel"), "r_1")
+    found = await find_request(bus.nc, bus.subjects, cancel)
+    assert found is not None
+    assert str(found).endswith("1 of 1 among requests about runs")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from partsong.contracts.envelope import decode
+from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CommandReceived
+from partsong.contracts.subjects import LANES
 from partsong.testing.nats import Bus
 from tests.system.platform import a_platform
 
@@ -64,3 +68,30 @@ async def test_a_run_is_the_one_that_its_subject_names(bus: Bus) -> None:
             break
     assert letter["reason"]["code"] == "request.misaddressed"
     assert letter["reason"]["where"] == "run_id"
+
+
+async def test_a_run_that_waits_at_the_door_can_be_cancelled_and_nothing_else(bus: Bus) -> None:
+    """The engine takes no request about runs that begin: its consumer is not there."""
+    subjects = bus.subjects
+    async with a_platform(bus) as platform:
+        lanes = [f"starts-{lane}" for lane in range(LANES)]
+        for lane in lanes:
+            await bus.nc.request(f"$JS.API.CONSUMER.DELETE.{bus.names.requests}.{lane}", timeout=10)
+        await ask(bus, subjects.beginning("run", "ann", "r_1"), "r_1")
+        with pytest.raises(InvalidInput, match=r"run\.queued: run r_1 has not begun"):
+            await platform.client.pause("r_1")
+        await platform.client.cancel("r_1", "no need")
+        result = await platform.client.result("r_1", timeout=60)
+        assert result.status == "cancelled"
+        with pytest.raises(InvalidInput, match=r"run\.unknown"):
+            await platform.client.cancel("r_2")
+
+
+async def test_where_requests_are_stored_nobody_publishes_them(bus: Bus) -> None:
+    async with a_platform(bus):
+        body = json.dumps({"id": "q_1", "graph": GRAPH}).encode()
+        answer = await bus.nc.subscribe(bus.subjects.reply("q_1"))
+        await bus.nc.publish(f"{bus.subjects.prefix}.request.run.7.ann.r_1", body)
+        said = json.loads((await answer.next_msg(timeout=60)).data)
+    assert said["error"]["code"] == "subject.invalid"
+    assert said["error"]["fix"].endswith(".request.run.ann.r_1")

@@ -51,6 +51,8 @@ BEGINNINGS = ("run", "fork")
 LANES = 32
 """Number of lanes in which runs wait to begin. The server puts each caller's into one of them, by a hash of the name."""
 
+_LANES = frozenset(map(str, range(LANES)))
+
 _ID = re.compile(r"[A-Za-z0-9_\-:/~@+=]+")
 _MAX = 200
 
@@ -278,7 +280,7 @@ class Subjects:
             case [verb, caller, run_id] if verb in BEGINNINGS and tail != subject:
                 return RequestSubject(verb, None, caller, run_id)
             case [verb, lane, caller, run_id] if (
-                verb in BEGINNINGS and lane.isdigit() and tail != subject
+                verb in BEGINNINGS and lane in _LANES and tail != subject
             ):
                 return RequestSubject(verb, int(lane), caller, run_id)
             case _:

@@ -17,6 +17,7 @@ from partsong.bus.faststream import Command, command_broker, on_command, on_quer
 from partsong.bus.handling import Handling
 from partsong.bus.nats_feed import NatsFeed
 from partsong.bus.pull import Delivery, PullLoop
+from partsong.bus.queued import the_beginning
 from partsong.contracts.damage import DAMAGED, Damaged
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.marks import Restored
@@ -98,7 +99,14 @@ class GraphEngine:
             stream=context.names.timers,
         )
         turns = self._turns(context, log, snapshots, commands, children, graphs)
-        door = Door(log, context.subjects, commands, graphs.resolve, schedules)
+        door = Door(
+            log,
+            context.subjects,
+            commands,
+            graphs.resolve,
+            schedules,
+            partial(the_beginning, context.nc, context.subjects),
+        )
         self._processors = _processors(context, log, turns)
         scrubber = Scrubber(partial(_scrub, context), context.monitor.report)
         scrubber.start()
@@ -111,7 +119,7 @@ class GraphEngine:
             context.subjects,
             Ownership(
                 self._processors,
-                partial(_engines, context),
+                partial(_alive, context, self.name),
                 context.worker,
                 arrived=Arrivals(context.watch.beats, clock.monotonic),
                 epoch=partial(_epoch, context),
@@ -136,7 +144,14 @@ class GraphEngine:
 
     def _open_lanes(self, context: Context, door: Door) -> Admission:
         """Requests to begin a run, of each lane by turns, as far as there is room for one more."""
-        handling = Handling(context.nc, context.subjects, self.name, fault="command.fault")
+
+        async def buried(delivery: Delivery, problem: Problem) -> None:
+            id_ = request_id(delivery.data, delivery.headers)
+            await _answer(context, Rejected(id=id_, error=problem))
+
+        handling = Handling(
+            context.nc, context.subjects, self.name, fault="command.fault", buried=buried
+        )
 
         async def carry_out(delivery: Delivery) -> None:
             d = delivery
@@ -152,6 +167,7 @@ class GraphEngine:
             carry_out,
             busy=lambda: self.in_flight,
             readings=partial(readings, context.nc, work, ("agent-gateway", "tool-runner")),
+            worked_on=lambda service: bool(_alive(context, service)),
         )
 
     def _turns(
@@ -252,6 +268,13 @@ async def _request(context: Context, door: Door, name: str, command: Command) ->
         body = await context.blobs.get(blob)
     try:
         where = context.subjects.parse_request(command.subject)
+        if where.lane is not None and not command.seq:
+            raise InvalidInput(
+                "subject.invalid",
+                f"{command.subject} is how requests are stored, not where they are published",
+                where="subject",
+                fix=f"publish to {context.subjects.beginning(where.verb, where.caller, where.run_id)}",
+            )
         reply = await door.request(where.verb, body, where.run_id)
     except Unavailable as error:
         if error.problem.code not in DAMAGED:
@@ -267,7 +290,8 @@ async def _request(context: Context, door: Door, name: str, command: Command) ->
 async def _unknown(context: Context, door: Door, name: str, msg: Msg) -> None:
     """Answer requests of a kind that nobody knows; no stream takes them."""
     with contextlib.suppress(InvalidInput):
-        if context.subjects.parse_request(msg.subject).verb in {*STARTS, *CONTROL}:
+        where = context.subjects.parse_request(msg.subject)
+        if where.lane is None and where.verb in {*STARTS, *CONTROL}:
             return
     await _request(context, door, name, Command(msg.subject, msg.data, msg.headers or {}, 0, 1))
 
@@ -297,10 +321,10 @@ async def _past(context: Context, run_id: str) -> list[tuple[int, bytes]]:
     return [(record.seq, record.body) async for record in records]
 
 
-def _engines(context: Context) -> set[str]:
-    """The engines that are alive, this one or not."""
+def _alive(context: Context, service: str) -> set[str]:
+    """The workers of a service that are alive, this one or not."""
     watch = context.watch
-    beats = (beat for beat in watch.beats.values() if beat.service == GraphEngine.name)
+    beats = (beat for beat in watch.beats.values() if beat.service == service)
     return {b.worker for b in beats if not b.stopped and not watch.silent(b.worker)}
 
 

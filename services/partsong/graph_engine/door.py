@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import assert_never
 
+from partsong.bus.queued import AtTheDoor
 from partsong.contracts.command_events import Verb
 from partsong.contracts.conform import check_state
-from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Unavailable
+from partsong.contracts.errors import Conflict, InvalidInput, NotFound, PartsongError, Unavailable
 from partsong.contracts.requests import (
     Accepted,
     CancelRequest,
@@ -41,6 +42,7 @@ __all__ = ["MAX_BODY", "Door", "request_id"]
 _log = logging.getLogger("partsong.graph_engine")
 
 _OfARun = CancelRequest | PauseRequest | ResumeRequest | SignalRequest
+_OfOneThatRuns = PauseRequest | ResumeRequest | SignalRequest
 
 MAX_BODY = 1_000_000
 """Bytes a request may have. Larger inputs belong into a store of their own, with a reference in the state."""
@@ -56,9 +58,12 @@ class Door:
         commands: Commands,
         resolve: Resolve,
         schedules: Schedules,
+        at_the_door: Callable[[str], Awaitable[AtTheDoor | None]] | None = None,
     ) -> None:
+        """`at_the_door` finds the request by which a run is to begin, if it still waits."""
         self._log, self._subjects, self._commands = log, subjects, commands
         self._resolve, self._schedules = resolve, schedules
+        self._at_the_door = at_the_door
 
     async def start_scheduled(self, name: str, moment_ns: int) -> None:
         """Start the run of a schedule whose time has come; whether its thread is busy is decided like for any run.
@@ -109,7 +114,10 @@ class Door:
                 return await self._schedule(request)
             case UnscheduleRequest(id=id_, name=name):
                 return Accepted(id=id_, run_id="", seq=await self._schedules.drop(name))
-            case CancelRequest() | PauseRequest() | ResumeRequest() | SignalRequest():
+            case CancelRequest():
+                await self._begin_now(request.run_id)
+                return await self._append("cancel", request.run_id, request)
+            case PauseRequest() | ResumeRequest() | SignalRequest():
                 await self._known(request.run_id)
                 return await self._append(_verb(request), request.run_id, request)
             case _:
@@ -151,19 +159,46 @@ class Door:
             return None
         return await self._commands.outcome(run_id, request.id)
 
+    async def _begin_now(self, run_id: str) -> None:
+        """Let a run in that still waits at the door, for it is to be cancelled.
+
+        Raises:
+            NotFound: nobody has asked for such a run.
+        """
+        queued = None if await self._in_the_log(run_id) else await self._queued(run_id)
+        if queued is None:
+            await self._known(run_id)
+        else:
+            await self.request(
+                self._subjects.parse_request(queued.subject).verb, queued.body, run_id
+            )
+
     async def _known(self, run_id: str) -> None:
-        """Refuse what is asked of a run that nobody has asked to begin."""
-        if await self._log.last(self._subjects.engine(run_id)) is not None:
+        """Refuse what is asked of a run that nobody has asked to begin, or that has not begun."""
+        if await self._in_the_log(run_id):
             return
-        async for _ in self._log.read(self._subjects.run(run_id)):
-            return
+        if (queued := await self._queued(run_id)) is not None:
+            raise Conflict(
+                "run.queued",
+                f"run {run_id} has not begun, it waits at the door since {queued.since}",
+                where="run_id",
+                fix="ask again when it has begun, or cancel it; `partsong run show` says its place in the line",
+            )
         raise NotFound("run.unknown", f"no run {run_id}", where="run_id")
 
+    async def _in_the_log(self, run_id: str) -> bool:
+        if await self._log.last(self._subjects.engine(run_id)) is not None:
+            return True
+        async for _ in self._log.read(self._subjects.run(run_id)):
+            return True
+        return False
 
-def _verb(request: _OfARun) -> Verb:
+    async def _queued(self, run_id: str) -> AtTheDoor | None:
+        return None if self._at_the_door is None else await self._at_the_door(run_id)
+
+
+def _verb(request: _OfOneThatRuns) -> Verb:
     match request:
-        case CancelRequest():
-            return "cancel"
         case PauseRequest():
             return "pause"
         case ResumeRequest():
@@ -206,7 +241,7 @@ def request_id(body: bytes, headers: Mapping[str, str]) -> str:
     """Whom to answer when a request could not be read: its id if that much is legible, else its message id."""
     try:
         raw = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raw = None
     written = raw.get("id") if isinstance(raw, dict) else None
     try:

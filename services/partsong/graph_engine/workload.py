@@ -1,13 +1,14 @@
 """The workload: whether the workers can take what one more run asks of them.
 
 Runs are begun as fast as their work is taken, so that what cannot be worked on yet waits at the door, where callers take
-turns, and not in the queue of hints, which is first come first served. A queue that nobody takes from is no reason to
-wait: a run that waits for a worker says so.
+turns, and not in the queue of hints, which is first come first served. A queue without workers is no reason to wait: a
+run that waits for a worker says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import nats.errors
@@ -18,54 +19,60 @@ from partsong.runtime import clock
 
 __all__ = ["Reading", "Workload", "readings"]
 
-_MOST = 256
-"""Hints that may wait for a worker: several times what one worker does at once, so that none is ever idle."""
-_STILL = 2.0
-"""Seconds without a hint being taken after which a queue counts as one that nobody works on."""
+_MOST = 64
+"""Hints that may wait for a worker: as many as one worker takes at once, so that none is ever idle."""
+_STALE, _FEW = 1.0, 16
+"""Seconds after which a reading says little about now, and runs that may begin on the strength of it all the same."""
+_WITHIN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How one queue of hints stands."""
 
-    name: str
+    service: str
     waiting: int
     """Hints that no worker has taken."""
-    taken: int
-    """How many have been taken, ever."""
 
 
 class Workload:
     """Counts how many runs may begin before the queues are looked at again."""
 
-    def __init__(self, now: Callable[[], float] = clock.monotonic) -> None:
-        self._now = now
-        self._moved: dict[str, tuple[int, float]] = {}
-        """By queue: how many had been taken when that was last another number, and when."""
-        self.free = _MOST
+    def __init__(
+        self, worked_on: Callable[[str], bool], now: Callable[[], float] = clock.monotonic
+    ) -> None:
+        """`worked_on` says whether a service has workers."""
+        self._worked_on, self._now = worked_on, now
+        self._free, self._read = _FEW, now()
+
+    @property
+    def free(self) -> int:
         """Runs that may begin before the next reading."""
+        stale = self._now() - self._read > _STALE
+        return min(self._free, _FEW) if stale else self._free
+
+    def took(self) -> None:
+        """A run begins."""
+        self._free -= 1
+        if self._now() - self._read > _STALE:
+            self._free = min(self._free, _FEW - 1)
 
     def note(self, readings: Iterable[Reading]) -> None:
-        """Take account of a reading of all queues."""
-        now, longest = self._now(), 0
-        for reading in readings:
-            taken, since = self._moved.get(reading.name, (-1, now))
-            if taken != reading.taken:
-                since = now
-            self._moved[reading.name] = reading.taken, since
-            if now - since < _STILL:
-                longest = max(longest, reading.waiting)
-        self.free = max(0, _MOST - longest)
+        """Take account of a reading of all queues; one that could not be read holds nobody up."""
+        longest = max((r.waiting for r in readings if self._worked_on(r.service)), default=0)
+        self._free, self._read = max(0, _MOST - longest), self._now()
 
 
-async def readings(nc: Client, stream: str, consumers: Iterable[str]) -> list[Reading]:
-    """How the queues stand now; those that cannot be read are left out: then nobody waits for them."""
-    found = list[Reading]()
-    for name in consumers:
+async def readings(nc: Client, stream: str, services: Sequence[str]) -> list[Reading]:
+    """How the queues of services stand now; those that cannot be read in a second are left out."""
+
+    async def one(service: str) -> Reading | None:
         try:
-            info = await nc.jetstream().consumer_info(stream, name)
+            async with asyncio.timeout(_WITHIN):
+                info = await nc.jetstream().consumer_info(stream, service)
         except (nats.errors.Error, APIError, TimeoutError):
-            continue
-        delivered = info.delivered.consumer_seq if info.delivered is not None else 0
-        found.append(Reading(name, info.num_pending or 0, delivered))
-    return found
+            return None
+        return Reading(service, info.num_pending or 0)
+
+    found = await asyncio.gather(*map(one, services))
+    return [reading for reading in found if reading is not None]

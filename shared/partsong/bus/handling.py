@@ -1,19 +1,20 @@
 """Answering deliveries: acknowledged when their work is done, delivered again when it failed, kept when it never will.
 
 What is refused as invalid becomes a dead letter at once. What fails for another reason is delivered again later and
-later, and becomes a dead letter after `MOST` tries. Nothing is dropped without a trace.
+later, and becomes a dead letter after `MOST` deliveries, unless something of the platform's was away: that is not the
+message's fault, however long it takes. Nothing is dropped without a trace.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from nats.aio.client import Client
 
 from partsong.bus.dead import dead_letter
 from partsong.bus.pull import Delivery
-from partsong.contracts.errors import InvalidInput, PartsongError, Problem
+from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.subjects import Subjects
 
 __all__ = ["MOST", "Busy", "Handling"]
@@ -37,11 +38,18 @@ class Handling:
     """How one service answers what it is delivered."""
 
     def __init__(
-        self, nc: Client, subjects: Subjects, service: str, *, fault: str, most: int = MOST
+        self,
+        nc: Client,
+        subjects: Subjects,
+        service: str,
+        *,
+        fault: str,
+        most: int = MOST,
+        buried: Callable[[Delivery, Problem], Awaitable[None]] | None = None,
     ) -> None:
-        """`fault` is the code of a problem that nobody foresaw."""
+        """`fault` is the code of a problem that nobody foresaw; `buried` tells whoever waits that nothing will come of it."""
         self._nc, self._subjects, self._service = nc, subjects, service
-        self._fault, self._most = fault, most
+        self._fault, self._most, self._buried = fault, most, buried
 
     async def answer(self, delivery: Delivery, work: Awaitable[None]) -> None:
         """Do the work, and answer its delivery in every case but cancellation: who cancels answers.
@@ -65,7 +73,8 @@ class Handling:
         told = {"subject": delivery.subject, "seq": delivery.stream_seq, "problem": problem.code}
         _log.warning("work failed", extra=told, exc_info=error)
         tries = delivery.num_delivered
-        if tries >= self._most:
+        away = isinstance(error, Unavailable) and problem.retryable
+        if tries >= self._most and not away:
             await self._bury(delivery, problem)
         else:
             delivery.nak(min(_LONGEST, _FIRST * 2 ** (tries - 1)))
@@ -88,6 +97,8 @@ class Handling:
             delivery.nak(1.0)
         else:
             delivery.ack()
+            if self._buried is not None:
+                await self._buried(delivery, problem)
 
     def _unforeseen(self, error: Exception) -> Problem:
         return Problem(

@@ -102,7 +102,8 @@ class PullLoop:
         self._refill: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to pull."""
+        """Begin to pull, or go on after `stop`."""
+        self._stopping = False
         self._inbox = self._nc.new_inbox()
         self._sub = await self._nc.subscribe(self._inbox, cb=self._receive)
         await self._ask_anew()
@@ -129,7 +130,7 @@ class PullLoop:
     def done(self) -> None:
         """Give back the credit of one message; only without `auto_credit`."""
         self._held -= 1
-        if self._thirsty and self._refill is None:
+        if self._thirsty and self._refill is None and not self._stopping:
             self._refill = asyncio.get_running_loop().create_task(self._ask())
             self._refill.add_done_callback(self._refilled)
 

@@ -30,7 +30,7 @@ __all__ = [
 
 R = TypeVar("R")
 
-_unfit = re.compile(r"[^A-Za-z0-9_\-]")
+_UNFIT = re.compile(r"[^A-Za-z0-9_\-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Address:
         from partsong.client import Client
 
         # Commands are many clients and one caller: who runs a thousand of them has one lane.
-        caller = os.environ.get("PARTSONG_CALLER") or f"cli@{_unfit.sub('-', platform.node())}"
-        return Client(self.url, prefix=self.prefix, caller=caller[:200])
+        own = f"cli@{_UNFIT.sub('-', platform.node())[:100]}"
+        return Client(self.url, prefix=self.prefix, caller=os.environ.get("PARTSONG_CALLER") or own)
 
 
 def address_options(command: Callable[..., R]) -> Callable[..., R]:

@@ -1,8 +1,8 @@
 """The client: start runs, watch them, ask of them, read them again. Needs nothing but NATS."""
 
+from partsong.bus.queued import Queued
 from partsong.client.client import Client, GraphLike, OnBusy, Overlap, Placed, Portable, RunSummary
 from partsong.client.comparison import Comparison
-from partsong.client.queued import Queued
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import Origin
 from partsong.contracts.timeline import Change, Checkpoint

@@ -9,7 +9,7 @@ from typing import Self
 
 from nats.aio.client import Client as Nats
 
-from partsong.client.queued import Queued, find_beginning
+from partsong.bus.queued import Queued, find_beginning
 from partsong.client.requests import ask
 from partsong.client.where import find_caller, find_nats, find_prefix, find_snapshots
 from partsong.contracts.errors import NotFound, Unavailable
@@ -148,13 +148,13 @@ class Connection:
                 )
 
     async def queued(self, run_id: str) -> Queued | None:
-        """Where the request stands by which a run is to begin; None once an engine has taken it, or if there is none.
+        """Where the request stands by which a run is to begin; None once an engine has carried it out, or if there is none.
 
         Raises:
             Unavailable: the server did not answer.
         """
         check_id("run_id", run_id)
-        return await find_beginning(self.nats, self._subjects, self._names.requests, run_id)
+        return await find_beginning(self.nats, self._subjects, run_id)
 
     async def _ask(
         self, verb: str, request: Request, *, caller: str = "", run_id: str = ""

@@ -12,13 +12,12 @@ from nats.aio.msg import Msg
 from nats.js.errors import APIError, NoStreamResponseError
 from pydantic import BaseModel
 
-from partsong.client.queued import Queued, find_request
+from partsong.bus.queued import Queued, find_request
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.requests import REPLY, Accepted
 from partsong.contracts.subjects import Subjects
 from partsong.log.full import is_full, log_full
 from partsong.runtime import clock
-from partsong.runtime.streams import Names
 
 __all__ = ["answered", "ask"]
 
@@ -54,7 +53,7 @@ async def ask(
     """
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
     subject = subjects.beginning(verb, caller, run_id) if caller else subjects.request(verb)
-    find = partial(find_request, nc, subjects, Names.of(subjects).requests)
+    find = partial(find_request, nc, subjects)
 
     async def take(msg: Msg) -> None:
         if not answer.done():
@@ -89,21 +88,39 @@ async def answered(
 ) -> bytes:
     """The answer, however long the line is, as long as it moves: within `within` seconds of its last move.
 
-    `find` says where the request stands, None if it has been taken.
+    `find` says where the request stands, None if it has been taken. That this cannot be found out ends no wait.
 
     Raises:
         Unavailable: `request.no_answer`.
     """
-    first = min(_LOOK, within)
+    first = min(_LOOK, within / 2)
     if done := await _done(answer, first):
         return done
-    queued, patience = await find(), within - first
+    before, patience = await _place(find), within - first
     while not (done := await _done(answer, patience)):
-        before, patience = queued, within
-        queued = await find() if before is not None else None
-        if before is None or (queued is not None and queued.ahead >= before.ahead):
-            raise _unanswered(request_id, within, queued)
+        now = await _place(find)
+        if not answer.done() and not _moved(before, now):
+            raise _unanswered(request_id, within, now)
+        before, patience = now, within
     return done
+
+
+async def _place(find: Callable[[], Awaitable[Queued | None]]) -> Queued | Unavailable | None:
+    try:
+        return await find()
+    except Unavailable as unknown:
+        return unknown
+
+
+def _moved(before: Queued | Unavailable | None, now: Queued | Unavailable | None) -> bool:
+    """Whether the line has moved; a request that is seen again after all had not been taken."""
+    match before, now:
+        case Queued(), Queued():
+            return now.ahead < before.ahead
+        case (Queued(), None) | (None | Unavailable(), Queued()):
+            return True
+        case _:
+            return False
 
 
 async def _done(answer: asyncio.Future[bytes], within: float) -> bytes | None:
@@ -111,8 +128,8 @@ async def _done(answer: asyncio.Future[bytes], within: float) -> bytes | None:
     return answer.result() if done else None
 
 
-def _unanswered(request_id: str, within: float, queued: Queued | None) -> Unavailable:
-    where = f"; it {queued}" if queued is not None else ", and may still be carried out"
+def _unanswered(request_id: str, within: float, queued: Queued | Unavailable | None) -> Unavailable:
+    where = f"; it {queued}" if isinstance(queued, Queued) else ", and may still be carried out"
     return Unavailable(
         "request.no_answer",
         f"no engine answered request {request_id} within {within:g} s; it is stored{where}",

@@ -10,7 +10,7 @@ with the server, so every limit is written out, also where it is the server's de
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from partsong.contracts.subjects import BEGINNINGS, LANES, PARTITIONS, Subjects
@@ -89,6 +89,8 @@ class StreamSpec:
 
     name: str
     config: Config
+    grows: frozenset[str] = frozenset({"subjects"})
+    """What a stream that an earlier version made is given by this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def table(subjects: Subjects, *, replicas: int = 1) -> Table:
     streams = (*_streams(subjects, names, replicated=replicas > 1), *_buckets(names))
     return Table(
         tuple(
-            StreamSpec(spec.name, {**_STREAM, "num_replicas": replicas, **spec.config})
+            replace(spec, config={**_STREAM, "num_replicas": replicas, **spec.config})
             for spec in streams
         ),
         _consumers(subjects, names),
@@ -188,6 +190,7 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
                 "retention": "workqueue",
                 "allow_direct": True,
             },
+            frozenset({"subjects", "subject_transform", "allow_direct"}),
         ),
         # A lost hint does no harm, so hints are not worth an fsync; a replicated stream cannot go without.
         StreamSpec(

@@ -45,8 +45,6 @@ _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
 _TAKEN = frozenset({10058, 10148, 10013, 10105})
 """The name is in use with another configuration: streams; consumers, in the words of several server versions."""
 _TRIES = 3
-_GROWS = ("subjects", "subject_transform", "allow_direct")
-"""What a stream that an earlier version made is given by this one."""
 
 
 async def provision(
@@ -174,7 +172,7 @@ class _Server:
         )
         differences = _differences(f"stream {spec.name}", spec.config, found)
         grown = {
-            field: spec.config[field] for field in _GROWS if not _same_field(field, spec, found)
+            field: spec.config[field] for field in spec.grows if not _same_field(field, spec, found)
         }
         if self._create and len(differences) == len(grown) > 0:
             return await self._extend(spec, {**found, **_plain(grown)})
