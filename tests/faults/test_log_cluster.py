@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
+from partsong.contracts.marks import Mark
 from partsong.contracts.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.leader import Leader
+from partsong.log.marks import BucketMarks, FileMarks
 from partsong.log.port import Appended, WrongSequence
 from partsong.runtime.connect import connect, disconnect
+from partsong.runtime.log_monitor import LogMonitor
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, log_differences, provision
@@ -156,3 +159,41 @@ async def test_streams_that_more_servers_hold_than_need_be_are_as_they_must_be(
     assert info is not None
     assert info["config"]["num_replicas"] == SIZE
     assert log_differences(subjects, info["config"]) == ()
+
+
+class Says:
+    """A place for marks that says a mark beyond the log's end so many times, and then nothing."""
+
+    def __init__(self, mark: Mark, times: int) -> None:
+        self._mark, self._times = mark, times
+
+    async def load(self) -> tuple[Mark, ...]:
+        self._times -= 1
+        return (self._mark,) if self._times >= 0 else ()
+
+    async def save(self, mark: Mark) -> None:
+        pass
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_replicated_log_is_called_damaged_only_if_it_is_so_twice(
+    times: int, tmp_path: Path, nc: Client, subjects: Subjects
+) -> None:
+    """What one answer says may be of a leader that is about to be another one."""
+    leader = Leader(nc, subjects, Names.of(subjects).log)
+    await leader.begin()
+    identity = await leader.identity()
+    await leader.close()
+    assert identity is not None
+    beyond = Mark(log_id=identity.log_id, epoch=1, seq=900, digest="0" * 64, at="")
+    monitor = LogMonitor(
+        nc,
+        subjects,
+        Names.of(subjects).log,
+        file=FileMarks(tmp_path / "marks.json", subjects.prefix),
+        bucket=BucketMarks(nc, Names.of(subjects).marks, "test"),
+        more=[Says(beyond, times)],
+    )
+    await monitor.check()
+    assert (monitor.damage is not None) == (times == 2)
+    await monitor.stop()
