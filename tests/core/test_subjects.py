@@ -126,7 +126,13 @@ def test_a_request_comes_apart_as_its_caller_and_as_the_stream_wrote_it(
     assert subjects.parse_request(stored) == RequestSubject("run", lane, caller, run_id)
     for filter in (subjects.lane(lane), subjects.beginnings(run_id), subjects.requests()):
         assert compile_filter(filter).fullmatch(stored)
-    for strange in (f"x{asked}", f"{stored}.more", subjects.request("cancel") + ".7.a.r", "ok"):
+    for strange in (
+        "run.7.ann.r",
+        f"x{asked}",
+        f"{stored}.more",
+        subjects.request("cancel") + ".7.a.r",
+        "ok",
+    ):
         with pytest.raises(InvalidInput, match="not the subject of a request"):
             subjects.parse_request(strange)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias
 
-from pydantic import JsonValue
+from pydantic import JsonValue, PlainSerializer
 
 from partsong.contracts.call_events import TurnUsage
 from partsong.contracts.errors import Problem
@@ -18,7 +19,11 @@ from partsong.contracts.messages import Message
 from partsong.contracts.plan import Plan, plan_of
 from partsong.contracts.values import Write, reduced
 
-__all__ = ["Execution", "Scope", "Talk", "Token", "scope_of"]
+__all__ = ["Execution", "Ids", "Scope", "Talk", "Token", "scope_of"]
+
+
+Ids: TypeAlias = Annotated[frozenset[str], PlainSerializer(sorted, return_type=list[str])]
+"""Ids in no order; written down sorted, so that every process writes the same."""
 
 
 def scope_of(exec_id: str) -> str:
@@ -32,9 +37,9 @@ class Token:
 
     source: str
     depth: int
-    seen: frozenset[str]
+    seen: Ids
     """Unsettled executions whose writes come along, the source's own among them."""
-    after: frozenset[str] = frozenset()
+    after: Ids = frozenset()
     """The newest visits of early joins that it comes from: a token that lacks one of them is late there."""
     private: Mapping[str, JsonValue] = field(default_factory=dict)
     """What only the next node sees."""
@@ -69,10 +74,10 @@ class Execution:
     node: str
     visit: int
     depth: int
-    seen: frozenset[str]
+    seen: Ids
     since: str = ""
     """When it was scheduled."""
-    after: frozenset[str] = frozenset()
+    after: Ids = frozenset()
     private: Mapping[str, JsonValue] = field(default_factory=dict)
     arrived: int = 1
     """How many tokens it took."""

@@ -18,7 +18,7 @@ from partsong.contracts.events import (
 )
 from partsong.contracts.graph import Graph, MapNode, Node, SubgraphNode, WaitNode
 from partsong.contracts.hooks import PluginRef
-from partsong.contracts.scope import Execution, Scope, Token, scope_of
+from partsong.contracts.scope import Execution, Ids, Scope, Token, scope_of
 
 __all__ = [
     "CANCELLED",
@@ -122,7 +122,7 @@ class RunState:
     timers: Mapping[str, Timer] = field(default_factory=dict)
     signals: Mapping[str, tuple[Signal, ...]] = field(default_factory=dict)
     """By name, in order of arrival."""
-    signalled: frozenset[str] = frozenset()
+    signalled: Ids = frozenset()
     """Ids of all signals so far: one that comes twice counts once."""
     undo: tuple[Undo, ...] = ()
     """In order of completion."""

@@ -274,14 +274,12 @@ class Subjects:
             InvalidInput: `subject.invalid` if nothing is asked for there.
         """
         tail = subject.removeprefix(f"{self.prefix}.request.")
-        match tail.split("."):
-            case [verb] if tail != subject:
+        match tail.split(".") if tail != subject else []:
+            case [verb]:
                 return RequestSubject(verb)
-            case [verb, caller, run_id] if verb in BEGINNINGS and tail != subject:
+            case [verb, caller, run_id] if verb in BEGINNINGS:
                 return RequestSubject(verb, None, caller, run_id)
-            case [verb, lane, caller, run_id] if (
-                verb in BEGINNINGS and lane in _LANES and tail != subject
-            ):
+            case [verb, lane, caller, run_id] if verb in BEGINNINGS and lane in _LANES:
                 return RequestSubject(verb, int(lane), caller, run_id)
             case _:
                 raise InvalidInput(
