@@ -40,8 +40,9 @@ _EXPIRES, _HEARTBEAT = 30, 5
 _SECOND = 1_000_000_000
 _LOOK = 0.5
 """Seconds between two looks at the connection: what a restarted server costs at most."""
-_ANSWER = 60.0
-"""Seconds for an answer: a consumer in a long log is made once the server has looked through the log."""
+_ATTEMPT, _ANSWER = 5.0, 60.0
+"""Seconds until the server is asked again, for a cluster without a leader drops a question; and in all, for a consumer
+in a long log is made once the server has looked through the log."""
 _AGAIN = 0.5
 _IDLE = 30
 """Seconds after which the server removes a consumer that nobody pulls from."""
@@ -56,7 +57,7 @@ class NatsFeed:
         self, nc: Client, stream: str, filter: str, body_of: Callable[[str], Awaitable[bytes]]
     ) -> None:
         self._nc, self._stream, self._filter, self._body_of = nc, stream, filter, body_of
-        self._link = Link(nc, attempt=_ANSWER, deadline=_ANSWER)
+        self._link = Link(nc, attempt=_ATTEMPT, deadline=_ANSWER)
         self._consumer = ""
         self._receive: Receive = lambda _record, _stored: None
         self._pos = 0
