@@ -78,21 +78,19 @@ async def find_beginning(nc: Nats, subjects: Subjects, run_id: str) -> Queued | 
     Raises:
         Unavailable: the server did not answer.
     """
-    found = await the_beginning(nc, subjects, run_id)
+    found, end = await the_beginning(nc, subjects, run_id), clock.monotonic() + _LONGEST
+    for verb in BEGINNINGS:
+        found = found or await _unnamed(nc, subjects, verb, run_id, end)
     return None if found is None else await _placed(nc, subjects, found)
 
 
 async def the_beginning(nc: Nats, subjects: Subjects, run_id: str) -> AtTheDoor | None:
-    """The request by which a run is to begin, if it still waits.
+    """The request by which a run is to begin, if it still waits and its subject names the run.
 
     Raises:
         Unavailable: the server did not answer.
     """
-    found = await _next(nc, subjects, subjects.beginnings(run_id))
-    end = clock.monotonic() + _LONGEST
-    for verb in BEGINNINGS:
-        found = found or await _unnamed(nc, subjects, verb, run_id, end)
-    return found
+    return await _next(nc, subjects, subjects.beginnings(run_id))
 
 
 async def _unnamed(
