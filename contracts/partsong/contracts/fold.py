@@ -116,7 +116,7 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
             if state.ended or state.stopping:
                 return state
             stopping = Stopping(event.outcome, event.error, event.reason)
-            return replace(state, stopping=stopping, due=(), overdue=None)
+            return replace(state, stopping=stopping, due={}, overdue=None)
         case e.RunCompleted() | e.RunFailedEvent() | e.RunCancelled() | e.RunLimitExceeded():
             return _ended(state, event)
         case _:
@@ -208,7 +208,7 @@ def _signalled(state: RunState, event: e.SignalReceived) -> RunState:
         state,
         signals={**state.signals, event.name: line},
         signalled=state.signalled | {event.id},
-        due=(*state.due, *(id_ for id_ in waiting if id_ not in state.due)),
+        due={**state.due, **dict.fromkeys(waiting)},
         updated=event.time,
     )
 
@@ -218,7 +218,7 @@ def _ended(
 ) -> RunState:
     if state.ended or state.graph is None:
         return state
-    state = replace(state, updated=event.time, due=(), timers={}, stopping=None, paused=False)
+    state = replace(state, updated=event.time, due={}, timers={}, stopping=None, paused=False)
     match event:
         case e.RunCompleted():
             root = replace(state.root, settled=state.values, writes={})

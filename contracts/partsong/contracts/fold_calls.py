@@ -9,6 +9,7 @@ from partsong.contracts.conversation import after_turn, begun, compacted
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import AgentNode
+from partsong.contracts.persistent import below, put, without
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import CANCELLED, MISSING, Call, RunState, Timer
 
@@ -18,7 +19,6 @@ __all__ = [
     "call_closed",
     "call_requested",
     "conversation_compacted",
-    "drop",
     "route_decided",
     "run_notified",
     "timer_changed",
@@ -55,12 +55,18 @@ def call_requested(
             resumes=stood,
         )
     calls = state.calls
-    state = replace(state, due=drop(state.due, event.exec), updated=event.time)
     turn = event if isinstance(event, e.AgentTurnRequested) and before is None else None
     if turn is not None and turn.purpose == "answer" and execution is not None:
         state = with_execution(state, _next_turn(state, execution, turn.repair))
-        calls = {id_: c for id_, c in calls.items() if c.exec != event.exec or _lasts(id_, turn)}
-    return replace(state, calls={**calls, event.call_id: call})
+        for id_ in below(calls, event.exec):
+            if calls[id_].exec == event.exec and not _lasts(id_, turn):
+                calls = without(calls, id_)
+    return replace(
+        state,
+        calls=put(calls, event.call_id, call),
+        due=without(state.due, event.exec),
+        updated=event.time,
+    )
 
 
 def _lasts(call_id: str, turn: e.AgentTurnRequested) -> bool:
@@ -110,13 +116,12 @@ def _webhook_requested(
     if not state.ended or (before is not None and before.attempt >= call.attempt):
         return state
     call = replace(call, since=before.since if before is not None else event.time)
-    return replace(state, calls={**state.calls, call.id: call}, due=drop(state.due, ""))
+    return replace(state, calls=put(state.calls, call.id, call), due=without(state.due, ""))
 
 
 def run_notified(state: RunState, event: e.RunNotified) -> RunState:
     """The webhook has been told, or nobody tries any more."""
-    calls = {id_: call for id_, call in state.calls.items() if id_ != event.call_id}
-    return replace(state, calls=calls, due=drop(state.due, ""))
+    return replace(state, calls=without(state.calls, event.call_id), due=without(state.due, ""))
 
 
 def _call(event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested) -> Call:
@@ -154,7 +159,7 @@ def call_claimed(state: RunState, event: e.CallClaimed | e.AgentTurnClaimed, seq
     if call.open and call.attempt == event.attempt:
         price = event.price if isinstance(event, e.AgentTurnClaimed) else None
         call = replace(call, worker=event.worker, price=price)
-    return replace(state, calls={**state.calls, call.id: call})
+    return replace(state, calls=put(state.calls, call.id, call))
 
 
 Closing: TypeAlias = (
@@ -172,13 +177,16 @@ def call_closed(state: RunState, event: Closing, seq: int) -> RunState:
     guarded = replace(call, claim=max(seq, call.claim)) if call.guarded else call
     if not call.open or attempt != call.attempt:
         known = state.superseded if event.id in state.superseded else (*state.superseded, event.id)
-        return replace(state, calls={**state.calls, call.id: guarded}, superseded=known)
+        return replace(state, calls=put(state.calls, call.id, guarded), superseded=known)
     closed = replace(_ended(guarded, event), closed_by=event.id)
     if (usage := _usage(event)) is not None:
         state = _charged(state, call.exec, usage)
-    updated = state.updated if state.ended else event.time
-    state = replace(state, calls={**state.calls, call.id: closed}, updated=updated)
-    return with_due(state, call.exec)
+    return replace(
+        state,
+        calls=put(state.calls, call.id, closed),
+        due=state.due if call.exec in state.due else put(state.due, call.exec, None),
+        updated=state.updated if state.ended else event.time,
+    )
 
 
 def _ended(call: Call, event: Closing) -> Call:
@@ -225,24 +233,21 @@ def timer_changed(state: RunState, event: e.TimerSet | e.TimerFired) -> RunState
     """A timer waits, or its moment has come."""
     if isinstance(event, e.TimerSet):
         timer = Timer(event.timer_id, event.at, event.purpose, event.call_id, event.exec)
-        state = replace(state, timers={**state.timers, event.timer_id: timer})
+        state = replace(state, timers=put(state.timers, event.timer_id, timer))
         if event.exec is not None:
             execution = state.execution(event.exec)
             if execution is not None:
                 state = with_execution(state, replace(execution, timer=event.timer_id))
-            return replace(state, due=drop(state.due, event.exec))
+            return replace(state, due=without(state.due, event.exec))
         call = state.calls.get(event.call_id or "")
         if event.purpose != "retry" or call is None:
             return state
-        waiting = replace(call, waits=event.timer_id)
-        calls = {**state.calls, call.id: waiting}
-        return replace(state, calls=calls, due=drop(state.due, call.exec))
+        calls = put(state.calls, call.id, replace(call, waits=event.timer_id))
+        return replace(state, calls=calls, due=without(state.due, call.exec))
     fired = state.timers.get(event.timer_id)
     if fired is None or event.at not in {None, fired.at}:
         return state
-    state = replace(
-        state, timers={id_: other for id_, other in state.timers.items() if id_ != fired.id}
-    )
+    state = replace(state, timers=without(state.timers, fired.id))
     if fired.purpose == "run_deadline":
         stopping = state.ended or state.stopping is not None
         return state if stopping else replace(state, overdue=fired.at)
@@ -255,24 +260,16 @@ def timer_changed(state: RunState, event: e.TimerSet | e.TimerFired) -> RunState
         call = replace(call, expired=True)
     elif call.waits == fired.id:
         call = replace(call, waits=None, rested=True)
-    return with_due(replace(state, calls={**state.calls, call.id: call}), call.exec)
+    return with_due(replace(state, calls=put(state.calls, call.id, call)), call.exec)
 
 
 def with_execution(state: RunState, execution: Execution) -> RunState:
     """The state with an open execution changed."""
     scope = state.scopes[execution.scope]
-    scope = replace(scope, active={**scope.active, execution.id: execution})
-    return replace(state, scopes={**state.scopes, scope.path: scope})
+    scope = replace(scope, active=put(scope.active, execution.id, execution))
+    return replace(state, scopes=put(state.scopes, scope.path, scope))
 
 
 def with_due(state: RunState, exec_id: str) -> RunState:
     """The next decision looks at an execution."""
-    return state if exec_id in state.due else replace(state, due=(*state.due, exec_id))
-
-
-def drop(due: tuple[str, ...], exec_id: str) -> tuple[str, ...]:
-    """`due` without an execution."""
-    if exec_id not in due:
-        return due
-    at = due.index(exec_id)  # it stands there once: `with_due` sees to it
-    return due[:at] + due[at + 1 :]
+    return state if exec_id in state.due else replace(state, due=put(state.due, exec_id, None))

@@ -15,7 +15,8 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import AgentNode, Graph, MapNode, SubgraphNode
-from partsong.contracts.scope import scope_of
+from partsong.contracts.persistent import plain
+from partsong.contracts.scope import Scope, scope_of
 from partsong.contracts.state import RunState
 
 __all__ = ["dump_state", "inner_graph", "load_state", "version"]
@@ -36,11 +37,29 @@ def version() -> str:
 
 def dump_state(state: RunState) -> dict[str, JsonValue]:
     """The state as plain JSON."""
-    data = cast("dict[str, JsonValue]", _adapter().dump_python(state, mode="json"))
+    plainly = replace(
+        state,
+        calls=plain(state.calls),
+        timers=plain(state.timers),
+        scopes={path: _plain_scope(scope) for path, scope in state.scopes.items()},
+    )
+    data = cast("dict[str, JsonValue]", _adapter().dump_python(plainly, mode="json"))
     scopes = cast("dict[str, dict[str, JsonValue]]", data["scopes"])
     for path, scope in scopes.items():
         scope["graph"] = None if path else state.scopes[path].graph.spec()
     return data
+
+
+def _plain_scope(scope: Scope) -> Scope:
+    return replace(
+        scope,
+        tokens=plain(scope.tokens),
+        visits=plain(scope.visits),
+        active={
+            id_: replace(x, results=plain(x.results), broken=plain(x.broken))
+            for id_, x in scope.active.items()
+        },
+    )
 
 
 def load_state(run_id: str, data: dict[str, JsonValue]) -> RunState:

@@ -36,7 +36,7 @@ def revived(state: RunState, graph: Graph, now: str, *, rerun: bool = True) -> R
             if (call.exec or call.kind == "hook") and not id_.endswith("/undo")
         },
         timers={id_: t for id_, t in state.timers.items() if t.purpose == "run_deadline"},
-        due=tuple(id_ for scope in scopes.values() for id_ in scope.active),
+        due=dict.fromkeys(id_ for scope in scopes.values() for id_ in scope.active),
     )
 
 

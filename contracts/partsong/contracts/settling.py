@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pydantic import JsonValue
 
 from partsong.contracts.frozen import replace
@@ -44,9 +46,12 @@ def settle(scope: Scope) -> Scope:
     return _forget(replace(scope, settled=settled, writes=writes, added=added), kept)
 
 
-def _holders(scope: Scope) -> list[frozenset[str]]:
-    marks = [execution.seen for execution in scope.active.values()]
-    return marks + [token.seen for waiting in scope.tokens.values() for token in waiting]
+def _holders(scope: Scope) -> Iterator[frozenset[str]]:
+    for execution in scope.active.values():
+        yield execution.seen
+    for waiting in scope.tokens.values():
+        for token in waiting:
+            yield token.seen
 
 
 def _contribute(

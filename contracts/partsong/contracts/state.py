@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue, PlainSerializer
 
 from partsong.contracts.calls import CANCELLED, MISSING, Call, Timer, Waiting, retrying
 from partsong.contracts.command_events import Verb
@@ -18,6 +18,7 @@ from partsong.contracts.events import (
 )
 from partsong.contracts.graph import Graph, MapNode, Node, SubgraphNode, WaitNode
 from partsong.contracts.hooks import PluginRef
+from partsong.contracts.persistent import chosen
 from partsong.contracts.scope import Execution, Ids, Scope, Token, scope_of
 
 __all__ = [
@@ -43,6 +44,13 @@ Status = Literal[
     "queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "limit_exceeded"
 ]
 _ENGINE = "graph-engine"
+_Line: TypeAlias = Annotated[
+    Mapping[str, None],
+    BeforeValidator(dict.fromkeys),
+    PlainSerializer(tuple, return_type=tuple[str, ...]),
+    Field(json_schema_extra={"default": []}),
+]
+"""Names, each once and in their order; JSON has a list of them."""
 ENDED: frozenset[Status] = frozenset({"completed", "failed", "cancelled", "limit_exceeded"})
 
 
@@ -90,6 +98,11 @@ class Pending:
     request: Mapping[str, JsonValue]
 
 
+def _wants_worker(call: Call) -> bool:
+    """Whether a worker may be at it, unless all of them are away."""
+    return call.open and call.kind not in {"approval", "run"}
+
+
 @dataclass(frozen=True)
 class RunState:
     """A run after some prefix of its log. `RunState(run_id)` is the run before its first event."""
@@ -117,7 +130,7 @@ class RunState:
     scopes: Mapping[str, Scope] = field(default_factory=dict)
     """By path; the run's own graph is at the empty path."""
     calls: Mapping[str, Call] = field(default_factory=dict)
-    due: tuple[str, ...] = ()
+    due: _Line = field(default_factory=dict)
     """Executions that the next decision must look at."""
     timers: Mapping[str, Timer] = field(default_factory=dict)
     signals: Mapping[str, tuple[Signal, ...]] = field(default_factory=dict)
@@ -212,14 +225,9 @@ class RunState:
             return "waiting"
         if not self.stopping and any(self._pressing(exec_id) for exec_id in self.due):
             return self.status
-        if any(self._worked_on(call) for call in self.calls.values()):
+        if any(not self._away(call) for _, call in chosen(self.calls, _wants_worker)):
             return "running"
         return "waiting" if next(self._waitings(), None) is not None else "running"
-
-    def _worked_on(self, call: Call) -> bool:
-        """Whether somebody may be at it."""
-        waits = call.kind in {"approval", "run"} or self._away(call)
-        return call.open and not waits
 
     def _away(self, call: Call) -> str:
         """Why nobody is at it, as far as that was seen."""
