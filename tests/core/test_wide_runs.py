@@ -165,6 +165,15 @@ def test_four_times_the_width_takes_little_more_than_four_times_the_reading(node
         assert read(4 * NARROW) < MOST * read(NARROW)
 
 
+@pytest.mark.parametrize("batch", [1, 7, NEVER])
+def test_four_times_the_width_takes_little_more_than_four_times_the_deciding(batch: int) -> None:
+    def decided(width: int) -> int:
+        return lines(lambda: records("function", width, batch=batch))
+
+    with small(FEW):
+        assert decided(4 * NARROW) < MOST * decided(NARROW)
+
+
 @kinds
 def test_an_event_copies_little_of_a_wide_state(node: str) -> None:
     for width in (WIDTH, 4 * WIDTH):

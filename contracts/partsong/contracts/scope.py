@@ -144,7 +144,9 @@ class Scope:
     @property
     def quiet(self) -> bool:
         """Whether nothing runs in it and nothing can begin."""
-        return not self.tokens and not any(execution.live for execution in self.active.values())
+        if self.tokens:
+            return False
+        return all(execution.problem is not None for execution in self.active.values())
 
     def name(self, node: str, visit: int) -> str:
         """The id of a visit."""

@@ -148,7 +148,8 @@ def _next_turn(
         flow.fail(draft, current, problem, cause)
     elif compacted(draft, current, node, turn):
         following = f"{current.id}/t{current.turn + 1}"
-        ask(draft, draft.state.executions[current.id], node, following, turn.name, cause, repair)
+        current = draft.state.scope(current).active[current.id]
+        ask(draft, current, node, following, turn.name, cause, repair)
 
 
 def _unfit(node: AgentNode, text: str) -> str | None:

@@ -20,6 +20,7 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
+from partsong.contracts.persistent import chosen
 from partsong.contracts.scope import Execution, Scope, scope_of
 from partsong.contracts.state import RunState
 from partsong.graph_engine.core import agent, flow, inner, joins, tool_calls, waits, webhook
@@ -89,12 +90,20 @@ def _within_budget(draft: Draft) -> None:
 def _fire(draft: Draft) -> bool:
     """Fire what may in any scope; whether anything did."""
     fired = False
-    for path, before in draft.state.scopes.items():
-        if before.tokens and _sound(draft.state, path) and joins.fire(draft, path):
+    for path, _ in chosen(draft.state.scopes, _holds_tokens):
+        if _sound(draft.state, path) and joins.fire(draft, path):
             fired = True
         if draft.state.stopping is not None or draft.closings:
             break
     return fired
+
+
+def _holds_tokens(scope: Scope) -> bool:
+    return bool(scope.tokens)
+
+
+def _over(scope: Scope) -> bool:
+    return scope.problem is None and scope.quiet
 
 
 def _sound(state: RunState, path: str) -> bool:
@@ -110,8 +119,8 @@ def _sound(state: RunState, path: str) -> bool:
 
 def _close(draft: Draft) -> bool:
     """End a scope in which nothing can happen any more; whether there was one."""
-    for path, scope in draft.state.scopes.items():
-        if scope.problem is not None or not scope.quiet or not _sound(draft.state, path):
+    for path, scope in chosen(draft.state.scopes, _over):
+        if not _sound(draft.state, path):
             continue
         failed = _first_failed(scope)
         cause = _last_id(draft)
