@@ -10,16 +10,19 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from partsong.contracts.subjects import Subjects
 from partsong.runtime.heartbeat.beat import Beat, worker_id
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.process import ProcessHeartbeat
 from partsong.runtime.heartbeat.rule import UNANSWERED
 from partsong.runtime.heartbeat.task import TaskHeartbeat
-from partsong.testing.nats import Bus
+from partsong.runtime.nats_server import EmbeddedNats
+from partsong.testing.nats import Bus, a_bus
 
 PATIENCE = 60.0
 ROOT = Path(__file__).parents[2]
@@ -30,6 +33,12 @@ Start = Callable[..., Awaitable[Process]]
 @pytest.fixture
 async def start(bus: Bus) -> AsyncIterator[Start]:
     """Starts a service as a process, and waits until it is ready."""
+    async with starting(bus) as begin:
+        yield begin
+
+
+@asynccontextmanager
+async def starting(bus: Bus) -> AsyncIterator[Start]:
     processes: list[Process] = []
 
     async def begin(what: str = "") -> Process:
@@ -107,6 +116,28 @@ async def test_a_killed_service_is_known_to_be_dead_and_nothing_of_it_is_left(
     await beat(monitor, lambda one: one.stopped)
     assert monitor.silent(worker)
     await until(lambda: not alive(small))
+
+
+@linux
+async def test_nothing_is_left_of_a_service_that_is_killed_after_its_server(
+    tmp_path: Path, subjects: Subjects
+) -> None:
+    """Its small process is looking for the server again, for ever, when there is nobody left to beat for."""
+    async with (
+        EmbeddedNats(tmp_path / "nats", fast=True) as server,
+        a_bus(server.url, subjects) as bus,
+        starting(bus) as start,
+    ):
+        process = await start()
+        (small,) = children(process.pid)
+        server.kill()
+        async with asyncio.timeout(PATIENCE):
+            assert process.stderr is not None
+            while b"nats.error" not in await process.stderr.readline():
+                pass
+        process.kill()
+        await until(lambda: not alive(small))
+        await server.restart()
 
 
 @linux

@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,14 @@ async def _main(parent: int, fd: int) -> None:
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
     )
-    if told := await lines.readline():
-        await _Child(parent, HeldCalls(fd), json.loads(told)).run(lines)
+    try:
+        if told := await lines.readline():
+            await _Child(parent, HeldCalls(fd), json.loads(told)).run(lines)
+    except Exception:
+        traceback.print_exc()
+    finally:
+        # At once: a client that looks for its server may take no end, and there is nobody left to beat for.
+        os._exit(0)
 
 
 def main() -> None:
