@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from partsong.runtime.heartbeat.beat import Beat
 from partsong.runtime.streams import Names
 from partsong.workflow import WorkflowGraph
 from tests.faults import slow
+from tests.faults.installed import with_tool
 from tests.faults.test_kill import WITHIN, Heard, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
@@ -28,18 +28,9 @@ CHARGES = 8
 @asynccontextmanager
 async def a_platform(at: Path) -> AsyncIterator[tuple[Platform, Client]]:
     """Two tool-runners."""
-    metadata = at / "slow-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        "[partsong.tools]\ncharge = tests.faults.slow:charge\n"
-    )
-    here = str(Path(__file__).parents[2])
     env = {
-        **os.environ,
+        **with_tool(at, "charge", "tests.faults.slow:charge"),
         "PARTSONG_LOAD": "tests.faults.slow",
-        "PARTSONG_TOOLS": "charge",
-        "PYTHONPATH": os.pathsep.join([str(at), here, os.environ.get("PYTHONPATH", "")]),
     }
     platform = Platform(at / "data", env=env, fast=True, say=Heard(), roles=ROLES)
     try:

@@ -19,8 +19,9 @@ from partsong.client import Client
 from partsong.contracts import events as e
 from partsong.contracts.errors import NotFound
 from partsong.workflow import WorkflowGraph
+from tests.faults.installed import with_tool
+from tests.faults.slow import written
 from tests.faults.test_kill import WITHIN, Heard
-from tests.soak.work import acted
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
@@ -31,15 +32,8 @@ def pays() -> WorkflowGraph:
 
 
 def environment(at: Path) -> dict[str, str]:
-    """With the tool `pay` of an installed distribution."""
-    metadata = at / "pays-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: pays\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[partsong.tools]\npay = tests.soak.work:pay\n")
-    here = str(Path(__file__).parents[2])
-    path = os.pathsep.join([str(at), here, os.environ.get("PYTHONPATH", "")])
-    ours = {"PARTSONG_TOOLS": "pay", "PARTSONG_HTTP_PORT": "0", "PARTSONG_DATA": str(at / "data")}
-    return {**os.environ, **ours, "PYTHONPATH": path}
+    tool = with_tool(at, "pay", "tests.soak.work:pay")
+    return {**tool, "PARTSONG_HTTP_PORT": "0", "PARTSONG_DATA": str(at / "data")}
 
 
 @asynccontextmanager
@@ -93,7 +87,7 @@ async def test_after_a_restore_what_may_have_been_done_is_asked_and_nothing_is_r
             assert (await client.result(f"r_{name}", timeout=WITHIN)).status == "completed"
         await client.result(await client.start(pays(), order("late"), run_id="r_late"))
     before = {f"pay {name}": 1 for name in ("done", "again", "not", "late")}
-    assert acted(file) == before
+    assert written(file) == before
     shutil.rmtree(tmp_path / "data" / "nats")
     await partsong(env, "log", "restore", "--from", copy, "--offline", "--by", "ann")
     async with a_platform(tmp_path, env) as (platform, client):
@@ -101,7 +95,7 @@ async def test_after_a_restore_what_may_have_been_done_is_asked_and_nothing_is_r
         with pytest.raises(NotFound):
             await client.state("r_late")
         questions = {name: await asked(client, f"r_{name}") for name in ("again", "not")}
-        assert acted(file) == before, "nothing is paid before somebody has answered"
+        assert written(file) == before, "nothing is paid before somebody has answered"
         api = Api(platform.http_url)
         for name, decision in (("again", "approve"), ("not", "reject")):
             await asyncio.to_thread(api.decide, questions[name], decision, "ann", None)
@@ -109,4 +103,4 @@ async def test_after_a_restore_what_may_have_been_done_is_asked_and_nothing_is_r
         assert (await client.result("r_not", timeout=WITHIN)).status == "failed"
         for run_id in ("r_done", "r_again", "r_not"):
             assert (await client.replay(run_id)).ok
-    assert acted(file) == {**before, "pay again": 2}
+    assert written(file) == {**before, "pay again": 2}

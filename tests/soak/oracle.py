@@ -18,9 +18,9 @@ from partsong.log.snapshots.folded import nearest
 from partsong.log.snapshots.open import open_snapshots
 from partsong.log.verify import verify
 from partsong.runtime.streams import Names
+from tests.faults.slow import written
 from tests.sim.past import Past, flaws
 from tests.soak.processes import Fleet
-from tests.soak.work import acted
 
 __all__ = ["judge"]
 
@@ -127,7 +127,7 @@ def _id(run_id: str, call_id: str) -> str:
 
 def _effects(pasts: Mapping[str, Past], file: Path) -> list[str]:
     """Guarded calls have their effect at most once for each claim; what completed had it."""
-    seen, found = acted(file), list[str]()
+    seen, found = written(file), list[str]()
     for run_id, past in pasts.items():
         claims = Counter(x.call_id for x in past.events if isinstance(x, e.CallClaimed))
         paid = seen[f"pay {run_id}"]

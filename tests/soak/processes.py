@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from tests.faults.installed import with_tool
 
 __all__ = ["Ended", "Fleet", "Worker", "a_fleet_of"]
 
@@ -129,13 +129,9 @@ class Fleet:
 
 async def a_fleet_of(folder: Path, engines: int, workers: int) -> Fleet:
     """A fleet that is ready: so many engines, so many gateways and tool-runners, and an approval service."""
-    metadata = folder / "soak-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: soak\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[partsong.tools]\npay = tests.soak.work:pay\n")
+    tool = with_tool(folder, "pay", "tests.soak.work:pay")
     nats = start_embedded(folder / "nats", fast=True)
     await nats.start()
-    here = str(Path(__file__).parents[2])
     fleet = Fleet(nats)
     counts = {
         "graph-engine": engines,
@@ -147,12 +143,8 @@ async def a_fleet_of(folder: Path, engines: int, workers: int) -> Fleet:
         for number in range(1, count + 1):
             name = f"{role}-{number}"
             env = {
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(
-                    [str(folder), here, os.environ.get("PYTHONPATH", "")]
-                ),
+                **tool,
                 "PARTSONG_LOAD": "tests.soak.work",
-                "PARTSONG_TOOLS": "pay",
                 "PARTSONG_NATS_URL": nats.url,
                 "PARTSONG_WORKER": name,
                 "PARTSONG_DATA": str(folder / name),

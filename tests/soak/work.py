@@ -3,46 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 from pydantic import JsonValue
 
 from partsong.tools import tool
 from partsong.workflow import AgentSpec, NodeContext, Route, WorkflowGraph
+from tests.faults.slow import write
 
-__all__ = ["GRAPHS", "acted"]
+__all__ = ["GRAPHS"]
 
 State = dict[str, JsonValue]
 
 _HALF = 0.02
 
 
-def _write(file: str, line: str) -> None:
-    """One line, whole, whoever else writes."""
-    out = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(out, f"{line}\n".encode())
-    finally:
-        os.close(out)
-
-
-def acted(file: Path) -> Counter[str]:
-    """How often each effect was had: `step <run>/<call>`, `pay <run>`."""
-    return Counter(file.read_text("utf-8").splitlines()) if file.exists() else Counter()
-
-
 async def step(state: State, context: NodeContext) -> State:
     await asyncio.sleep(_HALF)
-    _write(str(state["file"]), f"step {context.idempotency_key}")
+    write(str(state["file"]), "step", context.idempotency_key)
     await asyncio.sleep(_HALF)
     return {"last": context.idempotency_key}
 
 
 async def again(state: State, context: NodeContext) -> Route:
-    _write(str(state["file"]), f"step {context.idempotency_key}")
+    write(str(state["file"]), "step", context.idempotency_key)
     n = int(str(state.get("n", 0))) + 1
     return Route("more" if n < 4 else "enough", {"n": n})
 
@@ -51,7 +35,7 @@ async def again(state: State, context: NodeContext) -> Route:
 async def pay(file: str, order: str) -> str:
     """Pay for an order, which must not happen twice."""
     await asyncio.sleep(_HALF)
-    _write(file, f"pay {order}")
+    write(file, "pay", order)
     await asyncio.sleep(_HALF)
     return order
 

@@ -257,11 +257,12 @@ class Subjects:
         """Filter: stored requests in one lane."""
         return f"{self.prefix}.request.*.{lane}.*.*"
 
-    def into_lanes(self) -> tuple[str, str]:
-        """How the stream rewrites the subject of a beginning: what it matches, and what becomes of it."""
+    def into_lanes(self) -> dict[str, str]:
+        """How the stream rewrites the subject of a beginning, in the words of its configuration."""
         stem = f"{self.prefix}.request"
         tail = "{{wildcard(2)}}.{{wildcard(3)}}"
-        return f"{stem}.*.*.*", f"{stem}.{{{{wildcard(1)}}}}.{{{{partition({LANES},2)}}}}.{tail}"
+        dest = f"{stem}.{{{{wildcard(1)}}}}.{{{{partition({LANES},2)}}}}.{tail}"
+        return {"src": f"{stem}.*.*.*", "dest": dest}
 
     def requests(self) -> str:
         """Filter: all requests."""

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from partsong.bus.pull import Delivery
 from partsong.graph_engine.core.lanes import Lanes
+from partsong.graph_engine.worker import Pulls
 from partsong.graph_engine.workload import Reading, Workload
 from partsong.runtime import clock
 
@@ -38,23 +39,11 @@ _BEAT = 1.0
 """Seconds between two in-progress signals; the consumers wait three."""
 
 
-class Lane(Protocol):
+class Lane(Pulls, Protocol):
     """Hands one lane's requests over; see `PullLoop`. It can be started again."""
-
-    async def start(self) -> None:
-        """Begin to pull."""
-        ...
-
-    async def stop(self) -> None:
-        """Stop pulling."""
-        ...
 
     async def flush(self) -> None:
         """Return when every answer given so far has been handed to the connection."""
-        ...
-
-    def done(self) -> None:
-        """Give back the credit of one delivery."""
         ...
 
 

@@ -42,7 +42,6 @@ __all__ = ["MAX_BODY", "Door", "request_id"]
 _log = logging.getLogger("partsong.graph_engine")
 
 _OfARun = CancelRequest | PauseRequest | ResumeRequest | SignalRequest
-_OfOneThatRuns = PauseRequest | ResumeRequest | SignalRequest
 
 MAX_BODY = 1_000_000
 """Bytes a request may have. Larger inputs belong into a store of their own, with a reference in the state."""
@@ -114,11 +113,8 @@ class Door:
                 return await self._schedule(request)
             case UnscheduleRequest(id=id_, name=name):
                 return Accepted(id=id_, run_id="", seq=await self._schedules.drop(name))
-            case CancelRequest():
-                await self._begin_now(request.run_id)
-                return await self._append("cancel", request.run_id, request)
-            case PauseRequest() | ResumeRequest() | SignalRequest():
-                await self._known(request.run_id)
+            case CancelRequest() | PauseRequest() | ResumeRequest() | SignalRequest():
+                await self._known(request.run_id, begin=isinstance(request, CancelRequest))
                 return await self._append(_verb(request), request.run_id, request)
             case _:
                 assert_never(request)
@@ -159,32 +155,22 @@ class Door:
             return None
         return await self._commands.outcome(run_id, request.id)
 
-    async def _begin_now(self, run_id: str) -> None:
-        """Let a run in that still waits at the door, for it is to be cancelled.
-
-        Raises:
-            NotFound: nobody has asked for such a run.
-        """
-        queued = None if await self._in_the_log(run_id) else await self._queued(run_id)
-        if queued is None:
-            await self._known(run_id)
-        else:
-            await self.request(
-                self._subjects.parse_request(queued.subject).verb, queued.body, run_id
-            )
-
-    async def _known(self, run_id: str) -> None:
-        """Refuse what is asked of a run that nobody has asked to begin, or that has not begun."""
+    async def _known(self, run_id: str, *, begin: bool = False) -> None:
+        """Refuse what is asked of a run that nobody has asked to begin, or that waits at the door; or `begin` that one now."""
         if await self._in_the_log(run_id):
             return
-        if (queued := await self._queued(run_id)) is not None:
+        queued = None if self._at_the_door is None else await self._at_the_door(run_id)
+        if queued is None:
+            raise NotFound("run.unknown", f"no run {run_id}", where="run_id")
+        if not begin:
             raise Conflict(
                 "run.queued",
                 f"run {run_id} has not begun, it waits at the door since {queued.since}",
                 where="run_id",
                 fix="ask again when it has begun, or cancel it; `partsong run show` says its place in the line",
             )
-        raise NotFound("run.unknown", f"no run {run_id}", where="run_id")
+        verb = self._subjects.parse_request(queued.subject).verb
+        await self.request(verb, queued.body, run_id)
 
     async def _in_the_log(self, run_id: str) -> bool:
         if await self._log.last(self._subjects.engine(run_id)) is not None:
@@ -193,12 +179,11 @@ class Door:
             return True
         return False
 
-    async def _queued(self, run_id: str) -> AtTheDoor | None:
-        return None if self._at_the_door is None else await self._at_the_door(run_id)
 
-
-def _verb(request: _OfOneThatRuns) -> Verb:
+def _verb(request: _OfARun) -> Verb:
     match request:
+        case CancelRequest():
+            return "cancel"
         case PauseRequest():
             return "pause"
         case ResumeRequest():

@@ -53,9 +53,7 @@ class Workload:
 
     def took(self) -> None:
         """A run begins."""
-        self._free -= 1
-        if self._now() - self._read > _STALE:
-            self._free = min(self._free, _FEW - 1)
+        self._free = self.free - 1
 
     def note(self, readings: Iterable[Reading]) -> None:
         """Take account of a reading of all queues; one that could not be read holds nobody up."""

@@ -130,7 +130,7 @@ class PullLoop:
     def done(self) -> None:
         """Give back the credit of one message; only without `auto_credit`."""
         self._held -= 1
-        if self._thirsty and self._refill is None and not self._stopping:
+        if self._thirsty and self._refill is None:
             self._refill = asyncio.get_running_loop().create_task(self._ask())
             self._refill.add_done_callback(self._refilled)
 

@@ -57,7 +57,6 @@ class AtTheDoor:
     behind: int
     """How many come behind it on the subjects that were asked for."""
     body: bytes
-    headers: Mapping[str, str]
 
 
 async def find_request(nc: Nats, subjects: Subjects, seq: int) -> Queued | None:
@@ -154,7 +153,6 @@ async def _next(nc: Nats, subjects: Subjects, filter: str, seq: int = 1) -> AtTh
             f"{headers['Nats-Time-Stamp'][:23].rstrip('Z')}Z",
             int(headers.get("Nats-Num-Pending", "0")),
             answer.data,
-            headers,
         )
     if headers.get("Status") == "404":
         return None

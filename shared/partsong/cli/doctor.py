@@ -244,7 +244,7 @@ async def _all_answers(client: Client, subject: str) -> list[dict[str, Any]]:
 
     try:
         said = answers(client.nats, subject, within=_LISTEN)
-        return [json.loads(answer) async for answer in said]
+        return [json.loads(answer) async for answer in said if answer]
     except nats.errors.NoRespondersError:
         return []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import platform
 import re
 from collections.abc import Callable
@@ -43,10 +42,11 @@ class Address:
     def client(self) -> Client:
         """A client that is not connected yet."""
         from partsong.client import Client
+        from partsong.client.where import find_caller
 
         # Commands are many clients and one caller: who runs a thousand of them has one lane.
         own = f"cli@{_UNFIT.sub('-', platform.node())[:100]}"
-        return Client(self.url, prefix=self.prefix, caller=os.environ.get("PARTSONG_CALLER") or own)
+        return Client(self.url, prefix=self.prefix, caller=find_caller(otherwise=own))
 
 
 def address_options(command: Callable[..., R]) -> Callable[..., R]:

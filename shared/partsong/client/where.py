@@ -38,13 +38,13 @@ def find_prefix(given: str | None = None) -> str:
     return given or os.environ.get("PARTSONG_PREFIX") or "partsong"
 
 
-def find_caller(given: str | None = None) -> str:
+def find_caller(given: str | None = None, *, otherwise: str = "") -> str:
     """Whose requests these are: callers begin runs by turns. One that is not named is a caller of its own.
 
     Raises:
         InvalidInput: `id.invalid`: the name cannot stand in a subject.
     """
-    named = given or os.environ.get("PARTSONG_CALLER")
+    named = given or os.environ.get("PARTSONG_CALLER") or otherwise
     return check_id("caller", named) if named else f"client-{clock.new_id()}"
 
 

@@ -186,7 +186,7 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
                     *(subjects.request(verb) for verb in (*STARTS, *CONTROL)),
                     *(f"{subjects.request(verb)}.*.*" for verb in BEGINNINGS),
                 ],
-                "subject_transform": dict(zip(("src", "dest"), subjects.into_lanes(), strict=True)),
+                "subject_transform": subjects.into_lanes(),
                 "retention": "workqueue",
                 "allow_direct": True,
             },

@@ -74,9 +74,8 @@ class LivenessMonitor:
         Returns when no more answers come, of which the asker's own is one if it beats already.
         """
         ping = self._subjects.query(service, "ping")
-        with contextlib.suppress(
-            nats.errors.Error
-        ):  # who has not answered is met at its next heartbeat
+        # Who has not answered is met at its next heartbeat.
+        with contextlib.suppress(nats.errors.Error):
             async for body in answers(self._nc, ping, within=within, quiet=_QUIET):
                 self._hear(body)
 
