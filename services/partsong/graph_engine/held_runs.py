@@ -32,6 +32,7 @@ from partsong.graph_engine.open_runs import OpenRuns
 from partsong.graph_engine.turn import Answer, Slot, Turns
 from partsong.log.port import Log, Record
 from partsong.runtime import clock
+from partsong.runtime.backoff import backoff
 
 __all__ = ["HeldRuns"]
 
@@ -255,7 +256,7 @@ class HeldRuns:
             _log.exception("turn broke", extra={"run": run_id})
         slot.failures += 1
         slot.woken = True
-        wait = min(_LONGEST_AGAIN, _AGAIN * 2 ** (slot.failures - 1))
+        wait = backoff(slot.failures, first=_AGAIN, longest=_LONGEST_AGAIN)
 
         def again() -> None:
             self._timers.discard(handle)

@@ -26,6 +26,7 @@ from nats.aio.msg import Msg
 from partsong.bus.dead import dead_letter
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.subjects import Subjects
+from partsong.runtime.backoff import backoff
 
 __all__ = ["Command", "Discipline", "command_broker", "on_command", "on_query"]
 
@@ -89,7 +90,7 @@ class Discipline(BaseMiddleware[Any, Any]):
         tries = raw.metadata.num_delivered
         told = {"subject": raw.subject, "problem": problem.code, "tries": tries}
         _log.warning("command failed", extra=told, exc_info=error)
-        delay = min(_LONGEST, _FIRST * 2 ** (tries - 1))
+        delay = backoff(tries, first=_FIRST, longest=_LONGEST)
         if isinstance(error, InvalidInput) or tries >= self._most:
             try:
                 await self._bury(raw, problem)

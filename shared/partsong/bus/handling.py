@@ -16,6 +16,7 @@ from partsong.bus.dead import dead_letter
 from partsong.bus.pull import Delivery
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.subjects import Subjects
+from partsong.runtime.backoff import backoff
 
 __all__ = ["MOST", "Busy", "Handling"]
 
@@ -77,7 +78,7 @@ class Handling:
         if tries >= self._most and not away:
             await self._bury(delivery, problem)
         else:
-            delivery.nak(min(_LONGEST, _FIRST * 2 ** (tries - 1)))
+            delivery.nak(backoff(tries, first=_FIRST, longest=_LONGEST))
 
     async def _bury(self, delivery: Delivery, problem: Problem) -> None:
         told = {"subject": delivery.subject, "seq": delivery.stream_seq, "problem": problem.code}
