@@ -7,7 +7,7 @@ Another implementation of the engine is plugged in here: `start_engine` is all t
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
@@ -21,6 +21,7 @@ from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import OURS
 from partsong.contracts.validate import parse_graph
+from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoints
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.commands import Commands
@@ -33,6 +34,7 @@ from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.threads import Threads
 from partsong.graph_engine.turn import Turns
 from partsong.graph_engine.worker import Engine as RealEngine
+from partsong.log.port import Record
 from partsong.log.snapshots.folded import Folded
 from partsong.log.snapshots.port import Snapshots
 from tests.sim.broker import SUBJECTS
@@ -42,6 +44,9 @@ from tests.sim.ports import SimBucket, SimFeed, SimLog, SimOutbox, SimTimers
 from tests.sim.world import World
 
 __all__ = ["Engine", "start_engine"]
+
+_FAR = 30
+"""Few, so that partitions are caught up with often."""
 
 
 @dataclass(eq=False)
@@ -104,13 +109,21 @@ def start_engine(world: World, process: Process, snapshots: Snapshots) -> Engine
         for partition in broker.partitions
     ]
 
+    def passes(after: int, upto: int) -> AsyncGenerator[Record, None]:
+        return log.read(SUBJECTS.log(), after=after, upto=upto)
+
     def timers(fired: Callable[[Delivery], None]) -> SimTimers:
         return SimTimers(broker, process, fired)
 
     engine = RealEngine(
         log,
         SUBJECTS,
-        Ownership(processors, lambda: world.engines(process), process.name),
+        Ownership(
+            processors,
+            lambda: world.engines(process),
+            process.name,
+            catch_up=CatchUp(checkpoints, SUBJECTS, log.head, passes, far=_FAR),
+        ),
         timers,
     )
     door = Door(log, SUBJECTS, commands, graphs.resolve, cast("Schedules", None))

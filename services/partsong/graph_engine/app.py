@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -27,6 +27,7 @@ from partsong.contracts.subjects import LANES, OURS, PARTITIONS
 from partsong.graph_engine.admission import Admission
 from partsong.graph_engine.arrivals import Arrivals
 from partsong.graph_engine.bucket import NatsBucket
+from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.commands import Commands
@@ -46,11 +47,12 @@ from partsong.graph_engine.worker import Engine
 from partsong.graph_engine.workload import readings
 from partsong.log.group import GroupCommit
 from partsong.log.jetstream import JetStreamLog
-from partsong.log.port import Log
+from partsong.log.port import Log, Record
 from partsong.log.scrub import SLOWLY, scrub
 from partsong.log.snapshots.open import open_snapshots
 from partsong.log.snapshots.port import Snapshots
 from partsong.log.stored import BLOB
+from partsong.log.walk import walk
 from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock
 from partsong.runtime.serve import Context
@@ -107,7 +109,8 @@ class GraphEngine:
             schedules,
             partial(the_beginning, context.nc, context.subjects),
         )
-        self._processors = _processors(context, log, turns)
+        checkpoints = Checkpoints(NatsBucket(context.nc, context.names.partitions))
+        self._processors = _processors(context, log, turns, checkpoints)
         scrubber = Scrubber(partial(_scrub, context), context.monitor.report)
         scrubber.start()
         self._stack.push_async_callback(scrubber.stop)
@@ -124,6 +127,9 @@ class GraphEngine:
                 arrived=Arrivals(context.watch.beats, clock.monotonic),
                 epoch=partial(_epoch, context),
                 taken=scrubber.taken,
+                catch_up=CatchUp(
+                    checkpoints, context.subjects, context.log.head, partial(_pass, context)
+                ),
             ),
             pull,
             start_scheduled=door.start_scheduled,
@@ -224,8 +230,9 @@ class GraphEngine:
         await self._stack.aclose()
 
 
-def _processors(context: Context, log: Log, turns: Turns) -> list[Processor]:
-    checkpoints = Checkpoints(NatsBucket(context.nc, context.names.partitions))
+def _processors(
+    context: Context, log: Log, turns: Turns, checkpoints: Checkpoints
+) -> list[Processor]:
     return [
         Processor(
             partition,
@@ -314,6 +321,14 @@ async def _bury(context: Context, name: str, command: Command, problem: Problem)
         deliveries=command.deliveries,
         body=command.body,
     )
+
+
+async def _pass(context: Context, after: int, upto: int) -> AsyncGenerator[Record, None]:
+    """The whole log, in order, with bodies as the stream holds them."""
+    walked = walk(context.nc, context.names.log, context.subjects.log(), after=after, upto=upto)
+    async with contextlib.aclosing(walked) as found:
+        async for raw in found:
+            yield Record(raw.seq, raw.subject, raw.body, raw.id, raw.headers)
 
 
 async def _past(context: Context, run_id: str) -> list[tuple[int, bytes]]:

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from partsong.contracts.errors import PartsongError
 from partsong.graph_engine.bucket import Overtaken
+from partsong.graph_engine.catch_up import CatchUp
+from partsong.graph_engine.checkpoints import Checkpoint
 from partsong.graph_engine.processor import Processor
 
 __all__ = ["Ownership", "entitled"]
@@ -48,14 +50,17 @@ class Ownership:
         arrived: Callable[[], bool] = lambda: False,
         epoch: Callable[[], int | None] = lambda: 1,
         taken: Callable[[Processor], None] = lambda _processor: None,
+        catch_up: CatchUp | None = None,
     ) -> None:
         """`engines` are those alive, by id; `mine` is this one's.
 
         `arrived` says whether workers have come that may have what parked calls lack, `epoch` in which of its lives the
-        log is, None while it is not to be written to. `taken` is told of partitions that are owned from now on.
+        log is, None while it is not to be written to. `taken` is told of partitions that are owned from now on. With
+        `catch_up`, what lies far behind is read in one pass before it is taken.
         """
         self._processors, self._engines, self._mine = processors, engines, mine
         self._arrived, self._epoch, self._taken = arrived, epoch, taken
+        self._catch_up = catch_up
         self._alive: frozenset[str] = frozenset()
         self._share: set[int] = set()
         """Partitions that belong to this engine, as far as it knows who is alive."""
@@ -85,13 +90,34 @@ class Ownership:
             self._alive = alive
             partitions = (processor.partition for processor in self._processors)
             self._share = {p for p in partitions if alive and entitled(alive, p) == self._mine}
+        changing = [processor for processor in self._processors if self._changes(processor)]
+        if not changing:
+            return
+        try:
+            behind = await self._behind(changing)
+            await self._all([p for p in changing if p.partition not in behind], epoch or 1)
+            if self._catch_up is not None and behind:
+                await self._catch_up.catch_up(behind, epoch or 1)
+                await self._settle()  # who is alive may have changed by now
+        except PartsongError as error:
+            told = {"problem": error.problem.code, "why": str(error)}
+            _log.warning("partitions not taken, to be tried again", extra=told)
+
+    async def _behind(self, changing: Sequence[Processor]) -> dict[int, Checkpoint]:
+        """Those about to be taken whose checkpoints lie far behind."""
+        if self._catch_up is None:
+            return {}
+        coming = [p.partition for p in changing if not p.owned]
+        return await self._catch_up.behind(coming)
+
+    async def _all(self, processors: Sequence[Processor], epoch: int) -> None:
         gate = asyncio.Semaphore(_AT_ONCE)
 
         async def one(processor: Processor) -> None:
             async with gate:
-                await self._one(processor, epoch or 1)
+                await self._one(processor, epoch)
 
-        await asyncio.gather(*(one(p) for p in self._processors if self._changes(p)))
+        await asyncio.gather(*(one(processor) for processor in processors))
 
     def _changes(self, processor: Processor) -> bool:
         return processor.lost or processor.owned != (processor.partition in self._share)

@@ -19,7 +19,7 @@ from partsong.contracts.subjects import OURS, LogSubject, Subjects, partition_of
 from partsong.graph_engine.bucket import Overtaken
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.held_runs import HeldRuns
-from partsong.graph_engine.open_runs import OpenRuns, ends
+from partsong.graph_engine.open_runs import OpenRuns
 from partsong.graph_engine.sealing import Sealing
 from partsong.graph_engine.turn import Answer, Turns
 from partsong.log.port import Log, Record, WrongSequence
@@ -143,8 +143,7 @@ class Processor:
         except InvalidInput as error:
             _log.warning("record passed over", extra={"seq": record.seq, "why": str(error)})
             where = None
-        ended = where is not None and where.entity == "engine" and ends(record)
-        self._sealing.take(record, stored, where, ended=ended)
+        self._sealing.take(record, stored, where)
         if where is None:
             return
         if where.run_id == OURS:

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.seals import Place, Seal, Sealer
 from partsong.contracts.subjects import OURS, LogSubject, Subjects
+from partsong.graph_engine.open_runs import ends
 from partsong.log.port import Append, Record
 from partsong.runtime import clock
 
@@ -79,8 +80,8 @@ class Sealing:
         one = self._sealer
         return Sealed(one.place, self._before, one.last, self._last_seq, one.ends)
 
-    def take(self, record: Record, stored: bytes, where: LogSubject | None, *, ended: bool) -> None:
-        """Take the partition's next record: `stored` as the stream holds it, `ended` if it ended its run."""
+    def take(self, record: Record, stored: bytes, where: LogSubject | None) -> None:
+        """Take the partition's next record: `stored` as the stream holds it, None for a subject that is not the log's."""
         if where is not None and where.entity == "seal":
             last = self._sealer.last
             try:
@@ -92,6 +93,7 @@ class Sealing:
                 if last is not None:
                     self._before = Place(last.upto, last.count, bytes.fromhex(last.root))
                 return
+        ended = where is not None and where.entity == "engine" and ends(record)
         run_id = where.run_id if where is not None and ended else None
         self._sealer = self._sealer.after(record.seq, stored, clock.monotonic(), ended=run_id)
 

@@ -1,0 +1,137 @@
+"""Catching up: checkpoints that lie far behind the log's head are brought there in one ordered pass over the log.
+
+Without it each partition would be read by a feed of its own, and the server would look through the whole log once for
+each: at 10 GiB that is minutes during which nothing else moves. What comes before an owner is history, of which only is
+noted which runs are open and what the seals say; so a pass needs no owner, and one that is broken off is gone on with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import aclosing
+from dataclasses import replace
+
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.subjects import OURS, Subjects, partition_of
+from partsong.graph_engine.bucket import Overtaken
+from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
+from partsong.graph_engine.open_runs import OpenRuns
+from partsong.graph_engine.sealing import Sealing
+from partsong.log.port import Record
+from partsong.runtime import clock
+
+__all__ = ["CatchUp", "Passes"]
+
+_log = logging.getLogger("partsong.graph_engine")
+
+_FAR = 20_000
+"""Records of the whole log between a checkpoint and the head from which on a pass is made."""
+_KEEP = 200_000
+"""Records after which the checkpoints are kept, so that a pass that is broken off is not begun anew."""
+_TELL = 5.0
+"""Seconds between two lines about how far a pass has come."""
+
+Passes = Callable[[int, int], AsyncGenerator[Record, None]]
+"""Reads the whole log behind one sequence and up to another, in order, with bodies as the stream holds them."""
+
+
+class CatchUp:
+    """Brings checkpoints near the log's head."""
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        subjects: Subjects,
+        head: Callable[[], Awaitable[int]],
+        passes: Passes,
+        *,
+        far: int = _FAR,
+    ) -> None:
+        """`head` is the sequence of the log's newest record."""
+        self._checkpoints, self._subjects = checkpoints, subjects
+        self._head, self._passes, self._far = head, passes, far
+        self._before = len(subjects.log()) - 1
+        """Where the partition begins in the subject of a record."""
+
+    async def behind(self, partitions: Collection[int]) -> dict[int, Checkpoint]:
+        """Those whose checkpoints are far behind the head.
+
+        Raises:
+            Unavailable: the server did not answer.
+        """
+        head = await self._head()
+        if head <= self._far:
+            return {}
+        found = await asyncio.gather(*(self._checkpoints.load(p) for p in partitions))
+        pairs = zip(partitions, found, strict=True)
+        return {p: checkpoint for p, checkpoint in pairs if checkpoint.seq < head - self._far}
+
+    async def catch_up(self, behind: dict[int, Checkpoint], epoch: int) -> None:
+        """Read the log once, and keep a checkpoint at its head for each of these partitions; `epoch` is the log's.
+
+        Raises:
+            Unavailable: the server did not answer; what was read until the last checkpoints is not read again.
+        """
+        head = await self._head()
+        after = min(checkpoint.seq for checkpoint in behind.values())
+        places = {str(p): _History(p, found, self._subjects, epoch) for p, found in behind.items()}
+        told, count = clock.monotonic(), 0
+        async with aclosing(self._passes(after, head)) as records:
+            async for record in records:
+                self._take(places, record)
+                count += 1
+                if count % _KEEP == 0:
+                    await self._keep(places, record.seq)
+                if clock.monotonic() - told >= _TELL:
+                    told = clock.monotonic()
+                    _log.info("catching up with the log", extra={"at": record.seq, "of": head})
+        await self._keep(places, head)
+        done = {"from": after, "to": head, "records": count, "partitions": len(places)}
+        _log.info("caught up with the log", extra=done)
+
+    def _take(self, places: dict[str, _History], record: Record) -> None:
+        place = places.get(record.subject[self._before :].partition(".")[0])
+        if place is not None and record.seq > place.found.seq:
+            place.take(record)
+
+    async def _keep(self, places: dict[str, _History], seq: int) -> None:
+        """Keep what was read up to here; a partition that another engine has taken meanwhile is left to it."""
+        for partition, place in list(places.items()):
+            if seq <= place.found.seq:
+                continue
+            now = place.checkpoint(seq)
+            try:
+                revision = await self._checkpoints.keep(place.partition, now)
+            except Overtaken:
+                del places[partition]
+            else:
+                place.found = replace(now, revision=revision)
+
+
+class _History:
+    """One partition, as far as the pass has come."""
+
+    def __init__(self, partition: int, found: Checkpoint, subjects: Subjects, epoch: int) -> None:
+        self.partition, self.found = partition, found
+        self._subjects = subjects
+        self._open = OpenRuns(found.open)
+        self._sealing = Sealing(partition, subjects)
+        self._sealing.begin(found.sealed, epoch)
+
+    def take(self, record: Record) -> None:
+        """Take the partition's next record."""
+        try:
+            where = self._subjects.parse_log(record.subject)
+        except InvalidInput:
+            where = None
+        self._sealing.take(record, record.body, where)
+        if where is None or where.run_id == OURS:
+            return
+        if partition_of(where.run_id) == self.partition:
+            self._open.note(record, where)
+
+    def checkpoint(self, seq: int) -> Checkpoint:
+        """The checkpoint that stands at a record of the log."""
+        return replace(self.found, seq=seq, open=self._open.newest, sealed=self._sealing.sealed)
