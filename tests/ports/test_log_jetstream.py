@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
 import pytest
+from nats.aio.msg import Msg
 
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
-from partsong.log.port import Appended, Log, WrongSequence
+from partsong.log.port import Append, Appended, Log, WrongSequence
+from partsong.log.walk import walk
 from partsong.runtime.connect import connect
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.testing.durable_log_suite import DurableLogSuite, Reopen
@@ -267,3 +269,32 @@ async def test_an_append_whose_first_answer_was_lost_is_found_in_the_log(bus: Bu
     ack = await bus.nc.jetstream().publish(subject, b"1", headers={"Nats-Msg-Id": "1"})
     await bus.log().append(subject, b"2", id="2", expect=ack.seq)
     assert await bus.log().append(subject, b"1", id="1", expect=0) == Appended(1, duplicate=True)
+
+
+async def test_a_server_that_ends_pulls_early_cuts_no_walk_short(bus: Bus) -> None:
+    """It does, to all that are under way at once, whenever it looks whether a consumer is idle: at 30 s, at 60 s."""
+    log = bus.log()
+    for begin in range(0, 2000, 500):
+        await log.append_together(
+            [
+                Append(bus.subjects.fact(f"r_{n}"), b"x", id=f"x{n}")
+                for n in range(begin, begin + 500)
+            ]
+        )
+    ended: dict[str, int] = {}
+
+    async def end_early(pull: Msg) -> None:
+        ended[pull.reply] = ended.get(pull.reply, 0) + 1
+        early = {"Status": "404", "Nats-Pending-Messages": "0"}
+        for _ in range(2):
+            await bus.nc.publish(pull.reply, headers=early)
+
+    pulls = f"$JS.API.CONSUMER.MSG.NEXT.{bus.names.log}.>"
+    await bus.nc.subscribe(pulls, cb=end_early)
+    await bus.nc.flush()
+    found = [record.seq async for record in log.read(bus.subjects.log())]
+    assert len(found) == 2000
+    walked = walk(bus.nc, bus.names.log, bus.subjects.log(), upto=await log.head())
+    assert [raw.seq async for raw in walked] == found
+    assert len(ended) == 2, "two walks, each by one consumer"
+    assert min(ended.values()) > 2, "they pulled more than once, and were told each time"

@@ -5,7 +5,9 @@ is a convenience; what has been seen is known here. Whatever goes wrong with it 
 message is missing), the walk goes on with a new one behind the last sequence seen, without a gap or a repetition.
 
 The server passes over a record that it cannot read, and counts it as one that is to come. So a walk to an end does not
-count: it pulls without waiting, and is over when the server says that it has nothing more.
+count: it pulls without waiting, and is over when the server says that it has nothing more. It says so too often: at a
+record that it cannot read, and to all pulls under way whenever it looks whether a consumer is idle, which cuts a walk
+of more than half a minute short. So it is believed when it has said so to several pulls in a row that were alone.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ _EXPIRES = 30
 _HEARTBEAT = 5
 _IDLE = 30
 """A consumer nobody pulls from is removed by the server after so many seconds."""
+_EMPTY = 3
+"""Pulls in a row that have to come back empty, each alone under way, until nothing more is to come."""
 
 
 class Unreadable(Exception):
@@ -99,8 +103,8 @@ class _Cursor:
         self._news = asyncio.Event()
         self._broken = False
         self.over = False
-        """Two pulls in a row gave nothing: the server has nothing more; of a walk without an end it is not asked."""
-        self._ending, self._ended_at = False, -1
+        """The server has nothing more; of a walk without an end it is not asked."""
+        self._ending, self._ended_at, self._empty = False, -1, 0
         self._delivered = 0
         self._asked = 0
 
@@ -204,11 +208,10 @@ class _Cursor:
             return
         if code in {"404", "408"}:  # a pull request ended before its batch was full
             self._asked -= int(headers.get("Nats-Pending-Messages", self._asked))
-            if self._ending and code == "404":
-                self.over = (
-                    self._delivered == self._ended_at
-                )  # at a record it cannot read it may end a pull early
+            if self._ending and self._asked == 0:
+                self._empty = self._empty + 1 if self._delivered == self._ended_at else 0
                 self._ended_at = self._delivered
+                self.over = self._empty >= _EMPTY
             return
         self._broken = True
 
