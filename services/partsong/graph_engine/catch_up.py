@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import replace
 
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.subjects import OURS, Subjects, partition_of
 from partsong.graph_engine.bucket import Overtaken
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
@@ -72,21 +72,24 @@ class CatchUp:
         """Read the log once, and keep a checkpoint at its head for each of these partitions; `epoch` is the log's.
 
         Raises:
-            Unavailable: the server did not answer; what was read until the last checkpoints is not read again.
+            Unavailable: the server did not answer, or did not give all; what was read until the last checkpoints is
+                not read again.
         """
         head = await self._head()
         after = min(checkpoint.seq for checkpoint in behind.values())
         places = {str(p): _History(p, found, self._subjects, epoch) for p, found in behind.items()}
-        told, count = clock.monotonic(), 0
+        told, count, seq = clock.monotonic(), 0, after
         async with aclosing(self._passes(after, head)) as records:
             async for record in records:
                 self._take(places, record)
-                count += 1
+                count, seq = count + 1, record.seq
                 if count % _KEEP == 0:
-                    await self._keep(places, record.seq)
+                    await self._keep(places, seq)
                 if clock.monotonic() - told >= _TELL:
                     told = clock.monotonic()
-                    _log.info("catching up with the log", extra={"at": record.seq, "of": head})
+                    _log.info("catching up with the log", extra={"at": seq, "of": head})
+        if seq < head:
+            raise _cut_short(seq, head)
         await self._keep(places, head)
         done = {"from": after, "to": head, "records": count, "partitions": len(places)}
         _log.info("caught up with the log", extra=done)
@@ -135,3 +138,12 @@ class _History:
     def checkpoint(self, seq: int) -> Checkpoint:
         """The checkpoint that stands at a record of the log."""
         return replace(self.found, seq=seq, open=self._open.newest, sealed=self._sealing.sealed)
+
+
+def _cut_short(seq: int, head: int) -> Unavailable:
+    return Unavailable(
+        "log.cut_short",
+        f"the log ends at {head}, and was read up to {seq} only",
+        fix="it is tried again; if that does not help, run `partsong log verify`",
+        retryable=True,
+    )
