@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,11 @@ import pytest
 from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
 from partsong.contracts.seals import Place, Sealer
-from partsong.contracts.subjects import Subjects, partition_of
+from partsong.contracts.subjects import PARTITIONS, Subjects, partition_of
 from partsong.log.backup import Backup, Copied, backup
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.restore import Restoring
-from partsong.log.scrub import scrub
+from partsong.log.scrub import Target, scrub
 from partsong.log.verify import Verified, verify
 from partsong.log.walk import Raw, walk
 from partsong.runtime.log_standing import adopt, log_standing
@@ -145,62 +145,67 @@ async def sealed(bus: Bus, count: int, every: int) -> tuple[int, Sealer]:
     return partition, sealer
 
 
+async def scrubbed(bus: Bus, *targets: Target, accepted: int = 0) -> dict[int, Damaged]:
+    found = scrub(bus.nc, bus.subjects, targets, stream=bus.names.log, accepted=accepted)
+    return {partition: damage async for partition, damage in found}
+
+
 async def test_a_scrub_finds_a_flipped_bit_after_a_clean_stop_and_whose_record_it_was(
     own: Bus, nats_server: EmbeddedNats
 ) -> None:
     partition, sealer = await sealed(own, 25, every=10)
-    head, stream = await log_of(own).head(), own.names.log
-    assert (
-        await scrub(own.nc, own.subjects, partition, stream=stream, upto=head, known=sealer.place)
-        is None
-    )
-    async with damaged(nats_server, stream, b"record 13;", b"record 24;"):
-        found = await scrub(
-            own.nc, own.subjects, partition, stream=stream, upto=head, known=sealer.place
-        )
-        assert isinstance(found, Damaged)
+    head = await log_of(own).head()
+    whole = Target(partition, head, known=sealer.place)
+    assert await scrubbed(own, whole) == {}
+    async with damaged(nats_server, own.names.log, b"record 13;", b"record 24;"):
+        found = (await scrubbed(own, whole))[partition]
         assert (found.runs, found.contained, found.missing) == (("r_1",), True, 2)
         assert found.lost is not None
         assert found.lost[0] <= 15
         assert found.lost[1] == head
         trusted = Place(sealer.last.upto, sealer.last.count, bytes.fromhex(sealer.last.root))  # type: ignore[union-attr]
-        late = await scrub(
-            own.nc,
-            own.subjects,
-            partition,
-            stream=stream,
-            upto=head,
-            base=trusted,
-            known=sealer.place,
-        )
-        assert late is not None
-        assert late.missing == 1
-        old = await scrub(
-            own.nc,
-            own.subjects,
-            partition,
-            stream=stream,
-            upto=head,
-            known=sealer.place,
-            accepted=head,
-        )
-        assert old is None, "what a restore has accepted is not told again"
+        late = await scrubbed(own, replace(whole, base=trusted))
+        assert late[partition].missing == 1
+        old = await scrubbed(own, whole, accepted=head)
+        assert old == {}, "what a restore has accepted is not told again"
         assert [f.code for f in (await verified(own)).findings] == ["log.seal_broken"]
+
+
+async def test_partitions_are_scrubbed_together_each_between_its_own_ends(
+    own: Bus, nats_server: EmbeddedNats
+) -> None:
+    partition, sealer = await sealed(own, 25, every=10)
+    other = (partition + 1) % PARTITIONS
+    log, rest = log_of(own), Sealer(epoch=1)
+    for n in range(5):
+        body = b"other %d;" % n
+        subject = f"{own.subjects.prefix}.log.{other}.r_o.fact"
+        done = await log.append(subject, body, id=f"other{n}")
+        rest = rest.after(done.seq, body, 0.0)
+    beyond = await log.append(own.subjects.fact("r_1"), b"beyond;", id="beyond")
+    targets = (
+        Target(partition, sealer.place.seq, known=sealer.place),
+        Target(other, beyond.seq, known=rest.place),
+        Target((partition + 2) % PARTITIONS, beyond.seq),
+    )
+    assert await scrubbed(own, *targets) == {}
+    async with damaged(nats_server, own.names.log, b"other 2;"):
+        assert (await scrubbed(own, *targets)).keys() == {other}
+    async with damaged(nats_server, own.names.log, b"record 3;"):
+        assert (await scrubbed(own, *targets)).keys() == {partition, other}
 
 
 async def test_a_scrub_reads_past_a_record_whose_subject_nobody_knows(
     own: Bus, nats_server: EmbeddedNats
 ) -> None:
     partition, sealer = await sealed(own, 5, every=10)
-    stream, odd = own.names.log, f"{own.subjects.prefix}.log.{partition}.odd"
+    odd = f"{own.subjects.prefix}.log.{partition}.odd"
     stored = await own.nc.jetstream().publish(odd, b"odd")
     known = sealer.after(stored.seq, b"odd", 0.0).place
-    read = partial(
-        scrub, own.nc, own.subjects, partition, stream=stream, upto=stored.seq, known=known
-    )
-    assert await read() is None
-    async with damaged(nats_server, stream, b"record 3;"):
-        assert await read() is not None
+    target = Target(partition, stored.seq, known=known)
+    assert await scrubbed(own, target) == {}
+    async with damaged(nats_server, own.names.log, b"record 3;"):
+        assert (await scrubbed(own, target)).keys() == {partition}
 
 
 async def test_a_backup_holds_every_record_in_its_place_and_goes_on_where_it_ended(

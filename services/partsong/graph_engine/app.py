@@ -22,13 +22,12 @@ from partsong.contracts.damage import DAMAGED, Damaged
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.marks import Restored
 from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
-from partsong.contracts.seals import Place
 from partsong.contracts.subjects import LANES, OURS, PARTITIONS
 from partsong.graph_engine.admission import Admission
 from partsong.graph_engine.arrivals import Arrivals
 from partsong.graph_engine.bucket import NatsBucket
 from partsong.graph_engine.catch_up import CatchUp
-from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
+from partsong.graph_engine.checkpoints import Checkpoints
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.door import Door, request_id
@@ -48,7 +47,7 @@ from partsong.graph_engine.workload import readings
 from partsong.log.group import GroupCommit
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Log, Record
-from partsong.log.scrub import SLOWLY, scrub
+from partsong.log.scrub import SLOWLY, Target, scrub
 from partsong.log.snapshots.open import open_snapshots
 from partsong.log.snapshots.port import Snapshots
 from partsong.log.stored import BLOB
@@ -354,19 +353,15 @@ def _restores(context: Context) -> tuple[Restored, ...]:
     return () if identity is None else identity.restores
 
 
-async def _scrub(
-    context: Context, partition: int, checkpoint: Checkpoint, *, base: Place, slowly: bool
-) -> Damaged | None:
+def _scrub(
+    context: Context, targets: Sequence[Target], *, slowly: bool
+) -> AsyncGenerator[tuple[int, Damaged], None]:
     restores = _restores(context)
-    return await scrub(
+    return scrub(
         context.nc,
         context.subjects,
-        partition,
+        targets,
         stream=context.names.log,
-        upto=checkpoint.seq,
-        base=base,
-        known=checkpoint.sealed.place,
-        heads=checkpoint.open,
         accepted=restores[-1].kept if restores else 0,
         rate=SLOWLY if slowly else None,
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 from partsong.contracts.damage import Damaged
@@ -16,6 +17,7 @@ from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.seals import Place
 from partsong.graph_engine.checkpoints import Checkpoint
 from partsong.graph_engine.processor import Processor
+from partsong.log.scrub import Target
 
 __all__ = ["Scrubber", "Scrubs"]
 
@@ -25,13 +27,17 @@ _AGAIN = 30.0
 """Seconds until a partition that could not be read is tried again."""
 
 
-class Scrubs(Protocol):
-    """Reads a partition up to where a checkpoint stands, and compares it; see `partsong.log.scrub`."""
+_UNSEALED = 100_000
+"""Records of a log in which a partition without two seals is not scrubbed quickly: that would be all of the log."""
 
-    async def __call__(
-        self, partition: int, checkpoint: Checkpoint, *, base: Place, slowly: bool
-    ) -> Damaged | None:
-        """What is wrong with it.
+
+class Scrubs(Protocol):
+    """Reads partitions up to where their checkpoints stand, and compares them; see `partsong.log.scrub`."""
+
+    def __call__(
+        self, targets: Sequence[Target], *, slowly: bool
+    ) -> AsyncGenerator[tuple[int, Damaged], None]:
+        """Which are damaged, and how.
 
         Raises:
             Unavailable: the server did not answer.
@@ -39,13 +45,16 @@ class Scrubs(Protocol):
         ...
 
 
+_Taken = tuple[Processor, Checkpoint]
+
+
 class Scrubber:
     """Scrubs each partition once after it was taken: the newest part at once, all of it at leisure."""
 
     def __init__(self, scrub: Scrubs, report: Callable[[Damaged], Awaitable[None]]) -> None:
         self._scrub, self._report = scrub, report
-        self._quick: asyncio.Queue[tuple[Processor, Checkpoint]] = asyncio.Queue()
-        self._slow: asyncio.Queue[tuple[Processor, Checkpoint]] = asyncio.Queue()
+        self._quick: asyncio.Queue[_Taken] = asyncio.Queue()
+        self._slow: asyncio.Queue[_Taken] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -64,27 +73,43 @@ class Scrubber:
 
     def taken(self, processor: Processor) -> None:
         """A partition was taken, at its checkpoint."""
-        if processor.checkpoint.seq:
-            self._quick.put_nowait((processor, processor.checkpoint))
+        checkpoint = processor.checkpoint
+        if checkpoint.sealed.before.seq or 0 < checkpoint.seq <= _UNSEALED:
+            self._quick.put_nowait((processor, checkpoint))
+        elif checkpoint.seq:
+            self._slow.put_nowait((processor, checkpoint))
 
-    async def _go(self, todo: asyncio.Queue[tuple[Processor, Checkpoint]], *, slowly: bool) -> None:
+    async def _go(self, todo: asyncio.Queue[_Taken], *, slowly: bool) -> None:
+        """Scrub all that wait together, again and again."""
         while True:
-            processor, checkpoint = await todo.get()
-            if not processor.owned:
-                continue
-            base = Place() if slowly else checkpoint.sealed.before
+            waiting = [await todo.get()]
+            while not todo.empty():
+                waiting.append(todo.get_nowait())
+            owned = {p.partition: (p, found) for p, found in waiting if p.owned}
             try:
-                found = await self._scrub(processor.partition, checkpoint, base=base, slowly=slowly)
+                bad = await self._scrubbed(owned, slowly=slowly)
             except PartsongError as error:
-                told = {"partition": processor.partition, "problem": error.problem.code}
+                told = {"partitions": len(owned), "problem": error.problem.code}
                 _log.info("not scrubbed, to be tried again", extra=told)
                 await asyncio.sleep(_AGAIN)
-                todo.put_nowait((processor, checkpoint))
+                for one in owned.values():
+                    todo.put_nowait(one)
                 continue
-            if found is not None:
-                await self._found(processor, found)
-            elif not slowly:
-                self._slow.put_nowait((processor, checkpoint))
+            if not slowly:
+                for partition in owned.keys() - bad:
+                    self._slow.put_nowait(owned[partition])
+
+    async def _scrubbed(self, owned: Mapping[int, _Taken], *, slowly: bool) -> set[int]:
+        """Scrub partitions; those that are damaged."""
+        bad = set[int]()
+        targets = [
+            _target(p.partition, checkpoint, slowly=slowly) for p, checkpoint in owned.values()
+        ]
+        async with aclosing(self._scrub(targets, slowly=slowly)) as found:
+            async for partition, damage in found:
+                bad.add(partition)
+                await self._found(owned[partition][0], damage)
+        return bad
 
     async def _found(self, processor: Processor, found: Damaged) -> None:
         told = {"partition": processor.partition, "why": found.why, "runs": len(found.runs)}
@@ -98,3 +123,9 @@ class Scrubber:
         )
         processor.runs.set_aside(found.runs, problem)
         await self._report(found)
+
+
+def _target(partition: int, checkpoint: Checkpoint, *, slowly: bool) -> Target:
+    sealed = checkpoint.sealed
+    base = Place() if slowly else sealed.before
+    return Target(partition, checkpoint.seq, base, sealed.place, checkpoint.open)

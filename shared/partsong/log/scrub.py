@@ -1,13 +1,15 @@
-"""A partition read again and compared with its seals: what finds a bit that flipped while nobody looked.
+"""Partitions read again and compared with their seals: what finds a bit that flipped while nobody looked.
 
-Its owner calls it: at the start from the last seal but one to the root that its checkpoint carries, then for the rest at
-a slow rate.
+Their owner calls it: at the start from the last seal but one to the root that its checkpoint carries, then for the rest
+at a slow rate. Several partitions are read in one walk through the log: one walk each would have the server read
+everything once for each of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 
 from nats.aio.client import Client
 
@@ -15,56 +17,118 @@ from partsong.contracts.damage import Damaged
 from partsong.contracts.seals import Place, Scrub
 from partsong.contracts.subjects import Subjects
 from partsong.log.attribution import missing_by_run
-from partsong.log.walk import walk
+from partsong.log.walk import Raw, walk
 
-__all__ = ["SLOWLY", "scrub"]
+__all__ = ["SLOWLY", "Target", "scrub"]
 
 SLOWLY = 5_000_000.0
-"""Bytes a second at which the rest of a partition is read."""
+"""Bytes a second at which the rest of the partitions is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One partition: what of it is read, and what it is compared with besides its seals."""
+
+    partition: int
+    upto: int
+    base: Place = field(default_factory=Place)
+    """The beginning, or where a trusted seal ends."""
+    known: Place | None = None
+    """Where a checkpoint says the owner stood."""
+    heads: Mapping[str, int] = field(default_factory=dict)
+    """The newest records of the runs that were open there."""
 
 
 async def scrub(
     nc: Client,
     subjects: Subjects,
-    partition: int,
+    targets: Sequence[Target],
     *,
     stream: str,
-    upto: int,
-    base: Place | None = None,
-    known: Place | None = None,
-    heads: Mapping[str, int] | None = None,
     accepted: int = 0,
     rate: float | None = None,
-) -> Damaged | None:
-    """Read a partition from `base` (the beginning, or where a trusted seal ends) up to `upto`; what is wrong with it.
+) -> AsyncGenerator[tuple[int, Damaged], None]:
+    """Read partitions; which is damaged, and how, told once more when more is found of one.
 
-    `known` is where a checkpoint says the owner stood, with the `heads` of the runs that were open there. Damage that
-    ends at `accepted`, the last record that a restore kept, is not told again. Of damage that neither a seal nor the
-    checkpoint names a run for, the server's own count is asked.
+    Damage that ends at `accepted`, the last record that a restore kept, is not told again. Of damage that neither a seal
+    nor the checkpoint names a run for, the server's own count is asked.
 
     Raises:
         Unavailable: the server did not answer in time.
     """
-    at, found = Scrub(base or Place()), list[Damaged]()
+    if not targets:
+        return
+    reading = {str(target.partition): _Partition(target, subjects, accepted) for target in targets}
+    one = targets[0].partition if len(targets) == 1 else None
     walked = walk(
-        nc, stream, subjects.partition(partition), after=at.base.seq, upto=upto, rate=rate
+        nc,
+        stream,
+        subjects.log() if one is None else subjects.partition(one),
+        after=min(target.base.seq for target in targets),
+        upto=max(target.upto for target in targets),
+        rate=rate,
     )
-    compared = known is None
-    async for raw in walked:
-        if known is not None and not compared and raw.seq > known.seq:
-            found += [damage] if (damage := at.check(known, heads)) else []
-            compared = True
-        seal = raw.subject == subjects.seal(partition)
-        found += [damage] if (damage := at.take(raw.seq, raw.body, seal=seal)) else []
-    if known is not None and not compared and known.seq <= upto:
-        found += [damage] if (damage := at.check(known, heads)) else []
-    new = [damage for damage in found if damage.lost is None or damage.lost[1] > accepted]
-    if not new:
-        return None
-    damage = _merged(new)
+    begin = len(subjects.log()) - 1
+    async with aclosing(walked) as records:
+        async for raw in records:
+            partition = reading.get(raw.subject[begin:].partition(".")[0])
+            if partition is not None and (damage := partition.take(raw)) is not None:
+                yield partition.number, await _attributed(nc, subjects, stream, partition, damage)
+    for partition in reading.values():
+        if (damage := partition.end()) is not None:
+            yield partition.number, await _attributed(nc, subjects, stream, partition, damage)
+
+
+class _Partition:
+    """One partition, as far as it was read."""
+
+    def __init__(self, target: Target, subjects: Subjects, accepted: int) -> None:
+        self.number, self._target, self._accepted = target.partition, target, accepted
+        self._seal = subjects.seal(target.partition)
+        self._at, self._found = Scrub(target.base), list[Damaged]()
+        self._compared = target.known is None
+
+    @property
+    def upto(self) -> int:
+        """How far it is read."""
+        return self._target.upto
+
+    def take(self, raw: Raw) -> Damaged | None:
+        """Read a record of it; all that is wrong with it, if that is more than before."""
+        target = self._target
+        if not target.base.seq < raw.seq <= target.upto:
+            return None
+        before = len(self._found)
+        if target.known is not None and raw.seq > target.known.seq:
+            self._compare(target.known)
+        self._note(self._at.take(raw.seq, raw.body, seal=raw.subject == self._seal))
+        return _merged(self._found) if len(self._found) > before else None
+
+    def end(self) -> Damaged | None:
+        """All of it was read; the same."""
+        before, known = len(self._found), self._target.known
+        if known is not None and known.seq <= self._target.upto:
+            self._compare(known)
+        return _merged(self._found) if len(self._found) > before else None
+
+    def _compare(self, known: Place) -> None:
+        if not self._compared:
+            self._compared = True
+            self._note(self._at.check(known, self._target.heads))
+
+    def _note(self, damage: Damaged | None) -> None:
+        if damage is not None and (damage.lost is None or damage.lost[1] > self._accepted):
+            self._found.append(damage)
+
+
+async def _attributed(
+    nc: Client, subjects: Subjects, stream: str, partition: _Partition, damage: Damaged
+) -> Damaged:
+    """The same damage with the runs that the server counts more records of than it delivers."""
     if damage.contained:
         return damage
-    lost = await missing_by_run(nc, subjects, stream, subjects.partition(partition), upto=upto)
+    filter = subjects.partition(partition.number)
+    lost = await missing_by_run(nc, subjects, stream, filter, upto=partition.upto)
     runs = tuple(sorted(run for run in lost if run))
     whole = sum(lost.values()) >= damage.missing > 0
     return replace(damage, runs=tuple(sorted({*damage.runs, *runs})), contained=whole)
