@@ -8,16 +8,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from partsong.bus.claims import report
+from partsong.bus.claims import Claim, claim, report
 from partsong.bus.holders import Holders, standing_of
 from partsong.bus.jobs import Jobs
 from partsong.contracts import events as e
+from partsong.contracts.errors import Unavailable
+from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import REMINDER, WORK, FunctionWork, Work
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.beat import Beat, HeldCall, worker_id
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.task import TaskHeartbeat
-from partsong.testing.nats import Bus
+from partsong.runtime.nats_server import EmbeddedNats
+from partsong.testing.nats import Bus, a_bus
+from tests.ports.damage import damaged
 
 PATIENCE = 30.0
 SERVICE = "tool-runner"
@@ -251,3 +255,26 @@ async def test_what_comes_out_of_the_connection_after_a_stall_is_asked_about(
         assert b.begun == []
         a.heartbeat.held.release(slot)
         await asyncio.wait_for(b.first.wait(), PATIENCE)
+
+
+async def test_a_call_whose_claim_cannot_be_read_is_not_begun(
+    nats_server: EmbeddedNats, subjects: Subjects
+) -> None:
+    """The server takes the claim for none, so its guard would let a second one in."""
+    async with a_bus(nats_server.url, subjects) as bus:
+        claimed = e.CallClaimed(id="r_1.f:1.2", call_id="f:1", attempt=2, worker="gone~1")
+        log = bus.log()
+        assert isinstance(await claim(log, subjects, "r_1", claimed), Claim)
+        await log.close()
+        await publish(bus)
+        async with damaged(nats_server, bus.names.log, b'"gone~1"'):
+            async with Worker().running(bus, "a") as worker, worker.working(bus):
+
+                async def told_twice() -> bool:
+                    info = await bus.nc.jetstream().consumer_info(bus.names.work, SERVICE)
+                    return bool(info.delivered.consumer_seq >= 2)
+
+                await until(told_twice)
+            assert worker.begun == []
+            with pytest.raises(Unavailable, match=r"log\.unreadable"):
+                await worker.holders.standing(HINT)

@@ -107,3 +107,30 @@ async def test_a_body_that_is_missing_beside_the_log_comes_with_its_problem(bus:
 async def test_a_stream_that_forgets_may_hold_less_at_the_end_of_a_reading(hurt: Bus) -> None:
     log = JetStreamLog(hurt.nc, stream=hurt.names.log, forgets=True)
     assert len(await read_all(log, hurt.subjects.run(BAD))) == 1
+
+
+async def test_what_is_read_up_to_a_place_says_that_a_record_before_it_is_missing(
+    hurt: Bus,
+) -> None:
+    """Else the run's owner would commit once more what it cannot read."""
+    log, run = hurt.log(), hurt.subjects.run("r_7")
+    newest = await log.append(hurt.subjects.fact("r_7"), b"another fact", id="another")
+    later = await log.append(hurt.subjects.fact("r_7"), b"a later one", id="later")
+    for upto in (newest.seq, later.seq):
+        with pytest.raises(Unavailable, match=r"log\.unreadable: 1 of"):
+            _ = [record async for record in log.read(run, upto=upto)]
+    behind = [r.seq async for r in log.read(run, after=newest.seq - 1, upto=newest.seq)]
+    assert behind == [newest.seq]
+
+
+async def test_only_who_asks_to_be_sure_is_told_of_a_newest_record_that_cannot_be_read(
+    hurt: Bus,
+) -> None:
+    log, fact = hurt.log(), hurt.subjects.fact("r_7")
+    assert await log.last(fact) is None
+    with pytest.raises(Unavailable, match=r"log\.unreadable"):
+        await log.last(fact, sure=True)
+    assert await log.last(hurt.subjects.fact("r_1"), sure=True) is None
+    found = await log.last(hurt.subjects.engine("r_1"), sure=True)
+    assert found is not None
+    assert found.body == b"r_1 commit 2 " * 9

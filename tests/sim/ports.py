@@ -94,7 +94,9 @@ class SimLog:
                 yield record
             await asyncio.sleep(0.2)
 
-    async def last(self, subject: str) -> Record | None:
+    async def last(
+        self, subject: str, *, sure: bool = False
+    ) -> Record | None:  # it reads what it holds
         return await self._insist(lambda: self._broker.log.last(subject))
 
     async def head(self) -> int:

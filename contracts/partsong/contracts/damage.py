@@ -38,6 +38,7 @@ DAMAGED = frozenset({"log.damaged", "log.another", "log.restored", "log.config_c
 """Codes of the errors with which a log is not written to: the same request gets the same answer until a person acts."""
 
 _RESTORE = "run `partsong log verify`, then `partsong log restore` from a backup or a mirror; nothing is written until then"
+_MEND = "these runs are not written to, all others go on; run `partsong log verify`, then restore from a backup or a mirror"
 _ADOPT = "if this is the log you mean, run `partsong log adopt` on the machine of each service, else correct the NATS URL"
 
 
@@ -114,8 +115,9 @@ class Damaged:
             )
         if self.runs:
             said.append(f"runs: {', '.join(self.runs[:20])}{_more(self.runs)}")
+        fix = _MEND if self.contained and self.fix == _RESTORE else self.fix
         return Problem(
-            code=self.code, message="; ".join(said), where="log", fix=self.fix, fault="platform"
+            code=self.code, message="; ".join(said), where="log", fix=fix, fault="platform"
         )
 
 

@@ -216,6 +216,13 @@ class HeldRuns:
         slot.backlog = backlog
         try:
             await ledger.refresh(upto)
+        except Unavailable as error:
+            if error.problem.code != "log.unreadable":
+                raise
+            self._park(
+                slot, error.problem
+            )  # a commit would be taken for the one that cannot be read
+            return
         except (InvalidInput, Conflict) as error:
             if slot.suspect:
                 self._park(slot, error.problem)

@@ -72,9 +72,18 @@ class Holders:
         beats = await self._ask(others)
         missing = bool(others - {beat.worker for beat in beats})
         standing = standing_of(work, beats, missing=missing)
-        if standing == "free" and await self._done(work):
-            return "done"
-        return standing
+        if standing != "free":
+            return standing
+        await self.readable(work)
+        return "done" if await self._done(work) else "free"
+
+    async def readable(self, work: Work) -> None:
+        """See that a claim of the call can be read, if there is one: a guard takes one that cannot for none.
+
+        Raises:
+            Unavailable: `log.unreadable`, or the log did not answer.
+        """
+        await self._log.last(self._subjects.call(work.run_id, work.call_id), sure=True)
 
     def delay(self) -> float:
         """Seconds until it is asked again; never the same for two workers that stand in each other's way."""

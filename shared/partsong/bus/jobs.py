@@ -62,6 +62,8 @@ class _Job:
     hint: str = ""
     again: bool = False
     """It may have been given to another worker before."""
+    old: bool = False
+    """It was sent before this connection began: a server that restarts may forget that it has delivered it."""
     held: int | None = None
     task: asyncio.Task[None] | None = None
 
@@ -92,6 +94,7 @@ class Jobs:
         self._held, self._holders = held or HeldCalls(), holders
         self._jobs: dict[int, _Job] = {}
         self._hints: set[str] = set()
+        self._connection, self._since = -1, 0
         self._loop = PullLoop(
             nc, Names.of(subjects).work, service, self._begin, credit=slots, auto_credit=False
         )
@@ -144,8 +147,15 @@ class Jobs:
         now = clock.monotonic()
         again = delivery.num_delivered > 1 or REMINDER in delivery.headers
         late = now - self._held.stalled < _LATE
-        job = self._jobs[delivery.stream_seq] = _Job(delivery, now, again=again or late)
+        old = delivery.stored_ns < self._connected_ns()
+        job = self._jobs[delivery.stream_seq] = _Job(delivery, now, again=again or late, old=old)
         job.task = asyncio.get_running_loop().create_task(self._do(job))
+
+    def _connected_ns(self) -> int:
+        """About when this connection began: at its first delivery, and a second for clocks that differ."""
+        if (count := self._nc.stats["reconnects"]) != self._connection:
+            self._connection, self._since = count, int((clock.now().timestamp() + 1) * 1e9)
+        return self._since
 
     async def _do(self, job: _Job) -> None:
         try:
@@ -185,7 +195,11 @@ class Jobs:
         again = holders is not None and (job.again or holders.seen(work))
         call = work.run_id, work.call_id, work.attempt
         job.held = self._held.hold(*call, _called(work), asking=again)
-        if holders is None or not again:
+        if holders is None:
+            return True
+        if not again:
+            if job.old:
+                await holders.readable(work)
             return True
         match await holders.standing(work):
             case "free":

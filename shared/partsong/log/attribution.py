@@ -1,40 +1,62 @@
 """Whose a record was that cannot be read: the server's count of each subject still has it, a walk does not.
 
-So after damage the subjects are counted twice, and those that come short name their runs. It reads everything that
-matches, and is asked for only when something is known to be missing.
+So after damage the subjects are counted twice, and those that come short name their runs. It reads everything, and is
+asked for only when something is known to be missing.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from typing import NamedTuple
 
 from nats.aio.client import Client
 
+from partsong.contracts.damage import Range
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.subjects import Subjects
 from partsong.log.subject_counts import counted
 from partsong.log.walk import walk
 
-__all__ = ["missing", "missing_by_run"]
+__all__ = ["Missing", "missing", "missing_of_partition"]
 
 
-async def missing_by_run(
-    nc: Client, subjects: Subjects, stream: str, filter: str, *, upto: int
-) -> dict[str, int]:
-    """How many records of each run the server counts and does not deliver; those of no run under an empty name.
+class Missing(NamedTuple):
+    """What the server counts and does not deliver."""
+
+    by_run: dict[str, int]
+    """How many records of each run; those of no run under an empty name."""
+    holes: tuple[Range, ...]
+    """Which sequences of the whole log."""
+
+
+async def missing_of_partition(
+    nc: Client, subjects: Subjects, stream: str, partition: int, *, upto: int
+) -> Missing:
+    """Read the whole log, for only its sequences show which ones do not come, and count a partition's records.
+
+    All of it, also behind `upto`, up to where holes are looked for: what is appended meanwhile is in the server's count.
 
     Raises:
         Unavailable: the server did not answer in time.
     """
+    filter = subjects.partition(partition)
     expected = await counted(nc, stream, filter)
     found: Counter[str] = Counter()
-    async for raw in walk(nc, stream, filter, upto=upto):
-        found[raw.subject] += 1
-    return missing(subjects, expected, found)
+    holes, before = list[Range](), 0
+    async for raw in walk(nc, stream, subjects.log(), upto=sys.maxsize):
+        if raw.seq > before + 1:
+            holes.append((before + 1, raw.seq - 1))
+        before = raw.seq
+        if raw.subject.startswith(filter[:-1]):
+            found[raw.subject] += 1
+    if before < upto:
+        holes.append((before + 1, upto))
+    return Missing(missing(subjects, expected, found), tuple(holes))
 
 
 def missing(subjects: Subjects, expected: dict[str, int], found: Counter[str]) -> dict[str, int]:
-    """The same of counts that are known."""
+    """How many records of each run were counted and not found; those of no run under an empty name."""
     lost: Counter[str] = Counter()
     for subject, count in expected.items():
         if (short := count - found[subject]) > 0:

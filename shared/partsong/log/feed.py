@@ -5,9 +5,9 @@ is a convenience; what has been seen is known here. Whatever goes wrong with it 
 message is missing), the walk goes on with a new one behind the last sequence seen, without a gap or a repetition.
 
 The server passes over a record that it cannot read, and counts it as one that is to come. So a walk to an end does not
-count: it pulls without waiting, and is over when the server says that it has nothing more. It says so too often: at a
-record that it cannot read, and to all pulls under way whenever it looks whether a consumer is idle, which cuts a walk
-of more than half a minute short. So it is believed when it has said so to several pulls in a row that were alone.
+count: it pulls without waiting, one pull after the other, and is over when one has brought nothing and the server then
+says that nothing is pending. An empty pull alone says nothing: the server ends all pulls under way also where it cannot
+read a record, and whenever it looks whether a consumer is idle, which is half a minute into a walk.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _EXPIRES = 30
 _HEARTBEAT = 5
 _IDLE = 30
 """A consumer nobody pulls from is removed by the server after so many seconds."""
-_EMPTY = 3
-"""Pulls in a row that have to come back empty, each alone under way, until nothing more is to come."""
+_EMPTY, _PAUSE = 20, 0.25
+"""Empty pulls in a row, and seconds between them, after which what the server still counts is taken for unreadable."""
 
 
 class Unreadable(Exception):
@@ -104,7 +104,7 @@ class _Cursor:
         self._broken = False
         self.over = False
         """The server has nothing more; of a walk without an end it is not asked."""
-        self._ending, self._ended_at, self._empty = False, -1, 0
+        self._ending, self._ended, self._empty = False, False, 0
         self._delivered = 0
         self._asked = 0
 
@@ -141,7 +141,9 @@ class _Cursor:
     async def next(self, wanted: int | None) -> tuple[int, Msg] | None:
         """The next message; None if the consumer cannot be relied on any more."""
         self._ending = wanted is not None
-        while not self._broken and not self.over:
+        while not self._broken:
+            if self._ended and not self._arrived and not await self._goes_on():
+                return None
             if not await self._pull(wanted):
                 return None
             if not self._arrived and not await self._wait():
@@ -151,6 +153,7 @@ class _Cursor:
                 self._take_status(code, msg)
                 continue
             place = place_of(msg.reply)
+            self._empty = 0
             self._asked -= 1
             self._delivered += 1
             if place is None or place.consumer_seq != self._delivered:
@@ -170,7 +173,7 @@ class _Cursor:
 
     async def _pull(self, wanted: int | None) -> bool:
         """Ask for more before all is consumed; False if there is no way to ask."""
-        if self._asked > _BATCH // 2:
+        if self._asked > (0 if self._ending else _BATCH // 2):
             return True
         room = _BATCH - self._asked
         batch = room if wanted is None else min(room, wanted - self._asked)
@@ -192,6 +195,19 @@ class _Cursor:
             return False
         return True
 
+    async def _goes_on(self) -> bool:
+        """A pull has ended before its batch was full: whether there is more; False also if nobody can say."""
+        self._ended, self._empty = False, self._empty + 1
+        call = f"$JS.API.CONSUMER.INFO.{self._stream}.{self._name}"
+        answer = json.loads((await self._link.insist(call, partial(self._link.ask, call))).data)
+        if "error" in answer:
+            return False
+        all_here = answer["delivered"]["consumer_seq"] == self._delivered
+        self.over = (all_here and not answer["num_pending"]) or self._empty > _EMPTY
+        if self._empty > 1 and not self.over:
+            await asyncio.sleep(_PAUSE)
+        return not self.over
+
     async def _wait(self) -> bool:
         """Wait for a message; False if not even a heartbeat came for too long, or the link broke."""
         self._news.clear()
@@ -208,10 +224,7 @@ class _Cursor:
             return
         if code in {"404", "408"}:  # a pull request ended before its batch was full
             self._asked -= int(headers.get("Nats-Pending-Messages", self._asked))
-            if self._ending and self._asked == 0:
-                self._empty = self._empty + 1 if self._delivered == self._ended_at else 0
-                self._ended_at = self._delivered
-                self.over = self._empty >= _EMPTY
+            self._ended = self._ending
             return
         self._broken = True
 

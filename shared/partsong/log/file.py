@@ -129,7 +129,7 @@ class FileLog:
         compile_filter(filter)
         return follow(self._index, self._load, filter, after)
 
-    async def last(self, subject: str) -> Record | None:
+    async def last(self, subject: str, *, sure: bool = False) -> Record | None:  # noqa: ARG002  # it reads what it holds
         """See `Log.last`."""
         check_literal(subject)
         seq = self._index.last(subject)

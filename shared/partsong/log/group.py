@@ -74,9 +74,9 @@ class GroupCommit:
         """See `Log.tail`."""
         return self._log.tail(filter, after=after)
 
-    async def last(self, subject: str) -> Record | None:
+    async def last(self, subject: str, *, sure: bool = False) -> Record | None:
         """See `Log.last`."""
-        return await self._log.last(subject)
+        return await self._log.last(subject, sure=sure)
 
     async def head(self) -> int:
         """See `Log.head`."""

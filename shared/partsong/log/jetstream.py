@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -35,7 +35,15 @@ from partsong.log.full import is_full, log_full
 from partsong.log.keeper import Keeper
 from partsong.log.link import Link, Lost, Unheard, status
 from partsong.log.port import Append, Appended, Record, WrongSequence
-from partsong.log.stored import BLOB, EXPECT, ID, from_delivery, from_direct, headers_of
+from partsong.log.stored import (
+    BLOB,
+    EXPECT,
+    ID,
+    from_delivery,
+    from_direct,
+    from_leader,
+    headers_of,
+)
 from partsong.log.subject import check_append, check_literal, compile_filter
 
 __all__ = ["JetStreamLog"]
@@ -131,15 +139,23 @@ class JetStreamLog:
         compile_filter(filter)
         return self._follow(filter, after)
 
-    async def last(self, subject: str) -> Record | None:
+    async def last(self, subject: str, *, sure: bool = False) -> Record | None:
         """See `Log.last`."""
         check_literal(subject)
         ask = partial(self._link.ask, f"$JS.API.DIRECT.GET.{self._stream}.{subject}")
         msg = await self._link.insist(f"reading {subject}", ask)
         if not status(msg):
             return await self._resolve(from_direct(msg))
-        if self._keeper is not None and self._keeper.doubtful:
+        if not sure and (self._keeper is None or not self._keeper.doubtful):
+            return None
+        try:
             await self._empty(subject)
+        except Unavailable:
+            ask_leader = partial(self._leader_get, {"last_by_subj": subject})
+            found = await self._link.insist(f"reading {subject}", ask_leader)
+            if found is None:
+                raise
+            return await self._resolve(from_leader(found))  # it came meanwhile, or a replica lags
         return None
 
     async def head(self) -> int:
@@ -197,22 +213,32 @@ class JetStreamLog:
         if end <= after:
             return
         found, left = await self._fetch(filter, after, min(_SHORT, end - after))
+        owed = len(found) + left
         for stored in map(from_direct, found):
             after = stored[0].seq
             if after > end:
-                return
+                break
+            owed -= 1
             yield await self._resolve(stored)
-        if not left or after == end:
-            return
-        try:
-            async with aclosing(self._feed(filter, after, left)) as records:
-                async for record in records:
-                    if record.seq > end:
-                        return
-                    yield record
-        except Unreadable as error:
-            if upto is None and not self._forgets:
-                raise _unreadable(filter, error.missing) from error
+        if left and after < end:
+            with suppress(Unreadable):
+                async with aclosing(self._feed(filter, after, left)) as records:
+                    async for record in records:
+                        if record.seq > end:
+                            break
+                        owed -= 1
+                        yield record
+        if owed and not self._forgets:
+            await self._complete(filter, end, owed)
+
+    async def _complete(self, filter: str, end: int, owed: int) -> None:
+        """So many records were counted that have not come: they lie behind `end`, or cannot be read."""
+        beyond = 0
+        if end < sys.maxsize:
+            found, left = await self._fetch(filter, end, 1)
+            beyond = len(found) + left
+        if beyond < owed:
+            raise _unreadable(filter, owed - beyond)
 
     async def _follow(self, filter: str, after: int) -> AsyncGenerator[Record, None]:
         async for seq, msg in feed(self._link, self._stream, filter, after, limit=None):

@@ -111,11 +111,15 @@ class Log(Protocol):
         """
         ...
 
-    async def last(self, subject: str) -> Record | None:
+    async def last(self, subject: str, *, sure: bool = False) -> Record | None:
         """The newest record of a literal subject.
+
+        A server takes a record that it cannot read for none, also when it compares a guard. With `sure`, None means
+        that there is none: for whoever would do something twice.
 
         Raises:
             InvalidInput: the subject is not literal.
+            Unavailable: `log.unreadable`: there is one, and it cannot be read.
         """
         ...
 

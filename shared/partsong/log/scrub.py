@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from partsong.contracts.damage import Damaged
 from partsong.contracts.seals import Place, Scrub
 from partsong.contracts.subjects import Subjects
-from partsong.log.attribution import missing_by_run
+from partsong.log.attribution import missing_of_partition
 from partsong.log.walk import Raw, walk
 
 __all__ = ["SLOWLY", "Target", "scrub"]
@@ -124,14 +124,20 @@ class _Partition:
 async def _attributed(
     nc: Client, subjects: Subjects, stream: str, partition: _Partition, damage: Damaged
 ) -> Damaged:
-    """The same damage with the runs that the server counts more records of than it delivers."""
-    if damage.contained:
+    """The same damage with the very records that do not come, and the runs that the server counts more records of."""
+    if damage.lost is None:
         return damage
-    filter = subjects.partition(partition.number)
-    lost = await missing_by_run(nc, subjects, stream, filter, upto=partition.upto)
-    runs = tuple(sorted(run for run in lost if run))
-    whole = sum(lost.values()) >= damage.missing > 0
-    return replace(damage, runs=tuple(sorted({*damage.runs, *runs})), contained=whole)
+    gone = await missing_of_partition(nc, subjects, stream, partition.number, upto=partition.upto)
+    first, last = damage.lost
+    holes = tuple((a, b) for a, b in gone.holes if a >= first and b <= last)
+    runs = {*damage.runs, *(run for run in gone.by_run if run)}
+    return replace(
+        damage,
+        lost=(holes[0][0], holes[-1][1]) if holes else damage.lost,
+        holes=holes or damage.holes,
+        runs=tuple(sorted(runs)),
+        contained=damage.contained or sum(gone.by_run.values()) >= damage.missing > 0,
+    )
 
 
 def _merged(found: list[Damaged]) -> Damaged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nats.aio.msg import Msg
 from pydantic import JsonValue
@@ -21,6 +21,7 @@ __all__ = [
     "Place",
     "from_delivery",
     "from_direct",
+    "from_leader",
     "headers_of",
     "place_of",
     "stored_at",
@@ -74,6 +75,12 @@ def from_direct(msg: Msg) -> tuple[Record, str | None]:
     """The record of a message from a direct get, and the blob its body is in, if it is."""
     headers = msg.headers or {}
     return _record(int(headers["Nats-Sequence"]), headers["Nats-Subject"], msg.data, headers)
+
+
+def from_leader(message: Mapping[str, Any]) -> tuple[Record, str | None]:
+    """The record of a message as the stream's leader answers it, its headers parsed."""
+    body = base64.b64decode(str(message.get("data") or ""))
+    return _record(int(message["seq"]), str(message["subject"]), body, message["headers"])
 
 
 def headers_of(message: Mapping[str, JsonValue]) -> dict[str, str]:

@@ -325,7 +325,7 @@ class LogMonitor:
     def _set(self, damage: Damaged) -> None:
         if self.damage is None or (self.damage.contained and not damage.contained):
             said = "log damaged" if damage.contained else "log damaged, not written to any more"
-            _log.error(said, extra={"problem": damage.problem.message, "fix": damage.fix})
+            _log.error(said, extra={"problem": damage.problem.message, "fix": damage.problem.fix})
             self.damage = damage
 
     async def _tell(self, damage: Damaged) -> None:

@@ -13,15 +13,17 @@ from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import PartsongError, Unavailable
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.contracts.state import Call, RunState, Timer
-from partsong.contracts.subjects import partition_of
+from partsong.contracts.subjects import Subjects, partition_of
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.verify import replay
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.processor import Processor
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Log
+from partsong.runtime.nats_server import EmbeddedNats
 from partsong.testing.bucket import MemoryBucket
-from partsong.testing.nats import Bus
+from partsong.testing.nats import Bus, a_bus
+from tests.ports.damage import damaged
 from tests.services.graph_engine.engines import PATIENCE, World, history
 
 GRAPH = parse_graph(
@@ -314,3 +316,37 @@ async def test_live_state_is_what_a_replay_gives(one: World) -> None:
         assert isinstance(live, RunState)
         assert live.values == found.state.values
         assert found.state.values["n"] == i
+
+
+async def test_a_run_whose_commit_cannot_be_read_is_parked_before_anything_is_written(
+    nats_server: EmbeddedNats, subjects: Subjects
+) -> None:
+    """The server takes the commit for none, so its guard would let it be made once more."""
+    async with a_bus(nats_server.url, subjects) as bus:
+        log = bus.log()
+        world = World(log, subjects, AGENT)
+        world.work = world.nothing
+        engine = world.engine("e0")
+        await engine.start()
+        await asyncio.gather(*(world.start(run) for run in ("r_bad", "r_good")))
+        await engine.stop()
+        commit = await log.last(subjects.engine("r_bad"))
+        assert commit is not None
+        newest = await log.append(subjects.fact("r_bad"), b"{}", id="late")
+        async with damaged(nats_server, bus.names.log, commit.body[-80:]):
+            engine = world.engine("e1")
+            await engine.start()
+            slots = engine.processors[partition_of("r_bad")].runs
+            async with asyncio.timeout(PATIENCE):
+                while (slot := slots.slots.get("r_bad")) is None or slot.parked is None:  # noqa: ASYNC110  # the engine has no event for it
+                    await asyncio.sleep(0.01)
+            assert slot.parked.code == "log.unreadable"
+            answer = await world.cancel("r_bad")
+            assert isinstance(answer, Rejected)
+            assert isinstance(await world.cancel("r_good", "c2"), Accepted)
+            last = await log.last(subjects.fact("r_bad"))
+            assert await log.last(subjects.engine("r_bad")) is None
+            assert last is not None
+            assert last.seq == newest.seq
+            await engine.stop()
+        await log.close()
