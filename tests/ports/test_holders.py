@@ -14,7 +14,7 @@ from partsong.bus.jobs import Jobs
 from partsong.contracts import events as e
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import REMINDER, WORK, FunctionWork, Work
+from partsong.contracts.work import REMINDER, WORK, FunctionWork, ToolWork, Work
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.beat import Beat, HeldCall, worker_id
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
@@ -123,9 +123,9 @@ async def pair(bus: Bus) -> AsyncIterator[tuple[Worker, Worker]]:
         yield a, b
 
 
-async def publish(bus: Bus, **headers: str) -> None:
+async def publish(bus: Bus, work: Work = HINT, /, **headers: str) -> None:
     subject = bus.subjects.work(SERVICE)
-    await bus.nc.jetstream().publish(subject, WORK.dump_json(HINT), headers=headers or None)
+    await bus.nc.jetstream().publish(subject, WORK.dump_json(work), headers=headers or None)
 
 
 async def until(what: Callable[[], Awaitable[bool]]) -> None:
@@ -266,7 +266,8 @@ async def test_a_call_whose_claim_cannot_be_read_is_not_begun(
         log = bus.log()
         assert isinstance(await claim(log, subjects, "r_1", claimed), Claim)
         await log.close()
-        await publish(bus)
+        work = ToolWork(run_id="r_1", call_id="f:1", node="f", attempt=2, tool="charge", args={})
+        await publish(bus, work)
         async with damaged(nats_server, bus.names.log, b'"gone~1"'):
             async with Worker().running(bus, "a") as worker, worker.working(bus):
 
@@ -277,4 +278,4 @@ async def test_a_call_whose_claim_cannot_be_read_is_not_begun(
                 await until(told_twice)
             assert worker.begun == []
             with pytest.raises(Unavailable, match=r"log\.unreadable"):
-                await worker.holders.standing(HINT)
+                await worker.holders.standing(work)

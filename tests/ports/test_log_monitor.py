@@ -306,6 +306,12 @@ async def test_what_one_service_finds_all_of_them_know(bus: Bus, tmp_path: Path)
         assert other.problem is None
         assert "r_1" in str(other.note)
         assert not other.read_only, "one run is hit, the others go on"
+        more = Damaged("seal 7 does not agree", (14, 15), runs=("r_2",), contained=True)
+        await one.report(more)
+        await one.report(found)
+        assert one.damage is not None
+        assert (one.damage.runs, one.damage.lost) == (("r_1", "r_2"), (4, 15))
+        assert await other.check() == one.damage, "nobody forgets the first one"
         await append(log_of(bus, other), bus, 1)
         await one.report(Damaged("seal 4 does not agree", (10, 12)))
         await other.check()

@@ -27,6 +27,7 @@ __all__ = [
     "View",
     "assess",
     "damage_error",
+    "merged",
     "ranges",
     "wanted",
 ]
@@ -157,6 +158,21 @@ def assess(marks: Sequence[Mark], said: View | Gone | Silent) -> Answer:
             return _missing(marks, "the stream is empty") if marks and empty else _shape(said)
         case _:
             assert_never(said)
+
+
+def merged(found: Sequence[Damaged]) -> Damaged:
+    """Several damages as one."""
+    if len(found) == 1:
+        return found[0]
+    spans = [damage.lost for damage in found if damage.lost is not None]
+    return Damaged(
+        "; ".join(damage.why for damage in found),
+        (min(a for a, _ in spans), max(b for _, b in spans)) if spans else None,
+        tuple(hole for damage in found for hole in damage.holes),
+        tuple(sorted({run for damage in found for run in damage.runs})),
+        contained=all(damage.contained for damage in found),
+        missing=sum(damage.missing for damage in found),
+    )
 
 
 def ranges(seqs: Sequence[int]) -> tuple[Range, ...]:

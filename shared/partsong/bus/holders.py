@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode
 from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import Work
+from partsong.contracts.work import FunctionWork, HookWork, Work
 from partsong.log.port import Log
 from partsong.runtime.answers import answers
 from partsong.runtime.heartbeat.beat import Beat
@@ -83,7 +83,8 @@ class Holders:
         Raises:
             Unavailable: `log.unreadable`, or the log did not answer.
         """
-        await self._log.last(self._subjects.call(work.run_id, work.call_id), sure=True)
+        if not isinstance(work, FunctionWork | HookWork):  # those are not claimed
+            await self._log.last(self._subjects.call(work.run_id, work.call_id), sure=True)
 
     def delay(self) -> float:
         """Seconds until it is asked again; never the same for two workers that stand in each other's way."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _STATUSES = (
-    "queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "limit_exceeded",
+    "queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "limit_exceeded", "damaged",
 )  # fmt: skip
 _ON_BUSY = ("allow", "reject", "enqueue", "cancel_previous")
 

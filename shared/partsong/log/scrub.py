@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from nats.aio.client import Client
 
-from partsong.contracts.damage import Damaged
+from partsong.contracts.damage import Damaged, merged
 from partsong.contracts.seals import Place, Scrub
 from partsong.contracts.subjects import Subjects
 from partsong.log.attribution import missing_of_partition
@@ -102,14 +102,14 @@ class _Partition:
         if target.known is not None and raw.seq > target.known.seq:
             self._compare(target.known)
         self._note(self._at.take(raw.seq, raw.body, seal=raw.subject == self._seal))
-        return _merged(self._found) if len(self._found) > before else None
+        return merged(self._found) if len(self._found) > before else None
 
     def end(self) -> Damaged | None:
         """All of it was read; the same."""
         before, known = len(self._found), self._target.known
         if known is not None and known.seq <= self._target.upto:
             self._compare(known)
-        return _merged(self._found) if len(self._found) > before else None
+        return merged(self._found) if len(self._found) > before else None
 
     def _compare(self, known: Place) -> None:
         if not self._compared:
@@ -137,18 +137,4 @@ async def _attributed(
         holes=holes or damage.holes,
         runs=tuple(sorted(runs)),
         contained=damage.contained or sum(gone.by_run.values()) >= damage.missing > 0,
-    )
-
-
-def _merged(found: list[Damaged]) -> Damaged:
-    if len(found) == 1:
-        return found[0]
-    spans = [damage.lost for damage in found if damage.lost is not None]
-    return Damaged(
-        "; ".join(damage.why for damage in found),
-        (min(a for a, _ in spans), max(b for _, b in spans)) if spans else None,
-        tuple(hole for damage in found for hole in damage.holes),
-        tuple(sorted({run for damage in found for run in damage.runs})),
-        contained=all(damage.contained for damage in found),
-        missing=sum(damage.missing for damage in found),
     )

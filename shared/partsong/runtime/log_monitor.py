@@ -24,6 +24,7 @@ from partsong.contracts.damage import (
     View,
     assess,
     damage_error,
+    merged,
 )
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.marks import Acked, Identity, Mark, digest_of, ripe
@@ -207,7 +208,7 @@ class LogMonitor:
     async def report(self, damage: Damaged) -> None:
         """Take note of a damage that was found by reading the log; all services are told."""
         self._set(damage)
-        await self._tell(damage)
+        await self._tell(self.damage or damage)
 
     def admit(self, connection: int) -> None:
         """See `Keeper.admit`."""
@@ -323,7 +324,10 @@ class LogMonitor:
             self._full = None  # it took a write, so there is room
 
     def _set(self, damage: Damaged) -> None:
-        if self.damage is None or (self.damage.contained and not damage.contained):
+        known = self.damage
+        if known is not None and known.contained and damage.contained:
+            damage = known if damage.why in known.why else merged([known, damage])
+        if known is None or (known.contained and damage != known):
             said = "log damaged" if damage.contained else "log damaged, not written to any more"
             _log.error(said, extra={"problem": damage.problem.message, "fix": damage.problem.fix})
             self.damage = damage

@@ -132,8 +132,15 @@ def _standing(
             said = f"the log's head is at {known[2]}, marked up to {known[3]}"
             return Standing("sound", said, *known)
         case Damaged() as found:
-            fix = f"; {found.fix}" if found.fix else ""
-            return Standing("damaged", f"{found}{fix}", *known, found.lost, found.holes, found.runs)
+            fix = found.problem.fix
+            return Standing(
+                "damaged",
+                f"{found}; {fix}" if fix else str(found),
+                *known,
+                found.lost,
+                found.holes,
+                found.runs,
+            )
         case Unknown(why=why):
             return Standing("unknown", why, *known)
 
