@@ -273,7 +273,7 @@ async def test_a_call_whose_claim_cannot_be_read_is_not_begun(
 
                 async def told_twice() -> bool:
                     info = await bus.nc.jetstream().consumer_info(bus.names.work, SERVICE)
-                    return bool(info.delivered.consumer_seq >= 2)
+                    return info.delivered is not None and info.delivered.consumer_seq >= 2
 
                 await until(told_twice)
             assert worker.begun == []

@@ -7,7 +7,7 @@ Another implementation of the engine is plugged in here: `start_engine` is all t
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
@@ -34,7 +34,6 @@ from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.threads import Threads
 from partsong.graph_engine.turn import Turns
 from partsong.graph_engine.worker import Engine as RealEngine
-from partsong.log.port import Record
 from partsong.log.snapshots.folded import Folded
 from partsong.log.snapshots.port import Snapshots
 from tests.sim.broker import SUBJECTS
@@ -42,6 +41,7 @@ from tests.sim.consumers import Item
 from tests.sim.loop import Process
 from tests.sim.ports import SimBucket, SimFeed, SimLog, SimOutbox, SimTimers
 from tests.sim.world import World
+from tests.whole_log import WholeLogOf
 
 __all__ = ["Engine", "start_engine"]
 
@@ -109,9 +109,6 @@ def start_engine(world: World, process: Process, snapshots: Snapshots) -> Engine
         for partition in broker.partitions
     ]
 
-    def passes(after: int, upto: int) -> AsyncGenerator[Record, None]:
-        return log.read(SUBJECTS.log(), after=after, upto=upto)
-
     def timers(fired: Callable[[Delivery], None]) -> SimTimers:
         return SimTimers(broker, process, fired)
 
@@ -122,7 +119,7 @@ def start_engine(world: World, process: Process, snapshots: Snapshots) -> Engine
             processors,
             lambda: world.engines(process),
             process.name,
-            catch_up=CatchUp(checkpoints, SUBJECTS, log.head, passes, far=_FAR),
+            catch_up=CatchUp(checkpoints, SUBJECTS, WholeLogOf(log, SUBJECTS), far=_FAR),
         ),
         timers,
     )

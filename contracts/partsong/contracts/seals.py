@@ -26,7 +26,7 @@ __all__ = ["START_ROOT", "Place", "Scrub", "Seal", "Sealer", "read_seal"]
 START_ROOT = bytes(32)
 _EVERY_RECORDS = 1000
 _EVERY_SECONDS = 60.0
-_MOST = 20_000
+_MOST = 5_000
 
 
 class Seal(OwnRecord):
@@ -62,10 +62,12 @@ def read_seal(body: bytes) -> Seal:
         InvalidInput: `seal.malformed`.
     """
     try:
-        return Seal.model_validate_json(body)
-    except ValidationError as error:
-        said = error.errors()[0]["msg"]
+        seal = Seal.model_validate_json(body)
+        bytes.fromhex(seal.root)
+    except ValueError as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise InvalidInput("seal.malformed", f"not a seal: {said}", fault="platform") from None
+    return seal
 
 
 @dataclass(frozen=True)

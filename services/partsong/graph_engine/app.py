@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -46,12 +46,12 @@ from partsong.graph_engine.worker import Engine
 from partsong.graph_engine.workload import readings
 from partsong.log.group import GroupCommit
 from partsong.log.jetstream import JetStreamLog
-from partsong.log.port import Log, Record
+from partsong.log.port import Log
 from partsong.log.scrub import SLOWLY, Target, scrub
 from partsong.log.snapshots.open import open_snapshots
 from partsong.log.snapshots.port import Snapshots
 from partsong.log.stored import BLOB
-from partsong.log.walk import walk
+from partsong.log.whole import NatsWholeLog
 from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock
 from partsong.runtime.serve import Context
@@ -110,26 +110,13 @@ class GraphEngine:
         )
         checkpoints = Checkpoints(NatsBucket(context.nc, context.names.partitions))
         self._processors = _processors(context, log, turns, checkpoints)
-        scrubber = Scrubber(partial(_scrub, context), context.monitor.report)
-        scrubber.start()
-        self._stack.push_async_callback(scrubber.stop)
         pull = partial(
             PullLoop, context.nc, context.names.timers, "engine", credit=256, auto_credit=False
         )
         self._engine = Engine(
             log,
             context.subjects,
-            Ownership(
-                self._processors,
-                partial(_alive, context, self.name),
-                context.worker,
-                arrived=Arrivals(context.watch.beats, clock.monotonic),
-                epoch=partial(_epoch, context),
-                taken=scrubber.taken,
-                catch_up=CatchUp(
-                    checkpoints, context.subjects, context.log.head, partial(_pass, context)
-                ),
-            ),
+            self._ownership(context, checkpoints),
             pull,
             start_scheduled=door.start_scheduled,
             restore=schedules.restore,
@@ -146,6 +133,22 @@ class GraphEngine:
         await self._engine.start()
         await self._admission.start()
         await self._broker.start()
+
+    def _ownership(self, context: Context, checkpoints: Checkpoints) -> Ownership:
+        whole = NatsWholeLog(context.nc, context.subjects, context.names.log)
+        self._stack.push_async_callback(whole.close)
+        scrubber = Scrubber(partial(_scrub, context), context.monitor.report)
+        scrubber.start()
+        self._stack.push_async_callback(scrubber.stop)
+        return Ownership(
+            self._processors,
+            partial(_alive, context, self.name),
+            context.worker,
+            arrived=Arrivals(context.watch.beats, clock.monotonic),
+            epoch=partial(_epoch, context),
+            taken=scrubber.taken,
+            catch_up=CatchUp(checkpoints, context.subjects, whole),
+        )
 
     def _open_lanes(self, context: Context, door: Door) -> Admission:
         """Requests to begin a run, of each lane by turns, as far as there is room for one more."""
@@ -322,14 +325,6 @@ async def _bury(context: Context, name: str, command: Command, problem: Problem)
     )
 
 
-async def _pass(context: Context, after: int, upto: int) -> AsyncGenerator[Record, None]:
-    """The whole log, in order, with bodies as the stream holds them."""
-    walked = walk(context.nc, context.names.log, context.subjects.log(), after=after, upto=upto)
-    async with contextlib.aclosing(walked) as found:
-        async for raw in found:
-            yield Record(raw.seq, raw.subject, raw.body, raw.id, raw.headers)
-
-
 async def _past(context: Context, run_id: str) -> list[tuple[int, bytes]]:
     records = context.log.read(context.subjects.run(run_id))
     return [(record.seq, record.body) async for record in records]
@@ -353,11 +348,11 @@ def _restores(context: Context) -> tuple[Restored, ...]:
     return () if identity is None else identity.restores
 
 
-def _scrub(
+async def _scrub(
     context: Context, targets: Sequence[Target], *, slowly: bool
-) -> AsyncGenerator[tuple[int, Damaged], None]:
+) -> dict[int, Damaged]:
     restores = _restores(context)
-    return scrub(
+    return await scrub(
         context.nc,
         context.subjects,
         targets,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Protocol
 
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.subjects import OURS, Subjects, partition_of
@@ -22,7 +23,7 @@ from partsong.graph_engine.sealing import Sealing
 from partsong.log.port import Record
 from partsong.runtime import clock
 
-__all__ = ["CatchUp", "Passes"]
+__all__ = ["CatchUp", "WholeLog"]
 
 _log = logging.getLogger("partsong.graph_engine")
 
@@ -33,84 +34,123 @@ _KEEP = 200_000
 _TELL = 5.0
 """Seconds between two lines about how far a pass has come."""
 
-Passes = Callable[[int, int], AsyncGenerator[Record, None]]
-"""Reads the whole log behind one sequence and up to another, in order, with bodies as the stream holds them."""
+
+class WholeLog(Protocol):
+    """The log with all its partitions, as its leader has it. All methods raise `Unavailable` if nobody answers."""
+
+    async def head(self) -> int:
+        """Sequence of the newest record."""
+        ...
+
+    async def newest(self, filter: str) -> int:
+        """Sequence of the newest record that matches; 0 if there is none."""
+        ...
+
+    async def readable(self, seq: int) -> bool:
+        """Whether a record is there and can be read."""
+        ...
+
+    def read(self, after: int, upto: int) -> AsyncGenerator[Record, None]:
+        """All records that can be read between two sequences, in order, with bodies as the stream holds them."""
+        ...
 
 
 class CatchUp:
     """Brings checkpoints near the log's head."""
 
     def __init__(
-        self,
-        checkpoints: Checkpoints,
-        subjects: Subjects,
-        head: Callable[[], Awaitable[int]],
-        passes: Passes,
-        *,
-        far: int = _FAR,
+        self, checkpoints: Checkpoints, subjects: Subjects, whole: WholeLog, *, far: int = _FAR
     ) -> None:
-        """`head` is the sequence of the log's newest record."""
-        self._checkpoints, self._subjects = checkpoints, subjects
-        self._head, self._passes, self._far = head, passes, far
+        self._checkpoints, self._subjects, self._whole, self._far = (
+            checkpoints,
+            subjects,
+            whole,
+            far,
+        )
         self._before = len(subjects.log()) - 1
         """Where the partition begins in the subject of a record."""
 
     async def behind(self, partitions: Collection[int]) -> dict[int, Checkpoint]:
-        """Those whose checkpoints are far behind the head.
+        """Those that a pass is worth while for; of those without a newer record the checkpoint is moved at once.
 
         Raises:
             Unavailable: the server did not answer.
         """
-        head = await self._head()
-        if head <= self._far:
+        head = await self._whole.head()
+        if head <= self._far or not partitions:
             return {}
         found = await asyncio.gather(*(self._checkpoints.load(p) for p in partitions))
-        pairs = zip(partitions, found, strict=True)
-        return {p: checkpoint for p, checkpoint in pairs if checkpoint.seq < head - self._far}
+        late = {
+            p: checkpoint
+            for p, checkpoint in zip(partitions, found, strict=True)
+            if checkpoint.seq < head - self._far
+        }
+        for partition, checkpoint in list(late.items()):
+            if await self._whole.newest(self._subjects.partition(partition)) <= checkpoint.seq:
+                del late[partition]
+                await self._move(partition, replace(checkpoint, seq=head))
+        return late
 
-    async def catch_up(self, behind: dict[int, Checkpoint], epoch: int) -> None:
+    async def catch_up(
+        self, behind: dict[int, Checkpoint], epoch: int, *, wanted: Callable[[int], bool]
+    ) -> None:
         """Read the log once, and keep a checkpoint at its head for each of these partitions; `epoch` is the log's.
+
+        Partitions that are no longer `wanted` are left as they are.
 
         Raises:
             Unavailable: the server did not answer, or did not give all; what was read until the last checkpoints is
                 not read again.
         """
-        head = await self._head()
-        after = min(checkpoint.seq for checkpoint in behind.values())
+        head = await self._whole.head()
+        seq = after = min(checkpoint.seq for checkpoint in behind.values())
         places = {str(p): _History(p, found, self._subjects, epoch) for p, found in behind.items()}
-        told, count, seq = clock.monotonic(), 0, after
-        async with aclosing(self._passes(after, head)) as records:
+        told, count, gaps = clock.monotonic(), 0, 0
+        async with aclosing(self._whole.read(after, head)) as records:
             async for record in records:
                 self._take(places, record)
+                gaps += record.seq - seq - 1
                 count, seq = count + 1, record.seq
                 if count % _KEEP == 0:
-                    await self._keep(places, seq)
+                    await self._keep(places, seq, wanted)
                 if clock.monotonic() - told >= _TELL:
                     told = clock.monotonic()
                     _log.info("catching up with the log", extra={"at": seq, "of": head})
-        if seq < head:
+        if seq < head and await self._whole.readable(head):
             raise _cut_short(seq, head)
-        await self._keep(places, head)
+        await self._keep(places, head, wanted)
         done = {"from": after, "to": head, "records": count, "partitions": len(places)}
         _log.info("caught up with the log", extra=done)
+        if gaps := gaps + head - seq:
+            fix = "run `partsong log verify`"
+            _log.error("records of the log are missing", extra={"missing": gaps, "fix": fix})
 
     def _take(self, places: dict[str, _History], record: Record) -> None:
         place = places.get(record.subject[self._before :].partition(".")[0])
         if place is not None and record.seq > place.found.seq:
             place.take(record)
 
-    async def _keep(self, places: dict[str, _History], seq: int) -> None:
+    async def _keep(
+        self, places: dict[str, _History], seq: int, wanted: Callable[[int], bool]
+    ) -> None:
         """Keep what was read up to here; a partition that another engine has taken meanwhile is left to it."""
-        for partition, place in list(places.items()):
-            if seq <= place.found.seq:
-                continue
-            now = place.checkpoint(seq)
-            try:
-                revision = await self._checkpoints.keep(place.partition, now)
-            except Overtaken:
-                del places[partition]
-            else:
-                place.found = replace(now, revision=revision)
+        for key, place in list(places.items()):
+            if not wanted(place.partition):
+                del places[key]
+            elif seq > place.found.seq:
+                kept = await self._move(place.partition, place.checkpoint(seq))
+                if kept is None:
+                    del places[key]
+                else:
+                    place.found = kept
+
+    async def _move(self, partition: int, now: Checkpoint) -> Checkpoint | None:
+        """Keep a checkpoint; None if another engine has kept one meanwhile."""
+        try:
+            revision = await self._checkpoints.keep(partition, now)
+        except Overtaken:
+            return None
+        return replace(now, revision=revision)
 
 
 class _History:

@@ -216,15 +216,10 @@ class HeldRuns:
         slot.backlog = backlog
         try:
             await ledger.refresh(upto)
-        except Unavailable as error:
-            if error.problem.code != "log.unreadable":
+        except (InvalidInput, Conflict, Unavailable) as error:
+            if isinstance(error, Unavailable) and error.problem.code != "log.unreadable":
                 raise
-            self._park(
-                slot, error.problem
-            )  # a commit would be taken for the one that cannot be read
-            return
-        except (InvalidInput, Conflict) as error:
-            if slot.suspect:
+            if slot.suspect:  # a second commit would pass the guard of one that cannot be read
                 self._park(slot, error.problem)
             else:
                 self._distrust(slot, error)

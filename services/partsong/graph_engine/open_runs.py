@@ -60,7 +60,8 @@ class OpenRuns:
         ends a run may have been decided before what lies between stood in the log: a request still has no answer then.
         """
         if where.entity == "engine":
-            seen = int(record.headers.get(SEEN, sys.maxsize))
+            said = record.headers.get(SEEN, "")
+            seen = int(said) if said.isdecimal() else sys.maxsize
             if ends(record) and seen >= self.of(where.run_id):
                 self._newest.pop(where.run_id, None)
                 return

@@ -65,9 +65,15 @@ class Ownership:
         self._share: set[int] = set()
         """Partitions that belong to this engine, as far as it knows who is alive."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._settling = asyncio.Lock()
+        self._pass: asyncio.Task[None] | None = None
+        self._passing = frozenset[int]()
+        """Partitions that a pass is being made for."""
+        self._passed = set[int]()
+        """Those that one was made for: if another engine has moved them meanwhile, they are taken as they are."""
 
     async def start(self) -> None:
-        """Take what belongs to this engine, and go on looking."""
+        """Take what belongs to this engine, and go on looking; waits for a pass, if one has to be made."""
         await self._settle()
         loop = asyncio.get_running_loop()
         self._tasks = [
@@ -75,40 +81,65 @@ class Ownership:
             loop.create_task(self._repeat(self._keep_checkpoints, _CHECKPOINT), name="checkpoints"),
             loop.create_task(self._repeat(self._look, _LOOK), name="look"),
         ]
+        while self._pass is not None:
+            await asyncio.wait({self._pass})
+            await self._settle()
 
     async def stop(self) -> None:
         """Give all partitions back."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *((self._pass,) if self._pass is not None else ())]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(p.release() for p in self._processors if p.owned))
 
     async def _settle(self) -> None:
+        async with self._settling:
+            await self._settle_now()
+
+    async def _settle_now(self) -> None:
         epoch = self._epoch()
         alive = frozenset(() if epoch is None else (*self._engines(), self._mine))
         if alive != self._alive:
             self._alive = alive
             partitions = (processor.partition for processor in self._processors)
             self._share = {p for p in partitions if alive and entitled(alive, p) == self._mine}
+            self._passed &= self._share
         changing = [processor for processor in self._processors if self._changes(processor)]
-        if not changing:
+        coming = [p for p in changing if not p.owned and p.partition not in self._passing]
+        await self._all([p for p in changing if p.owned], epoch or 1)
+        if not coming:
             return
         try:
-            behind = await self._behind(changing)
-            await self._all([p for p in changing if p.partition not in behind], epoch or 1)
-            if self._catch_up is not None and behind:
-                await self._catch_up.catch_up(behind, epoch or 1)
-                await self._settle()  # who is alive may have changed by now
+            behind = await self._behind([p.partition for p in coming])
         except PartsongError as error:
-            told = {"problem": error.problem.code, "why": str(error)}
-            _log.warning("partitions not taken, to be tried again", extra=told)
+            _not_taken(error)
+            return
+        await self._all([p for p in coming if p.partition not in behind], epoch or 1)
+        if behind and self._pass is None:
+            self._passing, self._passed = frozenset(behind), {*self._passed, *behind}
+            work = self._catch_up_with(behind, epoch or 1)
+            self._pass = asyncio.get_running_loop().create_task(work, name="catching up")
 
-    async def _behind(self, changing: Sequence[Processor]) -> dict[int, Checkpoint]:
-        """Those about to be taken whose checkpoints lie far behind."""
+    async def _behind(self, coming: Sequence[int]) -> dict[int, Checkpoint]:
+        """Those whose checkpoints lie far behind, and that nothing has tried to catch up with."""
         if self._catch_up is None:
             return {}
-        coming = [p.partition for p in changing if not p.owned]
-        return await self._catch_up.behind(coming)
+        return await self._catch_up.behind([p for p in coming if p not in self._passed])
+
+    async def _catch_up_with(self, behind: dict[int, Checkpoint], epoch: int) -> None:
+        """Make a pass; what it was for is taken by the next look, also if it came to nothing."""
+        assert self._catch_up is not None  # noqa: S101
+        try:
+            await self._catch_up.catch_up(behind, epoch, wanted=lambda p: p in self._share)
+        except PartsongError as error:
+            _not_taken(error)
+            if error.problem.retryable:
+                self._passed -= behind.keys()
+        except Exception:
+            _log.exception("pass over the log broke off")
+        finally:
+            self._passing, self._pass = frozenset(), None
 
     async def _all(self, processors: Sequence[Processor], epoch: int) -> None:
         gate = asyncio.Semaphore(_AT_ONCE)
@@ -169,4 +200,12 @@ class Ownership:
     async def _repeat(work: Callable[[], Awaitable[None]], every: float) -> None:
         while True:
             await asyncio.sleep(every)
-            await work()
+            try:
+                await work()
+            except Exception:
+                _log.exception("not looked after, to be tried again")
+
+
+def _not_taken(error: PartsongError) -> None:
+    told = {"problem": error.problem.code, "why": str(error)}
+    _log.warning("partitions not taken, to be tried again", extra=told)

@@ -1,15 +1,14 @@
 """Scrubbing: an engine reads its partitions again and compares them with their seals, for no server tells of a flipped bit.
 
-First quickly what lies between the last seal but one and the checkpoint of each partition that was taken, then slowly
-all that lies before. What is found is told to the log's monitor, and so to every service.
+First quickly what lies between the last seal but one and the checkpoint of each partition that was taken, if that is
+not much of the log; then slowly all of them from their beginning. What is found is told to the log's monitor, and so to every service.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from partsong.contracts.damage import Damaged
@@ -27,16 +26,14 @@ _AGAIN = 30.0
 """Seconds until a partition that could not be read is tried again."""
 
 
-_UNSEALED = 100_000
-"""Records of a log in which a partition without two seals is not scrubbed quickly: that would be all of the log."""
+_SOON = 100_000
+"""Records of the whole log, back from the newest checkpoint, that are read at once; what begins before is read slowly."""
 
 
 class Scrubs(Protocol):
     """Reads partitions up to where their checkpoints stand, and compares them; see `partsong.log.scrub`."""
 
-    def __call__(
-        self, targets: Sequence[Target], *, slowly: bool
-    ) -> AsyncGenerator[tuple[int, Damaged], None]:
+    async def __call__(self, targets: Sequence[Target], *, slowly: bool) -> dict[int, Damaged]:
         """Which are damaged, and how.
 
         Raises:
@@ -73,11 +70,8 @@ class Scrubber:
 
     def taken(self, processor: Processor) -> None:
         """A partition was taken, at its checkpoint."""
-        checkpoint = processor.checkpoint
-        if checkpoint.sealed.before.seq or 0 < checkpoint.seq <= _UNSEALED:
-            self._quick.put_nowait((processor, checkpoint))
-        elif checkpoint.seq:
-            self._slow.put_nowait((processor, checkpoint))
+        if processor.checkpoint.seq:
+            self._quick.put_nowait((processor, processor.checkpoint))
 
     async def _go(self, todo: asyncio.Queue[_Taken], *, slowly: bool) -> None:
         """Scrub all that wait together, again and again."""
@@ -86,30 +80,36 @@ class Scrubber:
             while not todo.empty():
                 waiting.append(todo.get_nowait())
             owned = {p.partition: (p, found) for p, found in waiting if p.owned}
+            soon = max((found.seq for _, found in owned.values()), default=0) - _SOON
+            now = {
+                number: one
+                for number, one in owned.items()
+                if slowly or one[1].sealed.before.seq >= soon
+            }
             try:
-                bad = await self._scrubbed(owned, slowly=slowly)
-            except PartsongError as error:
-                told = {"partitions": len(owned), "problem": error.problem.code}
-                _log.info("not scrubbed, to be tried again", extra=told)
+                bad = await self._scrub(
+                    [_target(n, found, slowly=slowly) for n, (_, found) in now.items()],
+                    slowly=slowly,
+                )
+                for number, damage in bad.items():
+                    await self._found(now[number][0], damage)
+            except Exception as error:
+                self._failed(error)
                 await asyncio.sleep(_AGAIN)
                 for one in owned.values():
                     todo.put_nowait(one)
                 continue
             if not slowly:
-                for partition in owned.keys() - bad:
-                    self._slow.put_nowait(owned[partition])
+                for number in owned.keys() - bad.keys():
+                    self._slow.put_nowait(owned[number])
 
-    async def _scrubbed(self, owned: Mapping[int, _Taken], *, slowly: bool) -> set[int]:
-        """Scrub partitions; those that are damaged."""
-        bad = set[int]()
-        targets = [
-            _target(p.partition, checkpoint, slowly=slowly) for p, checkpoint in owned.values()
-        ]
-        async with aclosing(self._scrub(targets, slowly=slowly)) as found:
-            async for partition, damage in found:
-                bad.add(partition)
-                await self._found(owned[partition][0], damage)
-        return bad
+    @staticmethod
+    def _failed(error: Exception) -> None:
+        if isinstance(error, PartsongError):
+            told = {"problem": error.problem.code, "why": str(error)}
+            _log.info("not scrubbed, to be tried again", extra=told)
+        else:
+            _log.error("scrub broke, to be tried again", exc_info=error)
 
     async def _found(self, processor: Processor, found: Damaged) -> None:
         told = {"partition": processor.partition, "why": found.why, "runs": len(found.runs)}
@@ -121,7 +121,8 @@ class Scrubber:
             fix="run `partsong log verify`, then restore the log from a mirror or a backup",
             fault="platform",
         )
-        processor.runs.set_aside(found.runs, problem)
+        if processor.owned:
+            processor.runs.set_aside(found.runs, problem)
         await self._report(found)
 
 

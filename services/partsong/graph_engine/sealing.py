@@ -81,7 +81,7 @@ class Sealing:
         return Sealed(one.place, self._before, one.last, self._last_seq, one.ends)
 
     def take(self, record: Record, stored: bytes, where: LogSubject | None) -> None:
-        """Take the partition's next record: `stored` as the stream holds it, None for a subject that is not the log's."""
+        """Take the partition's next record, `stored` as the stream holds it; `where` is None if nobody knows its subject."""
         if where is not None and where.entity == "seal":
             last = self._sealer.last
             try:

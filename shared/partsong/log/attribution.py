@@ -6,8 +6,8 @@ asked for only when something is known to be missing.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
+from collections.abc import Collection
 from typing import NamedTuple
 
 from nats.aio.client import Client
@@ -17,42 +17,49 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.subjects import Subjects
 from partsong.log.subject_counts import counted
 from partsong.log.walk import walk
+from partsong.log.whole import NatsWholeLog
 
-__all__ = ["Missing", "missing", "missing_of_partition"]
+__all__ = ["Missing", "missing", "missing_of"]
 
 
 class Missing(NamedTuple):
     """What the server counts and does not deliver."""
 
-    by_run: dict[str, int]
-    """How many records of each run; those of no run under an empty name."""
+    by_run: dict[int, dict[str, int]]
+    """Of each partition, how many records of each run; those of no run under an empty name."""
     holes: tuple[Range, ...]
     """Which sequences of the whole log."""
 
 
-async def missing_of_partition(
-    nc: Client, subjects: Subjects, stream: str, partition: int, *, upto: int
+async def missing_of(
+    nc: Client, subjects: Subjects, stream: str, partitions: Collection[int]
 ) -> Missing:
-    """Read the whole log, for only its sequences show which ones do not come, and count a partition's records.
-
-    All of it, also behind `upto`, up to where holes are looked for: what is appended meanwhile is in the server's count.
+    """Count what the log holds of some partitions, and read all of it: only in its sequences a record's absence shows.
 
     Raises:
         Unavailable: the server did not answer in time.
     """
-    filter = subjects.partition(partition)
-    expected = await counted(nc, stream, filter)
-    found: Counter[str] = Counter()
+    filters = {p: subjects.partition(p) for p in partitions}
+    expected = {p: await counted(nc, stream, filter) for p, filter in filters.items()}
+    found = {p: Counter[str]() for p in partitions}
+    whole = NatsWholeLog(nc, subjects, stream)
+    try:
+        head = await whole.head()
+    finally:
+        await whole.close()
+    tokens, begin = {str(p): p for p in partitions}, len(subjects.log()) - 1
     holes, before = list[Range](), 0
-    async for raw in walk(nc, stream, subjects.log(), upto=sys.maxsize):
+    async for raw in walk(nc, stream, subjects.log(), upto=head):
         if raw.seq > before + 1:
             holes.append((before + 1, raw.seq - 1))
         before = raw.seq
-        if raw.subject.startswith(filter[:-1]):
-            found[raw.subject] += 1
-    if before < upto:
-        holes.append((before + 1, upto))
-    return Missing(missing(subjects, expected, found), tuple(holes))
+        partition = tokens.get(raw.subject[begin:].partition(".")[0])
+        if partition is not None:
+            found[partition][raw.subject] += 1
+    if before < head:
+        holes.append((before + 1, head))
+    by_run = {p: missing(subjects, expected[p], found[p]) for p in partitions}
+    return Missing(by_run, tuple(holes))
 
 
 def missing(subjects: Subjects, expected: dict[str, int], found: Counter[str]) -> dict[str, int]:

@@ -37,7 +37,8 @@ _HEARTBEAT = 5
 _IDLE = 30
 """A consumer nobody pulls from is removed by the server after so many seconds."""
 _EMPTY, _PAUSE = 20, 0.25
-"""Empty pulls in a row, and seconds between them, after which what the server still counts is taken for unreadable."""
+"""Empty pulls, and seconds between them, after which what the server still counts is taken for unreadable: beyond one
+for each of these records, for a pull may end at each."""
 
 
 class Unreadable(Exception):
@@ -202,9 +203,10 @@ class _Cursor:
         answer = json.loads((await self._link.insist(call, partial(self._link.ask, call))).data)
         if "error" in answer:
             return False
-        all_here = answer["delivered"]["consumer_seq"] == self._delivered
-        self.over = (all_here and not answer["num_pending"]) or self._empty > _EMPTY
-        if self._empty > 1 and not self.over:
+        pending = int(answer["num_pending"])
+        all_here = int(answer["delivered"]["consumer_seq"]) == self._delivered
+        self.over = (all_here and not pending) or self._empty > pending + _EMPTY
+        if self._empty > pending and not self.over:
             await asyncio.sleep(_PAUSE)
         return not self.over
 

@@ -16,6 +16,7 @@ Rules that this file keeps:
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -48,6 +49,8 @@ from partsong.log.subject import check_append, check_literal, compile_filter
 
 __all__ = ["JetStreamLog"]
 
+_LAGS = (0.2, 0.5, 0.0)
+"""Seconds after each of three looks at what seems to be missing: a replica may lag behind the one that has counted."""
 _BIG = 256 * 1024
 """Bodies over this many bytes travel beside the stream."""
 _SHORT = 128
@@ -224,21 +227,44 @@ class JetStreamLog:
             with suppress(Unreadable):
                 async with aclosing(self._feed(filter, after, left)) as records:
                     async for record in records:
-                        if record.seq > end:
+                        after = record.seq
+                        if after > end:
                             break
                         owed -= 1
                         yield record
-        if owed and not self._forgets:
-            await self._complete(filter, end, owed)
+        if self._forgets:
+            return
+        if owed:
+            await self._complete(filter, after, end, owed)
+        elif not found and after == 0:
+            await self._none(filter)
 
-    async def _complete(self, filter: str, end: int, owed: int) -> None:
-        """So many records were counted that have not come: they lie behind `end`, or cannot be read."""
-        beyond = 0
-        if end < sys.maxsize:
-            found, left = await self._fetch(filter, end, 1)
-            beyond = len(found) + left
-        if beyond < owed:
-            raise _unreadable(filter, owed - beyond)
+    async def _complete(self, filter: str, after: int, end: int, owed: int) -> None:
+        """So many records were counted that have not come: they lie behind `end`, cannot be read, or a replica lags."""
+        missing = owed
+        for pause in _LAGS:
+            more, _ = await self._fetch(filter, min(after, end), 1)
+            if more and int((more[0].headers or {})["Nats-Sequence"]) <= end:
+                raise _lagging(filter)
+            beyond, left = await self._fetch(filter, end, 1) if end < sys.maxsize else ([], 0)
+            missing = owed - len(beyond) - left
+            if missing <= 0:
+                return
+            await asyncio.sleep(pause)
+        raise _unreadable(filter, missing)
+
+    async def _none(self, filter: str) -> None:
+        """Nothing matches: because there is nothing, or because what there is cannot be read."""
+        count = 0
+        for pause in _LAGS:
+            info = await self._link.insist(
+                f"reading {filter}", partial(self._api, "STREAM.INFO", {"subjects_filter": filter})
+            )
+            count = sum((info.get("state", {}).get("subjects") or {}).values())
+            if not count or (await self._fetch(filter, 0, 1))[0]:
+                return
+            await asyncio.sleep(pause)
+        raise _unreadable(filter, count)
 
     async def _follow(self, filter: str, after: int) -> AsyncGenerator[Record, None]:
         async for seq, msg in feed(self._link, self._stream, filter, after, limit=None):
@@ -324,6 +350,15 @@ class JetStreamLog:
             where=self._stream,
             fix="provision the bus, and check the stream's limits and this user's rights",
         )
+
+
+def _lagging(filter: str) -> Unavailable:
+    return Unavailable(
+        "log.stale_read",
+        f"not all records of {filter} were given: a replica of the log is behind its leader",
+        where=filter,
+        retryable=True,
+    )
 
 
 def _unreadable(filter: str, missing: int) -> Unavailable:

@@ -7,8 +7,7 @@ everything once for each of them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nats.aio.client import Client
@@ -16,7 +15,7 @@ from nats.aio.client import Client
 from partsong.contracts.damage import Damaged, merged
 from partsong.contracts.seals import Place, Scrub
 from partsong.contracts.subjects import Subjects
-from partsong.log.attribution import missing_of_partition
+from partsong.log.attribution import Missing, missing_of
 from partsong.log.walk import Raw, walk
 
 __all__ = ["SLOWLY", "Target", "scrub"]
@@ -47,8 +46,8 @@ async def scrub(
     stream: str,
     accepted: int = 0,
     rate: float | None = None,
-) -> AsyncGenerator[tuple[int, Damaged], None]:
-    """Read partitions; which is damaged, and how, told once more when more is found of one.
+) -> dict[int, Damaged]:
+    """Read partitions; which are damaged, and how.
 
     Damage that ends at `accepted`, the last record that a restore kept, is not told again. Of damage that neither a seal
     nor the checkpoint names a run for, the server's own count is asked.
@@ -57,7 +56,7 @@ async def scrub(
         Unavailable: the server did not answer in time.
     """
     if not targets:
-        return
+        return {}
     reading = {str(target.partition): _Partition(target, subjects, accepted) for target in targets}
     one = targets[0].partition if len(targets) == 1 else None
     walked = walk(
@@ -69,14 +68,16 @@ async def scrub(
         rate=rate,
     )
     begin = len(subjects.log()) - 1
-    async with aclosing(walked) as records:
-        async for raw in records:
-            partition = reading.get(raw.subject[begin:].partition(".")[0])
-            if partition is not None and (damage := partition.take(raw)) is not None:
-                yield partition.number, await _attributed(nc, subjects, stream, partition, damage)
-    for partition in reading.values():
-        if (damage := partition.end()) is not None:
-            yield partition.number, await _attributed(nc, subjects, stream, partition, damage)
+    async for raw in walked:
+        partition = reading.get(raw.subject[begin:].partition(".")[0])
+        if partition is not None:
+            partition.take(raw)
+    ends = {partition.number: partition.end() for partition in reading.values()}
+    damaged = {number: merged(found) for number, found in ends.items() if found}
+    if not damaged:
+        return {}
+    gone = await missing_of(nc, subjects, stream, damaged)
+    return {number: _attributed(damage, gone, number) for number, damage in damaged.items()}
 
 
 class _Partition:
@@ -88,28 +89,21 @@ class _Partition:
         self._at, self._found = Scrub(target.base), list[Damaged]()
         self._compared = target.known is None
 
-    @property
-    def upto(self) -> int:
-        """How far it is read."""
-        return self._target.upto
-
-    def take(self, raw: Raw) -> Damaged | None:
-        """Read a record of it; all that is wrong with it, if that is more than before."""
+    def take(self, raw: Raw) -> None:
+        """Read a record of it."""
         target = self._target
         if not target.base.seq < raw.seq <= target.upto:
-            return None
-        before = len(self._found)
+            return
         if target.known is not None and raw.seq > target.known.seq:
             self._compare(target.known)
         self._note(self._at.take(raw.seq, raw.body, seal=raw.subject == self._seal))
-        return merged(self._found) if len(self._found) > before else None
 
-    def end(self) -> Damaged | None:
-        """All of it was read; the same."""
-        before, known = len(self._found), self._target.known
+    def end(self) -> list[Damaged]:
+        """All of it was read; what is wrong with it."""
+        known = self._target.known
         if known is not None and known.seq <= self._target.upto:
             self._compare(known)
-        return merged(self._found) if len(self._found) > before else None
+        return self._found
 
     def _compare(self, known: Place) -> None:
         if not self._compared:
@@ -121,20 +115,19 @@ class _Partition:
             self._found.append(damage)
 
 
-async def _attributed(
-    nc: Client, subjects: Subjects, stream: str, partition: _Partition, damage: Damaged
-) -> Damaged:
+def _attributed(damage: Damaged, gone: Missing, partition: int) -> Damaged:
     """The same damage with the very records that do not come, and the runs that the server counts more records of."""
+    why = f"partition {partition}: {damage.why}"
     if damage.lost is None:
-        return damage
-    gone = await missing_of_partition(nc, subjects, stream, partition.number, upto=partition.upto)
+        return replace(damage, why=why)
     first, last = damage.lost
-    holes = tuple((a, b) for a, b in gone.holes if a >= first and b <= last)
-    runs = {*damage.runs, *(run for run in gone.by_run if run)}
+    holes = tuple((max(a, first), min(b, last)) for a, b in gone.holes if b >= first and a <= last)
+    by_run = gone.by_run[partition]
     return replace(
         damage,
+        why=why,
         lost=(holes[0][0], holes[-1][1]) if holes else damage.lost,
         holes=holes or damage.holes,
-        runs=tuple(sorted(runs)),
-        contained=damage.contained or sum(gone.by_run.values()) >= damage.missing > 0,
+        runs=tuple(sorted({*damage.runs, *(run for run in by_run if run)})),
+        contained=damage.contained or sum(by_run.values()) >= damage.missing > 0,
     )

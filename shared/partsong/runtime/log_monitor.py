@@ -326,7 +326,7 @@ class LogMonitor:
     def _set(self, damage: Damaged) -> None:
         known = self.damage
         if known is not None and known.contained and damage.contained:
-            damage = known if damage.why in known.why else merged([known, damage])
+            damage = known if _told(damage, known) else merged([known, damage])
         if known is None or (known.contained and damage != known):
             said = "log damaged" if damage.contained else "log damaged, not written to any more"
             _log.error(said, extra={"problem": damage.problem.message, "fix": damage.problem.fix})
@@ -375,3 +375,8 @@ class LogMonitor:
         if id(store) not in self._failing:
             self._failing.add(id(store))
             _log.warning("a place for marks fails", extra={"why": error.problem.message})
+
+
+def _told(damage: Damaged, known: Damaged) -> bool:
+    """Whether all of a damage is known already."""
+    return damage.why in known.why and {*damage.runs} <= {*known.runs}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import pytest
 
@@ -15,10 +15,10 @@ from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.ownership import Ownership
 from partsong.log.memory import MemoryLog
-from partsong.log.port import Record
 from partsong.testing.bucket import MemoryBucket
 from partsong.testing.nats import Bus
 from tests.services.graph_engine.engines import PATIENCE, World
+from tests.whole_log import WholeLogOf
 
 GRAPH = parse_graph(
     {
@@ -49,12 +49,15 @@ async def world(bus: Bus) -> World:
     return world
 
 
-def catch_up(world: World, kept: Checkpoints, *, far: int = 0, cut: int = 0) -> CatchUp:
-    async def passes(after: int, upto: int) -> AsyncGenerator[Record, None]:
-        async for record in world.log.read(world.subjects.log(), after=after, upto=upto - cut):
-            yield record
+def catch_up(
+    world: World, kept: Checkpoints, *, far: int = 0, cut: int = 0, bad: bool = False
+) -> CatchUp:
+    whole = WholeLogOf(world.log, world.subjects, cut=cut, bad=bad)
+    return CatchUp(kept, world.subjects, whole, far=far)
 
-    return CatchUp(kept, world.subjects, world.log.head, passes, far=far)
+
+def everything(_partition: int) -> bool:
+    return True
 
 
 def said(checkpoint: Checkpoint) -> tuple[object, ...]:
@@ -68,7 +71,7 @@ async def test_a_pass_notes_what_is_open_and_what_the_seals_say(world: World) ->
     one = catch_up(world, kept)
     behind = await one.behind(range(PARTITIONS))
     assert sorted(behind) == list(range(PARTITIONS))
-    await one.catch_up(behind, epoch=1)
+    await one.catch_up(behind, epoch=1, wanted=everything)
     still: dict[str, int] = {}
     for partition in range(PARTITIONS):
         found = await kept.load(partition)
@@ -92,8 +95,10 @@ async def test_a_pass_goes_on_where_each_owner_has_left_off(world: World) -> Non
     anew, kept = Checkpoints(MemoryBucket()), Checkpoints(world.buckets)
     left = {p: await kept.load(p) for p in range(PARTITIONS)}
     assert len({checkpoint.seq for checkpoint in left.values()}) > 1
-    await catch_up(world, kept).catch_up(left, epoch=1)
-    await catch_up(world, anew).catch_up(dict.fromkeys(left, Checkpoint()), epoch=1)
+    await catch_up(world, kept).catch_up(left, epoch=1, wanted=everything)
+    await catch_up(world, anew).catch_up(
+        dict.fromkeys(left, Checkpoint()), epoch=1, wanted=everything
+    )
     for partition in left:
         assert said(await kept.load(partition)) == said(await anew.load(partition))
 
@@ -108,8 +113,33 @@ async def test_a_pass_that_was_cut_short_leaves_no_checkpoint(world: World) -> N
     one = catch_up(world, kept, cut=1)
     behind = await one.behind([3, 4])
     with pytest.raises(Unavailable, match="read up to"):
-        await one.catch_up(behind, epoch=1)
+        await one.catch_up(behind, epoch=1, wanted=everything)
     assert (await kept.load(3)).seq == 0
+
+
+async def test_an_end_that_cannot_be_read_is_an_end(world: World) -> None:
+    kept = Checkpoints(MemoryBucket())
+    one = catch_up(world, kept, cut=1, bad=True)
+    await one.catch_up(await one.behind([3, 4]), epoch=1, wanted=everything)
+    assert (await kept.load(3)).seq == await world.log.head()
+
+
+async def test_who_has_nothing_new_is_moved_to_the_head_without_a_pass(world: World) -> None:
+    left = await Checkpoints(world.buckets).load(3)
+    kept = Checkpoints(MemoryBucket())
+    newest = [r.seq async for r in world.log.read(world.subjects.partition(3))][-1]
+    await kept.keep(3, replace(left, seq=newest, revision=0))
+    assert await catch_up(world, kept).behind([3]) == {}
+    found = await kept.load(3)
+    assert (found.seq, found.open) == (await world.log.head(), left.open)
+
+
+async def test_a_partition_that_is_given_up_meanwhile_is_left_as_it_is(world: World) -> None:
+    kept = Checkpoints(MemoryBucket())
+    one = catch_up(world, kept)
+    await one.catch_up(await one.behind([3, 4]), epoch=1, wanted=lambda p: p == 4)
+    assert (await kept.load(3)).seq == 0
+    assert (await kept.load(4)).seq == await world.log.head()
 
 
 async def test_a_partition_that_another_engine_takes_meanwhile_is_left_to_it(world: World) -> None:
@@ -118,7 +148,7 @@ async def test_a_partition_that_another_engine_takes_meanwhile_is_left_to_it(wor
     behind = await one.behind([3, 4])
     theirs = Checkpoint(seq=7, epoch=9)
     await kept.keep(3, theirs)
-    await one.catch_up(behind, epoch=1)
+    await one.catch_up(behind, epoch=1, wanted=everything)
     assert (await kept.load(3)).epoch == 9
     assert (await kept.load(4)).seq == await world.log.head()
 
