@@ -10,6 +10,7 @@ from partsong.contracts.envelope import decode
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CommandReceived
 from partsong.contracts.subjects import LANES
+from partsong.log.stored import BLOB
 from partsong.testing.nats import Bus
 from tests.system.platform import a_platform
 
@@ -70,14 +71,22 @@ async def test_a_run_is_the_one_that_its_subject_names(bus: Bus) -> None:
     assert letter["reason"]["where"] == "run_id"
 
 
-async def test_a_run_that_waits_at_the_door_can_be_cancelled_and_nothing_else(bus: Bus) -> None:
-    """The engine takes no request about runs that begin: its consumer is not there."""
+@pytest.mark.parametrize("size", [0, 300_000])
+async def test_a_run_that_waits_at_the_door_can_be_cancelled_and_nothing_else(
+    bus: Bus, size: int
+) -> None:
+    """The engine takes no request about runs that begin: its consumer is not there. A big one lies beside the stream."""
     subjects = bus.subjects
     async with a_platform(bus) as platform:
         lanes = [f"starts-{lane}" for lane in range(LANES)]
         for lane in lanes:
             await bus.nc.request(f"$JS.API.CONSUMER.DELETE.{bus.names.requests}.{lane}", timeout=10)
-        await ask(bus, subjects.beginning("run", "ann", "r_1"), "r_1")
+        body = {"id": "q_r_1", "run_id": "r_1", "graph": GRAPH, "input": {"x": "x" * size}}
+        log = bus.log()
+        subject, stub = subjects.beginning("run", "ann", "r_1"), json.dumps(body).encode()
+        headers = {BLOB: await log.blobs.put(stub)} if size else None
+        await bus.nc.jetstream().publish(subject, b"{}" if size else stub, headers=headers)
+        await log.close()
         with pytest.raises(InvalidInput, match=r"run\.queued: run r_1 has not begun"):
             await platform.client.pause("r_1")
         await platform.client.cancel("r_1", "no need")

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 from faststream.nats import NatsBroker
@@ -17,7 +18,7 @@ from partsong.bus.faststream import Command, command_broker, on_command, on_quer
 from partsong.bus.handling import Handling
 from partsong.bus.nats_feed import NatsFeed
 from partsong.bus.pull import Delivery, PullLoop
-from partsong.bus.queued import the_beginning
+from partsong.bus.queued import AtTheDoor, the_beginning
 from partsong.contracts.damage import DAMAGED, Damaged
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.marks import Restored
@@ -106,7 +107,7 @@ class GraphEngine:
             commands,
             graphs.resolve,
             schedules,
-            partial(the_beginning, context.nc, context.subjects),
+            partial(_at_the_door, context),
         )
         checkpoints = Checkpoints(NatsBucket(context.nc, context.names.partitions))
         self._processors = _processors(context, log, turns, checkpoints)
@@ -323,6 +324,14 @@ async def _bury(context: Context, name: str, command: Command, problem: Problem)
         deliveries=command.deliveries,
         body=command.body,
     )
+
+
+async def _at_the_door(context: Context, run_id: str) -> AtTheDoor | None:
+    """The request by which a run is to begin, with its body."""
+    found = await the_beginning(context.nc, context.subjects, run_id)
+    if found is None or found.blob is None:
+        return found
+    return replace(found, body=await context.blobs.get(found.blob))
 
 
 async def _past(context: Context, run_id: str) -> list[tuple[int, bytes]]:

@@ -15,6 +15,7 @@ from nats.aio.client import Client as Nats
 
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.subjects import BEGINNINGS, RequestSubject, Subjects
+from partsong.log.stored import BLOB
 from partsong.runtime import clock
 from partsong.runtime.streams import CONTROL, STARTS, Names
 
@@ -57,6 +58,8 @@ class AtTheDoor:
     behind: int
     """How many come behind it on the subjects that were asked for."""
     body: bytes
+    blob: str | None = None
+    """Where its body is, if it travels beside the stream."""
 
 
 async def find_request(nc: Nats, subjects: Subjects, seq: int) -> Queued | None:
@@ -153,6 +156,7 @@ async def _next(nc: Nats, subjects: Subjects, filter: str, seq: int = 1) -> AtTh
             f"{headers['Nats-Time-Stamp'][:23].rstrip('Z')}Z",
             int(headers.get("Nats-Num-Pending", "0")),
             answer.data,
+            headers.get(BLOB),
         )
     if headers.get("Status") == "404":
         return None
