@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,10 +92,9 @@ async def a_bus(url: str, subjects: Subjects) -> AsyncIterator[Bus]:
         yield Bus(nc, url, subjects, Names.of(subjects))
     finally:
         if nc.is_connected:
-            for stream in table(subjects).streams:
-                await nc.publish(f"$JS.API.STREAM.DELETE.{stream.name}")
-            with suppress(TimeoutError):
-                await nc.flush(timeout=5)
+            names = [stream.name for stream in table(subjects).streams]
+            gone = (nc.request(f"$JS.API.STREAM.DELETE.{name}", timeout=10) for name in names)
+            await asyncio.gather(*gone, return_exceptions=True)
         await disconnect(nc)
 
 
