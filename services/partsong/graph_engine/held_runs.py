@@ -254,6 +254,8 @@ class HeldRuns:
         if isinstance(error, PartsongError):
             told = {"run": run_id, "problem": error.problem.code, "why": str(error)}
             _log.warning("turn failed, to be taken again", extra=told)
+            if error.problem.code == "log.unreadable":
+                slot.warm, slot.suspect = False, True  # if it is this run's log, reading shows it
         else:
             _log.exception("turn broke", extra={"run": run_id})
         slot.failures += 1

@@ -350,3 +350,33 @@ async def test_a_run_whose_commit_cannot_be_read_is_parked_before_anything_is_wr
             assert last.seq == newest.seq
             await engine.stop()
         await log.close()
+
+
+async def test_a_run_whose_claim_is_lost_under_a_running_engine_is_parked(
+    nats_server: EmbeddedNats, subjects: Subjects
+) -> None:
+    """Its worker is dead, so the engine closes the call: under a guard that the server has lost."""
+    async with a_bus(nats_server.url, subjects) as bus:
+        world = World(bus.log(), subjects, AGENT)
+        world.work = world.nothing
+        engine = world.engine("e0")
+        await engine.start()
+        await world.start("r_l")
+        call, subject = "x:1/t1", subjects.call("r_l", "x:1/t1")
+        claimed = e.AgentTurnClaimed(
+            id=f"r_l.{call}.1.claimed", call_id=call, attempt=1, worker="w~1"
+        )
+        body = encode_report("r_l", claimed)
+        await world.log.append(subject, body, id=claimed.id, expect=0)
+        runs = engine.processors[partition_of("r_l")].runs
+        async with asyncio.timeout(PATIENCE):
+            while runs.slots["r_l"].ledger.state.calls[call].worker is None:  # noqa: ASYNC110  # the engine has no event for it
+                await asyncio.sleep(0.01)
+            async with damaged(nats_server, bus.names.log, b'"w~1"'):
+                world.silent.add("w~1")
+                while (parked := runs.slots["r_l"].parked) is None:
+                    runs.look()
+                    await asyncio.sleep(0.05)
+                assert parked.code == "log.unreadable"
+                assert await world.log.last(subject) is None, "nothing was written in its place"
+                await engine.stop()
