@@ -135,15 +135,10 @@ class Hinted:
 
         await self.until(empty)
 
-    async def redelivered(self) -> None:
-        """Wait until the queue has delivered something again."""
-        consumer = self.bus.names.work, self._service
-
-        async def again() -> bool:
-            info = await self.bus.nc.jetstream().consumer_info(*consumer)
-            return bool(info.num_redelivered)
-
-        await self.until(again)
+    async def came_again(self) -> bool:
+        """Whether the queue has delivered something again."""
+        info = await self.bus.nc.jetstream().consumer_info(self.bus.names.work, self._service)
+        return bool(info.num_redelivered)
 
     async def dead_letter(self) -> dict[str, JsonValue]:
         """The service's first dead letter."""

@@ -74,7 +74,11 @@ async def test_of_two_gateways_one_asks_the_provider(engine: Hinted) -> None:
     ):
         await engine.hint(*[turn()] * 8)
         await begun(held)
-        await engine.redelivered()  # the other one has found it busy
+        async with asyncio.timeout(PATIENCE):
+            while (
+                not await engine.came_again()
+            ):  # until the other one was given a copy, and found it busy
+                await engine.hint(turn())
         held.go.set()
         await engine.worked_off()
     assert len(player.asked) == 1
