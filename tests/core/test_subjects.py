@@ -33,7 +33,7 @@ prefixes = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1,
 
 FILTERS = {
     "alives", "beginnings", "calls", "chunks", "commits", "deads", "fireds", "into_lanes", "lane", "log", "owner",
-    "parse_fired", "parse_log", "parse_request", "partition", "requests", "run", "schedules",
+    "parse_fired", "parse_log", "parse_request", "partition", "partition_in", "requests", "run", "schedules",
     "stops", "timers", "works",
     "genesis", "lost", "restored", "seal",
 }  # fmt: skip
@@ -210,11 +210,28 @@ def test_every_builder_checks_every_id(name: str, method: Callable[..., str], co
             method(*arguments)
 
 
+@given(ids, st.integers(0, PARTITIONS - 1))
+def test_the_partition_in_a_subject_is_the_one_that_parsing_finds(run: str, p: int) -> None:
+    subjects = Subjects("a.b")
+    for subject in (subjects.owner(p), subjects.seal(p)):
+        assert subjects.partition_in(subject) == p == subjects.parse_log(subject).partition
+    subject = subjects.fact(run)
+    assert subjects.partition_in(subject) == subjects.parse_log(subject).partition
+    assert subjects.partition_in(subjects.genesis()) is None
+
+
 @pytest.mark.parametrize(
     "subject",
     [
         "partsong.log",
         "partsong.log.x.r_1.engine",
+        "partsong.log.07.r_1.engine",
+        "partsong.log.32.r_1.engine",
+        "partsong.log.².r_1.engine",
+        "partsong.log.².r_1.call.c",
+        "partsong.log.7.~.command.c",
+        "partsong.log.~.~.engine",
+        "partsong.logs.7.r_1.engine",
         "partsong.log.7.r_1.other",
         "partsong.log.7.r_1.call",
         "partsong.log.7.r_1.call.a.b",

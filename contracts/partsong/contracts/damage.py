@@ -90,7 +90,8 @@ class Damaged:
     runs: tuple[str, ...] = ()
     """Runs that are known to be hit."""
     code: str = "log.damaged"
-    fix: str = _RESTORE
+    fix: str = ""
+    """What to do, if it is something else than to restore the log."""
     contained: bool = False
     """Whether every lost record is known to belong to one of `runs`: the others may go on."""
     missing: int = 0
@@ -116,7 +117,7 @@ class Damaged:
             )
         if self.runs:
             said.append(f"runs: {', '.join(self.runs[:20])}{_more(self.runs)}")
-        fix = _MEND if self.contained and self.fix == _RESTORE else self.fix
+        fix = self.fix or (_MEND if self.contained else _RESTORE)
         return Problem(
             code=self.code, message="; ".join(said), where="log", fix=fix, fault="platform"
         )

@@ -14,8 +14,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol
 
-from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.subjects import OURS, Subjects, partition_of
+from partsong.contracts.errors import Unavailable
+from partsong.contracts.subjects import Subjects
 from partsong.graph_engine.bucket import Overtaken
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.open_runs import OpenRuns
@@ -67,8 +67,6 @@ class CatchUp:
             whole,
             far,
         )
-        self._before = len(subjects.log()) - 1
-        """Where the partition begins in the subject of a record."""
 
     async def behind(self, partitions: Collection[int]) -> dict[int, Checkpoint]:
         """Those that a pass is worth while for; of those without a newer record the checkpoint is moved at once.
@@ -104,7 +102,7 @@ class CatchUp:
         """
         head = await self._whole.head()
         seq = after = min(checkpoint.seq for checkpoint in behind.values())
-        places = {str(p): _History(p, found, self._subjects, epoch) for p, found in behind.items()}
+        places = {p: _History(p, found, self._subjects, epoch) for p, found in behind.items()}
         told, count, gaps = clock.monotonic(), 0, 0
         async with aclosing(self._whole.read(after, head)) as records:
             async for record in records:
@@ -125,13 +123,14 @@ class CatchUp:
             fix = "run `partsong log verify`"
             _log.error("records of the log are missing", extra={"missing": gaps, "fix": fix})
 
-    def _take(self, places: dict[str, _History], record: Record) -> None:
-        place = places.get(record.subject[self._before :].partition(".")[0])
+    def _take(self, places: dict[int, _History], record: Record) -> None:
+        partition = self._subjects.partition_in(record.subject)
+        place = None if partition is None else places.get(partition)
         if place is not None and record.seq > place.found.seq:
             place.take(record)
 
     async def _keep(
-        self, places: dict[str, _History], seq: int, wanted: Callable[[int], bool]
+        self, places: dict[int, _History], seq: int, wanted: Callable[[int], bool]
     ) -> None:
         """Keep what was read up to here; a partition that another engine has taken meanwhile is left to it."""
         for key, place in list(places.items()):
@@ -158,21 +157,14 @@ class _History:
 
     def __init__(self, partition: int, found: Checkpoint, subjects: Subjects, epoch: int) -> None:
         self.partition, self.found = partition, found
-        self._subjects = subjects
         self._open = OpenRuns(found.open)
         self._sealing = Sealing(partition, subjects)
         self._sealing.begin(found.sealed, epoch)
 
     def take(self, record: Record) -> None:
         """Take the partition's next record."""
-        try:
-            where = self._subjects.parse_log(record.subject)
-        except InvalidInput:
-            where = None
-        self._sealing.take(record, record.body, where)
-        if where is None or where.run_id == OURS:
-            return
-        if partition_of(where.run_id) == self.partition:
+        where = self._sealing.take(record, record.body)
+        if where is not None and not where.own:
             self._open.note(record, where)
 
     def checkpoint(self, seq: int) -> Checkpoint:

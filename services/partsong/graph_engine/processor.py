@@ -14,8 +14,8 @@ from dataclasses import replace
 from partsong.bus.feed import Feed
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
-from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
-from partsong.contracts.subjects import OURS, LogSubject, Subjects, partition_of
+from partsong.contracts.errors import PartsongError, Unavailable
+from partsong.contracts.subjects import OURS, LogSubject, Subjects
 from partsong.graph_engine.bucket import Overtaken
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.held_runs import HeldRuns
@@ -138,17 +138,12 @@ class Processor:
     def receive(self, record: Record, stored: bytes) -> None:
         """Take the partition's next record."""
         self._pos = record.seq
-        try:
-            where = self._subjects.parse_log(record.subject)
-        except InvalidInput as error:
-            _log.warning("record passed over", extra={"seq": record.seq, "why": str(error)})
-            where = None
-        self._sealing.take(record, stored, where)
+        where = self._sealing.take(record, stored)
         if where is None:
             return
-        if where.run_id == OURS:
+        if where.own:
             self._own_record(record, where)
-        elif partition_of(where.run_id) == self.partition:
+        else:
             self.runs.take(record, where, history=bool(self._announced))
 
     def _own_record(self, record: Record, where: LogSubject) -> None:

@@ -6,6 +6,7 @@ between seals is part of the partition's checkpoint, so the next owner goes on w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,12 +14,14 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.seals import Place, Seal, Sealer
-from partsong.contracts.subjects import OURS, LogSubject, Subjects
+from partsong.contracts.subjects import OURS, LogSubject, Subjects, partition_of
 from partsong.graph_engine.open_runs import ends
 from partsong.log.port import Append, Record
 from partsong.runtime import clock
 
 __all__ = ["Sealed", "Sealing"]
+
+_log = logging.getLogger("partsong.graph_engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Sealing:
     """The seals of one partition, while this engine owns it."""
 
     def __init__(self, partition: int, subjects: Subjects) -> None:
-        self._partition, self._subject = partition, subjects.seal(partition)
+        self._partition, self._subjects = partition, subjects
         self._sealer = Sealer(1)
         self._before, self._last_seq, self._asked = Place(), 0, 0
 
@@ -80,8 +83,24 @@ class Sealing:
         one = self._sealer
         return Sealed(one.place, self._before, one.last, self._last_seq, one.ends)
 
-    def take(self, record: Record, stored: bytes, where: LogSubject | None) -> None:
-        """Take the partition's next record, `stored` as the stream holds it; `where` is None if nobody knows its subject."""
+    def take(self, record: Record, stored: bytes) -> LogSubject | None:
+        """Take the partition's next record, `stored` as the stream holds it: a seal covers it whatever it is.
+
+        What it is of the partition; None if nobody knows its subject, or its run belongs to another partition.
+        """
+        where = self._place(record)
+        self._cover(record, stored, where)
+        return where
+
+    def _place(self, record: Record) -> LogSubject | None:
+        try:
+            where = self._subjects.parse_log(record.subject)
+        except InvalidInput as error:
+            _log.warning("record passed over", extra={"seq": record.seq, "why": str(error)})
+            return None
+        return where if where.own or partition_of(where.run_id) == self._partition else None
+
+    def _cover(self, record: Record, stored: bytes, where: LogSubject | None) -> None:
         if where is not None and where.entity == "seal":
             last = self._sealer.last
             try:
@@ -107,7 +126,7 @@ class Sealing:
         self._asked = seal.n
         id_ = f"{OURS}.seal.{self._partition}.{seal.n}.{seal.root[:16]}"
         body = seal.model_dump_json().encode()
-        return Append(self._subject, body, id_, self._last_seq)
+        return Append(self._subjects.seal(self._partition), body, id_, self._last_seq)
 
 
 def _dump(place: Place) -> list[JsonValue]:

@@ -15,9 +15,9 @@ from nats.aio.client import Client
 from partsong.contracts.damage import Range
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.subjects import Subjects
+from partsong.log.leader import Leader
 from partsong.log.subject_counts import counted
 from partsong.log.walk import walk
-from partsong.log.whole import NatsWholeLog
 
 __all__ = ["Missing", "missing", "missing_of"]
 
@@ -42,19 +42,18 @@ async def missing_of(
     filters = {p: subjects.partition(p) for p in partitions}
     expected = {p: await counted(nc, stream, filter) for p, filter in filters.items()}
     found = {p: Counter[str]() for p in partitions}
-    whole = NatsWholeLog(nc, subjects, stream)
+    leader = Leader(nc, subjects, stream, attempt=5.0, deadline=60.0)
     try:
-        head = await whole.head()
+        head = await leader.head()
     finally:
-        await whole.close()
-    tokens, begin = {str(p): p for p in partitions}, len(subjects.log()) - 1
+        await leader.close()
     holes, before = list[Range](), 0
     async for raw in walk(nc, stream, subjects.log(), upto=head):
         if raw.seq > before + 1:
             holes.append((before + 1, raw.seq - 1))
         before = raw.seq
-        partition = tokens.get(raw.subject[begin:].partition(".")[0])
-        if partition is not None:
+        partition = subjects.partition_in(raw.subject)
+        if partition is not None and partition in found:
             found[partition][raw.subject] += 1
     if before < head:
         holes.append((before + 1, head))

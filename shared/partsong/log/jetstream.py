@@ -151,15 +151,13 @@ class JetStreamLog:
             return await self._resolve(from_direct(msg))
         if not sure and (self._keeper is None or not self._keeper.doubtful):
             return None
-        try:
-            await self._empty(subject)
-        except Unavailable:
-            ask_leader = partial(self._leader_get, {"last_by_subj": subject})
-            found = await self._link.insist(f"reading {subject}", ask_leader)
-            if found is None:
-                raise
-            return await self._resolve(from_leader(found))  # it came meanwhile, or a replica lags
-        return None
+        if not (count := await self._count(subject)):
+            return None
+        ask_leader = partial(self._leader_get, {"last_by_subj": subject})
+        found = await self._link.insist(f"reading {subject}", ask_leader)
+        if found is None:
+            raise _unreadable(subject, count)
+        return await self._resolve(from_leader(found))  # it came meanwhile, or a replica lags
 
     async def head(self) -> int:
         """See `Log.head`."""
@@ -205,8 +203,8 @@ class JetStreamLog:
         found = last["seq"] if last else 0
         if found == expect:
             raise Lost("another append to the subject was under way and came to nothing")
-        if found == 0:
-            await self._empty(subject)
+        if found == 0 and (count := await self._count(subject)):
+            raise _unreadable(subject, count)
         raise WrongSequence(subject, expect, found)
 
     async def _read(
@@ -257,10 +255,7 @@ class JetStreamLog:
         """Nothing matches: because there is nothing, or because what there is cannot be read."""
         count = 0
         for pause in _LAGS:
-            info = await self._link.insist(
-                f"reading {filter}", partial(self._api, "STREAM.INFO", {"subjects_filter": filter})
-            )
-            count = sum((info.get("state", {}).get("subjects") or {}).values())
+            count = await self._count(filter)
             if not count or (await self._fetch(filter, 0, 1))[0]:
                 return
             await asyncio.sleep(pause)
@@ -283,13 +278,12 @@ class JetStreamLog:
         async for seq, msg in feed(self._link, self._stream, filter, after, limit=limit):
             yield await self._resolve(from_delivery(msg, seq))
 
-    async def _empty(self, subject: str) -> None:
-        """Nothing was found on a subject: because there is nothing, or because what there is cannot be read."""
+    async def _count(self, filter: str) -> int:
+        """How many records match, by the server's own count: it counts also those whose bytes have gone bad."""
         info = await self._link.insist(
-            f"reading {subject}", partial(self._api, "STREAM.INFO", {"subjects_filter": subject})
+            f"reading {filter}", partial(self._api, "STREAM.INFO", {"subjects_filter": filter})
         )
-        if count := (info.get("state", {}).get("subjects") or {}).get(subject):
-            raise _unreadable(subject, count)
+        return sum((info.get("state", {}).get("subjects") or {}).values())
 
     async def _fetch(self, filter: str, after: int, batch: int) -> tuple[list[Msg], int]:
         """The first records after `after` by direct get, and how many there are behind them."""

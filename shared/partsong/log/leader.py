@@ -74,6 +74,15 @@ class Leader:
         """
         return await self._api("STREAM.INFO", query, missing=_NO_STREAM)
 
+    async def head(self) -> int:
+        """Sequence of the newest record; 0 if there is no stream.
+
+        Raises:
+            Unavailable: as above.
+        """
+        info = await self.info()
+        return int(info["state"]["last_seq"]) if info is not None else 0
+
     async def get(self, query: Mapping[str, str | int]) -> Stored | None:
         """One record, by `seq`, `last_by_subj` or `next_by_subj`; None if there is none that can be read.
 

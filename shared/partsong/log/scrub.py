@@ -57,7 +57,7 @@ async def scrub(
     """
     if not targets:
         return {}
-    reading = {str(target.partition): _Partition(target, subjects, accepted) for target in targets}
+    reading = {target.partition: _Partition(target, subjects, accepted) for target in targets}
     one = targets[0].partition if len(targets) == 1 else None
     walked = walk(
         nc,
@@ -67,12 +67,11 @@ async def scrub(
         upto=max(target.upto for target in targets),
         rate=rate,
     )
-    begin = len(subjects.log()) - 1
     async for raw in walked:
-        partition = reading.get(raw.subject[begin:].partition(".")[0])
-        if partition is not None:
-            partition.take(raw)
-    ends = {partition.number: partition.end() for partition in reading.values()}
+        number = subjects.partition_in(raw.subject)
+        if number is not None and number in reading:
+            reading[number].take(raw)
+    ends = {number: partition.end() for number, partition in reading.items()}
     damaged = {number: merged(found) for number, found in ends.items() if found}
     if not damaged:
         return {}
@@ -84,7 +83,7 @@ class _Partition:
     """One partition, as far as it was read."""
 
     def __init__(self, target: Target, subjects: Subjects, accepted: int) -> None:
-        self.number, self._target, self._accepted = target.partition, target, accepted
+        self._target, self._accepted = target, accepted
         self._seal = subjects.seal(target.partition)
         self._at, self._found = Scrub(target.base), list[Damaged]()
         self._compared = target.known is None

@@ -145,7 +145,7 @@ def _scrub(reading: _Reading, raw: Raw, where: LogSubject) -> None:
                 code="log.seal_broken",
                 message=found.problem.message,
                 where=f"partition {where.partition}",
-                fix=found.fix,
+                fix=found.problem.fix,
                 fault="platform",
             )
         )

@@ -28,8 +28,7 @@ class NatsWholeLog:
 
     async def head(self) -> int:
         """Sequence of the newest record; 0 if there is no stream."""
-        info = await self._leader.info()
-        return int(info["state"]["last_seq"]) if info is not None else 0
+        return await self._leader.head()
 
     async def newest(self, filter: str) -> int:
         """Sequence of the newest record that matches and can be read; 0 if there is none."""
