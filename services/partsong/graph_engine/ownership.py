@@ -60,17 +60,12 @@ class Ownership:
         """
         self._processors, self._engines, self._mine = processors, engines, mine
         self._arrived, self._epoch, self._taken = arrived, epoch, taken
-        self._catch_up = catch_up
+        self._pass = _Pass(catch_up, wanted=lambda p: p in self._share)
         self._alive: frozenset[str] = frozenset()
         self._share: set[int] = set()
         """Partitions that belong to this engine, as far as it knows who is alive."""
         self._tasks: list[asyncio.Task[None]] = []
         self._settling = asyncio.Lock()
-        self._pass: asyncio.Task[None] | None = None
-        self._passing = frozenset[int]()
-        """Partitions that a pass is being made for."""
-        self._passed = set[int]()
-        """Those that one was made for: if another engine has moved them meanwhile, they are taken as they are."""
 
     async def start(self) -> None:
         """Take what belongs to this engine, and go on looking; waits for a pass, if one has to be made."""
@@ -81,16 +76,15 @@ class Ownership:
             loop.create_task(self._repeat(self._keep_checkpoints, _CHECKPOINT), name="checkpoints"),
             loop.create_task(self._repeat(self._look, _LOOK), name="look"),
         ]
-        while self._pass is not None:
-            await asyncio.wait({self._pass})
+        while self._pass.running:
+            await self._pass.ended()
             await self._settle()
 
     async def stop(self) -> None:
         """Give all partitions back."""
-        tasks = [*self._tasks, *((self._pass,) if self._pass is not None else ())]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, self._pass.stop(), return_exceptions=True)
         await asyncio.gather(*(p.release() for p in self._processors if p.owned))
 
     async def _settle(self) -> None:
@@ -104,42 +98,20 @@ class Ownership:
             self._alive = alive
             partitions = (processor.partition for processor in self._processors)
             self._share = {p for p in partitions if alive and entitled(alive, p) == self._mine}
-            self._passed &= self._share
+            self._pass.only(self._share)
         changing = [processor for processor in self._processors if self._changes(processor)]
-        coming = [p for p in changing if not p.owned and p.partition not in self._passing]
+        coming = [p for p in changing if not p.owned and p.partition not in self._pass.of]
         await self._all([p for p in changing if p.owned], epoch or 1)
         if not coming:
             return
         try:
-            behind = await self._behind([p.partition for p in coming])
+            behind = await self._pass.behind([p.partition for p in coming])
         except PartsongError as error:
             _not_taken(error)
             return
         await self._all([p for p in coming if p.partition not in behind], epoch or 1)
-        if behind and self._pass is None:
-            self._passing, self._passed = frozenset(behind), {*self._passed, *behind}
-            work = self._catch_up_with(behind, epoch or 1)
-            self._pass = asyncio.get_running_loop().create_task(work, name="catching up")
-
-    async def _behind(self, coming: Sequence[int]) -> dict[int, Checkpoint]:
-        """Those whose checkpoints lie far behind, and that nothing has tried to catch up with."""
-        if self._catch_up is None:
-            return {}
-        return await self._catch_up.behind([p for p in coming if p not in self._passed])
-
-    async def _catch_up_with(self, behind: dict[int, Checkpoint], epoch: int) -> None:
-        """Make a pass; what it was for is taken by the next look, also if it came to nothing."""
-        assert self._catch_up is not None  # noqa: S101
-        try:
-            await self._catch_up.catch_up(behind, epoch, wanted=lambda p: p in self._share)
-        except PartsongError as error:
-            _not_taken(error)
-            if error.problem.retryable:
-                self._passed -= behind.keys()
-        except Exception:
-            _log.exception("pass over the log broke off")
-        finally:
-            self._passing, self._pass = frozenset(), None
+        if behind and not self._pass.running:
+            self._pass.start(behind, epoch or 1)
 
     async def _all(self, processors: Sequence[Processor], epoch: int) -> None:
         gate = asyncio.Semaphore(_AT_ONCE)
@@ -204,6 +176,69 @@ class Ownership:
                 await work()
             except Exception:
                 _log.exception("not looked after, to be tried again")
+
+
+class _Pass:
+    """The one pass over the log that is under way, and those that one was made for before."""
+
+    def __init__(self, catch_up: CatchUp | None, *, wanted: Callable[[int], bool]) -> None:
+        self._catch_up, self._wanted = catch_up, wanted
+        self._task: asyncio.Task[None] | None = None
+        self.of = frozenset[int]()
+        """Partitions that it is made for."""
+        self._tried = set[int]()
+        """Those that one was made for: if another engine has moved them meanwhile, they are taken as they are."""
+
+    @property
+    def running(self) -> bool:
+        """Whether one is being made."""
+        return self._task is not None
+
+    async def ended(self) -> None:
+        """Wait until it is over."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def stop(self) -> None:
+        """Break it off."""
+        if self._task is not None:
+            self._task.cancel()
+            await self.ended()
+
+    def only(self, partitions: Collection[int]) -> None:
+        """Only of these partitions it matters that one was made."""
+        self._tried.intersection_update(partitions)
+
+    async def behind(self, coming: Collection[int]) -> dict[int, Checkpoint]:
+        """Those whose checkpoints lie far behind, and that nothing has tried to catch up with.
+
+        Raises:
+            Unavailable: the server did not answer.
+        """
+        if self._catch_up is None:
+            return {}
+        return await self._catch_up.behind([p for p in coming if p not in self._tried])
+
+    def start(self, behind: dict[int, Checkpoint], epoch: int) -> None:
+        """Make one; what it is for is taken by the next look behind its end, also if it comes to nothing."""
+        self.of = frozenset(behind)
+        self._tried |= self.of
+        self._task = asyncio.get_running_loop().create_task(
+            self._make(behind, epoch), name="catching up"
+        )
+
+    async def _make(self, behind: dict[int, Checkpoint], epoch: int) -> None:
+        assert self._catch_up is not None  # noqa: S101
+        try:
+            await self._catch_up.catch_up(behind, epoch, wanted=self._wanted)
+        except PartsongError as error:
+            _not_taken(error)
+            if error.problem.retryable:
+                self._tried -= behind.keys()
+        except Exception:
+            _log.exception("pass over the log broke off")
+        finally:
+            self.of, self._task = frozenset(), None
 
 
 def _not_taken(error: PartsongError) -> None:
