@@ -63,8 +63,24 @@ class _Worker:
             ):
                 continue
             if owner is None or work.call_id == owner or work.call_id.startswith(f"{owner}/"):
-                task.cancel()
-                item.queue.ack(self._process, item)
+                self._process.spawn(self._stop(item, work, task))
+
+    async def _stop(self, item: Item, work: Work, task: asyncio.Task[None]) -> None:
+        """As `Jobs._stop` and `Holders.wanted`: what the log still has as claimed is not given up."""
+        try:
+            last = await self._log.last(SUBJECTS.call(work.run_id, work.call_id))
+        except Unavailable:
+            return
+        match decode(last.body).events[-1] if last is not None else None:
+            case e.CallClaimed(attempt=attempt) | e.AgentTurnClaimed(attempt=attempt) if (
+                attempt == work.attempt
+            ):
+                return
+            case _:
+                pass
+        if work.id in self._begun:
+            task.cancel()
+            item.queue.ack(self._process, item)
 
     async def _do(self, item: Item, work: Work) -> None:
         self._begun.add(work.id)

@@ -30,6 +30,7 @@ __all__ = [
     "LANES",
     "OURS",
     "PARTITIONS",
+    "Entity",
     "FiredSubject",
     "LogSubject",
     "RequestSubject",

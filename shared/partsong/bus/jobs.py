@@ -57,9 +57,7 @@ _LATE = 2.0
 class _Job:
     delivery: Delivery
     since: float
-    run_id: str = ""
-    call_id: str = ""
-    hint: str = ""
+    work: Work | None = None
     again: bool = False
     """It may have been given to another worker before."""
     old: bool = False
@@ -161,7 +159,8 @@ class Jobs:
         try:
             await self._answer(job)
         finally:
-            self._hints.discard(job.hint)
+            if job.work is not None:
+                self._hints.discard(job.work.id)
             if job.held is not None:
                 self._held.release(job.held)
             del self._jobs[job.delivery.stream_seq]
@@ -171,14 +170,14 @@ class Jobs:
         try:
             await self._handling.answer(job.delivery, self._attempt(job))
         except asyncio.CancelledError:
-            _log.info("job cancelled", extra={"hint": job.hint})
+            _log.info("job cancelled", extra={"hint": job.work.id if job.work else ""})
             raise
 
     async def _attempt(self, job: _Job) -> None:
         work = await self._read(job.delivery)
         if work.id in self._hints:
             return  # a second copy: the first one is not acknowledged before it is done
-        job.run_id, job.call_id, job.hint = work.run_id, work.call_id, work.id
+        job.work = work
         self._hints.add(work.id)
         current_run.set(work.run_id)
         current_trace.set(job.delivery.headers.get("traceparent", "")[3:35])
@@ -223,15 +222,18 @@ class Jobs:
 
     async def _stop_run(self, msg: Msg) -> None:
         """A run is ending, or a part of it: whoever works for that stops. What undoes is never stopped."""
-        run_id = msg.subject.rpartition(".")[2]
-        owner = _owner(msg.data)
-        for job in self._jobs.values():
-            if job.run_id != run_id or job.call_id.endswith("/undo"):
-                continue
-            mine = owner is None or job.call_id == owner or job.call_id.startswith(f"{owner}/")
-            if mine and job.task is not None:
-                job.task.cancel()
-                job.delivery.ack()
+        run_id, owner = msg.subject.rpartition(".")[2], _owner(msg.data)
+        meant = [job for job in self._jobs.values() if _belongs(job.work, run_id, owner)]
+        await asyncio.gather(*map(self._stop, meant))
+
+    async def _stop(self, job: _Job) -> None:
+        """Stop a job, but for a call that the log still has as claimed: the stop has come late, or from somebody else."""
+        assert job.work is not None  # noqa: S101
+        if self._holders is not None and await self._holders.wanted(job.work):
+            _log.info("stop passed over, the call is wanted", extra={"hint": job.work.id})
+        elif job.task is not None and self._jobs.get(job.delivery.stream_seq) is job:
+            job.task.cancel()
+            job.delivery.ack()
 
     async def _tick(self) -> None:
         while True:
@@ -240,6 +242,13 @@ class Jobs:
             for job in self._jobs.values():
                 if job.since < old:
                     job.delivery.in_progress()
+
+
+def _belongs(work: Work | None, run_id: str, owner: str | None) -> bool:
+    """Whether a call is of a run, and of one execution or scope of it if an `owner` is named."""
+    if work is None or work.run_id != run_id or work.call_id.endswith("/undo"):
+        return False
+    return owner is None or work.call_id == owner or work.call_id.startswith(f"{owner}/")
 
 
 def _called(work: Work) -> str:
