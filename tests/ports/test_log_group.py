@@ -107,6 +107,9 @@ class NotYet:
     def full(self, problem: Problem) -> None:
         """There is room."""
 
+    def unanswered(self) -> None:
+        """All are."""
+
 
 async def test_a_batch_after_a_reconnect_waits_until_the_log_was_looked_at(bus: Bus) -> None:
     keeper = NotYet()

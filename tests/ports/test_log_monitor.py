@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -296,6 +297,30 @@ async def test_an_unsynced_append_is_marked_only_when_a_power_cut_could_not_take
         await append(log_of(bus, monitor), bus, 5)
         await monitor.check()
     assert not (tmp_path / "marks.json").exists()
+
+
+async def test_a_server_that_stores_nothing_shows_until_it_does_again(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    """As with a disk that is full: the server answers every question, and no append."""
+    async with a_monitor(own, tmp_path) as monitor:
+        log = log_of(own, monitor)
+        await append(log, own, 5)
+        _, most = resource.prlimit(nats_server.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(nats_server.pid, resource.RLIMIT_FSIZE, (1, most))
+        with pytest.raises(Unavailable, match=r"nats\.no_answer"):
+            await append(log, own, 1, first=6)
+        assert isinstance(await monitor.check(), Sound), "nothing is lost"
+        assert monitor.problem is not None
+        assert monitor.problem.code == "log.mute"
+        await nats_server.restart()
+
+        async def over() -> bool:
+            await monitor.check()
+            return monitor.problem is None
+
+        await until(over)
+        await append(log, own, 1, first=6)
 
 
 async def test_what_one_service_finds_all_of_them_know(bus: Bus, tmp_path: Path) -> None:

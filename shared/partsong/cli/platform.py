@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ _READY = 30.0
 _LOOK = 0.5
 _POLL = 0.2
 _NOTE = "up.json"
+_FULL, _ROOM = 1024**2, 16 * 1024**2
+"""Bytes free on the data directory's disk below which it counts as full, and above which there is room again."""
 
 
 class Platform:
@@ -163,12 +166,24 @@ class Platform:
         self._keepers.append(keeper)
 
     async def _keep_nats(self, nats: EmbeddedNats) -> None:
-        """Start the server again if it dies; it keeps its port, and the services find it by themselves."""
+        """Start the server again if it dies, and after its disk was full, for it stores nothing more then.
+
+        It keeps its port, and the services find it by themselves.
+        """
+        full = False
         while True:
             await asyncio.sleep(_POLL)
-            if nats.running:
+            free = shutil.disk_usage(self._data).free
+            if free < _FULL and not full:
+                full = True
+                self._say("nats", f"the disk is full: nothing is stored in {self._data}; make room")
+            if full and free > _ROOM:
+                full = False
+                self._say("nats", "there is room again, starting again")
+            elif nats.running:
                 continue
-            self._say("nats", f"ended, starting again; see {nats.log_file}")
+            else:
+                self._say("nats", f"ended, starting again; see {nats.log_file}")
             try:
                 await nats.restart()
             except PartsongError as error:

@@ -34,7 +34,7 @@ from partsong.log.blobs import Blobs
 from partsong.log.feed import Unreadable, feed
 from partsong.log.full import is_full, log_full
 from partsong.log.keeper import Keeper
-from partsong.log.link import Link, Lost, Unheard, status
+from partsong.log.link import NO_ANSWER, Link, Lost, Unheard, status
 from partsong.log.port import Append, Appended, Record, WrongSequence
 from partsong.log.stored import (
     BLOB,
@@ -104,9 +104,13 @@ class JetStreamLog:
         if len(body) > self._big:
             sent[BLOB] = name = await self.blobs.put(body)
             body = json.dumps({"blob": name, "bytes": len(body)}).encode()
-        return await self._link.insist(
-            f"appending to {subject}", partial(self._try, subject, body, sent, id, expect)
-        )
+        attempt = partial(self._try, subject, body, sent, id, expect)
+        try:
+            return await self._link.insist(f"appending to {subject}", attempt)
+        except Unavailable as error:
+            if self._keeper is not None and error.problem.code == NO_ANSWER:
+                self._keeper.unanswered()
+            raise
 
     def fits(self, body: bytes) -> bool:
         """Whether a body travels in the stream, not beside it."""

@@ -33,3 +33,7 @@ class Keeper(Protocol):
     def full(self, problem: Problem) -> None:
         """An append found no room."""
         ...
+
+    def unanswered(self) -> None:
+        """An append was given up: nobody had answered it."""
+        ...

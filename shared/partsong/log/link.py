@@ -19,9 +19,12 @@ from nats.aio.subscription import Subscription
 
 from partsong.contracts.errors import Unavailable
 
-__all__ = ["Link", "Lost", "Unheard", "status"]
+__all__ = ["NO_ANSWER", "Link", "Lost", "Unheard", "status"]
 
 T = TypeVar("T")
+
+NO_ANSWER = "nats.no_answer"
+"""Code of the error when all tries of a call have come to nothing."""
 
 _TICK = 0.1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
@@ -195,7 +198,7 @@ class Link:
 
     def _no_answer(self, what: str, error: Exception) -> Unavailable:
         return Unavailable(
-            "nats.no_answer",
+            NO_ANSWER,
             f"{what}: no answer within {self._deadline:g} s, at last: {str(error) or type(error).__name__}",
             fix="check that NATS runs, has room on its disk, and that this user may use the subject",
             retryable=True,

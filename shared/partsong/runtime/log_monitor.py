@@ -29,8 +29,9 @@ from partsong.contracts.damage import (
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.marks import Acked, Identity, Mark, digest_of, ripe
 from partsong.contracts.subjects import Subjects
+from partsong.log.full import log_mute
 from partsong.log.leader import Leader
-from partsong.log.link import Lost
+from partsong.log.link import NO_ANSWER, Lost
 from partsong.log.marks import BucketMarks, FileMarks, Finding, MarkStore
 from partsong.runtime import clock
 
@@ -76,6 +77,9 @@ class LogMonitor:
         """What is wrong with it."""
         self._unknown: str | None = "not looked at yet"
         self._full: Problem | None = None
+        self._mute: tuple[int, int] | None = None
+        """On which connection, and at which head, a write was not answered."""
+        self._head = 0
         self._marks: tuple[Mark, ...] = ()
         self._waiting: list[Acked] = []
         self._window, self._opened = max(_TICK, (2 + sync_interval) / _WINDOWS), float("-inf")
@@ -110,7 +114,7 @@ class LogMonitor:
                 retryable=True,
                 fault="platform",
             )
-        return self._full
+        return self._full or (log_mute() if self._mute is not None else None)
 
     @property
     def read_only(self) -> bool:
@@ -219,7 +223,7 @@ class LogMonitor:
 
     def acked(self, seq: int, id: str, stored: bytes) -> None:
         """See `Keeper.acked`."""
-        self._full = None
+        self._full = self._mute = None
         self._note(seq, id, stored)
 
     def full(self, problem: Problem) -> None:
@@ -227,6 +231,12 @@ class LogMonitor:
         if self._full is None:
             _log.error("no room for the log", extra={"problem": problem.message})
         self._full = problem
+
+    def unanswered(self) -> None:
+        """See `Keeper.unanswered`; it is over when the log has grown, or the connection was replaced."""
+        if self._mute is None and self._unknown is None:
+            _log.error("log takes no appends", extra={"problem": log_mute().message})
+        self._mute = self._connection, self._head
 
     def _note(self, seq: int, id: str, stored: bytes) -> None:
         """Remember the newest record of each window that is known to be acknowledged."""
@@ -315,6 +325,9 @@ class LogMonitor:
         if self.damage is not None:
             return
         self._unknown, self._connection = None, connection
+        self._head = view.last_seq if isinstance(view, View) else 0
+        if self._mute not in {None, (connection, self._head)}:
+            self._mute = None
         if isinstance(view, View) and view.last_seq:
             with contextlib.suppress(Unavailable):
                 newest = await self._leader.get({"seq": view.last_seq})
@@ -364,6 +377,8 @@ class LogMonitor:
         except Unavailable as error:
             if error.problem.code == "log.full":
                 self.full(error.problem)
+            elif store is self._bucket and error.problem.code == NO_ANSWER:
+                self.unanswered()
             else:
                 self._failed(store, error)
             return False
