@@ -60,11 +60,10 @@ async def _started(data: Path) -> float:
 
 async def _fill(folder: Path, size: int) -> int:
     """Append reports until they have this many bytes; how many there are."""
-    count = left = 0
+    count, left, subjects = 0, size, Subjects()
     async with start_embedded(folder, fast=True) as server:
         nc = await nats.connect(server.url)
         js = nc.jetstream(publish_async_max_pending=2 * _AT_ONCE)
-        left, subjects = size, Subjects()
         while left > 0:
             asked = []
             for _ in range(_AT_ONCE):

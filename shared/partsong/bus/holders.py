@@ -145,8 +145,10 @@ class Holders:
 
 
 def _claims(body: bytes, attempt: int) -> bool:
-    claim = decode(body).events[-1]
-    return isinstance(claim, e.CallClaimed | e.AgentTurnClaimed) and claim.attempt == attempt
+    return any(
+        isinstance(event, e.CallClaimed | e.AgentTurnClaimed) and event.attempt == attempt
+        for event in decode(body).events[-1:]
+    )
 
 
 def standing_of(work: Work, beats: Iterable[Beat], *, missing: bool) -> Standing:
