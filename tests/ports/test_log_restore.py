@@ -200,9 +200,12 @@ async def test_a_scrub_reads_past_a_record_whose_subject_nobody_knows(
     partition, sealer = await sealed(own, 5, every=10)
     odd = f"{own.subjects.prefix}.log.{partition}.odd"
     stored = await own.nc.jetstream().publish(odd, b"odd")
-    known = sealer.after(stored.seq, b"odd", 0.0).place
-    target = Target(partition, stored.seq, known=known)
+    sealer = sealer.after(stored.seq, b"odd", 0.0)
+    target = Target(partition, stored.seq, known=sealer.place)
     assert await scrubbed(own, target) == {}
+    seal = sealer.seal().model_dump_json().encode()
+    await log_of(own).append(own.subjects.seal(partition), seal, id="seal")
+    assert [f.code for f in (await verified(own)).findings] == ["subject.invalid"]
     async with damaged(nats_server, own.names.log, b"record 3;"):
         assert (await scrubbed(own, target)).keys() == {partition}
 

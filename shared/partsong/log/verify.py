@@ -14,7 +14,7 @@ from partsong.contracts.chains import Chain
 from partsong.contracts.damage import Damaged, Range, ranges
 from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.seals import Scrub
-from partsong.contracts.subjects import LogSubject, Subjects
+from partsong.contracts.subjects import Subjects
 from partsong.log.attribution import missing
 from partsong.log.blobs import Blobs
 from partsong.log.link import Link
@@ -114,13 +114,14 @@ async def verify(
 
 
 async def _take(reading: _Reading, raw: Raw, subjects: Subjects, store: Blobs) -> None:
+    partition = subjects.partition_in(raw.subject)
+    if partition is not None:  # a seal covers also what nobody knows the subject of
+        _scrub(reading, raw, partition, seal=raw.subject == subjects.seal(partition))
     try:
         where = subjects.parse_log(raw.subject)
     except InvalidInput as error:
         reading.findings.append(error.problem.model_copy(update={"where": f"seq {raw.seq}"}))
         return
-    if where.partition >= 0:
-        _scrub(reading, raw, where)
     if where.own:
         return
     chain = reading.chains.setdefault(where.run_id, Chain(where.run_id))
@@ -135,16 +136,16 @@ async def _take(reading: _Reading, raw: Raw, subjects: Subjects, store: Blobs) -
     chain.take(raw.seq, body, commit=where.entity == "engine")
 
 
-def _scrub(reading: _Reading, raw: Raw, where: LogSubject) -> None:
-    scrub = reading.scrubs.setdefault(where.partition, Scrub())
-    reading.seals += where.entity == "seal"
-    found = scrub.take(raw.seq, raw.body, seal=where.entity == "seal")
+def _scrub(reading: _Reading, raw: Raw, partition: int, *, seal: bool) -> None:
+    scrub = reading.scrubs.setdefault(partition, Scrub())
+    reading.seals += seal
+    found = scrub.take(raw.seq, raw.body, seal=seal)
     if found is not None:
         reading.findings.append(
             Problem(
                 code="log.seal_broken",
                 message=found.problem.message,
-                where=f"partition {where.partition}",
+                where=f"partition {partition}",
                 fix=found.problem.fix,
                 fault="platform",
             )
