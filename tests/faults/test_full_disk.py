@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -52,6 +53,17 @@ def fill(ballast: Path) -> None:
             return
 
 
+async def doctor(url: str) -> str:
+    """What it says when something is wrong."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", "doctor", "--nats", url),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 1
+    return said.decode()
+
+
 async def test_a_full_disk_shows_and_is_got_over(small_disk: Path) -> None:
     env = {**os.environ, "PARTSONG_HTTP_PORT": "0"}
     platform = Platform(small_disk / "data", env=env, say=Heard())
@@ -67,6 +79,7 @@ async def test_a_full_disk_shows_and_is_got_over(small_disk: Path) -> None:
                 return answer.status_code == 503 and answer.json()["code"] == "log.mute"
 
             await until(told)
+            assert "stores nothing" in (said := await doctor(platform.nats_url)), said
             with pytest.raises(PartsongError):
                 await client.start(echo(), {"text": "meanwhile" * 20_000}, run_id="r_meanwhile")
             (small_disk / "ballast").unlink()

@@ -194,13 +194,21 @@ async def _streams(client: Client) -> str:
 
 
 async def _log(client: Client) -> str:
-    """Whether the log still is what was acknowledged, and whether there is room to write to it."""
+    """Whether the log still is what was acknowledged, there is room to write to it, and all services can."""
+    from partsong.cli.platform import ROLES
     from partsong.client.where import find_data
+    from partsong.runtime.log_answers import ask_services
     from partsong.runtime.log_standing import log_standing, standing_error
 
     found = await log_standing(client.nats, client.subjects, find_data(), room=True)
     if error := standing_error(found):
         raise error
+    said = await ask_services(client.nats, client.subjects, ROLES)
+    for one in said:
+        if one.problem is not None:
+            who = ", ".join(x.worker.partition("~")[0] for x in said if x.problem == one.problem)
+            problem = one.problem.model_copy(update={"message": f"{who}: {one.problem.message}"})
+            raise Unavailable(**problem.model_dump(include={"code", "message", "where", "fix"}))
     return f"log {found.log_id[:12]}, epoch {found.epoch}: {found.says}"
 
 

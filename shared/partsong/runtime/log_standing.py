@@ -14,6 +14,8 @@ from partsong.contracts.damage import Damaged, Range, Sound, Unknown, View
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
 from partsong.contracts.marks import Identity, Mark
 from partsong.contracts.subjects import Subjects
+from partsong.log.full import log_mute
+from partsong.log.link import NO_ANSWER
 from partsong.log.marks import BucketMarks, FileMarks
 from partsong.runtime.log_monitor import LogMonitor
 from partsong.runtime.streams import Names, log_differences, provision
@@ -63,7 +65,7 @@ async def log_standing(
     """How the log stands now; with `room`, a write is tried as well.
 
     Raises:
-        Unavailable: `log.full`.
+        Unavailable: `log.full`, or `log.mute`: nobody answered the write.
     """
     async with onlooker(nc, subjects, data) as monitor:
         answer, view = await monitor.look()
@@ -72,6 +74,11 @@ async def log_standing(
         bucket = BucketMarks(nc, Names.of(subjects).marks, "onlooker")
         try:
             await bucket.probe()
+        except Unavailable as error:
+            if error.problem.code != NO_ANSWER:
+                raise
+            mute = log_mute().model_dump(include={"code", "message", "where", "fix"})
+            raise Unavailable(**mute) from error
         finally:
             await bucket.close()
     return _standing(answer, view if isinstance(view, View) else None, marks)
