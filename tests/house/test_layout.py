@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 
 import pytest
 
@@ -25,6 +26,24 @@ UNFINISHED = re.compile(
     r"ow\b"
 )
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home/\w+|Users/\w+)/")
+
+
+TOP = {
+    ".ci", ".editorconfig", ".gitattributes", ".github", ".gitignore", ".pre-commit-config.yaml",
+    "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "SECURITY.md",
+    "bench", "conftest.py", "contracts", "deploy", "docker-compose.yml", "docs", "examples",
+    "mkdocs.yml", "pyproject.toml", "services", "shared", "tests", "uv.lock",
+}  # fmt: skip
+
+
+def test_nothing_else_lies_at_the_top() -> None:
+    listed = subprocess.run(
+        ("git", "ls-files"), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a checkout")
+    found = {line.partition("/")[0] for line in listed.stdout.splitlines()}
+    assert found == TOP
 
 
 @pytest.mark.parametrize("root", PACKAGES)
