@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -18,6 +18,7 @@ from partsong.contracts.errors import PartsongError
 from partsong.contracts.graph import AgentSpec
 from partsong.workflow import WorkflowGraph
 from tests.faults.test_kill import WITHIN, Heard
+from tests.ports.damage import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
@@ -36,12 +37,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def echo() -> WorkflowGraph:
     graph = WorkflowGraph("echo")
     return graph.add_agent("say", AgentSpec(model="scripted:echo"), prompt="{{text}}")
-
-
-async def until(what: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WITHIN):
-        while not await what():  # noqa: ASYNC110  # nobody says when a disk is full
-            await asyncio.sleep(0.2)
 
 
 def fill(ballast: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from pydantic import JsonValue
 
-from partsong.bus.claims import claim, report
+from partsong.bus.claims import claim, claims, report
 from partsong.bus.handling import Busy
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode, encode_report
@@ -71,14 +71,7 @@ class _Worker:
             last = await self._log.last(SUBJECTS.call(work.run_id, work.call_id))
         except Unavailable:
             return
-        match decode(last.body).events[-1] if last is not None else None:
-            case e.CallClaimed(attempt=attempt) | e.AgentTurnClaimed(attempt=attempt) if (
-                attempt == work.attempt
-            ):
-                return
-            case _:
-                pass
-        if work.id in self._begun:
+        if work.id in self._begun and not claims(last, work.attempt):
             task.cancel()
             item.queue.ack(self._process, item)
 

@@ -22,6 +22,7 @@ import nats.errors
 from nats.aio.client import Client
 from pydantic import ValidationError
 
+from partsong.bus.claims import claims
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode
 from partsong.contracts.errors import PartsongError
@@ -98,7 +99,7 @@ class Holders:
         for pause in (_LAG, 0.0):
             try:
                 last = await self._log.last(self._subjects.call(work.run_id, work.call_id))
-                if last is None or not _claims(last.body, work.attempt):
+                if not claims(last, work.attempt):
                     return False
             except PartsongError:
                 return True
@@ -142,13 +143,6 @@ class Holders:
                 ):
                     return True
         return False
-
-
-def _claims(body: bytes, attempt: int) -> bool:
-    return any(
-        isinstance(event, e.CallClaimed | e.AgentTurnClaimed) and event.attempt == attempt
-        for event in decode(body).events[-1:]
-    )
 
 
 def standing_of(work: Work, beats: Iterable[Beat], *, missing: bool) -> Standing:

@@ -207,8 +207,8 @@ async def _log(client: Client) -> str:
     for one in said:
         if one.problem is not None:
             who = ", ".join(x.worker.partition("~")[0] for x in said if x.problem == one.problem)
-            problem = one.problem.model_copy(update={"message": f"{who}: {one.problem.message}"})
-            raise Unavailable(**problem.model_dump(include={"code", "message", "where", "fix"}))
+            message = f"{who}: {one.problem.message}"
+            raise Unavailable.of(one.problem.model_copy(update={"message": message}))
     return f"log {found.log_id[:12]}, epoch {found.epoch}: {found.says}"
 
 
@@ -246,15 +246,10 @@ async def _all_answers(client: Client, subject: str) -> list[dict[str, Any]]:
     """What all that listen to a query answer within a second."""
     import json
 
-    import nats.errors
+    from partsong.runtime.answers import all_answers
 
-    from partsong.runtime.answers import answers
-
-    try:
-        said = answers(client.nats, subject, within=_LISTEN)
-        return [json.loads(answer) async for answer in said if answer]
-    except nats.errors.NoRespondersError:
-        return []
+    said = await all_answers(client.nats, subject, within=_LISTEN)
+    return [json.loads(answer) for answer in said if answer]
 
 
 async def _workers(client: Client) -> str:

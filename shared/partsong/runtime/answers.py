@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 import nats.errors
 from nats.aio.client import Client
 
-__all__ = ["answers"]
+__all__ = ["all_answers", "answers"]
 
 _NOBODY = "503"
 """Status of the server's own answer where nobody listens."""
@@ -45,3 +45,15 @@ async def answers(
     finally:
         with contextlib.suppress(nats.errors.Error):
             await sub.unsubscribe()
+
+
+async def all_answers(nc: Client, subject: str, *, within: float) -> list[bytes]:
+    """What is said within some seconds; nothing if nobody listens.
+
+    Raises:
+        nats.errors.Error: the question could not be asked.
+    """
+    try:
+        return [answer async for answer in answers(nc, subject, within=within)]
+    except nats.errors.NoRespondersError:
+        return []

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from partsong.contracts.errors import Problem
 from partsong.contracts.subjects import Subjects
-from partsong.runtime.answers import answers
+from partsong.runtime.answers import all_answers
 
 __all__ = ["LogAnswers", "LogSaid", "ask_services"]
 
@@ -74,8 +74,7 @@ async def ask_services(nc: Client, subjects: Subjects, services: Iterable[str]) 
 
 async def _answers(nc: Client, subject: str) -> list[LogSaid]:
     found: list[LogSaid] = []
-    with contextlib.suppress(nats.errors.NoRespondersError):
-        async for body in answers(nc, subject, within=_WITHIN):
-            with contextlib.suppress(ValidationError):
-                found.append(LogSaid.model_validate_json(body))
+    for body in await all_answers(nc, subject, within=_WITHIN):
+        with contextlib.suppress(ValidationError):
+            found.append(LogSaid.model_validate_json(body))
     return found

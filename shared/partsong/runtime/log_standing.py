@@ -77,8 +77,7 @@ async def log_standing(
         except Unavailable as error:
             if error.problem.code != NO_ANSWER:
                 raise
-            mute = log_mute().model_dump(include={"code", "message", "where", "fix"})
-            raise Unavailable(**mute) from error
+            raise Unavailable.of(log_mute()) from error
         finally:
             await bucket.close()
     return _standing(answer, view if isinstance(view, View) else None, marks)
