@@ -297,6 +297,35 @@ async def test_a_stop_that_comes_late_does_not_end_a_call_that_is_claimed(
     await log.close()
 
 
+async def test_a_stop_does_not_wait_for_those_that_are_passed_over(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "partsong.bus")
+    log, stops = bus.log(), 20
+    claimed = e.CallClaimed(id="r_1.f:1.2", call_id="f:1", attempt=2, worker="a~1")
+    assert isinstance(await claim(log, bus.subjects, "r_1", claimed), Claim)
+    wanted = ToolWork(run_id="r_1", call_id="f:1", node="f", attempt=2, tool="charge", args={})
+    given_up = wanted.model_copy(update={"run_id": "r_2"})
+    async with Worker().running(bus, "a") as worker, worker.working(bus):
+        await publish(bus, wanted)
+        await publish(bus, given_up)
+
+        async def both() -> bool:
+            return len(worker.begun) == 2
+
+        await until(both)
+        for _ in range(stops):
+            await bus.nc.publish(bus.subjects.stop("r_1"), b"{}")
+        await bus.nc.publish(bus.subjects.stop("r_2"), b"{}")
+
+        async def stopped() -> bool:
+            return worker.cancelled == [given_up.id]
+
+        await until(stopped)
+        assert caplog.text.count("stop passed over") < stops
+    await log.close()
+
+
 async def test_a_call_whose_claim_cannot_be_read_is_not_begun(
     nats_server: EmbeddedNats, subjects: Subjects
 ) -> None:

@@ -97,6 +97,7 @@ class Jobs:
             nc, Names.of(subjects).work, service, self._begin, credit=slots, auto_credit=False
         )
         self._stops: Subscription | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
 
     @property
@@ -128,6 +129,9 @@ class Jobs:
         if self._stops is not None:
             with contextlib.suppress(nats.errors.Error):
                 await self._stops.unsubscribe()
+        for task in self._stopping:
+            task.cancel()
+        await asyncio.gather(*self._stopping, return_exceptions=True)
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
@@ -223,8 +227,13 @@ class Jobs:
     async def _stop_run(self, msg: Msg) -> None:
         """A run is ending, or a part of it: whoever works for that stops. What undoes is never stopped."""
         run_id, owner = msg.subject.rpartition(".")[2], _owner(msg.data)
-        meant = [job for job in self._jobs.values() if _belongs(job.work, run_id, owner)]
-        await asyncio.gather(*map(self._stop, meant))
+        for job in self._jobs.values():
+            if _belongs(
+                job.work, run_id, owner
+            ):  # side by side: one that is looked into holds no other up
+                task = asyncio.get_running_loop().create_task(self._stop(job), name="stop")
+                self._stopping.add(task)
+                task.add_done_callback(self._stopping.discard)
 
     async def _stop(self, job: _Job) -> None:
         """Stop a job, but for a call that the log still has as claimed: the stop has come late, or from somebody else."""
