@@ -66,10 +66,13 @@ class Ownership:
         """Partitions that belong to this engine, as far as it knows who is alive."""
         self._tasks: list[asyncio.Task[None]] = []
         self._settling = asyncio.Lock()
+        self._stopping = False
 
     async def start(self) -> None:
         """Take what belongs to this engine, and go on looking; waits for a pass, if one has to be made."""
         await self._settle()
+        if self._stopping:
+            return
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._repeat(self._settle, _EVERY), name="ownership"),
@@ -81,15 +84,18 @@ class Ownership:
             await self._settle()
 
     async def stop(self) -> None:
-        """Give all partitions back."""
+        """Give all partitions back, and take none again: also one who has not started yet may be stopped."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, self._pass.stop(), return_exceptions=True)
-        await asyncio.gather(*(p.release() for p in self._processors if p.owned))
+        async with self._settling:  # what is being taken is taken, and given back
+            await asyncio.gather(*(p.release() for p in self._processors if p.owned))
 
     async def _settle(self) -> None:
         async with self._settling:
-            await self._settle_now()
+            if not self._stopping:
+                await self._settle_now()
 
     async def _settle_now(self) -> None:
         epoch = self._epoch()
@@ -130,7 +136,9 @@ class Ownership:
         try:
             if processor.owned and (processor.lost or not mine):
                 await processor.release()
-            elif mine and not processor.owned and await processor.take(epoch=epoch):
+            elif not mine or processor.owned or self._stopping:
+                return
+            elif await processor.take(epoch=epoch):
                 self._taken(processor)
         except PartsongError as error:
             told = {"partition": processor.partition, "problem": error.problem.code}

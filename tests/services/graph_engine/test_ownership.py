@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partsong.contracts.subjects import PARTITIONS
-from partsong.graph_engine.ownership import entitled
+from partsong.contracts.subjects import PARTITIONS, Subjects
+from partsong.graph_engine.ownership import Ownership, entitled
+from partsong.graph_engine.processor import Processor
+from partsong.log.memory import MemoryLog
+from partsong.workflow import WorkflowGraph
+from tests.services.graph_engine.engines import World
 
 names = st.sets(st.text("abcdefgh~0123456789", min_size=1, max_size=12), min_size=1, max_size=6)
 
@@ -34,3 +39,20 @@ def test_shares_are_about_even() -> None:
         shares = Counter(entitled(engines, partition) for partition in range(PARTITIONS))
         assert set(shares) == set(engines)
         assert max(shares.values()) <= 2.2 * PARTITIONS / len(engines)
+
+
+async def test_an_engine_that_is_stopped_while_it_starts_takes_nothing_any_more() -> None:
+    """Otherwise it would be given partitions anew while it gives them back, and fold their runs with records missing."""
+    graph = WorkflowGraph("one").add_node("f", "m:f").compile()
+    engine = World(MemoryLog(), Subjects(), graph).engine("e1")
+    stopping = list[asyncio.Task[None]]()
+
+    def taken(_: Processor) -> None:
+        if not stopping:
+            stopping.append(asyncio.get_running_loop().create_task(ownership.stop()))
+
+    ownership = Ownership(engine.processors, lambda: {"e1"}, "e1", taken=taken)
+    await ownership.start()
+    await stopping[0]
+    assert [one.partition for one in engine.processors if one.owned] == []
+    assert "ownership" not in {task.get_name() for task in asyncio.all_tasks()}
