@@ -147,7 +147,7 @@ async def _twice(context: Context, bus: _Bus, way: _Way) -> Row:
 @asynccontextmanager
 async def _jobs(bus: _Bus, work: Handler, at_once: int) -> AsyncIterator[None]:
     store = JetStreamLog(bus.nc, stream=bus.names.log, blobs=bus.names.blobs)
-    jobs = Jobs(bus.nc, bus.subjects, _SERVICE, work, store.blobs, slots=at_once)
+    jobs = Jobs(bus.nc, bus.subjects, _SERVICE, work, store, slots=at_once)
     await jobs.start()
     yield
     await jobs.drain(10)

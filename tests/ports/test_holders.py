@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -13,7 +12,6 @@ from partsong.bus.claims import Claim, claim, report
 from partsong.bus.holders import Holders, standing_of
 from partsong.bus.jobs import Jobs
 from partsong.contracts import events as e
-from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import REMINDER, WORK, FunctionWork, ToolWork, Work
@@ -108,7 +106,7 @@ class Worker:
             bus.subjects,
             SERVICE,
             self,
-            store.blobs,
+            store,
             held=self.heartbeat.held,
             holders=self.holders,
         )
@@ -262,68 +260,6 @@ async def test_what_comes_out_of_the_connection_after_a_stall_is_asked_about(
         assert b.begun == []
         a.heartbeat.held.release(slot)
         await asyncio.wait_for(b.first.wait(), PATIENCE)
-
-
-async def test_a_stop_that_comes_late_does_not_end_a_call_that_is_claimed(
-    bus: Bus, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A run that was retried meanwhile wants it, and nobody else would make it."""
-    caplog.set_level(logging.INFO, "partsong.bus")
-    claimed = e.CallClaimed(id="r_1.f:1.2", call_id="f:1", attempt=2, worker="a~1")
-    log = bus.log()
-    claim_ = await claim(log, bus.subjects, "r_1", claimed)
-    assert isinstance(claim_, Claim)
-    work = ToolWork(run_id="r_1", call_id="f:1", node="f", attempt=2, tool="charge", args={})
-    async with Worker().running(bus, "a") as worker, worker.working(bus):
-        await publish(bus, work)
-        await asyncio.wait_for(worker.first.wait(), PATIENCE)
-        await bus.nc.publish(bus.subjects.stop("r_1"), b"{}")
-
-        async def passed_over() -> bool:
-            return "stop passed over" in caplog.text
-
-        await until(passed_over)
-        assert worker.cancelled == []
-        given_up = e.CallCancelled(id="r_1.f:1.given_up", call_id="f:1", attempt=2)
-        body, subject = encode_report("r_1", given_up), bus.subjects.call("r_1", "f:1")
-        await log.append(subject, body, id=given_up.id, expect=claim_._seq)
-        await bus.nc.publish(bus.subjects.stop("r_1"), b"{}")
-
-        async def empty() -> bool:
-            return (await bus.nc.jetstream().stream_info(bus.names.work)).state.messages == 0
-
-        await until(empty)
-        assert worker.cancelled == [work.id]
-    await log.close()
-
-
-async def test_a_stop_does_not_wait_for_those_that_are_passed_over(
-    bus: Bus, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "partsong.bus")
-    log, stops = bus.log(), 20
-    claimed = e.CallClaimed(id="r_1.f:1.2", call_id="f:1", attempt=2, worker="a~1")
-    assert isinstance(await claim(log, bus.subjects, "r_1", claimed), Claim)
-    wanted = ToolWork(run_id="r_1", call_id="f:1", node="f", attempt=2, tool="charge", args={})
-    given_up = wanted.model_copy(update={"run_id": "r_2"})
-    async with Worker().running(bus, "a") as worker, worker.working(bus):
-        await publish(bus, wanted)
-        await publish(bus, given_up)
-
-        async def both() -> bool:
-            return len(worker.begun) == 2
-
-        await until(both)
-        for _ in range(stops):
-            await bus.nc.publish(bus.subjects.stop("r_1"), b"{}")
-        await bus.nc.publish(bus.subjects.stop("r_2"), b"{}")
-
-        async def stopped() -> bool:
-            return worker.cancelled == [given_up.id]
-
-        await until(stopped)
-        assert caplog.text.count("stop passed over") < stops
-    await log.close()
 
 
 async def test_a_call_whose_claim_cannot_be_read_is_not_begun(

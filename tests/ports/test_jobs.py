@@ -17,6 +17,7 @@ from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.work import WORK, FunctionWork, Work
 from partsong.runtime import logs
 from partsong.testing.nats import Bus
+from tests.ports.given_up import broadcast, give_up
 
 PATIENCE = 30.0
 SERVICE = "tool-runner"
@@ -69,7 +70,7 @@ async def working(
     drain: float = 10.0,
 ) -> AsyncIterator[Jobs]:
     store = bus.log()
-    jobs = Jobs(bus.nc, bus.subjects, SERVICE, work, store.blobs, slots=slots, most=most)
+    jobs = Jobs(bus.nc, bus.subjects, SERVICE, work, store, slots=slots, most=most)
     await jobs.start()
     try:
         yield jobs
@@ -201,7 +202,7 @@ async def test_a_stop_cancels_the_jobs_of_its_run_only(bus: Bus) -> None:
         await publish(bus, hint(run="r_1"), hint(run="r_2"))
         await worker.next()
         await worker.next()
-        await bus.nc.publish(bus.subjects.stop("r_1"), b"{}")
+        await broadcast(bus, "r_1", await give_up(bus, "r_1"))
 
         async def one_left() -> bool:
             return await left(bus) == 1

@@ -19,6 +19,7 @@ from partsong.contracts.work import WORK, Work
 from partsong.runtime.serve import Running, Service, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
+from tests.ports.given_up import broadcast, give_up
 
 __all__ = ["PATIENCE", "Hinted", "running"]
 
@@ -62,8 +63,8 @@ class Hinted:
             await self.bus.nc.jetstream().publish(subject, WORK.dump_json(work))
 
     async def stop(self, run_id: str) -> None:
-        """Tell workers that the run is over."""
-        await self.bus.nc.publish(self.bus.subjects.stop(run_id), b"{}")
+        """Say that the run is over, and tell the workers so."""
+        await broadcast(self.bus, run_id, await give_up(self.bus, run_id))
 
     async def append(self, work: Work, event: Event) -> None:
         """Say something about a guarded call, as the engine does."""

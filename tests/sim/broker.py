@@ -9,6 +9,7 @@ from datetime import datetime
 
 from partsong.contracts.graph import Graph
 from partsong.contracts.requests import Accepted, Rejected
+from partsong.contracts.stops import Stop
 from partsong.contracts.subjects import PARTITIONS, Subjects
 from partsong.log.port import Record
 from tests.sim.consumers import Queue
@@ -52,7 +53,9 @@ class Broker:
         self.revision = 0
         self.timers: dict[str, str] = {}
         """By subject of the firing: when it is due."""
-        self.stops: list[tuple[Process, Callable[[str, str | None], None]]] = []
+        self.stopped: list[tuple[str, Stop]] = []
+        """All that were broadcast."""
+        self.stops: list[tuple[Process, Callable[[str, Stop], None]]] = []
         self.answers: dict[str, list[Answer]] = {}
         self.waiting: dict[str, asyncio.Event] = {}
         """Who waits for the answer to a request."""
@@ -91,10 +94,12 @@ class Broker:
         del self.timers[target]
         self.fired.put(target, at)
 
-    def stop_run(self, run_id: str, owner: str | None) -> None:
+    def stop_run(self, run_id: str, stop: Stop) -> None:
+        """Broadcast a stop, and remember it: it may be heard once more."""
+        self.stopped.append((run_id, stop))
         for process, handler in self.stops:
             if process.alive:
-                self.net.hand(process, handler, run_id, owner)
+                self.net.hand(process, handler, run_id, stop)
 
     # --- what happens to it ---------------------------------------------------------------------------------------
 

@@ -60,6 +60,11 @@ class Queue:
     def leave(self, process: Process) -> None:
         self.workers = [found for found in self.workers if found[0] is not process]
 
+    @property
+    def waits(self) -> bool:
+        """Whether it holds messages that no worker was given."""
+        return any(not item.deliveries for item in self.items.values())
+
     def _deliver(self, item: Item) -> None:
         if item.done:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from partsong.contracts.stops import Stop
 from tests.sim.engine import Engine
 from tests.sim.loop import Process
 from tests.sim.world import World
@@ -43,6 +44,8 @@ class Nemesis:
                 self._stop(what)
             case ["cut", what]:
                 self._cut(what)
+            case ["old", "stops"]:
+                self._old_stops()
             case ["doubt"]:
                 self._doubt()
             case ["restart"]:
@@ -118,6 +121,14 @@ class Nemesis:
         self._world.say(f"{process.name} believes that it is alone")
         after = self._world.random.choice([0.3, 1.0, 4.0, 15.0])
         self._world.loop.call_later(after, alone.discard, process)
+
+    def _old_stops(self) -> None:
+        """Stops come late, once more, or from somebody who has made them up."""
+        broker, rnd = self._world.broker, self._world.random
+        runs = sorted({run_id for run_id, _ in broker.stopped})
+        made_up = [(run, Stop(commit=rnd.randint(1, broker.log.head + 1))) for run in runs]
+        for run_id, stop in [*broker.stopped[-5:], *made_up]:
+            broker.stop_run(run_id, stop)
 
     @staticmethod
     def _heal(process: Process) -> None:

@@ -16,7 +16,7 @@ __all__ = ["FAULTS", "Knobs", "Plan", "plan_of"]
 
 FAULTS = (
     "kill engine", "kill worker", "kill people", "cut engine", "cut worker", "doubt", "doubt", "restart", "outage",
-    "stop engine",
+    "stop engine", "old stops",
 )  # fmt: skip
 
 

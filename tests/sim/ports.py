@@ -12,7 +12,8 @@ from partsong.contracts import events as e
 from partsong.contracts.calls import SERVICES
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.state import Call, RunState, Timer
-from partsong.contracts.work import ChildWork
+from partsong.contracts.stops import Stop
+from partsong.contracts.work import ChildWork, Work
 from partsong.graph_engine.bucket import Entry, Overtaken
 from partsong.graph_engine.core.hints import work_of
 from partsong.graph_engine.outbox import SET_FOR
@@ -23,6 +24,7 @@ from tests.sim.consumers import Item
 from tests.sim.loop import Process
 
 __all__ = [
+    "Hint",
     "SimBucket",
     "SimFeed",
     "SimLog",
@@ -138,6 +140,14 @@ class SimFeed:
                 await grown.wait()
 
 
+@dataclass(frozen=True)
+class Hint:
+    """A hint as it travels: its body and its header."""
+
+    work: Work
+    seen: int
+
+
 class SimOutbox:
     """The outbox; see `Outbox`."""
 
@@ -146,7 +156,7 @@ class SimOutbox:
     ) -> None:
         self._broker, self._process, self._begin = broker, process, begin
 
-    async def hint(self, state: RunState, call: Call, *, again: bool = False) -> None:
+    async def hint(self, state: RunState, call: Call, seen: int, *, again: bool = False) -> None:
         work = work_of(state, call)
         if work is None:
             return
@@ -154,7 +164,8 @@ class SimOutbox:
             await self._begin(work)
             return
         queue = self._broker.work[SERVICES[work.kind]]
-        self._broker.net.send(self._process, lambda: queue.put("work", work, work.id))
+        id_ = f"{work.id}.again" if again and not queue.waits else work.id
+        self._broker.net.send(self._process, lambda: queue.put("work", Hint(work, seen), id_))
 
     async def timer(self, run_id: str, timer: Timer) -> None:
         target = SUBJECTS.fired(run_id, timer.id)
@@ -165,8 +176,8 @@ class SimOutbox:
         except TimeoutError as error:
             raise Unavailable("timer.not_set", "no answer", retryable=True) from error
 
-    async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
-        self._broker.net.send(self._process, lambda: self._broker.stop_run(run_id, owner))
+    async def stop(self, run_id: str, stop: Stop) -> None:
+        self._broker.net.send(self._process, lambda: self._broker.stop_run(run_id, stop))
 
     async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:
         """Nobody reads dead letters here."""

@@ -7,19 +7,21 @@ from typing import Literal, cast
 
 from pydantic import JsonValue
 
-from partsong.bus.claims import claim, claims, report
+from partsong.bus.claims import claim, report
 from partsong.bus.handling import Busy
+from partsong.bus.stops import confirmed
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode, encode_report
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart, ToolMessage
+from partsong.contracts.stops import Stop
 from partsong.contracts.work import FunctionWork, ToolWork, TurnWork, Work
 from partsong.log.port import Record, WrongSequence
 from partsong.runtime import clock
 from tests.sim.broker import SUBJECTS
 from tests.sim.consumers import Item
 from tests.sim.loop import Process
-from tests.sim.ports import SimLog
+from tests.sim.ports import Hint, SimLog
 from tests.sim.world import World
 
 __all__ = ["GUARDED", "start_people", "start_worker"]
@@ -43,35 +45,36 @@ class _Worker:
     def __init__(self, world: World, process: Process) -> None:
         self._world, self._process = world, process
         self._log = SimLog(world.broker, process)
-        self._jobs: dict[str, tuple[Item, Work, asyncio.Task[None]]] = {}
+        self._jobs: dict[str, tuple[Item, Hint, asyncio.Task[None]]] = {}
         self._begun: set[str] = set()
         """Jobs that can be stopped."""
 
     def receive(self, item: Item) -> None:
-        work = cast("Work", item.body)
+        hint = cast("Hint", item.body)
+        work = hint.work
         if work.id in self._jobs:
             item.queue.ack(self._process, item)  # a second copy
             return
-        self._jobs[work.id] = item, work, self._process.spawn(self._do(item, work))
+        self._jobs[work.id] = item, hint, self._process.spawn(self._do(item, work))
 
-    def stop(self, run_id: str, owner: str | None) -> None:
-        for item, work, task in self._jobs.values():
-            if (
-                work.id not in self._begun
-                or work.run_id != run_id
-                or work.call_id.endswith("/undo")
-            ):
-                continue
-            if owner is None or work.call_id == owner or work.call_id.startswith(f"{owner}/"):
-                self._process.spawn(self._stop(item, work, task))
+    def stop(self, run_id: str, stop: Stop) -> None:
+        if self._meant(run_id, stop):
+            self._process.spawn(self._stop(run_id, stop))
 
-    async def _stop(self, item: Item, work: Work, task: asyncio.Task[None]) -> None:
-        """As `Jobs._stop` and `Holders.wanted`: what the log still has as claimed is not given up."""
+    def _meant(self, run_id: str, stop: Stop) -> list[tuple[Item, asyncio.Task[None]]]:
+        return [
+            (item, task)
+            for item, hint, task in self._jobs.values()
+            if hint.work.id in self._begun and hint.work.run_id == run_id
+            if stop.ends(hint.work) and hint.seen < stop.commit
+        ]
+
+    async def _stop(self, run_id: str, stop: Stop) -> None:
         try:
-            last = await self._log.last(SUBJECTS.call(work.run_id, work.call_id))
+            true = await confirmed(self._log, SUBJECTS, run_id, stop)
         except Unavailable:
             return
-        if work.id in self._begun and not claims(last, work.attempt):
+        for item, task in self._meant(run_id, stop) if true else ():
             task.cancel()
             item.queue.ack(self._process, item)
 

@@ -49,7 +49,7 @@ class Gateway:
             context.subjects,
             self.name,
             worker.work,
-            context.blobs,
+            context.log,
             slots=context.settings.concurrency,
             held=context.heart.held,
         )

@@ -44,7 +44,7 @@ from partsong.graph_engine.scrubbing import Scrubber
 from partsong.graph_engine.threads import Threads
 from partsong.graph_engine.turn import Turns
 from partsong.graph_engine.worker import Engine
-from partsong.graph_engine.workload import readings
+from partsong.graph_engine.workload import Backlog, readings
 from partsong.log.group import GroupCommit
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Log
@@ -208,7 +208,13 @@ class GraphEngine:
         turns = Turns(
             log,
             context.subjects,
-            NatsOutbox(context.nc, context.subjects, context.blobs, children.begin),
+            NatsOutbox(
+                context.nc,
+                context.subjects,
+                context.blobs,
+                children.begin,
+                Backlog(context.nc, context.names.work).waits,
+            ),
             Preparing(graphs.resolve, partial(_past, context), threads, plugins),
             partial(_answer, context),
             silent=context.watch.silent,

@@ -110,6 +110,11 @@ class Ledger:
         self.commit_seq = self._sure_commit = folded.commit_seq
 
     @property
+    def known(self) -> int:
+        """Sequence of the newest record that `state` has in it: an own commit may not have been delivered yet."""
+        return max(self.seen, self.commit_seq)
+
+    @property
     def folded(self) -> Folded:
         """The run as far as it is sure."""
         return Folded(self._sure, self.seen, self._hash, self.first_seq, self._sure_commit)

@@ -5,17 +5,14 @@ What a run's newest commit says of it stands in that commit's headers, so nothin
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 
 from partsong.contracts.state import ENDED
 from partsong.contracts.subjects import LogSubject
 from partsong.log.port import Record
+from partsong.log.stored import seen_in
 
-__all__ = ["SEEN", "OpenRuns", "ends"]
-
-SEEN = "Partsong-Seen"
-"""Header of a commit: the sequence up to which its decider had folded the run."""
+__all__ = ["OpenRuns", "ends"]
 
 _OVER = frozenset({*ENDED, "refused"})
 """What a commit's header says of a run in which nothing is left to be done."""
@@ -60,9 +57,8 @@ class OpenRuns:
         ends a run may have been decided before what lies between stood in the log: a request still has no answer then.
         """
         if where.entity == "engine":
-            said = record.headers.get(SEEN, "")
-            seen = int(said) if said.isdecimal() else sys.maxsize
-            if ends(record) and seen >= self.of(where.run_id):
+            seen = seen_in(record.headers)
+            if ends(record) and (seen is None or seen >= self.of(where.run_id)):
                 self._newest.pop(where.run_id, None)
                 return
         elif where.entity != "command" and where.run_id not in self._newest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import nats.errors
@@ -15,11 +15,12 @@ from partsong.contracts import events as e
 from partsong.contracts.calls import SERVICES
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.state import Call, RunState, Timer
+from partsong.contracts.stops import Stop, stops_of
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import REMINDER, ChildWork
 from partsong.graph_engine.core.hints import work_of
 from partsong.log.blobs import Blobs
-from partsong.log.stored import BLOB
+from partsong.log.stored import BLOB, SEEN
 from partsong.runtime.telemetry import traceparent
 
 __all__ = ["SET_FOR", "NatsOutbox", "Outbox", "send"]
@@ -33,16 +34,16 @@ SET_FOR = "Partsong-Set-For"
 class Outbox(Protocol):
     """Carries what a commit asks for. Sending a thing twice does no harm."""
 
-    async def hint(self, state: RunState, call: Call, *, again: bool = False) -> None:
-        """Tell the workers of an open call, or `again` of one that they may have been told of."""
+    async def hint(self, state: RunState, call: Call, seen: int, *, again: bool = False) -> None:
+        """Tell the workers of a call that is open after the record `seen`, or `again` of one they may have been told of."""
         ...
 
     async def timer(self, run_id: str, timer: Timer) -> None:
         """Set a durable timer; returns once it is stored."""
         ...
 
-    async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
-        """Tell the workers to drop what they do for a run, or for one execution or scope of it."""
+    async def stop(self, run_id: str, stop: Stop) -> None:
+        """Tell the workers to drop what they do for a run, or for a part of it."""
         ...
 
     async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:
@@ -50,22 +51,18 @@ class Outbox(Protocol):
         ...
 
 
-async def send(outbox: Outbox, state: RunState, events: Iterable[e.Event]) -> None:
-    """Send what the committed `events` ask for, as far as `state` still wants it."""
+async def send(outbox: Outbox, state: RunState, events: Sequence[e.Event], commit: int) -> None:
+    """Send what the `events` of a commit ask for, as far as `state` still wants it."""
+    for stop in stops_of(events, commit):
+        await outbox.stop(state.run_id, stop)
     for event in events:
         match event:
             case e.CallRequested() | e.AgentTurnRequested():
                 if (call := state.calls.get(event.call_id)) and call.open:
-                    await outbox.hint(state, call)
+                    await outbox.hint(state, call, commit)
             case e.TimerSet():
                 if timer := state.timers.get(event.timer_id):
                     await outbox.timer(state.run_id, timer)
-            case e.RunStopping():
-                await outbox.stop(state.run_id, event.reason or event.outcome)
-            case e.NodeCancelled():
-                await outbox.stop(state.run_id, event.reason or "cancelled", event.exec)
-            case e.ScopeClosed(error=Problem() as error):
-                await outbox.stop(state.run_id, error.code, event.scope)
             case e.NodeCompensated(error=Problem()):
                 await outbox.not_undone(state, event)
             case _:
@@ -81,15 +78,20 @@ class NatsOutbox:
         subjects: Subjects,
         blobs: Blobs,
         begin: Callable[[ChildWork], Awaitable[None]],
+        waits: Callable[[str], Awaitable[bool]],
         *,
         within: float = 5.0,
     ) -> None:
-        """`begin` asks for a detached run."""
-        self._begin = begin
+        """`begin` asks for a detached run; `waits` says whether hints for a service wait in its queue."""
+        self._begin, self._waits = begin, waits
         self._nc, self._subjects, self._blobs, self._within = nc, subjects, blobs, within
 
-    async def hint(self, state: RunState, call: Call, *, again: bool = False) -> None:
-        """Publish without waiting: a lost hint is sent again, and its id makes a repeated one vanish."""
+    async def hint(self, state: RunState, call: Call, seen: int, *, again: bool = False) -> None:
+        """Publish without waiting: a lost hint is sent again, and its id makes a repeated one vanish.
+
+        A reminder has an id of its own, once in the server's memory of ids, where none waits in the queue: the hint was
+        taken from there, and nobody holds its call.
+        """
         work = work_of(state, call)
         if work is None:
             return
@@ -97,14 +99,20 @@ class NatsOutbox:
             await self._begin(work)
             return
         body = _tagged(work.model_dump_json(exclude_defaults=True).encode(), work.kind)
-        headers = {"Nats-Msg-Id": work.id, "traceparent": traceparent(state.run_id, call.exec)}
+        service = SERVICES[work.kind]
+        gone = again and not await self._waits(service)
+        headers = {
+            "Nats-Msg-Id": f"{work.id}.again" if gone else work.id,
+            SEEN: str(seen),
+            "traceparent": traceparent(state.run_id, call.exec),
+        }
         if again:
             headers[REMINDER] = "1"
         if len(body) > self._nc.max_payload // 2:
             # Only then beside the queue: what lies in the object store is never deleted, a hint goes when it is done.
             headers[BLOB] = await self._blobs.put(body)
             body = b""
-        await self._nc.publish(self._subjects.work(SERVICES[work.kind]), body, headers=headers)
+        await self._nc.publish(self._subjects.work(service), body, headers=headers)
 
     async def timer(self, run_id: str, timer: Timer) -> None:
         """Store a scheduled message that becomes `partsong.fired.<run>.<timer>` at its time (ADR-51 of NATS).
@@ -135,9 +143,9 @@ class NatsOutbox:
                 "timer.refused", f"timer {timer.id} of {run_id}: {problem}", where=timer.id
             )
 
-    async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
+    async def stop(self, run_id: str, stop: Stop) -> None:
         """Broadcast once; a worker that misses it finishes in vain."""
-        body = json.dumps({"reason": reason, "owner": owner}).encode()
+        body = stop.model_dump_json(exclude_none=True).encode()
         await self._nc.publish(self._subjects.stop(run_id), body)
 
     async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:

@@ -27,12 +27,12 @@ from partsong.graph_engine.core.draft import Closing
 from partsong.graph_engine.core.summary import summary_headers
 from partsong.graph_engine.ledger import Ledger
 from partsong.graph_engine.losses import Losses
-from partsong.graph_engine.open_runs import SEEN
 from partsong.graph_engine.others import Others
 from partsong.graph_engine.outbox import Outbox, send
 from partsong.graph_engine.tracing import trace_commit
 from partsong.log.port import Log, Record, WrongSequence
 from partsong.log.snapshots.port import Snapshot, Snapshots
+from partsong.log.stored import SEEN
 from partsong.runtime import clock, spans
 from partsong.runtime.telemetry import Telemetry, traceparent
 
@@ -144,16 +144,17 @@ class Turns:
             await self._close(state, (*lapsed, *decision.closings))
             return True  # the feed delivers who was first
         before, events = ledger.state, (*news, *decision.events)
+        commit = 0
         try:
             if events:
-                await self._commit(ledger, events, decision.state)
+                commit = await self._commit(ledger, events, decision.state)
         except WrongSequence as lost:
             _log.info("commit refused, another was first", extra={"run": ledger.run_id})
             slot.dirty, slot.woken = True, woken
             return await self._delivered(slot, lost.found)
         self._keep_snapshot(ledger)
         slot.unsent = True
-        await self._follow_up(slot, before, events, woken=woken)
+        await self._follow_up(slot, before, events, commit, woken=woken)
         slot.unsent = False
         return True
 
@@ -182,13 +183,14 @@ class Turns:
             return False
         return True
 
-    async def _commit(self, ledger: Ledger, events: tuple[e.Event, ...], after: RunState) -> None:
+    async def _commit(self, ledger: Ledger, events: tuple[e.Event, ...], after: RunState) -> int:
         before = ledger.state
         place = traceparent(ledger.run_id)
         with self._telemetry.span(spans.append(ledger.run_id, events=len(events)), parent=place):
             headers = {**summary_headers(after), SEEN: str(ledger.seen), "traceparent": place}
-            await ledger.commit(events, after, headers)
+            seq = await ledger.commit(events, after, headers)
         trace_commit(self._telemetry, before, after, events)
+        return seq
 
     async def _close(self, state: RunState, closings: Sequence[Closing]) -> None:
         """Append the ends of guarded calls, each under its call's guard; whoever was first stands."""
@@ -204,14 +206,20 @@ class Turns:
                 _log.info("call closed by another", extra={"run": run_id, "call": closing.call_id})
 
     async def _follow_up(
-        self, slot: Slot, before: RunState, events: tuple[e.Event, ...], *, woken: bool
+        self,
+        slot: Slot,
+        before: RunState,
+        events: tuple[e.Event, ...],
+        commit: int,
+        *,
+        woken: bool,
     ) -> None:
         """Send what a commit asks for, and what may have been lost; doing it again does no harm."""
-        state = slot.ledger.state
+        state, known = slot.ledger.state, slot.ledger.known
         await self._answer_all(slot, events)
-        await send(self._outbox, state, events)
+        await send(self._outbox, state, events, commit)
         if woken:
-            await self._remind(state)
+            await self._remind(state, known)
         if self.others is None:
             return
         for event in events:
@@ -232,11 +240,11 @@ class Turns:
             if isinstance(event, e.CommandSettled) and not event.request_id.startswith(OURS):
                 await self._answer(_reply(slot.ledger, event, new=event.request_id in meant))
 
-    async def _remind(self, state: RunState) -> None:
+    async def _remind(self, state: RunState, known: int) -> None:
         """Send timers once more, and the hints of open calls that no living worker says it holds."""
         for call in owed(state):
             if call.worker is None and not self._holds(state.run_id, call.id, call.attempt):
-                await self._outbox.hint(state, call, again=True)
+                await self._outbox.hint(state, call, known, again=True)
         for timer in state.timers.values():
             await self._outbox.timer(state.run_id, timer)
 

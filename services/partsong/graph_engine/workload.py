@@ -17,7 +17,7 @@ from nats.js.errors import APIError
 
 from partsong.runtime import clock
 
-__all__ = ["Reading", "Workload", "readings"]
+__all__ = ["Backlog", "Reading", "Workload", "readings"]
 
 _MOST = 64
 """Hints that may wait for a worker: as many as one worker takes at once, so that none is ever idle."""
@@ -59,6 +59,24 @@ class Workload:
         """Take account of a reading of all queues; one that could not be read holds nobody up."""
         longest = max((r.waiting for r in readings if self._worked_on(r.service)), default=0)
         self._free, self._read = max(0, _MOST - longest), self._now()
+
+
+class Backlog:
+    """Backlog: says whether hints wait that no worker has taken; the server is asked at most once a second."""
+
+    def __init__(self, nc: Client, stream: str) -> None:
+        self._nc, self._stream = nc, stream
+        self._known: dict[str, tuple[float, bool]] = {}
+        self._asking = asyncio.Lock()
+
+    async def waits(self, service: str) -> bool:
+        """Whether hints for a service wait; also if nobody knows."""
+        async with self._asking:
+            now = clock.monotonic()
+            if service not in self._known or now - self._known[service][0] > _STALE:
+                found = await readings(self._nc, self._stream, (service,))
+                self._known[service] = now, not found or found[0].waiting > 0
+        return self._known[service][1]
 
 
 async def readings(nc: Client, stream: str, services: Sequence[str]) -> list[Reading]:

@@ -83,7 +83,7 @@ class ToolRunner:
             context.subjects,
             self.name,
             worker.work,
-            context.blobs,
+            context.log,
             slots=slots,
             held=context.heart.held,
             holders=Holders(

@@ -21,7 +21,7 @@ from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Appended, Log, Record, WrongSequence
 
-__all__ = ["Claim", "claim", "claims", "report"]
+__all__ = ["Claim", "claim", "report"]
 
 _log = logging.getLogger("partsong.bus")
 
@@ -98,18 +98,6 @@ async def claim(
     except WrongSequence:
         return "busy"
     return Claim(store, subject, run_id, done.seq, (*before, event))
-
-
-def claims(last: Record | None, attempt: int) -> bool:
-    """Whether the newest record of a call's subject is a claim of this attempt, so that its result is still owed.
-
-    Raises:
-        InvalidInput: the record is no message of the log.
-    """
-    return last is not None and any(
-        isinstance(event, _Claimed) and event.attempt == attempt
-        for event in decode(last.body).events[-1:]
-    )
 
 
 def _standing(last: Record, mine: _Claimed) -> Literal["open", "ours", "busy", "closed"]:

@@ -9,7 +9,6 @@ known to be its death. What nobody holds may be done already: a result that stan
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import json
@@ -22,10 +21,8 @@ import nats.errors
 from nats.aio.client import Client
 from pydantic import ValidationError
 
-from partsong.bus.claims import claims
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode
-from partsong.contracts.errors import PartsongError
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import FunctionWork, HookWork, Work
 from partsong.log.port import Log
@@ -37,8 +34,6 @@ __all__ = ["Holders", "Standing", "standing_of"]
 
 _WITHIN = 1.0
 """Seconds that workers have to answer in."""
-_LAG = 0.5
-"""Seconds until a claim that seems to stand is looked at again."""
 _YOUNG = 2.5
 """Seconds after which a monitor has heard every worker that beats."""
 
@@ -90,21 +85,6 @@ class Holders:
         """
         if not isinstance(work, FunctionWork | HookWork):  # those are not claimed
             await self._log.last(self._subjects.call(work.run_id, work.call_id), sure=True)
-
-    async def wanted(self, work: Work) -> bool:
-        """Whether the log has this attempt as claimed and not closed: whoever gives a claimed call up closes it first.
-
-        What is not closed is asked about twice, for a replica may lag; of a log that says nothing it is taken to be so.
-        """
-        for pause in (_LAG, 0.0):
-            try:
-                last = await self._log.last(self._subjects.call(work.run_id, work.call_id))
-                if not claims(last, work.attempt):
-                    return False
-            except PartsongError:
-                return True
-            await asyncio.sleep(pause)
-        return True
 
     def delay(self) -> float:
         """Seconds until it is asked again; never the same for two workers that stand in each other's way."""

@@ -8,23 +8,20 @@ if no other worker does. How hints are answered that cannot be read or worked of
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import assert_never
 
-import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from pydantic import ValidationError
 
 from partsong.bus.handling import MOST, Busy, Handling
 from partsong.bus.holders import Holders
 from partsong.bus.pull import Delivery, PullLoop
+from partsong.bus.stops import Stops
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.stops import Stop
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import problem_of
 from partsong.contracts.work import (
@@ -37,8 +34,8 @@ from partsong.contracts.work import (
     TurnWork,
     Work,
 )
-from partsong.log.blobs import Blobs
-from partsong.log.stored import BLOB
+from partsong.log.jetstream import JetStreamLog
+from partsong.log.stored import BLOB, seen_in
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.held import HeldCalls
 from partsong.runtime.logs import current_run, current_trace
@@ -78,7 +75,7 @@ class Jobs:
         subjects: Subjects,
         service: str,
         work: Callable[[Work], Awaitable[None]],
-        blobs: Blobs,
+        store: JetStreamLog,
         *,
         slots: int = 64,
         most: int = MOST,
@@ -87,7 +84,7 @@ class Jobs:
     ) -> None:
         """`held` is where running calls are listed; `holders` is asked about hints that come again."""
         self._nc, self._subjects, self._service, self._work = nc, subjects, service, work
-        self._blobs = blobs
+        self._blobs = store.blobs
         self._handling = Handling(nc, subjects, service, fault="worker.fault", most=most)
         self._held, self._holders = held or HeldCalls(), holders
         self._jobs: dict[int, _Job] = {}
@@ -96,8 +93,7 @@ class Jobs:
         self._loop = PullLoop(
             nc, Names.of(subjects).work, service, self._begin, credit=slots, auto_credit=False
         )
-        self._stops: Subscription | None = None
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._stops = Stops(nc, subjects, store, lambda *stop: bool(self._meant(*stop)), self._drop)
         self._ticker: asyncio.Task[None] | None = None
 
     @property
@@ -107,7 +103,7 @@ class Jobs:
 
     async def start(self) -> None:
         """Begin to pull."""
-        self._stops = await self._nc.subscribe(self._subjects.stops(), cb=self._stop_run)
+        await self._stops.start()
         self._ticker = asyncio.get_running_loop().create_task(self._tick(), name="in-progress")
         await self._loop.start()
 
@@ -126,12 +122,7 @@ class Jobs:
                     job.task.cancel()
                     job.delivery.nak()
         await asyncio.gather(*self._tasks(), return_exceptions=True)
-        if self._stops is not None:
-            with contextlib.suppress(nats.errors.Error):
-                await self._stops.unsubscribe()
-        for task in self._stopping:
-            task.cancel()
-        await asyncio.gather(*self._stopping, return_exceptions=True)
+        await self._stops.stop()
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
@@ -224,25 +215,22 @@ class Jobs:
         except ValidationError as error:
             raise InvalidInput.of(problem_of(error, "work.malformed")) from error
 
-    async def _stop_run(self, msg: Msg) -> None:
-        """A run is ending, or a part of it: whoever works for that stops. What undoes is never stopped."""
-        run_id, owner = msg.subject.rpartition(".")[2], _owner(msg.data)
-        for job in self._jobs.values():
-            if _belongs(
-                job.work, run_id, owner
-            ):  # side by side: one that is looked into holds no other up
-                task = asyncio.get_running_loop().create_task(self._stop(job), name="stop")
-                self._stopping.add(task)
-                task.add_done_callback(self._stopping.discard)
+    def _meant(self, run_id: str, stop: Stop) -> list[_Job]:
+        """The jobs that a stop would end: what was asked for behind its commit is wanted again."""
+        return [
+            job
+            for job in self._jobs.values()
+            if job.work is not None
+            and job.work.run_id == run_id
+            and stop.ends(job.work)
+            and (seen_in(job.delivery.headers) or 0) < stop.commit
+        ]
 
-    async def _stop(self, job: _Job) -> None:
-        """Stop a job, but for a call that the log still has as claimed: the stop has come late, or from somebody else."""
-        assert job.work is not None  # noqa: S101
-        if self._holders is not None and await self._holders.wanted(job.work):
-            _log.info("stop passed over, the call is wanted", extra={"hint": job.work.id})
-        elif job.task is not None and self._jobs.get(job.delivery.stream_seq) is job:
-            job.task.cancel()
-            job.delivery.ack()
+    def _drop(self, run_id: str, stop: Stop) -> None:
+        for job in self._meant(run_id, stop):
+            if job.task is not None:
+                job.task.cancel()
+                job.delivery.ack()
 
     async def _tick(self) -> None:
         while True:
@@ -251,13 +239,6 @@ class Jobs:
             for job in self._jobs.values():
                 if job.since < old:
                     job.delivery.in_progress()
-
-
-def _belongs(work: Work | None, run_id: str, owner: str | None) -> bool:
-    """Whether a call is of a run, and of one execution or scope of it if an `owner` is named."""
-    if work is None or work.run_id != run_id or work.call_id.endswith("/undo"):
-        return False
-    return owner is None or work.call_id == owner or work.call_id.startswith(f"{owner}/")
 
 
 def _called(work: Work) -> str:
@@ -275,13 +256,3 @@ def _called(work: Work) -> str:
             return work.child
         case _:
             assert_never(work)
-
-
-def _owner(body: bytes) -> str | None:
-    """The execution or scope that is to stop; None for the whole run."""
-    try:
-        said = json.loads(body)
-    except ValueError:
-        return None
-    owner = said.get("owner") if isinstance(said, dict) else None
-    return owner if isinstance(owner, str) else None

@@ -18,12 +18,14 @@ __all__ = [
     "EXPECT",
     "EXPECT_LAST",
     "ID",
+    "SEEN",
     "Place",
     "from_delivery",
     "from_direct",
     "from_leader",
     "headers_of",
     "place_of",
+    "seen_in",
     "stored_at",
 ]
 
@@ -33,7 +35,12 @@ EXPECT_LAST = "Nats-Expected-Last-Sequence"
 BLOB = "Partsong-Blob"
 """`sha256:<hex>` of a body that is in the object store; the stored body only says so too, for people."""
 
+SEEN = "Partsong-Seen"
+"""The newest record of a run that its engine knew: of a commit, when it was decided; of a hint, when it was sent."""
+
 _OURS = ("Nats-", BLOB)
+_DIGITS = 19
+"""A sequence has no more."""
 
 
 class Place(NamedTuple):
@@ -55,6 +62,12 @@ def place_of(reply: str) -> Place | None:
         return None
     at = 5 if len(parts) == 9 else 7
     return Place(int(parts[at]), int(parts[at + 1]), int(parts[at + 3]))
+
+
+def seen_in(headers: Mapping[str, str]) -> int | None:
+    """What `SEEN` says; None if it says nothing that can be a sequence: anybody may have written it."""
+    said = headers.get(SEEN, "")
+    return int(said) if said.isdecimal() and len(said) <= _DIGITS else None
 
 
 def stored_at(reply: str) -> str:

@@ -96,7 +96,7 @@ async def test_a_stop_ends_the_turn_and_its_chunks(engine: Hinted) -> None:
         assert gateway.service.in_flight == 0
     assert isinstance(last, Failed)
     assert last.error == "cancelled"
-    assert await engine.so_far(turn()) == ["agent.turn.claimed"]
+    assert await engine.so_far(turn()) == ["agent.turn.claimed", "run.stopping"]
 
 
 async def test_a_gateway_that_was_given_up_cannot_answer_any_more(engine: Hinted) -> None:

@@ -16,6 +16,7 @@ from partsong.contracts.fold import fold_message
 from partsong.contracts.graph import Graph
 from partsong.contracts.requests import Accepted, CancelRequest, Rejected, RunRequest, SignalRequest
 from partsong.contracts.state import Call, Pending, RunState, Timer
+from partsong.contracts.stops import Stop
 from partsong.contracts.subjects import PARTITIONS, Subjects
 from partsong.graph_engine.checkpoints import Checkpoints
 from partsong.graph_engine.commands import Commands
@@ -132,7 +133,7 @@ class World:
         if not waiting.done():
             waiting.set_result(reply)
 
-    async def hint(self, state: RunState, call: Call, *, again: bool = False) -> None:
+    async def hint(self, state: RunState, call: Call, seen: int, *, again: bool = False) -> None:
         work = work_of(state, call)
         assert work is not None
         view = dict(work.state) if work.kind == "function" else {}
@@ -144,7 +145,7 @@ class World:
     async def timer(self, run_id: str, timer: Timer) -> None:
         raise AssertionError("no timers here")
 
-    async def stop(self, run_id: str, reason: str, owner: str | None = None) -> None:
+    async def stop(self, run_id: str, stop: Stop) -> None:
         """Workers here finish in any case."""
 
     async def not_undone(self, state: RunState, event: e.NodeCompensated) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from partsong.contracts.subjects import Subjects
-from partsong.graph_engine.open_runs import SEEN, OpenRuns
+from partsong.graph_engine.open_runs import OpenRuns
 from partsong.log.port import Record
+from partsong.log.stored import SEEN
 
 SUBJECTS, RUN = Subjects(), "r_1"
 
@@ -16,7 +17,9 @@ def note(runs: OpenRuns, seq: int, subject: str, **headers: str) -> None:
     runs.note(Record(seq, subject, b"", f"{seq}", named), SUBJECTS.parse_log(subject))
 
 
-def commit(runs: OpenRuns, seq: int, status: str, seen: int | None = None, **more: str) -> None:
+def commit(
+    runs: OpenRuns, seq: int, status: str, seen: int | str | None = None, **more: str
+) -> None:
     said = {} if seen is None else {SEEN.replace("-", "_"): f"{seen}"}
     note(runs, seq, SUBJECTS.engine(RUN), Partsong_Status=status, **said, **more)
 
@@ -37,6 +40,14 @@ def test_a_request_behind_what_the_last_commit_had_seen_keeps_the_run_open() -> 
     note(runs, 2, SUBJECTS.command(RUN, "late"))
     commit(runs, 3, "completed", 1)
     assert runs.newest == {RUN: 3}
+
+
+@pytest.mark.parametrize("seen", ["9" * 5_000, "-1", "1e3", "٣" * 30, ""])
+def test_a_commit_that_names_no_sequence_says_only_how_the_run_stands(seen: str) -> None:
+    """Anybody may have written it, and a number of 5,000 digits is refused by the language itself."""
+    runs = OpenRuns({RUN: 7})
+    commit(runs, 8, "completed", seen)
+    assert RUN not in runs
 
 
 def test_that_holds_across_a_checkpoint() -> None:

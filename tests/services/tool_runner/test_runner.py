@@ -178,7 +178,7 @@ async def test_a_stop_ends_the_call_and_its_chunks(engine: Hinted) -> None:
         await engine.worked_off()
     assert isinstance(last, Failed)
     assert last.error == "cancelled"
-    assert await engine.so_far(call("held")) == []
+    assert await engine.so_far(call("held")) == ["run.stopping"]
 
 
 async def test_the_call_of_a_tool_runner_that_stops_is_made_by_another_one(engine: Hinted) -> None:
