@@ -167,3 +167,22 @@ async def test_a_log_that_ends_before_the_place_is_said_to_be_behind(bus: Bus) -
     with pytest.raises(Unavailable, match="the log ends at 1"):
         await feed.start(7, Reader())
     await feed.stop()
+
+
+async def test_a_body_that_is_gone_comes_with_its_problem_and_holds_nothing_up(bus: Bus) -> None:
+    """It is one run's, and the partition has others."""
+    log = bus.log()
+    for n, size in enumerate((300_000, 1)):
+        await log.append(bus.subjects.fact(RUN), bytes(size), id=f"{n}")
+    await bus.nc.jetstream().purge_stream(f"OBJ_{bus.names.blobs}")
+    filter = bus.subjects.partition(HERE)
+    feed, reader = NatsFeed(bus.nc, bus.names.log, filter, log.blobs.get), Reader()
+    await feed.start(0, reader)
+    assert await reader.until(2) == [1, 2]
+    gone, there = reader.records
+    assert gone.problem is not None
+    assert (gone.problem.code, gone.body) == ("log.blob_missing", b"")
+    assert (there.problem, there.body) == (None, bytes(1))
+    assert b"sha256:" in reader.stored[0], "a seal covers what the stream holds"
+    await feed.stop()
+    await log.close()

@@ -33,6 +33,7 @@ from partsong.contracts.requests import (
 from partsong.contracts.subjects import OURS, Subjects, check_id
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.core.options import check_options
+from partsong.graph_engine.held_runs import LOST
 from partsong.graph_engine.preparing import Resolve
 from partsong.graph_engine.schedules import Schedules
 from partsong.log.port import Log
@@ -173,9 +174,15 @@ class Door:
         await self.request(verb, queued.body, run_id)
 
     async def _in_the_log(self, run_id: str) -> bool:
-        if await self._log.last(self._subjects.engine(run_id)) is not None:
-            return True
-        async for _ in self._log.read(self._subjects.run(run_id)):
+        """Whether the log has records of a run, be it that they cannot be read: its owner says so then."""
+        try:
+            if await self._log.last(self._subjects.engine(run_id)) is not None:
+                return True
+            async for _ in self._log.read(self._subjects.run(run_id)):
+                return True
+        except Unavailable as error:
+            if error.problem.code not in LOST:
+                raise
             return True
         return False
 

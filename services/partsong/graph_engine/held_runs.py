@@ -30,11 +30,12 @@ from partsong.graph_engine.looking_after import (
 )
 from partsong.graph_engine.open_runs import OpenRuns
 from partsong.graph_engine.turn import Answer, Slot, Turns
+from partsong.log.blobs import BAD_BODY
 from partsong.log.port import Log, Record
 from partsong.runtime import clock
 from partsong.runtime.backoff import backoff
 
-__all__ = ["HeldRuns"]
+__all__ = ["LOST", "HeldRuns"]
 
 _log = logging.getLogger("partsong.graph_engine")
 
@@ -42,6 +43,8 @@ _AGAIN, _LONGEST_AGAIN = 1.0, 30.0
 """Seconds until a turn that failed is taken again: the first time, and at most."""
 _AT_ONCE = 16
 """Open runs that are looked after side by side when a partition is taken."""
+LOST = frozenset({"log.unreadable", *BAD_BODY})
+"""What is wrong with a run's own records; all else passes."""
 _FINISH = 10.0
 """Seconds for turns to end when a partition is given back."""
 
@@ -217,7 +220,7 @@ class HeldRuns:
         try:
             await ledger.refresh(upto)
         except (InvalidInput, Conflict, Unavailable) as error:
-            if isinstance(error, Unavailable) and error.problem.code != "log.unreadable":
+            if isinstance(error, Unavailable) and error.problem.code not in LOST:
                 raise
             if slot.suspect:  # a second commit would pass the guard of one that cannot be read
                 self._park(slot, error.problem)
@@ -254,7 +257,7 @@ class HeldRuns:
         if isinstance(error, PartsongError):
             told = {"run": run_id, "problem": error.problem.code, "why": str(error)}
             _log.warning("turn failed, to be taken again", extra=told)
-            if error.problem.code == "log.unreadable":
+            if error.problem.code in LOST:
                 slot.warm, slot.suspect = False, True  # if it is this run's log, reading shows it
         else:
             _log.exception("turn broke", extra={"run": run_id})

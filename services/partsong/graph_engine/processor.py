@@ -134,6 +134,9 @@ class Processor:
             await self._log.append(due.subject, due.body, id=due.id, expect=due.expect)
         except WrongSequence:
             _log.info("sealed by another engine", extra={"partition": self.partition})
+        except Unavailable as error:
+            self._sealing.refused(error.problem)
+            raise
 
     def receive(self, record: Record, stored: bytes) -> None:
         """Take the partition's next record."""

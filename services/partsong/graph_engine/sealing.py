@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.seals import Place, Seal, Sealer
 from partsong.contracts.subjects import OURS, LogSubject, Subjects, partition_of
 from partsong.graph_engine.open_runs import ends
@@ -102,19 +102,25 @@ class Sealing:
 
     def _cover(self, record: Record, stored: bytes, where: LogSubject | None) -> None:
         if where is not None and where.entity == "seal":
+            self._last_seq, self._asked = record.seq, 0
             last = self._sealer.last
             try:
                 self._sealer = self._sealer.sealed(record.seq, stored)
-            except InvalidInput:
-                last = self._sealer.last
+            except InvalidInput as error:  # it is covered like any other record
+                _log.warning("no seal", extra={"seq": record.seq, "why": str(error)})
             else:
-                self._last_seq, self._asked = record.seq, 0
                 if last is not None:
                     self._before = Place(last.upto, last.count, bytes.fromhex(last.root))
                 return
         ended = where is not None and where.entity == "engine" and ends(record)
         run_id = where.run_id if where is not None and ended else None
         self._sealer = self._sealer.after(record.seq, stored, clock.monotonic(), ended=run_id)
+
+    def refused(self, problem: Problem) -> None:
+        """A seal was not taken: the next one expects none before it, if the one before cannot be read any more."""
+        if problem.code == "log.unreadable":
+            self._last_seq = 0
+        self._asked = 0
 
     def due(self, *, drain: bool = False) -> Append | None:
         """The seal to be appended now, if there is one; it counts when the feed has delivered it."""

@@ -16,6 +16,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from nats.aio.subscription import Subscription
 
 from partsong.bus.feed import Receive
 from partsong.contracts.errors import PartsongError, Unavailable
+from partsong.log.blobs import BAD_BODY
 from partsong.log.link import Link
 from partsong.log.port import Record
 from partsong.log.stored import from_delivery, place_of
@@ -44,6 +46,8 @@ _ATTEMPT, _ANSWER = 5.0, 60.0
 """Seconds until the server is asked again, for a cluster without a leader drops a question; and in all, for a consumer
 in a long log is made once the server has looked through the log."""
 _AGAIN = 0.5
+_LOOKS = 3
+"""Times that a body is looked for which is missing beside the log."""
 _IDLE = 30
 """Seconds after which the server removes a consumer that nobody pulls from."""
 _EXPECTED = frozenset({"404", "408"})
@@ -221,8 +225,7 @@ class NatsFeed:
                 record, blob = self._waiting[0]
                 stored = record.body
                 if blob is not None:
-                    body = await self._body_of(blob)
-                    record = Record(record.seq, record.subject, body, record.id, record.headers)
+                    record = await self._whole(record, blob)
                 self._waiting.popleft()
                 self._pos = record.seq
                 self._receive(record, stored)
@@ -233,6 +236,22 @@ class NatsFeed:
             self._again.set()
         finally:
             self._fetching = None
+
+    async def _whole(self, record: Record, blob: str) -> Record:
+        """The record with its body, or with what has become of that: one run has lost it, the others go on.
+
+        Looked for more than once, for a replica may lag.
+        """
+        for tries in range(_LOOKS):
+            try:
+                return replace(record, body=await self._body_of(blob))
+            except Unavailable as error:
+                if error.problem.code not in BAD_BODY:
+                    raise
+                record = replace(record, body=b"", problem=error.problem)
+            if tries + 1 < _LOOKS:
+                await asyncio.sleep(_AGAIN)
+        return record
 
     async def _status(self, headers: Mapping[str, str], inbox: str) -> None:
         """100 is a heartbeat; the others end a request."""

@@ -24,7 +24,7 @@ from nats.aio.client import Client
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, Unavailable
 from partsong.contracts.marks import Identity, digest_of, identity_of
 from partsong.contracts.subjects import Subjects
-from partsong.log.blobs import Blobs
+from partsong.log.blobs import BAD_BODY, Blobs
 from partsong.log.leader import Leader
 from partsong.log.link import Link
 from partsong.log.walk import Progress, Raw, walk
@@ -219,7 +219,7 @@ async def _copy(
                 try:
                     copy.put_blob(raw.blob, await store.get(raw.blob))
                 except Unavailable as error:
-                    if not error.problem.code.startswith("log.blob_"):
+                    if error.problem.code not in BAD_BODY:
                         raise
                     gone.append(raw.blob)
             file.write(_line(raw))

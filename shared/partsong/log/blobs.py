@@ -18,7 +18,10 @@ from partsong.contracts.errors import Unavailable
 from partsong.log.link import Link, status
 from partsong.log.stored import ID
 
-__all__ = ["Blobs"]
+__all__ = ["BAD_BODY", "Blobs"]
+
+BAD_BODY = frozenset({"log.blob_missing", "log.blob_corrupt"})
+"""Problems that say what has become of one body, and nothing of the store."""
 
 _CHUNK = 256 * 1024
 

@@ -30,7 +30,7 @@ from nats.aio.msg import Msg
 
 from partsong.contracts.errors import Unavailable
 from partsong.log.batch import append_batch
-from partsong.log.blobs import Blobs
+from partsong.log.blobs import BAD_BODY, Blobs
 from partsong.log.feed import Unreadable, feed
 from partsong.log.full import is_full, log_full
 from partsong.log.keeper import Keeper
@@ -271,7 +271,7 @@ class JetStreamLog:
             try:
                 whole = await self._resolve((record, blob))
             except Unavailable as error:
-                if not error.problem.code.startswith("log.blob_"):
+                if error.problem.code not in BAD_BODY:
                     raise
                 whole = replace(record, body=b"", problem=error.problem)
             yield whole

@@ -16,7 +16,7 @@ from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.seals import Scrub
 from partsong.contracts.subjects import Subjects
 from partsong.log.attribution import missing
-from partsong.log.blobs import Blobs
+from partsong.log.blobs import BAD_BODY, Blobs
 from partsong.log.link import Link
 from partsong.log.subject_counts import counted
 from partsong.log.walk import Progress, Raw, walk
@@ -130,7 +130,7 @@ async def _take(reading: _Reading, raw: Raw, subjects: Subjects, store: Blobs) -
         try:
             body = await store.get(raw.blob)
         except Unavailable as error:
-            if not error.problem.code.startswith("log.blob_"):
+            if error.problem.code not in BAD_BODY:
                 raise
             chain.lose(raw.seq, error.problem.message)
     chain.take(raw.seq, body, commit=where.entity == "engine")

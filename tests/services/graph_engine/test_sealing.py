@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import pytest
+
+from partsong.contracts.errors import Unavailable
 from partsong.contracts.seals import Scrub
 from partsong.contracts.subjects import partition_of
 from partsong.contracts.validate import parse_graph
@@ -12,8 +15,10 @@ from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.sealing import Sealed
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Record
+from partsong.runtime.nats_server import EmbeddedNats
 from partsong.testing.bucket import MemoryBucket
-from partsong.testing.nats import fresh_subjects
+from partsong.testing.nats import a_bus, fresh_subjects
+from tests.ports.damage import damaged
 from tests.services.graph_engine.engines import World
 
 GRAPH = parse_graph({"name": "one", "nodes": {"a": {"type": "function", "function": "m:a"}}})
@@ -90,6 +95,53 @@ async def test_many_records_are_sealed_while_they_come() -> None:
     await processor.seal()
     assert scrubbed(world, await records(world)) == (1, [])
     await engine.stop()
+
+
+async def test_what_is_no_seal_is_covered_by_the_next_one_like_any_record() -> None:
+    """Anybody can publish it: nothing is damaged by it, and the partition goes on being sealed."""
+    world = await a_world()
+    engine = world.engine("e0")
+    await engine.start()
+    await world.start("r_1")
+    await world.ended("r_1")
+    await engine.stop()
+    await world.log.append(world.subjects.seal(HERE), b"no seal", id="garbage")
+    engine = world.engine("e1")
+    await engine.start()
+    await world.log.append(world.subjects.seal(HERE), b"nor this", id="more")
+    await world.start("r_1", "q1")
+    await world.ended("r_1")
+    await engine.stop()
+    found = await records(world)
+    assert scrubbed(world, found) == (4, [])
+    garbage = next(i for i, record in enumerate(found) if record.id == "garbage")
+    _, wrong = scrubbed(world, [*found[:garbage], *found[garbage + 1 :]])
+    assert len(wrong) == 1, "it is covered"
+
+
+async def test_a_seal_that_cannot_be_read_any_more_is_followed_by_the_next_one(
+    nats_server: EmbeddedNats,
+) -> None:
+    """The server's guard takes it for none."""
+    async with a_bus(nats_server.url, fresh_subjects()) as bus:
+        log = bus.log()
+        world = World(log, bus.subjects, GRAPH)
+        engine = world.engine("e0")
+        await engine.start()
+        await world.start("r_1")
+        await world.ended("r_1")
+        processor = engine.processors[HERE]
+        await processor.seal(drain=True)
+        async with damaged(nats_server, bus.names.log, b'"prev":""'):
+            await world.start("r_1", "q1")
+            await world.ended("r_1")
+            with pytest.raises(Unavailable, match=r"log\.unreadable"):
+                await processor.seal(drain=True)
+            await processor.seal(drain=True)
+            seals = [r async for r in log.read(bus.subjects.seal(HERE), after=await log.head() - 1)]
+            assert len(seals) == 1
+        await engine.stop()
+        await log.close()
 
 
 async def test_a_checkpoint_carries_seals_and_root() -> None:
