@@ -261,6 +261,20 @@ async def test_a_record_where_nobody_of_ours_writes_breaks_no_list(
     assert [run.run_id for run in await client.runs()] == ["r_1"]
 
 
+@pytest.mark.parametrize("origin", ["r_1@", "r_1@x", "@7", "r_1@" + "9" * 4_000])
+async def test_headers_that_anybody_may_have_written_break_no_list(
+    bus: Bus, client: Client, origin: str
+) -> None:
+    await Engine(bus, client, "r_1").start()
+    await bus.nc.jetstream().publish(
+        bus.subjects.engine("r_2"),
+        b"odd",
+        headers={"Partsong-Origin": origin, "Partsong-Status": "running"},
+    )
+    listed = {run.run_id: run.origin for run in await client.runs()}
+    assert listed == {"r_1": None, "r_2": None}
+
+
 async def test_a_request_that_finds_no_room_says_so(bus: Bus, client: Client) -> None:
     stream = bus.names.requests
     config = (await bus.nc.jetstream().stream_info(stream)).config.as_dict()

@@ -26,6 +26,7 @@ from partsong.contracts.events import EVENTS, EventBase
 from partsong.contracts.graph import Graph, parse_duration
 from partsong.contracts.messages import ToolSpec
 from partsong.contracts.requests import Accepted, Rejected, Request
+from partsong.contracts.stops import Stop
 from partsong.contracts.work import Work
 
 __all__ = ["DIALECT", "Family", "Published", "Schema", "published"]
@@ -78,6 +79,7 @@ def _all() -> Iterator[Published]:
     for work in _members(Work):
         kind = f"work.{work.model_fields['kind'].default}"
         yield Published("work", kind, 1, _model(kind, work, always=("kind",)))
+    yield Published("work", "stop", 1, _model("stop", Stop))
     yield Published("graph", "graph", 1, _model("graph", Graph))
     yield Published("tool", "tool", 1, _model("tool", ToolSpec))
     yield Published("error", "problem", 1, _model("problem", Problem))

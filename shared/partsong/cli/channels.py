@@ -96,6 +96,7 @@ CHANNELS = (
         "work", "partsong.work.{service}.{queue}",
         "Hints that a call is open. A hint may be lost or come twice: the log knows what is open. "
         "A body over 256 KiB is in the object store under the name in the header `Partsong-Blob`. "
+        "`Partsong-Seen` is the newest record of the run that its engine knew. "
         "`Partsong-Reminder` says that it was published before: whoever gets it pings the service and sees that nobody holds the call.",
         ("work*",), ("graph-engine",), _WORKERS, "work",
     ),
@@ -132,7 +133,8 @@ CHANNELS = (
         ("heartbeat",), _SERVICES, (*_SERVICES, ANYBODY),
     ),
     Channel(
-        "stop", "partsong.stop.{run_id}", "Whatever is being done for this run may be dropped.",
+        "stop", "partsong.stop.{run_id}", "What is being done for this run, or a part of it, may be dropped: the commit that is named says so. "
+        "A hint that names a later record in `Partsong-Seen` was sent since, and is wanted.",
         ("stop",), ("graph-engine",), _WORKERS,
     ),
     Channel(
@@ -168,7 +170,6 @@ OWN: dict[str, Schema] = {
     "moment": {"description": "Nothing: the subject says it all."},
     "schedules_question": {"type": "object"},
     "schedules_answer": {"type": "array", "items": {"$ref": "./schemas/request.schedule/v1.json"}},
-    "stop": {"type": "object", "properties": {"reason": _TEXT}},
     "tools_question": {"type": "object"},
     "ping": {"description": "Whatever it is; nobody reads it."},
     "tools_answer": {"type": "array", "items": {"$ref": "./schemas/tool/v1.json"}},
@@ -195,6 +196,10 @@ HEADERS: dict[str, Schema] = {
             "Partsong-Status": {**_TEXT, "description": "The run's status after this commit."},
             "Partsong-Graph": {**_TEXT, "description": "The name of the run's graph."},
             "Partsong-Started": {"type": "string", "format": "date-time"},
+            "Partsong-Seen": {
+                **_TEXT,
+                "description": "The newest record of the run that had been folded; as `seen` in the body.",
+            },
             "Partsong-Error": {**_TEXT, "description": "The code of the run's error."},
             "Partsong-Uncompensated": {
                 **_TEXT,

@@ -23,6 +23,7 @@ from partsong.contracts.results import RunResult
 from partsong.contracts.state import ENDED, Origin, RunState
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Record
+from partsong.log.stored import sequence
 from partsong.log.summaries import Summary, summaries
 
 __all__ = ["Client", "GraphLike", "OnBusy", "Overlap", "Placed", "Portable", "RunSummary"]
@@ -194,7 +195,8 @@ def _summary(run_id: str, summary: Summary) -> RunSummary:
     headers = summary.headers
     if summary.broken:
         return RunSummary(run_id, "damaged", "", "", "log.unreadable", summary.seq)
-    origin, _, seq = headers.get("Partsong-Origin", "").rpartition("@")
+    origin, _, at = headers.get("Partsong-Origin", "").rpartition("@")
+    forked_at = sequence(at)
     return RunSummary(
         run_id,
         headers.get(STATUS, ""),
@@ -202,6 +204,6 @@ def _summary(run_id: str, summary: Summary) -> RunSummary:
         headers.get("Partsong-Started", ""),
         headers.get("Partsong-Error"),
         summary.seq,
-        Origin(origin, int(seq)) if origin else None,
+        Origin(origin, forked_at) if origin and forked_at is not None else None,
         tuple(filter(None, headers.get("Partsong-Uncompensated", "").split(","))),
     )

@@ -26,6 +26,7 @@ __all__ = [
     "headers_of",
     "place_of",
     "seen_in",
+    "sequence",
     "stored_at",
 ]
 
@@ -64,10 +65,14 @@ def place_of(reply: str) -> Place | None:
     return Place(int(parts[at]), int(parts[at + 1]), int(parts[at + 3]))
 
 
+def sequence(text: str) -> int | None:
+    """The place in a stream that a header names; None if it is none, for anybody may have written it."""
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else None
+
+
 def seen_in(headers: Mapping[str, str]) -> int | None:
-    """What `SEEN` says; None if it says nothing that can be a sequence: anybody may have written it."""
-    said = headers.get(SEEN, "")
-    return int(said) if said.isdecimal() and len(said) <= _DIGITS else None
+    """What `SEEN` says, if it says anything."""
+    return sequence(headers.get(SEEN, ""))
 
 
 def stored_at(reply: str) -> str:
