@@ -96,7 +96,8 @@ class Broker:
 
     def stop_run(self, run_id: str, stop: Stop) -> None:
         """Broadcast a stop, and remember it: it may be heard once more."""
-        self.stopped.append((run_id, stop))
+        if (run_id, stop) not in self.stopped:
+            self.stopped.append((run_id, stop))
         for process, handler in self.stops:
             if process.alive:
                 self.net.hand(process, handler, run_id, stop)

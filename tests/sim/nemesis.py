@@ -128,7 +128,8 @@ class Nemesis:
         runs = sorted({run_id for run_id, _ in broker.stopped})
         made_up = [(run, Stop(commit=rnd.randint(1, broker.log.head + 1))) for run in runs]
         for run_id, stop in [*broker.stopped[-5:], *made_up]:
-            broker.stop_run(run_id, stop)
+            for n in range(12):  # until there is work that they could end
+                self._world.loop.call_later(0.3 * n, broker.stop_run, run_id, stop)
 
     @staticmethod
     def _heal(process: Process) -> None:
