@@ -66,8 +66,7 @@ def test_one_lost_changed_or_inserted_record_shows_once_and_between_two_seals(
     behind = at.check(sealer.place)
     found += [behind] if behind else []
     assert len(found) == 1, "a damage that was named is named once"
-    assert found[0].lost is not None
-    first, last = found[0].lost
+    ((first, last),) = found[0].lost
     assert first <= seq + 1
     assert last >= seq
     assert last - first <= 24
@@ -79,7 +78,7 @@ def test_what_lies_behind_the_last_seal_shows_at_the_checkpoint() -> None:
     assert found == []
     lost = at.check(sealer.place)
     assert lost is not None
-    assert lost.lost == (43, sealer.place.seq)
+    assert lost.lost == ((43, sealer.place.seq),)
 
 
 def test_a_lost_last_commit_of_a_finished_run_is_named_with_its_run() -> None:

@@ -213,7 +213,7 @@ async def test_a_log_that_was_deleted_and_made_again_while_a_service_runs_is_ano
         await append(own.log(), own, 30, 100)
         answer = await monitor.check()
         assert isinstance(answer, Damaged)
-        assert (answer.code, answer.lost) == ("log.another", (1, seq))
+        assert (answer.code, answer.lost) == ("log.another", ((1, seq),))
         with pytest.raises(Unavailable):
             await append(log, own, 1, 200)
 
@@ -247,7 +247,7 @@ async def test_a_limit_that_has_taken_records_is_damage_that_stays(
         await api(own, "STREAM.UPDATE", **(config | {"max_msgs": 10}))
         answer = await monitor.check()
         assert isinstance(answer, Damaged)
-        assert answer.lost == (1, 11)
+        assert answer.lost == ((1, 11),)
         await api(own, "STREAM.UPDATE", **config)
         await monitor.check()
         assert monitor.read_only
@@ -332,21 +332,21 @@ async def test_a_server_that_stores_nothing_shows_until_it_does_again(
 
 
 async def test_what_one_service_finds_all_of_them_know(bus: Bus, tmp_path: Path) -> None:
-    found = Damaged("seal 3 does not agree", (4, 9), runs=("r_1",), contained=True)
+    found = Damaged("seal 3 does not agree", ((4, 9),), runs=("r_1",), contained=True)
     async with a_monitor(bus, tmp_path) as one, a_monitor(bus, tmp_path / "other") as other:
         await one.report(found)
         assert await other.check() == found
         assert other.problem is None
         assert "r_1" in str(other.note)
         assert not other.read_only, "one run is hit, the others go on"
-        more = Damaged("seal 7 does not agree", (14, 15), runs=("r_2",), contained=True)
+        more = Damaged("seal 7 does not agree", ((14, 15),), runs=("r_2",), contained=True)
         await one.report(more)
         await one.report(found)
         assert one.damage is not None
-        assert (one.damage.runs, one.damage.lost) == (("r_1", "r_2"), (4, 15))
+        assert (one.damage.runs, one.damage.lost) == (("r_1", "r_2"), ((4, 9), (14, 15)))
         assert await other.check() == one.damage, "nobody forgets the first one"
         await append(log_of(bus, other), bus, 1)
-        await one.report(Damaged("seal 4 does not agree", (10, 12)))
+        await one.report(Damaged("seal 4 does not agree", ((10, 12),)))
         await other.check()
         assert other.read_only
 

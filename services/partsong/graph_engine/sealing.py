@@ -109,7 +109,7 @@ class Sealing:
                 last = self._sealer.last
             else:
                 self._last_seq, self._asked = record.seq, 0
-                if last is not None:
+                if last is not None and last.epoch == self._sealer.epoch:
                     self._before = Place(last.upto, last.count, bytes.fromhex(last.root))
                 return
         ended = where is not None and where.entity == "engine" and ends(record)

@@ -226,7 +226,7 @@ async def test_a_damaged_log_is_not_ready_and_takes_no_decision_and_the_inbox_ca
 ) -> None:
     await scribe.ask(RUN, "a:1")
     async with running(settings) as approvals:
-        await approvals.context.monitor.report(Damaged("the log ends at 3", (4, 9)))
+        await approvals.context.monitor.report(Damaged("the log ends at 3", ((4, 9),)))
         async with AsyncClient(
             base_url=approvals.context.heart.url or "", timeout=PATIENCE
         ) as http:
