@@ -318,6 +318,7 @@ async def _restoring(
     )
     try:
         yield restoring
+        await provision(client.nats, client.subjects, replicas=replicas, create_log=False)
     finally:
         await restoring.close()
 

@@ -56,7 +56,8 @@ class Restoring:
     """All marks that can be found: the newest says how much was lost."""
     progress: Progress = lambda _done, _of: None
     caches: Sequence[str] = ()
-    """Streams that may hold what the log does not any more, and are emptied."""
+    """Streams that may hold what the log does not any more: they are deleted, with the message ids that they remember, and
+    are to be made anew."""
     keep: Path | None = None
     """Folder of the copy that is made of what the stream still holds before it is deleted; without one it never is."""
     _link: Link = field(init=False)
@@ -187,7 +188,7 @@ class Restoring:
         self, identity: Identity, kept: int, since: str, source: str,
         missing: Iterable[Range], runs: Iterable[str], *, upto: int | None = None,
     ) -> Restored:  # fmt: skip
-        """Say what was lost, in a new epoch; then empty what may hold more than the log."""
+        """Say what was lost, in a new epoch; then delete what may hold more than the log."""
         known = [m for m in self.marks if m.log_id == identity.log_id and m.seq > kept]
         restored = Restored(
             log_id=identity.log_id,
@@ -206,7 +207,7 @@ class Restoring:
         id_ = f"{restored.log_id}.restored.{restored.epoch}"
         await self._publish([(self.subjects.restored(), body, {ID: id_})])
         for stream in self.caches:
-            await self._api("STREAM.PURGE", {}, stream, missing_ok=True)
+            await self._api("STREAM.DELETE", {}, stream, missing_ok=True)
         return restored
 
     async def _insist_on_room(self) -> None:

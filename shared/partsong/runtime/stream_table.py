@@ -122,7 +122,7 @@ def caches_of(names: Names) -> tuple[str, ...]:
     """Streams that say how far the log was processed, or what follows from it: all of it is made again from the log.
 
     A log that is restored to an earlier end lacks what they may speak of. Hints are among them: a worker would make a
-    call that the log does not ask for yet.
+    call that the log does not ask for yet, and a queue that remembers their ids takes none for it within two minutes.
     """
     return (f"KV_{names.snapshots}", f"KV_{names.partitions}", names.work)
 
