@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from partsong.contracts.damage import (
     View,
     assess,
     damage_error,
+    merged,
     wanted,
 )
 from partsong.contracts.errors import InvalidInput
@@ -210,3 +212,41 @@ def test_older_marks_are_kept_ever_further_apart() -> None:
     back = [5000 - m.seq for m in kept[1:]]
     assert all(later >= 2 * earlier for earlier, later in itertools.pairwise(back))
     assert thinned([*kept, mark(5001)])[0].seq == 5001
+
+
+def test_what_a_restore_could_not_bring_back_is_no_damage_and_what_else_is_gone_is() -> None:
+    restored = Restored(
+        log_id="log-a", epoch=2, kept=200, upto=200, missing=((40, 41), (200, 200)), runs=("r_1",),
+        since="s", at="t", by="ann", source="backup",
+    )  # fmt: skip
+    again = Identity("log-a", 2, (restored,))
+    assert (again.accepted, again.damaged_runs) == (200, frozenset({"r_1"}))
+    marks = (mark(200), mark(41), mark(39))
+    assert wanted(marks, again) == [39]
+    for messages, deleted in ((210, ()), (207, (40, 41, 200)), (209, (40,))):
+        said = view(210, identity=again, messages=messages, deleted=deleted)
+        assert assess(marks, said) == Sound()
+    found = damaged(
+        assess(marks, view(210, identity=again, messages=206, deleted=(40, 41, 77, 200)))
+    )
+    assert (found.holes, found.missing) == (((77, 77),), 1)
+    old = restored.model_dump(exclude={"upto", "missing", "runs"}, by_alias=True)
+    assert Restored.model_validate(old).accepted == 200, "as records of before have it"
+
+
+def test_several_damages_are_one_with_each_record_once() -> None:
+    one = Damaged("a", ((4, 9),), runs=("r_1",), contained=True, missing=2)
+    other = Damaged("b", ((14, 15),), holes=((3, 3),), runs=("r_2",), contained=True, missing=1)
+    both = merged([one, other, replace(one, why="c")])
+    assert (both.why, both.lost, both.holes) == ("a; b", ((4, 9), (14, 15)), ((3, 3),))
+    assert (both.runs, both.missing, both.contained) == (("r_1", "r_2"), 3, True)
+    assert merged([one, both]) == both
+    assert not merged([one, replace(one, contained=False)]).contained
+
+
+def test_a_loss_is_narrowed_to_the_records_that_a_reading_has_not_found() -> None:
+    found = Damaged("seal 1 covers 53 records, 52 are there", ((1, 53),), missing=1)
+    exact = found.narrowed([(49, 49), (70, 71)])
+    assert (exact.lost, exact.holes) == ((), ((49, 49),))
+    changed = replace(found, missing=0).narrowed([(49, 49)])
+    assert (changed.lost, changed.holes) == (((1, 53),), ((49, 49),))

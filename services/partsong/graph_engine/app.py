@@ -84,6 +84,11 @@ class GraphEngine:
         """Runs being decided on now."""
         return sum(processor.runs.busy for processor in self._processors)
 
+    @property
+    def problem(self) -> Problem | None:
+        """Why this engine does not look after all that belongs to it; None if it does."""
+        return self._engine.problem if self._engine is not None else None
+
     async def start(self, context: Context) -> None:
         """Begin to follow the log; the door opens last."""
         snapshots = await self._stack.enter_async_context(
