@@ -156,6 +156,14 @@ async def test_what_verify_finds_is_named_to_the_record_and_all_others_say_the_s
             assert monitor.problem is None, "one run is hit, the others go on"
             assert monitor.note is not None
             assert f"not readable: {hole[0]}; runs: r_1" in monitor.note
+        await restored(own, tmp_path, "--as-is")
+    for n in range(2):  # the second engine scrubs what the first one has sealed
+        async with a_platform(own, Settings(data_dir=tmp_path)) as platform:
+            run_id = await platform.client.start(ECHO, {"text": "on"}, run_id=f"r_on{n}")
+            assert (await platform.client.result(run_id, timeout=PATIENCE)).status == "completed"
+            with pytest.raises(PartsongError, match=r"log\.unreadable"):
+                await platform.client.cancel("r_1")
+    assert (await accepted(own, tmp_path))["accepted_runs"] == ["r_1"]
 
 
 async def test_what_a_backup_of_a_damaged_log_lacks_is_said_and_its_run_stays_damaged(
