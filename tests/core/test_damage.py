@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from partsong.contracts.damage import (
     View,
     assess,
     damage_error,
-    ranges,
+    merged,
     wanted,
 )
 from partsong.contracts.errors import InvalidInput
@@ -94,46 +95,45 @@ def test_nobodys_answer_says_nothing_about_the_log() -> None:
 
 def test_a_log_that_ends_before_its_mark_has_lost_exactly_what_lies_between() -> None:
     found = damaged(assess((mark(400), mark(150)), view(200)))
-    assert (found.lost, found.code) == ((201, 400), "log.damaged")
+    assert (found.lost, found.code) == (((201, 400),), "log.damaged")
     assert "201 to 400" in str(found)
 
 
 def test_sequences_that_were_used_again_show_by_the_digest_at_the_mark() -> None:
     reused = {seq: f"d{seq}" for seq in range(1, 201)} | dict.fromkeys(range(201, 500), "other")
     found = damaged(assess((mark(400), mark(390), mark(180)), view(499, digests=reused)))
-    assert found.lost == (181, 400)
+    assert found.lost == ((181, 400),)
 
 
 def test_a_record_at_a_mark_that_cannot_be_read_is_a_hole() -> None:
     digests: dict[int, str | None] = {5: None, 2: "d2"}
     found = damaged(assess((mark(5), mark(2)), view(9, digests=digests)))
-    assert (found.lost, found.holes) == (None, ((5, 5),))
+    assert (found.lost, found.holes) == ((), ((5, 5),))
 
 
 def test_a_stream_that_is_gone_or_empty_has_lost_all_up_to_the_mark() -> None:
     for said in (Gone(), view(0, identity=None)):
         found = damaged(assess((mark(7), mark(3)), said))
-        assert found.lost == (1, 7)
+        assert found.lost == ((1, 7),)
         assert "adopt --new" in str(found.fix)
 
 
 def test_a_log_made_anew_is_another_one_and_the_error_says_how_to_adopt_it() -> None:
     found = damaged(assess((mark(7),), view(90, identity=Identity("log-b"))))
-    assert (found.code, found.lost) == ("log.another", (1, 7))
+    assert (found.code, found.lost) == ("log.another", ((1, 7),))
     assert "partsong log adopt" in damage_error(found).problem.fix  # type: ignore[operator]
 
 
 def test_a_log_of_an_earlier_epoch_than_its_mark_is_damaged() -> None:
     found = damaged(assess((mark(210, epoch=2), mark(180)), view(900)))
-    assert found.lost == (181, 210)
+    assert found.lost == ((181, 210),)
 
 
 def test_a_mark_below_what_a_restore_kept_still_binds() -> None:
     assert wanted((mark(400), mark(150)), RESTORED) == [150]
     changed = {150: "other"}
     assert damaged(assess((mark(150),), view(210, identity=RESTORED, digests=changed))).lost == (
-        1,
-        150,
+        (1, 150),
     )
 
 
@@ -147,7 +147,7 @@ def test_a_beginning_that_a_limit_has_removed_is_damage_also_without_marks() -> 
     )
     for marks in ((), (mark(90),)):
         found = damaged(assess(marks, said))
-        assert found.lost == (1, 41)
+        assert found.lost == ((1, 41),)
         assert "max_msgs" in str(found)
 
 
@@ -163,13 +163,8 @@ def test_a_changed_configuration_is_damage_that_passes_when_it_is_set_back() -> 
     found = damaged(
         assess((mark(5),), view(5, differences=("stream L: max_age should be 0, is 1",)))
     )
-    assert (found.code, found.lost, found.passes) == ("log.config_changed", None, True)
+    assert (found.code, found.lost, found.passes) == ("log.config_changed", (), True)
     assert not damaged(assess((mark(9),), view(5))).passes
-
-
-def test_ranges_are_as_few_as_can_be() -> None:
-    assert ranges([1, 2, 3, 7, 9, 10]) == ((1, 3), (7, 7), (9, 10))
-    assert ranges([]) == ()
 
 
 def test_a_log_without_genesis_is_named_by_its_first_record() -> None:
@@ -217,3 +212,41 @@ def test_older_marks_are_kept_ever_further_apart() -> None:
     back = [5000 - m.seq for m in kept[1:]]
     assert all(later >= 2 * earlier for earlier, later in itertools.pairwise(back))
     assert thinned([*kept, mark(5001)])[0].seq == 5001
+
+
+def test_what_a_restore_could_not_bring_back_is_no_damage_and_what_else_is_gone_is() -> None:
+    restored = Restored(
+        log_id="log-a", epoch=2, kept=200, upto=200, missing=((40, 41), (200, 200)), runs=("r_1",),
+        since="s", at="t", by="ann", source="backup",
+    )  # fmt: skip
+    again = Identity("log-a", 2, (restored,))
+    assert (again.accepted, again.damaged_runs) == (200, frozenset({"r_1"}))
+    marks = (mark(200), mark(41), mark(39))
+    assert wanted(marks, again) == [39]
+    for messages, deleted in ((210, ()), (207, (40, 41, 200)), (209, (40,))):
+        said = view(210, identity=again, messages=messages, deleted=deleted)
+        assert assess(marks, said) == Sound()
+    found = damaged(
+        assess(marks, view(210, identity=again, messages=206, deleted=(40, 41, 77, 200)))
+    )
+    assert (found.holes, found.missing) == (((77, 77),), 1)
+    old = restored.model_dump(exclude={"upto", "missing", "runs"}, by_alias=True)
+    assert Restored.model_validate(old).accepted == 200, "as records of before have it"
+
+
+def test_several_damages_are_one_with_each_record_once() -> None:
+    one = Damaged("a", ((4, 9),), runs=("r_1",), contained=True, missing=2)
+    other = Damaged("b", ((14, 15),), holes=((3, 3),), runs=("r_2",), contained=True, missing=1)
+    both = merged([one, other, replace(one, why="c")])
+    assert (both.why, both.lost, both.holes) == ("a; b", ((4, 9), (14, 15)), ((3, 3),))
+    assert (both.runs, both.missing, both.contained) == (("r_1", "r_2"), 3, True)
+    assert merged([one, both]) == both
+    assert not merged([one, replace(one, contained=False)]).contained
+
+
+def test_a_loss_is_narrowed_to_the_records_that_a_reading_has_not_found() -> None:
+    found = Damaged("seal 1 covers 53 records, 52 are there", ((1, 53),), missing=1)
+    exact = found.narrowed([(49, 49), (70, 71)])
+    assert (exact.lost, exact.holes) == ((), ((49, 49),))
+    changed = replace(found, missing=0).narrowed([(49, 49)])
+    assert (changed.lost, changed.holes) == (((1, 53),), ((49, 49),))

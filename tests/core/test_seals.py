@@ -66,8 +66,7 @@ def test_one_lost_changed_or_inserted_record_shows_once_and_between_two_seals(
     behind = at.check(sealer.place)
     found += [behind] if behind else []
     assert len(found) == 1, "a damage that was named is named once"
-    assert found[0].lost is not None
-    first, last = found[0].lost
+    ((first, last),) = found[0].lost
     assert first <= seq + 1
     assert last >= seq
     assert last - first <= 24
@@ -79,7 +78,7 @@ def test_what_lies_behind_the_last_seal_shows_at_the_checkpoint() -> None:
     assert found == []
     lost = at.check(sealer.place)
     assert lost is not None
-    assert lost.lost == (43, sealer.place.seq)
+    assert lost.lost == ((43, sealer.place.seq),)
 
 
 def test_a_lost_last_commit_of_a_finished_run_is_named_with_its_run() -> None:
@@ -147,3 +146,22 @@ def test_what_came_while_the_seal_was_under_way_is_sealed_by_the_next_one() -> N
 def test_a_record_folded_twice_counts_once() -> None:
     once = Sealer(epoch=1).after(1, b"a", 0.0)
     assert once.after(1, b"a", 0.0) == once
+
+
+def test_what_a_restore_accepted_is_no_finding_and_the_seals_behind_it_are_compared_with_what_is_left() -> (
+    None
+):
+    records, _ = sealed_log(20, every=10)
+    left = [record for record in records if record[0] != 8]
+    accepted, sealer = left[-1][0], Sealer(epoch=2)
+    for seq, body, seal in left:  # the owner of the new epoch reads what is left
+        sealer = sealer.sealed(seq, body) if seal else sealer.after(seq, body, 0.0)
+    for seq in range(accepted + 2, accepted + 8, 2):
+        left.append((seq, b"new", False))
+        sealer = sealer.after(seq, b"new", 0.0)
+    left.append((accepted + 8, sealer.seal().model_dump_json().encode(), True))
+    assert scrub(left, Scrub(accepted=accepted))[0] == []
+    hurt = [record for record in left if record[0] != accepted + 4]
+    (found,) = scrub(hurt, Scrub(accepted=accepted))[0]
+    assert found.lost[0][0] > 8, "what was accepted is not told again"
+    assert len(scrub(left)[0]) == 2

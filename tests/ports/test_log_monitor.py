@@ -213,7 +213,7 @@ async def test_a_log_that_was_deleted_and_made_again_while_a_service_runs_is_ano
         await append(own.log(), own, 30, 100)
         answer = await monitor.check()
         assert isinstance(answer, Damaged)
-        assert (answer.code, answer.lost) == ("log.another", (1, seq))
+        assert (answer.code, answer.lost) == ("log.another", ((1, seq),))
         with pytest.raises(Unavailable):
             await append(log, own, 1, 200)
 
@@ -247,7 +247,7 @@ async def test_a_limit_that_has_taken_records_is_damage_that_stays(
         await api(own, "STREAM.UPDATE", **(config | {"max_msgs": 10}))
         answer = await monitor.check()
         assert isinstance(answer, Damaged)
-        assert answer.lost == (1, 11)
+        assert answer.lost == ((1, 11),)
         await api(own, "STREAM.UPDATE", **config)
         await monitor.check()
         assert monitor.read_only
@@ -332,23 +332,62 @@ async def test_a_server_that_stores_nothing_shows_until_it_does_again(
 
 
 async def test_what_one_service_finds_all_of_them_know(bus: Bus, tmp_path: Path) -> None:
-    found = Damaged("seal 3 does not agree", (4, 9), runs=("r_1",), contained=True)
+    found = Damaged("seal 3 does not agree", ((4, 9),), runs=("r_1",), contained=True)
     async with a_monitor(bus, tmp_path) as one, a_monitor(bus, tmp_path / "other") as other:
         await one.report(found)
         assert await other.check() == found
         assert other.problem is None
         assert "r_1" in str(other.note)
         assert not other.read_only, "one run is hit, the others go on"
-        more = Damaged("seal 7 does not agree", (14, 15), runs=("r_2",), contained=True)
+        more = Damaged("seal 7 does not agree", ((14, 15),), runs=("r_2",), contained=True)
         await one.report(more)
         await one.report(found)
         assert one.damage is not None
-        assert (one.damage.runs, one.damage.lost) == (("r_1", "r_2"), (4, 15))
+        assert (one.damage.runs, one.damage.lost) == (("r_1", "r_2"), ((4, 9), (14, 15)))
         assert await other.check() == one.damage, "nobody forgets the first one"
         await append(log_of(bus, other), bus, 1)
-        await one.report(Damaged("seal 4 does not agree", (10, 12)))
+        await one.report(Damaged("seal 4 does not agree", ((10, 12),)))
         await other.check()
         assert other.read_only
+
+
+async def test_one_damage_is_told_once_in_whatever_words(
+    bus: Bus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def found(why: str, *holes: tuple[int, int], runs: tuple[str, ...] = ("r_1",)) -> Damaged:
+        return Damaged(why, holes=holes, runs=runs, contained=True, missing=len(holes))
+
+    async with a_monitor(bus, tmp_path) as monitor:
+        news = [
+            await monitor.report(found(why, *holes))
+            for why, *holes in (
+                ("seal 1 covers 5 records, 4 are there", (4, 4)),
+                ("its owner at record 60 covers 9 records, 8 are there", (4, 4)),
+                ("seal 7 does not agree", (4, 4), (9, 9)),
+                ("seal 1 covers 5 records, 4 are there", (4, 4)),
+            )
+        ]
+        assert news == [True, False, True, False]
+        assert monitor.damage == found("seal 7 does not agree", (4, 4), (9, 9))
+    assert [r.message for r in caplog.records if r.message == "log damaged"] == ["log damaged"] * 2
+
+
+async def test_marks_go_on_while_only_single_runs_are_damaged(bus: Bus, tmp_path: Path) -> None:
+    """Else what is lost later would seem to begin where the marks stood still."""
+    async with a_monitor(bus, tmp_path) as monitor:
+        log = log_of(bus, monitor)
+        hole = await append(log, bus, 3)
+        hurt = Damaged("seal 1", holes=((hole, hole),), runs=("r_1",), contained=True, missing=1)
+        await monitor.report(hurt)
+        assert await monitor.check() == hurt
+        await marked(tmp_path, bus, await append(log, bus, 3, first=4))
+        assert monitor.problem is None
+
+
+async def test_where_no_run_is_hit_none_is_said_to_be() -> None:
+    hole = Damaged("an owner's record", holes=((4, 4),), contained=True, missing=1)
+    assert "no run is hit" in str(hole.problem.fix)
+    assert "these runs" in str(Damaged("a", runs=("r_1",), contained=True).problem.fix)
 
 
 async def test_a_place_for_marks_that_fails_does_not_stop_a_service(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -163,6 +164,17 @@ async def test_kill_9_leaves_no_orphan_and_the_next_one_starts(tmp_path: Path) -
     (tmp_path / "ready.json").unlink()
     async with up(tmp_path) as again:
         assert again.ready["pid"] != running.process.pid
+
+
+async def test_it_ends_on_a_damaged_log_as_its_services_do(tmp_path: Path) -> None:
+    async with up(tmp_path) as running, Client(running.ready["nats_url"]) as client:
+        await client.start(graphs.chain(), {"x": 1})
+    shutil.rmtree(tmp_path / "data" / "nats")
+    (tmp_path / "ready.json").unlink(missing_ok=True)
+    code, said = await once(tmp_path)
+    assert code == 78
+    assert "up.unfit" in said
+    assert "log.damaged" in said
 
 
 async def test_a_module_that_cannot_be_loaded_ends_it_at_once_with_the_reason(

@@ -8,38 +8,49 @@ nothing about the log.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from partsong.contracts.errors import Problem, Unavailable
-from partsong.contracts.marks import Identity, Mark
+from partsong.contracts.marks import Identity, Mark, Restored
+from partsong.contracts.ranges import (
+    Range,
+    clipped,
+    outside,
+    ranges,
+    size_of,
+    spans,
+    united,
+    within,
+)
 
 __all__ = [
     "DAMAGED",
     "Answer",
     "Damaged",
     "Gone",
-    "Range",
     "Silent",
     "Sound",
     "Unknown",
     "View",
+    "accepted_note",
     "assess",
     "damage_error",
+    "lost_with",
     "merged",
-    "ranges",
     "wanted",
 ]
-
-Range = tuple[int, int]
-"""First and last sequence."""
 
 DAMAGED = frozenset({"log.damaged", "log.another", "log.restored", "log.config_changed"})
 """Codes of the errors with which a log is not written to: the same request gets the same answer until a person acts."""
 
 _RESTORE = "run `partsong log verify`, then `partsong log restore` from a backup or a mirror; nothing is written until then"
 _MEND = "these runs are not written to, all others go on; run `partsong log verify`, then restore from a backup or a mirror"
+_MEND_NONE = "no run is hit, and all go on; run `partsong log verify`, then restore from a backup or a mirror when it suits"
+_SHOWN = 20
+"""So many runs are named in a message."""
+_AND = "; "
+"""Between the reasons of several damages."""
 _ADOPT = "if this is the log you mean, run `partsong log adopt` on the machine of each service, else correct the NATS URL"
 
 
@@ -83,10 +94,10 @@ class Damaged:
     """The log disagrees with what is known of it."""
 
     why: str
-    lost: Range | None = None
-    """What is no longer as it was acknowledged; None if nothing is known to be lost."""
+    lost: tuple[Range, ...] = ()
+    """Within these something is no longer as it was acknowledged, and nobody can say which of the records."""
     holes: tuple[Range, ...] = ()
-    """Sequences within the log that cannot be read."""
+    """The very sequences within the log that cannot be read."""
     runs: tuple[str, ...] = ()
     """Runs that are known to be hit."""
     code: str = "log.damaged"
@@ -102,6 +113,25 @@ class Damaged:
         """Whether it is over when the configuration is as it should be again, because nothing is lost."""
         return self.code == "log.config_changed"
 
+    def covers(self, other: Damaged) -> bool:
+        """Whether it says all that another one says of records and runs; in which words does not matter."""
+        if self.code != other.code or (self.contained and not other.contained):
+            return False
+        if not (other.holes or other.lost or other.runs):
+            return {*other.why.split(_AND)} <= {*self.why.split(_AND)}
+        known = (*self.lost, *self.holes)
+        return {*other.runs} <= {*self.runs} and within((*other.lost, *other.holes), known)
+
+    def narrowed(self, holes: Sequence[Range]) -> Damaged:
+        """The same with the very records that a reading in order has not found, as far as they explain what is lost."""
+        found = tuple(hole for span in self.lost for hole in clipped(holes, span))
+        if not found:
+            return self
+        explained = 0 < self.missing <= size_of(found)
+        return replace(
+            self, lost=() if explained else self.lost, holes=united((*self.holes, *found))
+        )
+
     def __str__(self) -> str:
         return self.problem.message
 
@@ -109,15 +139,14 @@ class Damaged:
     def problem(self) -> Problem:
         """The damage as an error that travels."""
         said = [self.why]
-        if self.lost is not None:
-            said.append(f"lost: records {_span(self.lost)}")
+        if self.lost:
+            said.append(f"lost: records {spans(self.lost)}")
         if self.holes:
-            said.append(
-                f"not readable: {', '.join(map(_span, self.holes[:20]))}{_more(self.holes)}"
-            )
+            said.append(f"not readable: {spans(self.holes)}")
         if self.runs:
-            said.append(f"runs: {', '.join(self.runs[:20])}{_more(self.runs)}")
-        fix = self.fix or (_MEND if self.contained else _RESTORE)
+            said.append(f"runs: {', '.join(self.runs[:_SHOWN])}{_more(self.runs)}")
+        mend = _MEND if self.runs else _MEND_NONE
+        fix = self.fix or (mend if self.contained else _RESTORE)
         return Problem(
             code=self.code, message="; ".join(said), where="log", fix=fix, fault="platform"
         )
@@ -142,11 +171,16 @@ def wanted(marks: Sequence[Mark], identity: Identity | None) -> list[int]:
     """Sequences of the records whose digests `assess` compares: those of this log's marks that still bind it."""
     if identity is None:
         return []
-    return sorted({mark.seq for mark in marks if _binds(mark, identity)})
+    return sorted({mark.seq for mark in marks if _binds(mark, identity, identity.missing)})
 
 
-def assess(marks: Sequence[Mark], said: View | Gone | Silent) -> Answer:
-    """Judge what the leader said against the marks; without marks a log is taken as it is."""
+def assess(
+    marks: Sequence[Mark], said: View | Gone | Silent, known: Sequence[Range] = ()
+) -> Answer:
+    """Judge what the leader said against the marks; without marks a log is taken as it is.
+
+    Records in `known` are missing, and it was said whose they are; so are those that a restore could not bring back.
+    """
     match said:
         case Silent(why=why):
             return Unknown(why)
@@ -154,40 +188,66 @@ def assess(marks: Sequence[Mark], said: View | Gone | Silent) -> Answer:
             return _missing(marks, "there is no stream") if marks else Sound()
         case View(identity=identity):
             if identity is not None:
-                return _known(marks, identity) or _content(marks, identity, said) or _shape(said)
+                gone = united((*known, *identity.missing))
+                content = _content(marks, identity, said, gone)
+                return _known(marks, identity) or content or _shape(said, gone)
             empty = not said.messages and said.first_seq <= 1
-            return _missing(marks, "the stream is empty") if marks and empty else _shape(said)
+            return _missing(marks, "the stream is empty") if marks and empty else _shape(said, ())
         case _:
             assert_never(said)
 
 
 def merged(found: Sequence[Damaged]) -> Damaged:
-    """Several damages as one."""
-    if len(found) == 1:
-        return found[0]
-    spans = [damage.lost for damage in found if damage.lost is not None]
+    """Several damages as one: each record, each run and each reason once."""
+    told: list[Damaged] = []
+    for damage in found:
+        if not any(one.covers(damage) for one in told):
+            told = [*(one for one in told if not damage.covers(one)), damage]
+    if len(told) == 1:
+        return told[0]
+    holes = united([hole for damage in told for hole in damage.holes])
+    uncounted = sum(max(0, damage.missing - size_of(damage.holes)) for damage in told)
     return Damaged(
-        "; ".join(damage.why for damage in found),
-        (min(a for a, _ in spans), max(b for _, b in spans)) if spans else None,
-        tuple(hole for damage in found for hole in damage.holes),
-        tuple(sorted({run for damage in found for run in damage.runs})),
-        contained=all(damage.contained for damage in found),
-        missing=sum(damage.missing for damage in found),
+        _AND.join(dict.fromkeys(damage.why for damage in told)),
+        united([span for damage in told for span in damage.lost]),
+        holes,
+        tuple(sorted({run for damage in told for run in damage.runs})),
+        contained=all(damage.contained for damage in told),
+        missing=size_of(holes) + uncounted,
     )
 
 
-def ranges(seqs: Sequence[int]) -> tuple[Range, ...]:
-    """Sequences, ascending, as ranges without gaps."""
-    runs = groupby(enumerate(seqs), key=lambda pair: pair[1] - pair[0])
-    found = ([seq for _, seq in members] for _, members in runs)
-    return tuple((run[0], run[-1]) for run in found)
+def accepted_note(identity: Identity | None) -> str | None:
+    """What the restores of a log have left damaged, in words; None if nothing is."""
+    if identity is None or not (identity.missing or identity.damaged_runs):
+        return None
+    gone, runs = identity.missing, sorted(identity.damaged_runs)
+    said = [f"records {spans(gone)} could not be brought back"] if gone else []
+    named = ", ".join(runs[:_SHOWN]) + _more(runs)
+    said.append(f"damaged runs: {named}" if runs else "no run is known to be hit")
+    return f"since the restore to epoch {identity.epoch} {'; '.join(said)}"
+
+
+def lost_with(run_id: str, restores: Sequence[Restored]) -> Problem | None:
+    """Why a run is damaged since a restore of the log; None if it is not."""
+    hit = [restored for restored in restores if run_id in restored.runs]
+    if not hit:
+        return None
+    first = min(hit, key=lambda restored: restored.epoch)
+    return Problem(
+        code="log.unreadable",
+        message=f"records of run {run_id} did not come back when {first.by} restored the log from {first.source} at {first.at}",
+        where=run_id,
+        fix="what it says of itself may be wrong: begin it again under another id, or restore the log from a whole backup",
+        fault="platform",
+    )
 
 
 def _missing(marks: Sequence[Mark], what: str) -> Damaged:
     newest = max(marks, key=_age)
     why = f"{what}, but record {newest.seq} of log {newest.log_id[:12]} was acknowledged"
     fix = f"{_RESTORE}; for a server that is to begin a new log: `partsong log adopt --new`"
-    return Damaged(why, (1, newest.seq), fix=fix)
+    return Damaged(why, ((1, newest.seq),), fix=fix)
 
 
 def _known(marks: Sequence[Mark], identity: Identity) -> Damaged | None:
@@ -198,16 +258,18 @@ def _known(marks: Sequence[Mark], identity: Identity) -> Damaged | None:
     newest = max(ours or marks, key=_age)
     if not ours:
         why = f"the stream holds log {identity.log_id[:12]}, known here is log {newest.log_id[:12]} up to {newest.seq}"
-        return Damaged(why, (1, newest.seq), code="log.another", fix=_ADOPT)
+        return Damaged(why, ((1, newest.seq),), code="log.another", fix=_ADOPT)
     if newest.epoch > identity.epoch:
         why = f"the log is of epoch {identity.epoch}, record {newest.seq} was acknowledged in epoch {newest.epoch}"
-        return Damaged(why, (_agreed(identity, ours) + 1, newest.seq))
+        return Damaged(why, ((_agreed(identity, ours) + 1, newest.seq),))
     return None
 
 
-def _content(marks: Sequence[Mark], identity: Identity, view: View) -> Damaged | None:
+def _content(
+    marks: Sequence[Mark], identity: Identity, view: View, gone: Sequence[Range]
+) -> Damaged | None:
     """Whether the log reaches the marks, and holds there what was acknowledged."""
-    binding = [mark for mark in marks if _binds(mark, identity)]
+    binding = [mark for mark in marks if _binds(mark, identity, gone)]
     digests = view.digests or {}
     bad = sorted({mark.seq for mark in binding if digests.get(mark.seq) != mark.digest})
     if not bad:
@@ -217,26 +279,33 @@ def _content(marks: Sequence[Mark], identity: Identity, view: View) -> Damaged |
     if view.last_seq < newest:
         why = f"the log ends at {view.last_seq}, record {newest} was acknowledged"
         begin = view.last_seq + 1 if bad[0] > view.last_seq else good + 1
-        return Damaged(why, (begin, newest), deleted)
+        return Damaged(why, ((begin, newest),), outside(deleted, gone))
     if all(digests.get(seq) is None for seq in bad):
         why = f"record {newest} was acknowledged and cannot be read"
-        return Damaged(why, holes=ranges(sorted({*bad, *view.deleted})))
+        return Damaged(why, holes=outside(ranges(sorted({*bad, *view.deleted})), gone))
     why = f"record {newest} is not the one that was acknowledged"
-    return Damaged(why, (good + 1, newest), deleted)
+    return Damaged(why, ((good + 1, newest),), outside(deleted, gone))
 
 
-def _shape(view: View) -> Answer:
-    """What shows without any mark: a beginning cut off, records taken out, a limit that will take some."""
+def _shape(view: View, gone: Sequence[Range]) -> Answer:
+    """What shows without any mark: a beginning cut off, records taken out, a limit that will take some.
+
+    Of what is known to be `gone` the leader counts some as there, until it makes its index anew.
+    """
     if view.first_seq > 1:
         why = f"the log begins at {view.first_seq}: a limit or somebody has removed its beginning"
-        return Damaged(_also(why, view), (1, view.first_seq - 1))
+        return Damaged(_also(why, view), ((1, view.first_seq - 1),))
     if view.identity is None and view.messages:
         why = "record 1, which says what log this is, cannot be read"
         return Damaged(_also(why, view), holes=((1, 1),))
+    deleted = ranges(sorted(view.deleted))
+    told = outside(deleted, gone)
     gaps = view.last_seq - view.first_seq + 1 - view.messages if view.messages else 0
-    if view.deleted or gaps:
-        why = f"{max(gaps, len(view.deleted))} records are missing within the log"
-        return Damaged(_also(why, view), holes=ranges(sorted(view.deleted)))
+    untold = gaps - size_of(deleted) - size_of(outside(gone, deleted))
+    if told or untold > 0:
+        count = size_of(told) + max(untold, 0)
+        why = f"{count} records are missing within the log"
+        return Damaged(_also(why, view), holes=told, missing=count)
     if view.differences:
         why = "the log's stream is not configured as it must be: " + "; ".join(view.differences)
         fix = "set these fields back; writing goes on by itself if nothing was lost meanwhile"
@@ -248,9 +317,11 @@ def _also(why: str, view: View) -> str:
     return "; ".join((why, *view.differences))
 
 
-def _binds(mark: Mark, identity: Identity) -> bool:
+def _binds(mark: Mark, identity: Identity, gone: Sequence[Range]) -> bool:
     """Whether a mark says something of the log as it is: of what a restore could not bring back it does not."""
     if mark.log_id != identity.log_id or mark.epoch > identity.epoch:
+        return False
+    if any(first <= mark.seq <= last for first, last in gone):
         return False
     kept = identity.kept_of(mark.epoch)
     return kept is None or mark.seq <= kept
@@ -264,10 +335,5 @@ def _age(mark: Mark) -> tuple[int, int]:
     return mark.epoch, mark.seq
 
 
-def _span(found: Range) -> str:
-    first, last = found
-    return str(first) if first == last else f"{first} to {last}"
-
-
 def _more(found: Sequence[object]) -> str:
-    return f" and {len(found) - 20} more" if len(found) > 20 else ""
+    return f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""

@@ -60,6 +60,18 @@ class Restored(OwnRecord):
     at: str
     by: str
     source: str = Field(validation_alias=AliasChoices("from", "source"), serialization_alias="from")
+    upto: int | None = None
+    """The log's head when it was restored; None in records of before, and then it is `kept`. What is wrong up to there is
+    accepted with this record."""
+    missing: tuple[tuple[int, int], ...] = ()
+    """Sequences up to there whose records could not be brought back, also by the restores before, as ranges."""
+    runs: tuple[str, ...] = ()
+    """Runs that are known to lack records, also since the restores before: they are damaged, and stay so."""
+
+    @property
+    def accepted(self) -> int:
+        """The last sequence up to which a damage is known to whoever restored the log."""
+        return max(self.kept, self.upto or 0)
 
 
 class Mark(BaseModel):
@@ -85,6 +97,21 @@ class Identity:
     def kept_of(self, epoch: int) -> int | None:
         """The last sequence that is still what it was in an earlier epoch; None if all is."""
         return min((r.kept for r in self.restores if r.epoch > epoch), default=None)
+
+    @property
+    def accepted(self) -> int:
+        """The last sequence up to which a damage was accepted by a restore; 0 if there was none."""
+        return max((r.accepted for r in self.restores), default=0)
+
+    @property
+    def missing(self) -> tuple[tuple[int, int], ...]:
+        """Sequences whose records no restore could bring back, as ranges."""
+        return tuple(sorted({span for r in self.restores for span in r.missing}))
+
+    @property
+    def damaged_runs(self) -> frozenset[str]:
+        """Runs that lack records since a restore."""
+        return frozenset(run for r in self.restores for run in r.runs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 
 from pydantic import Field, ValidationError
 
-from partsong.contracts.damage import Damaged, ranges
+from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
 from partsong.contracts.own_record import OwnRecord
+from partsong.contracts.ranges import ranges
 
 __all__ = ["START_ROOT", "Place", "Scrub", "Seal", "Sealer", "read_seal"]
 
@@ -144,6 +145,8 @@ class Scrub:
     base: Place = field(default_factory=Place)
     """Up to here a seal or the checkpoint vouches for every record, or said what is wrong."""
     last: Seal | None = None
+    accepted: int = 0
+    """Up to here a restore has accepted what is wrong: the owners that came after it sealed what is left."""
     _tail: deque[_Read] = field(default_factory=lambda: deque(maxlen=_MOST))
     """What was read behind `base`; bounded, for a log that nobody has sealed."""
     _full: bool = False
@@ -182,12 +185,17 @@ class Scrub:
         at = covered[-1] if covered else self.base
         after, behind = self.base.seq, [read for read in self._tail if read.place.seq > known.seq]
         cut = self._full and self._tail[0].place.seq > known.seq  # read too long ago to tell
+        agrees = at.root == known.root and at.count == known.count
+        if not agrees and known.seq <= self.accepted:
+            if cut:
+                return None
+            known, agrees = Place(known.seq, at.count, at.root), True
         self.base, self._full = known, False
         self._tail.clear()
         for read in behind:
             place = _further(self._place, read.place.seq, read.digest)
             self._tail.append(_Read(read.digest, place))
-        if cut or (at.root == known.root and at.count == known.count):
+        if cut or agrees:
             return None
         there = {place.seq for place in covered}
         gone = {
@@ -198,7 +206,7 @@ class Scrub:
         said = f"covers {known.count} records, {at.count} are there" if lacks else "does not agree"
         return Damaged(
             f"{who} {said}",
-            (after + 1, known.seq),
+            ((after + 1, known.seq),),
             holes,
             tuple(sorted(gone)),
             contained=0 < lacks == len(gone),

@@ -16,6 +16,8 @@ from partsong.approval.server import Server
 from partsong.approval.store import DatabaseMarks, Store
 from partsong.approval.worker import Questions
 from partsong.bus.faststream import command_broker, on_query
+from partsong.contracts.errors import Problem
+from partsong.runtime.log_answers import ask_services
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
 
@@ -25,6 +27,8 @@ log = logging.getLogger("partsong.approval")
 
 _FIRST_READ = 60.0
 """Seconds to wait at the start for the inbox to show all that the log holds."""
+_QUIET = 0.1
+"""Seconds without another answer after which all engines have been heard."""
 
 
 class ApprovalService:
@@ -62,6 +66,12 @@ class ApprovalService:
         desk = self._desk = Desk(
             source, subjects, self._store, projector, telemetry=context.telemetry
         )
+
+        async def engine_problem() -> Problem | None:
+            """Why one of the engines does not look after all that belongs to it; None if all do that answer."""
+            said = await ask_services(context.nc, subjects, ("graph-engine",), quiet=_QUIET)
+            return next((one.problem for one in said if one.problem is not None), None)
+
         app = create_app(
             desk,
             projector,
@@ -69,6 +79,7 @@ class ApprovalService:
             loopback=is_loopback(self._host),
             log_problem=lambda: context.monitor.problem,
             log_note=lambda: context.monitor.note,
+            engine_problem=engine_problem,
         )
         projector.start()
         self._server = Server(app, self._host, self._port)

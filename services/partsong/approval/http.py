@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -115,10 +115,11 @@ async def readyz(
     projector: NamedDependency[Projector],
     log_problem: NamedDependency[Problem | None],
     log_note: NamedDependency[str | None],
+    engine_problem: NamedDependency[Problem | None],
 ) -> Readiness:
-    """Whether the log is sound and answers, and the inbox shows what is in it."""
-    if log_problem is not None:
-        raise Unavailable.of(log_problem)
+    """Whether the log is sound and answers, engines work on it, and the inbox shows what is in it."""
+    if problem := log_problem or engine_problem:
+        raise Unavailable.of(problem)
     if projector.problem is not None:
         raise Unavailable.of(projector.problem)
     head, position = await desk.head(), projector.position
@@ -140,6 +141,10 @@ async def readyz(
     )
 
 
+async def _none() -> Problem | None:
+    return None
+
+
 def create_app(
     desk: Desk,
     projector: Projector,
@@ -148,11 +153,13 @@ def create_app(
     loopback: bool,
     log_problem: Callable[[], Problem | None] = lambda: None,
     log_note: Callable[[], str | None] = lambda: None,
+    engine_problem: Callable[[], Awaitable[Problem | None]] = _none,
     ping: float = _PING,
 ) -> Litestar:
     """The application. `loopback`: it answers to the names of loopback only; `ping`: seconds of silence on a WebSocket.
 
-    `log_problem` says what is wrong with the log, `log_note` what is wrong with single runs in it.
+    `log_problem` says what is wrong with the log, `log_note` what is wrong with single runs in it, `engine_problem` why
+    an engine does not look after all that belongs to it.
     """
 
     async def same_site(request: Request[Any, Any, Any]) -> Response[bytes] | None:
@@ -174,6 +181,7 @@ def create_app(
             "projector": Provide(lambda: projector, sync_to_thread=False),
             "log_problem": Provide(log_problem, sync_to_thread=False, use_cache=False),
             "log_note": Provide(log_note, sync_to_thread=False, use_cache=False),
+            "engine_problem": Provide(engine_problem, use_cache=False),
         },
         before_request=same_site,
         exception_handlers=HANDLERS,

@@ -28,7 +28,7 @@ from partsong.graph_engine.admission import Admission
 from partsong.graph_engine.arrivals import Arrivals
 from partsong.graph_engine.bucket import NatsBucket
 from partsong.graph_engine.catch_up import CatchUp
-from partsong.graph_engine.checkpoints import Checkpoints
+from partsong.graph_engine.checkpoints import Checkpoints, Life
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.door import Door, request_id
@@ -84,6 +84,11 @@ class GraphEngine:
         """Runs being decided on now."""
         return sum(processor.runs.busy for processor in self._processors)
 
+    @property
+    def problem(self) -> Problem | None:
+        """Why this engine does not look after all that belongs to it; None if it does."""
+        return self._engine.problem if self._engine is not None else None
+
     async def start(self, context: Context) -> None:
         """Begin to follow the log; the door opens last."""
         snapshots = await self._stack.enter_async_context(
@@ -109,7 +114,9 @@ class GraphEngine:
             schedules,
             partial(_at_the_door, context),
         )
-        checkpoints = Checkpoints(NatsBucket(context.nc, context.names.partitions))
+        checkpoints = Checkpoints(
+            NatsBucket(context.nc, context.names.partitions), partial(_life, context)
+        )
         self._processors = _processors(context, log, turns, checkpoints)
         pull = partial(
             PullLoop, context.nc, context.names.timers, "engine", credit=256, auto_credit=False
@@ -358,6 +365,12 @@ def _epoch(context: Context) -> int | None:
     return None if monitor.read_only or monitor.identity is None else monitor.identity.epoch
 
 
+def _life(context: Context) -> Life:
+    """Which log is processed, and in which of its lives."""
+    identity = context.monitor.identity
+    return ("", 1) if identity is None else (identity.log_id, identity.epoch)
+
+
 def _restores(context: Context) -> tuple[Restored, ...]:
     identity = context.monitor.identity
     return () if identity is None else identity.restores
@@ -366,13 +379,13 @@ def _restores(context: Context) -> tuple[Restored, ...]:
 async def _scrub(
     context: Context, targets: Sequence[Target], *, slowly: bool
 ) -> dict[int, Damaged]:
-    restores = _restores(context)
+    identity = context.monitor.identity
     return await scrub(
         context.nc,
         context.subjects,
         targets,
         stream=context.names.log,
-        accepted=restores[-1].kept if restores else 0,
+        accepted=identity.accepted if identity is not None else 0,
         rate=SLOWLY if slowly else None,
     )
 

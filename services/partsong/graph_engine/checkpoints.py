@@ -1,20 +1,30 @@
 """Checkpoints of partitions: how far a partition has been processed, and which of its runs have not ended.
 
 A checkpoint is what the next owner begins with: it follows the feed from there, and looks after the runs that are open.
-It is written by compare-and-set, so an owner that has been replaced finds that out; no decision depends on it.
+It is written by compare-and-set, so an owner that has been replaced finds that out; no decision depends on it. What
+was kept of another log, of this one before it was restored, or beyond its end, is not believed: then the partition is
+processed from its beginning.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from pydantic import JsonValue
 
 from partsong.graph_engine.bucket import Bucket
 from partsong.graph_engine.sealing import Sealed
 
-__all__ = ["Checkpoint", "Checkpoints"]
+__all__ = ["Checkpoint", "Checkpoints", "Life"]
+
+_log = logging.getLogger("partsong.graph_engine")
+
+Life = tuple[str, int]
+"""Id and epoch of a log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +46,14 @@ class Checkpoint:
 class Checkpoints:
     """Keeps the newest checkpoint of each partition."""
 
-    def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
+    def __init__(self, bucket: Bucket, life: Callable[[], Life] = lambda: ("", 1)) -> None:
+        """`life` says which log is processed, and in which of its epochs."""
+        self._bucket, self._life = bucket, life
 
-    async def load(self, partition: int) -> Checkpoint:
-        """The partition's checkpoint; at its beginning, if there is none that can be read.
+    async def load(self, partition: int, head: int) -> Checkpoint:
+        """The partition's checkpoint; at its beginning, if there is none that can be read and believed.
+
+        `head` is the log's: what was processed cannot lie beyond.
 
         Raises:
             Unavailable: the bucket did not answer.
@@ -48,12 +61,25 @@ class Checkpoints:
         entry = await self._bucket.get(str(partition))
         try:
             raw = json.loads(zlib.decompress(entry.value or b""))
+            if why := self._doubt(raw, head):
+                told = {"partition": partition, "at": raw["seq"], "head": head, "why": why}
+                _log.warning("checkpoint not believed, partition processed anew", extra=told)
+                return Checkpoint(epoch=int(raw["epoch"]), revision=entry.revision)
             sealed = Sealed.load(raw["sealed"])
             return Checkpoint(
                 raw["seq"], raw["epoch"], dict(raw["open"]), sealed, revision=entry.revision
             )
         except (ValueError, KeyError, TypeError, AssertionError, zlib.error):
             return Checkpoint(revision=entry.revision)
+
+    def _doubt(self, raw: Mapping[str, JsonValue], head: int) -> str:
+        """Why a checkpoint is not of the log as it is; empty if it is. Those of before name no log: they had no restore."""
+        log_id, epoch = self._life()
+        if raw.get("log", log_id) != log_id:
+            return "it is of another log"
+        if raw.get("log_epoch", 1) != epoch:
+            return "the log was restored since"
+        return "it lies beyond the log's end" if int(str(raw["seq"])) > head else ""
 
     async def keep(self, partition: int, checkpoint: Checkpoint) -> int:
         """Replace the checkpoint; its new revision.
@@ -62,11 +88,14 @@ class Checkpoints:
             Overtaken: another engine has written one meanwhile.
             Unavailable: the bucket did not answer.
         """
+        log_id, epoch = self._life()
         content = {
             "seq": checkpoint.seq,
             "epoch": checkpoint.epoch,
             "open": dict(checkpoint.open),
             "sealed": checkpoint.sealed.dump(),
+            "log": log_id,
+            "log_epoch": epoch,
         }
         packed = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
         return await self._bucket.put(str(partition), packed, checkpoint.revision)

@@ -11,11 +11,12 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from partsong.contracts.errors import PartsongError
+from partsong.contracts.errors import PartsongError, Problem
 from partsong.graph_engine.bucket import Overtaken
 from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoint
 from partsong.graph_engine.processor import Processor
+from partsong.runtime import clock
 
 __all__ = ["Ownership", "entitled"]
 
@@ -25,6 +26,8 @@ _EVERY = 0.5
 """Seconds between two looks at who is alive."""
 _AT_ONCE = 4
 """Partitions that are taken side by side: in a long log each has the server look through much of it."""
+_LONG = 30.0
+"""Seconds for which a partition may wait to be taken before the engine says that it is not ready."""
 _CHECKPOINT = 2.0
 _LOOK = 2.0
 
@@ -51,12 +54,14 @@ class Ownership:
         epoch: Callable[[], int | None] = lambda: 1,
         taken: Callable[[Processor], None] = lambda _processor: None,
         catch_up: CatchUp | None = None,
+        long: float = _LONG,
     ) -> None:
         """`engines` are those alive, by id; `mine` is this one's.
 
         `arrived` says whether workers have come that may have what parked calls lack, `epoch` in which of its lives the
         log is, None while it is not to be written to. `taken` is told of partitions that are owned from now on. With
-        `catch_up`, what lies far behind is read in one pass before it is taken.
+        `catch_up`, what lies far behind is read in one pass before it is taken. A partition that could not be taken for
+        `long` seconds is a problem of this engine's.
         """
         self._processors, self._engines, self._mine = processors, engines, mine
         self._arrived, self._epoch, self._taken = arrived, epoch, taken
@@ -64,9 +69,15 @@ class Ownership:
         self._alive: frozenset[str] = frozenset()
         self._share: set[int] = set()
         """Partitions that belong to this engine, as far as it knows who is alive."""
+        self._waiting = _Waiting(long)
         self._tasks: list[asyncio.Task[None]] = []
         self._settling = asyncio.Lock()
         self._stopping = False
+
+    @property
+    def problem(self) -> Problem | None:
+        """Why partitions that belong to this engine have not been taken for long; None if they were."""
+        return self._waiting.problem(len(self._share), reading=self._pass.running)
 
     async def start(self) -> None:
         """Take what belongs to this engine, and go on looking; waits for a pass, if one has to be made."""
@@ -95,7 +106,11 @@ class Ownership:
     async def _settle(self) -> None:
         async with self._settling:
             if not self._stopping:
-                await self._settle_now()
+                try:
+                    await self._settle_now()
+                finally:
+                    taken = {one.partition for one in self._processors if one.owned}
+                    self._waiting.only(self._share - taken)
 
     async def _settle_now(self) -> None:
         epoch = self._epoch()
@@ -113,6 +128,7 @@ class Ownership:
         try:
             behind = await self._pass.behind([p.partition for p in coming])
         except PartsongError as error:
+            self._waiting.why = str(error)
             _not_taken(error)
             return
         await self._all([p for p in coming if p.partition not in behind], epoch or 1)
@@ -141,6 +157,7 @@ class Ownership:
             elif await processor.take(epoch=epoch):
                 self._taken(processor)
         except PartsongError as error:
+            self._waiting.why = str(error)
             told = {"partition": processor.partition, "problem": error.problem.code}
             _log.warning(
                 "partition not taken, to be tried again", extra={**told, "why": str(error)}
@@ -184,6 +201,38 @@ class Ownership:
                 await work()
             except Exception:
                 _log.exception("not looked after, to be tried again")
+
+
+class _Waiting:
+    """The partitions that belong to an engine and are not taken yet, each with the moment it was found so."""
+
+    def __init__(self, long: float) -> None:
+        self._long = long
+        self._since: dict[int, float] = {}
+        self.why = ""
+        """What the last one that was not taken failed by."""
+
+    def only(self, partitions: Collection[int]) -> None:
+        """These are not taken, all others are."""
+        now = clock.monotonic()
+        self._since = {partition: self._since.get(partition, now) for partition in partitions}
+        if not partitions:
+            self.why = ""
+
+    def problem(self, share: int, *, reading: bool) -> Problem | None:
+        """What is wrong if one of them waits for too long, in a `share` of so many; `reading`: a pass is being made."""
+        oldest = min(self._since.values(), default=None)
+        if oldest is None or clock.monotonic() - oldest <= self._long:
+            return None
+        otherwise = "the log is being read" if reading else "another engine was first each time"
+        return Problem(
+            code="engine.partitions_waiting",
+            message=f"engine holds {share - len(self._since)} of {share} partitions that belong to it: {self.why or otherwise}",
+            where="graph-engine",
+            fix="runs in the others wait; the reason says what is missing, and the engine's log how often it was tried",
+            retryable=True,
+            fault="platform",
+        )
 
 
 class _Pass:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from partsong.bus.feed import Feed
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
-from partsong.contracts.errors import PartsongError, Unavailable
+from partsong.contracts.errors import PartsongError
 from partsong.contracts.subjects import OURS, LogSubject, Subjects
 from partsong.graph_engine.bucket import Overtaken
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
@@ -63,12 +63,9 @@ class Processor:
         """Own the partition from now on; False if another engine was first. `epoch` is the log's, for its seals.
 
         Raises:
-            Unavailable: the server did not answer, or the log ends before what was processed.
+            Unavailable: the server did not answer.
         """
-        found = await self._checkpoints.load(self.partition)
-        head = await self._log.head()
-        if found.seq > head:
-            raise _behind(self.partition, found.seq, head)
+        found = await self._checkpoints.load(self.partition, await self._log.head())
         mine = replace(found, epoch=found.epoch + 1)
         try:
             revision = await self._checkpoints.keep(self.partition, mine)
@@ -173,12 +170,3 @@ class Processor:
         body = encode_report(OURS, event)
         await self._log.append(subject, body, id=id_, expect=last.seq if last is not None else 0)
         return id_
-
-
-def _behind(partition: int, seq: int, head: int) -> Unavailable:
-    return Unavailable(
-        "log.behind",
-        f"the log ends at {head}, but partition {partition} was processed up to {seq}: records are lost",
-        where=f"partition {partition}",
-        fix="run `partsong log verify`, then restore the log from a mirror or a backup",
-    )

@@ -48,7 +48,8 @@ _Taken = tuple[Processor, Checkpoint]
 class Scrubber:
     """Scrubs each partition once after it was taken: the newest part at once, all of it at leisure."""
 
-    def __init__(self, scrub: Scrubs, report: Callable[[Damaged], Awaitable[None]]) -> None:
+    def __init__(self, scrub: Scrubs, report: Callable[[Damaged], Awaitable[bool]]) -> None:
+        """`report` is told of damage, and says whether it was news."""
         self._scrub, self._report = scrub, report
         self._quick: asyncio.Queue[_Taken] = asyncio.Queue()
         self._slow: asyncio.Queue[_Taken] = asyncio.Queue()
@@ -112,8 +113,6 @@ class Scrubber:
             _log.error("scrub broke, to be tried again", exc_info=error)
 
     async def _found(self, processor: Processor, found: Damaged) -> None:
-        told = {"partition": processor.partition, "why": found.why, "runs": len(found.runs)}
-        _log.error("partition damaged", extra=told)
         problem = Problem(
             code="log.damaged",
             message=f"records of the run are lost or changed: {found.why}",
@@ -123,7 +122,9 @@ class Scrubber:
         )
         if processor.owned:
             processor.runs.set_aside(found.runs, problem)
-        await self._report(found)
+        if await self._report(found):
+            told = {"partition": processor.partition, "why": found.why, "runs": len(found.runs)}
+            _log.error("partition damaged", extra=told)
 
 
 def _target(partition: int, checkpoint: Checkpoint, *, slowly: bool) -> Target:

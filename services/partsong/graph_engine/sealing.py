@@ -109,7 +109,7 @@ class Sealing:
             except InvalidInput as error:  # it is covered like any other record
                 _log.warning("no seal", extra={"seq": record.seq, "why": str(error)})
             else:
-                if last is not None:
+                if last is not None and last.epoch == self._sealer.epoch:
                     self._before = Place(last.upto, last.count, bytes.fromhex(last.root))
                 return
         ended = where is not None and where.entity == "engine" and ends(record)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from partsong.contracts import events as e
+from partsong.contracts.damage import lost_with
 from partsong.contracts.doubt import in_doubt
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import PartsongError, Problem
@@ -121,6 +122,10 @@ class Turns:
         """A ledger of a run, with nothing in it yet."""
         kept = self._snapshots if snapshots else None
         return Ledger(self._log, self._subjects, run_id, kept)
+
+    def damaged(self, run_id: str) -> Problem | None:
+        """Why a run lacks records since the log was restored; None if it does not."""
+        return lost_with(run_id, self._restores())
 
     async def drain(self) -> None:
         """Wait until all snapshots are kept."""

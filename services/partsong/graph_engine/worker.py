@@ -12,7 +12,7 @@ from typing import Protocol
 
 from partsong.bus.pull import Delivery
 from partsong.contracts.envelope import encode_report
-from partsong.contracts.errors import InvalidInput, PartsongError
+from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.subjects import FiredSubject, Subjects
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.outbox import SET_FOR
@@ -66,6 +66,11 @@ class Engine:
         self._start_scheduled, self._restore = start_scheduled, restore
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers = pull(self._fired)
+
+    @property
+    def problem(self) -> Problem | None:
+        """See `Ownership.problem`."""
+        return self._ownership.problem
 
     async def start(self) -> None:
         """Take this engine's partitions, and begin to follow them."""

@@ -66,7 +66,8 @@ class Child:
         """Run it, again and again, until `end` is called.
 
         Raises:
-            Unavailable: `up.refused`: it was told something wrong, and will not start however often it is tried.
+            Unavailable: it will not start however often it is tried: `up.refused`: it was told something wrong;
+                `up.unfit`: what it stands on, like a damaged log, does not mend by itself.
         """
         wait = _FIRST_WAIT
         while not self._ending:
@@ -75,7 +76,7 @@ class Child:
             if self._ending:
                 return
             if code in _REFUSALS and not self.ready.is_set():
-                raise self._refused(said)
+                raise self._refused(code, said)
             healthy = clock.monotonic() - began > _HEALTHY
             wait = _FIRST_WAIT if healthy else min(_LONGEST_WAIT, wait * 2)
             self._say(self.role, f"ended with {_told(code)}, starting again; see {self.log}")
@@ -141,12 +142,12 @@ class Child:
         self._changed()
         self.ready.set()
 
-    def _refused(self, after: int) -> PartsongError:
+    def _refused(self, code: int, after: int) -> PartsongError:
         with self.log.open("rb") as log:
             log.seek(after)
             words = log.read()[-_LAST_WORDS:].decode(errors="replace").strip()
         return Unavailable(
-            "up.refused",
+            "up.unfit" if code == EXIT["damaged"] else "up.refused",
             f"{self.role} cannot start: {words or 'it did not say why'}",
             where=str(self.log),
             fault="caller",

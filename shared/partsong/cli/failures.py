@@ -21,6 +21,8 @@ _REFUSED = {
     "run.completed", "run.ended", "run.exists", "run.not_ended", "graph.node_missing", "thread.busy",
 }  # fmt: skip
 """Nothing was wrong with what was typed: the run is not in a state for it."""
+_UNFIT = {*DAMAGED, "up.unfit"}
+"""What must be mended before anything is tried again; a service ends with the same code."""
 _SILENT = {"request.no_answer", "nats.no_answer", "log.no_answer", "streams.no_answer"}
 
 
@@ -51,7 +53,7 @@ def exit_code(error: BaseException) -> int:
             return EXIT["run_failed"]
         case TimeoutError():
             return EXIT["timeout"]
-        case PartsongError(problem=problem) if problem.code in DAMAGED:
+        case PartsongError(problem=problem) if problem.code in _UNFIT:
             return EXIT["damaged"]
         case PartsongError(problem=problem) if problem.code in _SILENT:
             return EXIT["timeout"]

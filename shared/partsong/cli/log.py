@@ -20,6 +20,8 @@ from partsong.cli.output import EXIT, Output, output_option, run_async
 if TYPE_CHECKING:
     from partsong.client import Client
     from partsong.contracts.marks import Restored
+    from partsong.log.backup import Copied
+    from partsong.log.restore import Restoring
     from partsong.log.walk import Progress
 
 __all__ = ["command"]
@@ -96,12 +98,12 @@ def command() -> None:
 def verify(place: _Place, out: Output) -> None:
     """Read the whole log and check every promise in it: marks, runs' chains, partitions' seals, holes.
 
-    Exit code 78 if anything is wrong.
+    The services are told of what is found. Exit code 78 if anything is wrong.
     """
 
     async def work() -> int:
         from partsong.log.verify import verify as read_all
-        from partsong.runtime.log_standing import log_standing
+        from partsong.runtime.log_standing import log_standing, tell
         from partsong.runtime.streams import Names
 
         async with place.client() as client:
@@ -113,8 +115,11 @@ def verify(place: _Place, out: Output) -> None:
                 stream=names.log,
                 blobs=names.blobs,
                 head=standing.records,
+                identity=standing.identity,
                 progress=_said(out, "verified"),
             )
+            if (damage := found.damage) is not None:
+                await tell(client.nats, client.subjects, standing, damage)
         findings = [problem.model_dump(exclude_none=True) for problem in found.findings]
         out.record(
             {
@@ -126,9 +131,13 @@ def verify(place: _Place, out: Output) -> None:
                 "seals": found.seals,
                 "sealed": found.sealed,
                 "marked": standing.marked,
-                "says": standing.says if standing.log != "sound" else "",
+                "says": standing.says if standing.log != "sound" or standing.runs else "",
                 "holes": [list(hole) for hole in found.holes],
                 "lost_of": found.lost_of,
+                "damaged_runs": list(found.hit),
+                "accepted": [list(span) for span in found.accepted],
+                "accepted_runs": list(found.accepted_runs),
+                "foreign": found.foreign,
                 "findings": findings if out.form != "table" else [],
             }
         )
@@ -162,6 +171,8 @@ def backup(path: Path, place: _Place, out: Output) -> None:
                 progress=_said(out, "copied"),
             )
         out.record({**asdict(done), "folder": str(done.folder)})
+        if done.missing:
+            out.say(_not_copied(done))
         return EXIT["damaged" if done.missing or done.blobs_missing else "ok"]
 
     sys.exit(run_async(work()))
@@ -176,6 +187,11 @@ def backup(path: Path, place: _Place, out: Output) -> None:
 )
 @click.option("--from-mirror", "mirror", metavar="STREAM", help="Mirror that takes its place.")
 @click.option("--as-is", is_flag=True, help="Go on with what is left of it.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Delete the damaged stream, after all that it still holds was copied to a new folder in --data.",
+)
 @click.option("--by", help="Who restores it.  [default: user@host]")
 @_replicas_option
 @_place_options
@@ -189,6 +205,7 @@ def restore(
     out: Output,
     *,
     as_is: bool,
+    replace: bool,
 ) -> None:
     """Bring the log back and begin a new epoch. Stop the services first; needs an administrator's rights on NATS.
 
@@ -196,37 +213,90 @@ def restore(
     """
     if sum((source is not None, mirror is not None, as_is)) != 1:
         raise click.UsageError("give one of --from, --from-mirror and --as-is")
+    if as_is and replace:
+        raise click.UsageError("--as-is keeps the stream, --replace deletes it: give one of them")
     who = by or f"{getpass.getuser()}@{socket.gethostname()}"
+    keep = _new_folder(place.data) if replace else None
 
     async def work() -> Restored:
         async with place.client() as client:
+            if replace:
+                await _insist_on_rest(client)
             said = _said(out, "restored")
-            return await _restored(
-                client, place.data, who, source, mirror, said, replicas=int(replicas)
-            )
+            async with _restoring(
+                client, place.data, who, said, replicas=int(replicas), keep=keep
+            ) as restoring:
+                return await _restored(restoring, source, mirror)
 
     restored = run_async(work())
     out.record(restored.model_dump(by_alias=True))
-    lost = f"records {restored.lost[0]} to {restored.lost[1]} are lost" if restored.lost else ""
-    out.say(lost or "nothing that is known of is lost")
+    for line in _told(restored):
+        out.say(line)
+    if keep is not None and keep.exists():
+        out.say(f"what the stream held before is in {keep}")
     out.say("start the services again; each accepts the log in its new epoch")
 
 
-async def _restored(
-    client: Client,
-    data: Path,
-    by: str,
-    source: Path | None,
-    mirror: str | None,
-    said: Progress,
-    *,
-    replicas: int,
-) -> Restored:
+def _told(restored: Restored) -> list[str]:
+    """What of the log did not come back, for a person."""
+    from partsong.contracts.ranges import spans
+
+    said = []
+    if restored.lost:
+        said.append(f"records {restored.lost[0]} to {restored.lost[1]} are lost")
+    if restored.missing:
+        said.append(f"records {spans(restored.missing)} could not be brought back")
+    if restored.runs:
+        said.append(f"damaged runs, which nobody goes on with: {', '.join(restored.runs)}")
+    elif restored.missing:
+        said.append("no run is known to lack one of them")
+    return said or ["nothing that is known of is lost"]
+
+
+def _not_copied(done: Copied) -> str:
+    from partsong.contracts.ranges import spans
+
+    of = f"of runs {', '.join(done.runs)}" if done.runs else "of no run that is known"
+    return (
+        f"records {spans(done.missing)} cannot be read, {of}: a restore from here leaves them out"
+    )
+
+
+def _new_folder(data: Path) -> Path:
+    """Where what a stream holds is kept before it is deleted."""
+    from partsong.runtime import clock
+
+    return data / f"replaced-{clock.now_text().replace(':', '').replace('.', '')}"
+
+
+async def _insist_on_rest(client: Client) -> None:
+    """Refuse to delete a stream that services work on.
+
+    Raises:
+        Conflict: `services.running`.
+    """
+    from partsong.cli.platform import ROLES
+    from partsong.contracts.errors import Conflict
+    from partsong.runtime.log_answers import ask_services
+
+    if said := await ask_services(client.nats, client.subjects, ROLES):
+        who = ", ".join(sorted(one.worker.partition("~")[0] for one in said))
+        raise Conflict(
+            "services.running",
+            f"these services are running: {who}",
+            where="--replace",
+            fix="stop them, then restore; nothing was deleted",
+        )
+
+
+@asynccontextmanager
+async def _restoring(
+    client: Client, data: Path, by: str, said: Progress, *, replicas: int, keep: Path | None
+) -> AsyncIterator[Restoring]:
     from partsong.contracts.errors import NotFound
-    from partsong.log.backup import Backup
     from partsong.log.restore import Restoring
-    from partsong.runtime.log_standing import log_standing, onlooker
-    from partsong.runtime.streams import Names, log_config, provision
+    from partsong.runtime.log_standing import onlooker
+    from partsong.runtime.streams import Names, caches_of, log_config, provision
 
     names = Names.of(client.subjects)
     async with onlooker(client.nats, client.subjects, data) as monitor:
@@ -243,17 +313,24 @@ async def _restored(
         by,
         marks=marks,
         progress=said,
-        caches=(f"KV_{names.snapshots}",),
+        caches=caches_of(names),
+        keep=keep,
     )
     try:
-        if source is not None:
-            return await restoring.from_backup(Backup(source))
-        if mirror is not None:
-            return await restoring.from_mirror(mirror)
-        standing = await log_standing(client.nats, client.subjects, data)
-        return await restoring.as_it_is(standing.lost[0] - 1 if standing.lost else standing.records)
+        yield restoring
+        await provision(client.nats, client.subjects, replicas=replicas, create_log=False)
     finally:
         await restoring.close()
+
+
+async def _restored(restoring: Restoring, source: Path | None, mirror: str | None) -> Restored:
+    from partsong.log.backup import Backup
+
+    if source is not None:
+        return await restoring.from_backup(Backup(source))
+    if mirror is not None:
+        return await restoring.from_mirror(mirror)
+    return await restoring.as_it_is()
 
 
 @command.command()

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from partsong.client.catalogue import Catalogue
 from partsong.client.connection import STATUS
@@ -22,6 +22,8 @@ from partsong.contracts.fold import fold_message
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import ENDED, Origin, RunState
 from partsong.log.jetstream import JetStreamLog
+from partsong.log.leader import Leader
+from partsong.log.marks import BucketMarks
 from partsong.log.port import Record
 from partsong.log.stored import sequence
 from partsong.log.summaries import Summary, summaries
@@ -36,6 +38,9 @@ class Placed:
     seq: int
     index: int
     event: Event
+
+
+_UNREADABLE = "log.unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +130,36 @@ class Client(Control, Scheduling, Catalogue):
     ) -> list[RunSummary]:
         """Runs, the newest first, without reading what is in them; `status` and `graph` narrow the list.
 
-        A run whose newest commit the server cannot read has the status `damaged`; nothing else is known of it here.
+        A run that is known to lack records has the status `damaged`: its newest commit cannot be read, a service or
+        `partsong log verify` has found that others cannot, or they did not come back with a restore.
         """
         found: list[RunSummary] = []
+        damaged = await self._damaged()
         async for summary in summaries(self.nats, self._names.log, self._subjects.commits()):
             try:
                 where = self._subjects.parse_log(summary.subject)
             except InvalidInput:
                 continue  # nobody of ours has written there
             run = _summary(where.run_id, summary)
+            if where.run_id in damaged:
+                run = replace(run, status="damaged", error=_UNREADABLE)
             if run.status == "refused":  # it was asked for, and never began
                 continue
             if status in {None, run.status} and graph in {None, run.graph}:
                 found.append(run)
         return sorted(found, key=lambda run: run.started, reverse=True)[:limit]
+
+    async def _damaged(self) -> frozenset[str]:
+        """Runs that are known to lack records."""
+        bucket = BucketMarks(self.nats, self._names.marks, "client")
+        leader = Leader(self.nats, self._subjects, self._names.log)
+        try:
+            identity, finding = await leader.identity(), await bucket.finding()
+        finally:
+            await bucket.close()
+            await leader.close()
+        since = identity.damaged_runs if identity is not None else frozenset[str]()
+        return since.union(finding.damage.runs) if finding and finding.of(identity) else since
 
     async def forks(self, run_id: str) -> list[RunSummary]:
         """The runs that were forked from this one, the oldest first."""
@@ -194,7 +215,7 @@ class Client(Control, Scheduling, Catalogue):
 def _summary(run_id: str, summary: Summary) -> RunSummary:
     headers = summary.headers
     if summary.broken:
-        return RunSummary(run_id, "damaged", "", "", "log.unreadable", summary.seq)
+        return RunSummary(run_id, "damaged", "", "", _UNREADABLE, summary.seq)
     origin, _, at = headers.get("Partsong-Origin", "").rpartition("@")
     forked_at = sequence(at)
     return RunSummary(

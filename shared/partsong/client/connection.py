@@ -12,7 +12,9 @@ from nats.aio.client import Client as Nats
 from partsong.bus.queued import Queued, find_beginning
 from partsong.client.requests import ask
 from partsong.client.where import find_caller, find_nats, find_prefix, find_snapshots
+from partsong.contracts.damage import lost_with
 from partsong.contracts.errors import NotFound, Unavailable
+from partsong.contracts.marks import Restored, read_restored
 from partsong.contracts.requests import Accepted, Request
 from partsong.contracts.subjects import Subjects, check_id
 from partsong.log.jetstream import JetStreamLog
@@ -121,6 +123,7 @@ class Connection:
     async def _newest(self, run_id: str, *, behind: int = 0) -> Record:
         """The run's newest commit, which lies behind a sequence; its headers say how the run stands."""
         subject = self._subjects.engine(check_id("run_id", run_id))
+        await self._brought_back(run_id)
         deadline = clock.monotonic() + _STALE
         while (newest := await self.log.last(subject)) is None or newest.seq <= behind:
             if clock.monotonic() > deadline:
@@ -129,12 +132,28 @@ class Connection:
             await asyncio.sleep(_STALE / 5)
         return newest
 
-    async def _whole(self, run_id: str) -> None:
-        """Refuse a run whose newest commit cannot be read: what lies before it is not how the run stands.
+    async def _restored(self) -> Restored | None:
+        """The newest restore of the log, which names all runs that lack records by it or one before; None if there is none."""
+        found = await self.log.last(self._subjects.restored())
+        return None if found is None else read_restored(found.body)
+
+    async def _brought_back(self, run_id: str) -> None:
+        """Refuse a run that lacks records since the log was restored.
 
         Raises:
             Unavailable: `log.unreadable`.
         """
+        restored = await self._restored()
+        if restored is not None and (problem := lost_with(run_id, [restored])):
+            raise Unavailable.of(problem)
+
+    async def _whole(self, run_id: str) -> None:
+        """Refuse a run whose newest records are not there: what lies before them is not how the run stands.
+
+        Raises:
+            Unavailable: `log.unreadable`.
+        """
+        await self._brought_back(run_id)
         subject = self._subjects.engine(run_id)
         if await self.log.last(subject) is not None:
             return

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from nats.aio.client import Client
 
-from partsong.contracts.damage import Range
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.ranges import Range
 from partsong.contracts.subjects import Subjects
 from partsong.log.leader import Leader
 from partsong.log.subject_counts import counted

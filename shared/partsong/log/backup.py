@@ -2,6 +2,7 @@
 
 <folder>/log.jsonl       a first line that says which log it is; then one line per record, in order
 <folder>/blobs/<sha256>  a body that is too big for a record, once per content
+<folder>/missing.json    which records could not be read, and of which runs; only if there are any
 
 A copy made again into the same folder goes on where the last one ended, if the log still holds that record there. Blobs
 are written before the line that names them, and a line counts when it is whole: a copy that was cut short goes on too.
@@ -14,26 +15,34 @@ import base64
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedWriter
 from pathlib import Path
 
 from nats.aio.client import Client
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, Unavailable
 from partsong.contracts.marks import Identity, digest_of, identity_of
+from partsong.contracts.ranges import Range, gaps
 from partsong.contracts.subjects import Subjects
+from partsong.log.attribution import missing
 from partsong.log.blobs import BAD_BODY, Blobs
 from partsong.log.leader import Leader
 from partsong.log.link import Link
+from partsong.log.subject_counts import counted
 from partsong.log.walk import Progress, Raw, walk
 
-__all__ = ["Backup", "Copied", "backup"]
+__all__ = ["Backup", "Copied", "Lacking", "backup"]
 
 _FILE = "log.jsonl"
+_MISSING = "missing.json"
 _FORMAT = 1
 _SYNC_EVERY = 1000
+_UNNAMED = "unnamed"
+"""Stands for the log id where the record that says it cannot be read: nothing is restored from such a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +54,23 @@ class Copied:
     upto: int
     records: int
     """New in this copy."""
-    missing: int
-    """Sequences up to `upto` that could not be read, in this copy."""
+    missing: tuple[Range, ...] = ()
+    """Sequences that could not be read, in this copy or one before it."""
+    runs: tuple[str, ...] = ()
+    """Runs that lack records by them, as far as that is known."""
     blobs_missing: tuple[str, ...] = ()
+
+
+class Lacking(BaseModel):
+    """What a backup could not read of its log, as `missing.json` says it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    upto: int = 0
+    """The log's head when it was copied: it may lie behind the last record that could be."""
+    missing: tuple[Range, ...] = ()
+    runs: dict[str, int] = Field(default_factory=dict)
+    """How many records of each run, by the server's own count; those of no run under an empty name."""
 
 
 class Backup:
@@ -123,6 +146,30 @@ class Backup:
             raise NotFound("backup.blob_missing", f"{path} is not what its name says", where=name)
         return body
 
+    def lacking(self) -> Lacking:
+        """What it could not be given; of a copy without a note of that, the gaps between its records.
+
+        Raises:
+            InvalidInput: `backup.malformed`: the note cannot be read.
+        """
+        path = self.folder / _MISSING
+        try:
+            return Lacking.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return Lacking(missing=gaps(raw.seq for raw in self.records()))
+        except ValidationError as error:
+            raise _malformed(path, 1, str(error.errors()[0]["msg"])) from None
+
+    def note(self, lacking: Lacking) -> None:
+        """Keep what could not be read; nothing if all could."""
+        path = self.folder / _MISSING
+        if not lacking.missing:
+            path.unlink(missing_ok=True)
+            return
+        part = path.with_suffix(".part")
+        part.write_bytes(lacking.model_dump_json().encode())
+        part.replace(path)
+
     def has_blob(self, name: str) -> bool:
         """Whether a body is there already."""
         return self._blob_path(name).exists()
@@ -176,13 +223,20 @@ async def backup(
     leader, link = Leader(nc, subjects, stream), Link(nc, attempt=5.0, deadline=30.0)
     try:
         identity, info = await leader.identity(), await leader.info()
-        if identity is None or info is None:
-            raise Unavailable("log.empty", "the log has no first record to copy", where=stream)
+        if info is None or (identity is None and not info["state"]["messages"]):
+            raise Unavailable("log.empty", "the log has no record to copy", where=stream)
         copy = Backup(folder)
-        after = await _after(copy, identity, leader)
-        upto = int(info["state"]["last_seq"])
+        after = await _after(copy, identity or Identity(_UNNAMED), leader)
+        counts = await counted(
+            nc, stream, subjects.log()
+        )  # before the head: what comes later is read
+        upto = await leader.head()
         store = Blobs(link, blobs)
-        return await _copy(nc, subjects, stream, copy, store, identity, after, upto, progress)
+        done = await _copy(nc, subjects, stream, copy, store, after, upto, progress)
+        lacking = await asyncio.to_thread(_lacking, copy, subjects, counts, upto)
+        await asyncio.to_thread(copy.note, lacking)
+        runs = tuple(sorted(filter(None, lacking.runs)))
+        return replace(done, missing=lacking.missing, runs=runs)
     finally:
         await link.close()
         await leader.close()
@@ -207,12 +261,11 @@ async def _after(copy: Backup, identity: Identity, leader: Leader) -> tuple[int,
 
 
 async def _copy(
-    nc: Client, subjects: Subjects, stream: str, copy: Backup, store: Blobs, identity: Identity,
+    nc: Client, subjects: Subjects, stream: str, copy: Backup, store: Blobs,
     after: tuple[int, int], upto: int, progress: Progress,
 ) -> Copied:  # fmt: skip
     seq, size = after
     count, gone, last = 0, list[str](), seq
-    missing = 0
     with copy.open_at(size) as file:
         async for raw in walk(nc, stream, subjects.log(), after=seq, upto=upto, progress=progress):
             if raw.blob is not None and not copy.has_blob(raw.blob):
@@ -223,13 +276,27 @@ async def _copy(
                         raise
                     gone.append(raw.blob)
             file.write(_line(raw))
-            missing += raw.seq - last - 1
             last, count = raw.seq, count + 1
             if count % _SYNC_EVERY == 0:
                 file.flush()
         file.flush()
         os.fsync(file.fileno())
-    return Copied(copy.folder, identity.log_id, last, count, missing, tuple(gone))
+    log_id = str(copy.head()["log_id"])
+    return Copied(copy.folder, log_id, last, count, blobs_missing=tuple(gone))
+
+
+def _lacking(copy: Backup, subjects: Subjects, counts: dict[str, int], upto: int) -> Lacking:
+    """What is not in a copy of a log up to a head, of which the server counts so many records of each subject."""
+    there = Counter[str]()
+    lost = gaps(_counting(copy.records(), there), upto)
+    runs = missing(subjects, counts, there) if lost else {}
+    return Lacking(upto=upto, missing=lost, runs=runs)
+
+
+def _counting(records: Iterator[Raw], there: Counter[str]) -> Iterator[int]:
+    for raw in records:
+        there[raw.subject] += 1
+        yield raw.seq
 
 
 def _line(raw: Raw) -> bytes:

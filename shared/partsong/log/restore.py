@@ -2,30 +2,35 @@
 
 In all three the log keeps its identity and every record its position; so the marks of all services stay true of what was
 kept. What was not is said in a record, `log.restored`, which begins a new epoch: only then does a service accept a log
-that ends before its mark. The place of a record that could not be brought back is taken by one that says so.
+that ends before its mark. The place of a record that could not be brought back is taken by one that says so, and the
+runs that lack it are named: they stay damaged, and nothing else is held up by them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from nats.aio.client import Client
 from pydantic import JsonValue
 
+from partsong.contracts.damage import Damaged, assess
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
 from partsong.contracts.marks import Identity, Mark, Restored
 from partsong.contracts.own_record import NO_EVENTS
+from partsong.contracts.ranges import Range, united
 from partsong.contracts.subjects import Subjects
-from partsong.log.backup import Backup
+from partsong.log.backup import Backup, backup
 from partsong.log.blobs import Blobs
 from partsong.log.leader import Leader
 from partsong.log.link import Link
 from partsong.log.stored import EXPECT_LAST, ID
+from partsong.log.verify import Chains, Verified, verify
 from partsong.log.walk import Progress, Raw
 from partsong.runtime import clock
 
@@ -51,7 +56,10 @@ class Restoring:
     """All marks that can be found: the newest says how much was lost."""
     progress: Progress = lambda _done, _of: None
     caches: Sequence[str] = ()
-    """Streams that may hold what the log does not any more, and are emptied."""
+    """Streams that may hold what the log does not any more: they are deleted, with the message ids that they remember, and
+    are to be made anew."""
+    keep: Path | None = None
+    """Folder of the copy that is made of what the stream still holds before it is deleted; without one it never is."""
     _link: Link = field(init=False)
     _leader: Leader = field(init=False)
 
@@ -63,9 +71,11 @@ class Restoring:
         """Fill an empty or missing stream from a backup.
 
         Raises:
-            Conflict: `log.not_empty`: the stream holds records.
-            NotFound: there is no backup, or it lacks a body.
+            Conflict: `log.not_empty`: the stream holds records, and is not to be deleted; `backup.another_log`: it is
+                to be deleted, and the backup is of another log.
+            NotFound: there is no backup.
         """
+        await self._insist_on_room()
         identity = await asyncio.to_thread(copy.identity, self.subjects)
         if identity is None:
             raise NotFound(
@@ -73,27 +83,34 @@ class Restoring:
             )
         newest, _ = await asyncio.to_thread(copy.last)
         assert newest is not None, "it has an identity, so it has a record"  # noqa: S101
-        await self._empty()
+        lacking = await asyncio.to_thread(copy.lacking)
+        upto = max(newest.seq, lacking.upto)
+        await self._empty(identity)
         await self._api("STREAM.CREATE", {**self.config, "duplicate_window": _SHORTEST_WINDOW})
-        await self._fill(copy, newest.seq)
+        broken = await self._fill(copy, upto)
         await self._api("STREAM.UPDATE", self.config)
-        return await self._record(identity, newest.seq, newest.at, f"backup {copy.folder.name}")
+        runs = {*filter(None, lacking.runs), *broken}
+        source = f"backup {copy.folder.name}"
+        return await self._record(identity, upto, newest.at, source, lacking.missing, runs)
 
     async def from_mirror(self, mirror: str) -> Restored:
         """Make the log's stream anew from a mirror of it, which is promoted first.
 
         Raises:
-            Conflict: `log.not_empty`; `log.no_mirror`: that stream is none, or does not hold a log.
+            Conflict: `log.not_empty`, `backup.another_log` as above; `log.no_mirror`: that stream is none, or does not
+                hold a log.
         """
-        await self._empty()
+        await self._insist_on_room()
         leader = Leader(self.nc, self.subjects, mirror)
         try:
-            info, identity = await leader.info(), await leader.identity()
+            info = await leader.info()
+            identity = await leader.identity() if info is not None else None
         finally:
             await leader.close()
         if info is None or identity is None:
             said = f"{mirror} is not there, or does not begin with record 1"
             raise Conflict("log.no_mirror", said, where="--from-mirror", fault="platform")
+        await self._empty(identity)
         config = {k: v for k, v in info["config"].items() if k != "mirror"}
         await self._api("STREAM.UPDATE", {**config, "subjects": [f"{mirror}.promoted"]}, mirror)
         copying: dict[str, JsonValue] = {
@@ -113,13 +130,16 @@ class Restoring:
             await asyncio.sleep(0.1)
         await self._api("STREAM.UPDATE", self.config)
         last = await self._leader.get({"seq": head})
-        return await self._record(identity, head, last.at if last else "", f"mirror {mirror}")
+        found = await self._read(head, identity)
+        since, source = last.at if last else "", f"mirror {mirror}"
+        return await self._record(identity, head, since, source, found.holes, found.hit)
 
-    async def as_it_is(self, kept: int) -> Restored:
-        """Accept what is left: what lies behind `kept` is no longer what it was.
+    async def as_it_is(self) -> Restored:
+        """Accept what is left; all of it is read, and what the marks say is no longer there is given up.
 
         Raises:
             NotFound: `log.missing`: nothing is left that could be accepted.
+            Conflict: `log.another`: it is not the log that the marks are of.
         """
         identity = await self._leader.identity()
         if identity is None:
@@ -129,16 +149,46 @@ class Restoring:
                 where=self.stream,
                 fix="restore it from a backup or a mirror, or begin a new log with `partsong log adopt --new`",
             )
+        if self.marks and identity.log_id not in {mark.log_id for mark in self.marks}:
+            raise Conflict(
+                "log.another",
+                f"{self.stream} holds log {identity.log_id[:12]}, known here is log {self.marks[0].log_id[:12]}",
+                where=self.stream,
+                fix="if this is the log you mean, run `partsong log adopt`, else correct the NATS URL",
+            )
+        head = await self._head()
+        said = assess(self.marks, await self._leader.view(self.marks))
+        lost = said.lost if isinstance(said, Damaged) else ()
+        kept = lost[0][0] - 1 if lost else head
+        found = await self._read(head, identity)
         last = await self._leader.get({"seq": kept}) if kept else None
-        return await self._record(identity, kept, last.at if last else "", "what was left")
+        since, source = last.at if last else "", "what was left"
+        return await self._record(
+            identity, kept, since, source, found.holes, found.hit, upto=max(head, kept)
+        )
 
     async def close(self) -> None:
         """Give back what it holds of the connection."""
         await self._link.close()
         await self._leader.close()
 
-    async def _record(self, identity: Identity, kept: int, since: str, source: str) -> Restored:
-        """Say what was lost, in a new epoch; then empty what may hold more than the log."""
+    async def _read(self, head: int, identity: Identity) -> Verified:
+        """All of the log as it is."""
+        return await verify(
+            self.nc,
+            self.subjects,
+            stream=self.stream,
+            blobs=self.blobs,
+            head=head,
+            identity=identity,
+            progress=self.progress,
+        )
+
+    async def _record(
+        self, identity: Identity, kept: int, since: str, source: str,
+        missing: Iterable[Range], runs: Iterable[str], *, upto: int | None = None,
+    ) -> Restored:  # fmt: skip
+        """Say what was lost, in a new epoch; then delete what may hold more than the log."""
         known = [m for m in self.marks if m.log_id == identity.log_id and m.seq > kept]
         restored = Restored(
             log_id=identity.log_id,
@@ -149,35 +199,59 @@ class Restoring:
             at=clock.now_text(),
             by=self.by,
             source=source,
+            upto=kept if upto is None else upto,
+            missing=united((*identity.missing, *missing)),
+            runs=tuple(sorted(identity.damaged_runs.union(runs))),
         )
         body = restored.model_dump_json(by_alias=True).encode()
         id_ = f"{restored.log_id}.restored.{restored.epoch}"
         await self._publish([(self.subjects.restored(), body, {ID: id_})])
         for stream in self.caches:
-            await self._api("STREAM.PURGE", {}, stream, missing_ok=True)
+            await self._api("STREAM.DELETE", {}, stream, missing_ok=True)
         return restored
 
-    async def _empty(self) -> None:
-        """Refuse a stream with records; an empty one is made anew with its positions from 1."""
+    async def _insist_on_room(self) -> None:
+        """Refuse a stream with records that is not to be deleted."""
+        info = await self._leader.info()
+        count = info["state"]["messages"] if info is not None else 0
+        if count and self.keep is None:
+            raise Conflict(
+                "log.not_empty",
+                f"{self.stream} holds {count} records; a restore never overwrites any",
+                where=self.stream,
+                fix="give --replace: what the stream holds is copied to a folder, then it is deleted",
+            )
+
+    async def _empty(self, identity: Identity) -> None:
+        """Copy and delete a stream with records; an empty one is made anew with its positions from 1."""
         info = await self._leader.info()
         if info is None:
             return
-        if info["state"]["messages"]:
-            raise Conflict(
-                "log.not_empty",
-                f"{self.stream} holds {info['state']['messages']} records; a restore never overwrites any",
-                where=self.stream,
-                fix=f"keep what is there if it is wanted (`partsong log backup`), then delete it: `nats stream rm {self.stream}`",
-                fault="platform",
-            )
+        if self.keep is not None and info["state"]["messages"]:
+            there = await self._leader.identity()
+            if there is not None and there.log_id != identity.log_id:
+                raise Conflict(
+                    "backup.another_log",
+                    f"{self.stream} holds log {there.log_id[:12]}, to be restored is log {identity.log_id[:12]}",
+                    where=self.stream,
+                    fix="check the folder, the NATS URL and the prefix; nothing was deleted",
+                )
+            copied = partial(backup, stream=self.stream, blobs=self.blobs, progress=self.progress)
+            await copied(self.nc, self.subjects, self.keep)
         await self._api("STREAM.DELETE", {})
 
-    async def _fill(self, copy: Backup, upto: int) -> None:
+    async def _fill(self, copy: Backup, upto: int) -> set[str]:
+        """Store the records of a backup, each in its place; the runs whose chains they break."""
         store = Blobs(self._link, self.blobs)
         batch: list[tuple[str, bytes, dict[str, str]]] = []
-        for raw in _without_gaps(copy.records(), self.subjects):
+        chains = Chains(self.subjects)
+        for raw in _without_gaps(copy.records(), self.subjects, upto):
+            body: bytes | None = raw.body
             if raw.blob is not None:
-                await store.put(await asyncio.to_thread(copy.blob, raw.blob))
+                body = await asyncio.to_thread(_blob_of, copy, raw.blob)
+                if body is not None:
+                    await store.put(body)
+            chains.take(raw, body)
             headers = {**raw.headers, ID: raw.id, EXPECT_LAST: str(raw.seq - 1)}
             batch.append((raw.subject, raw.body, headers))
             if len(batch) == _BATCH:
@@ -185,6 +259,7 @@ class Restoring:
                 self.progress(raw.seq, upto)
                 batch = []
         await self._publish(batch)
+        return {chain.run_id for chain in chains.broken()}
 
     async def _publish(self, batch: Sequence[tuple[str, bytes, dict[str, str]]]) -> None:
         """All in order, each behind the one before; what was taken already is not stored twice."""
@@ -233,11 +308,23 @@ class Restoring:
         return answer
 
 
-def _without_gaps(records: Iterator[Raw], subjects: Subjects) -> Iterator[Raw]:
-    """The records, and in the place of each that is missing one that says so."""
+def _without_gaps(records: Iterator[Raw], subjects: Subjects, upto: int) -> Iterator[Raw]:
+    """The records, and in the place of each that is missing one that says so, to the head that the log had."""
+
+    def lost(seq: int) -> Raw:
+        return Raw(seq, subjects.lost(), f"lost.{seq}", NO_EVENTS, {})
+
     last = 0
     for raw in records:
-        for seq in range(last + 1, raw.seq):
-            yield Raw(seq, subjects.lost(), f"lost.{seq}", NO_EVENTS, {})
+        yield from map(lost, range(last + 1, raw.seq))
         yield raw
         last = raw.seq
+    yield from map(lost, range(last + 1, upto + 1))
+
+
+def _blob_of(copy: Backup, name: str) -> bytes | None:
+    """A body that lies beside a backup's record; None if it could not be copied."""
+    try:
+        return copy.blob(name)
+    except NotFound:
+        return None

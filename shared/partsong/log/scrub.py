@@ -49,7 +49,7 @@ async def scrub(
 ) -> dict[int, Damaged]:
     """Read partitions; which are damaged, and how.
 
-    Damage that ends at `accepted`, the last record that a restore kept, is not told again. Of damage that neither a seal
+    What is wrong up to `accepted`, the head of the log at its last restore, is not told again. Of damage that neither a seal
     nor the checkpoint names a run for, the server's own count is asked.
 
     Raises:
@@ -83,9 +83,9 @@ class _Partition:
     """One partition, as far as it was read."""
 
     def __init__(self, target: Target, subjects: Subjects, accepted: int) -> None:
-        self._target, self._accepted = target, accepted
+        self._target = target
         self._seal = subjects.seal(target.partition)
-        self._at, self._found = Scrub(target.base), list[Damaged]()
+        self._at, self._found = Scrub(target.base, accepted=accepted), list[Damaged]()
         self._compared = target.known is None
 
     def take(self, raw: Raw) -> None:
@@ -110,23 +110,16 @@ class _Partition:
             self._note(self._at.check(known, self._target.heads))
 
     def _note(self, damage: Damaged | None) -> None:
-        if damage is not None and (damage.lost is None or damage.lost[1] > self._accepted):
+        if damage is not None:
             self._found.append(damage)
 
 
 def _attributed(damage: Damaged, gone: Missing, partition: int) -> Damaged:
     """The same damage with the very records that do not come, and the runs that the server counts more records of."""
-    why = f"partition {partition}: {damage.why}"
-    if damage.lost is None:
-        return replace(damage, why=why)
-    first, last = damage.lost
-    holes = tuple((max(a, first), min(b, last)) for a, b in gone.holes if b >= first and a <= last)
     by_run = gone.by_run[partition]
     return replace(
-        damage,
-        why=why,
-        lost=(holes[0][0], holes[-1][1]) if holes else damage.lost,
-        holes=holes or damage.holes,
+        damage.narrowed(gone.holes),
+        why=f"partition {partition}: {damage.why}",
         runs=tuple(sorted({*damage.runs, *(run for run in by_run if run)})),
         contained=damage.contained or sum(by_run.values()) >= damage.missing > 0,
     )

@@ -6,27 +6,30 @@ Each run's chain, each partition's seals, the holes between sequences, and bodie
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from nats.aio.client import Client
 
 from partsong.contracts.chains import Chain
-from partsong.contracts.damage import Damaged, Range, ranges
+from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import InvalidInput, Problem, Unavailable
+from partsong.contracts.marks import Identity
+from partsong.contracts.ranges import Range, outside, ranges, size_of, united
 from partsong.contracts.seals import Scrub
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.subjects import Subjects, partition_of
 from partsong.log.attribution import missing
 from partsong.log.blobs import BAD_BODY, Blobs
 from partsong.log.link import Link
 from partsong.log.subject_counts import counted
 from partsong.log.walk import Progress, Raw, walk
 
-__all__ = ["Verified", "verify"]
+__all__ = ["Chains", "Verified", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a whole reading of the log found."""
+    """What a whole reading of the log found. What a restore has accepted is said beside, and is no damage of the log."""
 
     records: int
     runs: int
@@ -39,38 +42,81 @@ class Verified:
     """How many records of each run do not come, by the server's own count; those of no run under an empty name."""
     findings: tuple[Problem, ...]
     """What is wrong with runs and partitions, in the log's order."""
+    lost: tuple[Range, ...]
+    """Within these a seal disagrees, and no hole explains it."""
+    hit: tuple[str, ...]
+    """Runs that lack records or whose chains are broken, by all of that."""
+    accepted: tuple[Range, ...] = ()
+    """Sequences that do not come, or whose place says that nothing came back, and that a restore has accepted."""
+    accepted_runs: tuple[str, ...] = ()
+    """Runs that restores have left damaged."""
+    foreign: int = 0
+    """Records under subjects that are not ours: whoever may write there has done so, and nobody reads them."""
 
     @property
     def ok(self) -> bool:
         """Whether the log is what it says it is."""
-        return not self.holes and not self.findings and not self.lost_of
+        return not self.holes and not self.findings and not self.hit
 
     @property
     def damage(self) -> Damaged | None:
         """All of it as one damage; None if there is none."""
         if self.ok:
             return None
-        broken = {str(f.where).partition(" at ")[0] for f in self.findings}
-        runs = tuple(sorted({*(run for run in self.lost_of if run), *broken}))
-        count = sum(last - first + 1 for first, last in self.holes)
-        contained = sum(self.lost_of.values()) >= count and not any(
-            f.code == "log.seal_broken" for f in self.findings
-        )
+        count = size_of(self.holes)
+        contained = sum(self.lost_of.values()) >= count and not self.lost
         why = (
             f"{count} records cannot be read, {len(self.findings)} findings in runs and partitions"
         )
-        return Damaged(why, holes=self.holes, runs=runs, contained=contained)
+        return Damaged(why, self.lost, self.holes, self.hit, contained=contained, missing=count)
+
+
+class Chains:
+    """The chains of all runs, checked as their records pass in the log's order."""
+
+    def __init__(self, subjects: Subjects) -> None:
+        self._subjects = subjects
+        self._runs: dict[str, Chain] = {}
+        self.foreign = 0
+        """Records under subjects that no run of ours has."""
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def take(self, raw: Raw, body: bytes | None) -> None:
+        """Read the log's next record; `body` is None if it lies beside the log and is not there."""
+        try:
+            where = self._subjects.parse_log(raw.subject)
+        except InvalidInput:
+            self.foreign += 1
+            return
+        if where.own:
+            return
+        if partition_of(where.run_id) != where.partition:  # no owner reads it there
+            self.foreign += 1
+            return
+        chain = self._runs.setdefault(where.run_id, Chain(where.run_id))
+        if body is None:
+            chain.lose(raw.seq, f"the body of record {raw.seq} is missing beside the log")
+        chain.take(raw.seq, raw.body if body is None else body, commit=where.entity == "engine")
+
+    def broken(self, *, but: Collection[str] = ()) -> list[Chain]:
+        """Those that do not hold, but for some runs."""
+        return [c for run, c in self._runs.items() if c.broken is not None and run not in but]
 
 
 @dataclass(slots=True)
 class _Reading:
-    chains: dict[str, Chain] = field(default_factory=dict)
+    chains: Chains
     scrubs: dict[int, Scrub] = field(default_factory=dict)
+    accepted: int = 0
+    """See `Identity.accepted`."""
     counts: Counter[str] = field(default_factory=Counter)
     seals: int = 0
     gone: list[int] = field(default_factory=list)
     last: int = 0
-    findings: list[Problem] = field(default_factory=list)
+    broken: list[tuple[int, Damaged]] = field(default_factory=list)
+    """Partitions that do not agree with a seal."""
 
 
 async def verify(
@@ -80,14 +126,17 @@ async def verify(
     stream: str,
     blobs: str,
     head: int,
+    identity: Identity | None = None,
     progress: Progress = lambda _done, _of: None,
 ) -> Verified:
-    """Read the log up to its `head`.
+    """Read the log up to its `head`; the restores in its `identity` say what of it was accepted.
 
     Raises:
         Unavailable: the server did not answer in time.
     """
-    reading, link = _Reading(), Link(nc, attempt=5.0, deadline=30.0)
+    accepted = identity.accepted if identity is not None else 0
+    reading = _Reading(Chains(subjects), accepted=accepted)
+    link = Link(nc, attempt=5.0, deadline=30.0)
     store = Blobs(link, blobs)
     try:
         async for raw in walk(nc, stream, subjects.log(), upto=head, progress=progress):
@@ -101,15 +150,33 @@ async def verify(
     lost = {}
     if reading.gone:
         lost = missing(subjects, await counted(nc, stream, subjects.log()), reading.counts)
-    broken = [chain.broken for chain in reading.chains.values() if chain.broken is not None]
+    return _judged(reading, lost, identity)
+
+
+def _judged(reading: _Reading, lost: dict[str, int], identity: Identity | None) -> Verified:
+    """What is wrong, without what a restore has accepted."""
+    gone = ranges(reading.gone)
+    known, damaged = (identity.missing, identity.damaged_runs) if identity else ((), frozenset())
+    holes = outside(gone, known)
+    broken = reading.chains.broken(but=damaged)
+    seals = [(partition, found.narrowed(gone)) for partition, found in reading.broken]
+    of = {run: n for run, n in lost.items() if holes and run not in damaged}
     return Verified(
         records=sum(reading.counts.values()),
         runs=len(reading.chains),
         seals=reading.seals,
         sealed=sum(scrub.last.count for scrub in reading.scrubs.values() if scrub.last),
-        holes=ranges(reading.gone),
-        lost_of=lost,
-        findings=(*reading.findings, *broken),
+        holes=holes,
+        lost_of=of,
+        findings=(
+            *(_seal_broken(partition, found) for partition, found in seals),
+            *(chain.broken for chain in broken if chain.broken is not None),
+        ),
+        lost=united(span for _, found in seals for span in found.lost),
+        hit=tuple(sorted({*(run for run in of if run), *(chain.run_id for chain in broken)})),
+        accepted=known,
+        accepted_runs=tuple(sorted(damaged)),
+        foreign=reading.chains.foreign,
     )
 
 
@@ -117,36 +184,30 @@ async def _take(reading: _Reading, raw: Raw, subjects: Subjects, store: Blobs) -
     partition = subjects.partition_in(raw.subject)
     if partition is not None:  # a seal covers also what nobody knows the subject of
         _scrub(reading, raw, partition, seal=raw.subject == subjects.seal(partition))
-    try:
-        where = subjects.parse_log(raw.subject)
-    except InvalidInput as error:
-        reading.findings.append(error.problem.model_copy(update={"where": f"seq {raw.seq}"}))
-        return
-    if where.own:
-        return
-    chain = reading.chains.setdefault(where.run_id, Chain(where.run_id))
-    body = raw.body
+    body: bytes | None = raw.body
     if raw.blob is not None:
         try:
             body = await store.get(raw.blob)
         except Unavailable as error:
             if error.problem.code not in BAD_BODY:
                 raise
-            chain.lose(raw.seq, error.problem.message)
-    chain.take(raw.seq, body, commit=where.entity == "engine")
+            body = None
+    reading.chains.take(raw, body)
 
 
 def _scrub(reading: _Reading, raw: Raw, partition: int, *, seal: bool) -> None:
-    scrub = reading.scrubs.setdefault(partition, Scrub())
+    scrub = reading.scrubs.setdefault(partition, Scrub(accepted=reading.accepted))
     reading.seals += seal
     found = scrub.take(raw.seq, raw.body, seal=seal)
     if found is not None:
-        reading.findings.append(
-            Problem(
-                code="log.seal_broken",
-                message=found.problem.message,
-                where=f"partition {partition}",
-                fix=found.problem.fix,
-                fault="platform",
-            )
-        )
+        reading.broken.append((partition, found))
+
+
+def _seal_broken(partition: int, found: Damaged) -> Problem:
+    return Problem(
+        code="log.seal_broken",
+        message=found.problem.message,
+        where=f"partition {partition}",
+        fix=found.problem.fix,
+        fault="platform",
+    )

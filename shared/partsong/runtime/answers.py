@@ -47,13 +47,15 @@ async def answers(
             await sub.unsubscribe()
 
 
-async def all_answers(nc: Client, subject: str, *, within: float) -> list[bytes]:
-    """What is said within some seconds; nothing if nobody listens.
+async def all_answers(
+    nc: Client, subject: str, *, within: float, quiet: float | None = None
+) -> list[bytes]:
+    """What is said within some seconds, as `answers` yields it; nothing if nobody listens.
 
     Raises:
         nats.errors.Error: the question could not be asked.
     """
     try:
-        return [answer async for answer in answers(nc, subject, within=within)]
+        return [answer async for answer in answers(nc, subject, within=within, quiet=quiet)]
     except nats.errors.NoRespondersError:
         return []

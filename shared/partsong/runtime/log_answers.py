@@ -31,7 +31,7 @@ class LogSaid(BaseModel):
 
     worker: str
     problem: Problem | None = None
-    """Why it is not ready as far as the log is concerned."""
+    """Why it is not ready: what is wrong with the log, or what keeps the service from its work in it."""
 
 
 class LogAnswers:
@@ -66,15 +66,20 @@ class LogAnswers:
                 await msg.respond(said.model_dump_json(exclude_none=True).encode())
 
 
-async def ask_services(nc: Client, subjects: Subjects, services: Iterable[str]) -> list[LogSaid]:
-    """What all workers of some services answer within a second; nobody's silence is an error."""
-    asked = (_answers(nc, subjects.query(service, "log")) for service in services)
+async def ask_services(
+    nc: Client, subjects: Subjects, services: Iterable[str], *, quiet: float | None = None
+) -> list[LogSaid]:
+    """What all workers of some services answer within a second; nobody's silence is an error.
+
+    With `quiet`, it waits no longer than until nobody has answered for so many seconds.
+    """
+    asked = (_answers(nc, subjects.query(service, "log"), quiet) for service in services)
     return [said for found in await asyncio.gather(*asked) for said in found]
 
 
-async def _answers(nc: Client, subject: str) -> list[LogSaid]:
+async def _answers(nc: Client, subject: str, quiet: float | None) -> list[LogSaid]:
     found: list[LogSaid] = []
-    for body in await all_answers(nc, subject, within=_WITHIN):
+    for body in await all_answers(nc, subject, within=_WITHIN, quiet=quiet):
         with contextlib.suppress(ValidationError):
             found.append(LogSaid.model_validate_json(body))
     return found

@@ -22,6 +22,7 @@ from partsong.contracts.damage import (
     Sound,
     Unknown,
     View,
+    accepted_note,
     assess,
     damage_error,
     merged,
@@ -97,8 +98,9 @@ class LogMonitor:
     @property
     def note(self) -> str | None:
         """What is wrong with single runs of the log, while all others go on; None if nothing is."""
-        contained = self.damage is not None and self.damage.contained
-        return self.damage.problem.message if self.damage is not None and contained else None
+        found = self.damage.problem.message if self.damage and self.damage.contained else None
+        since = accepted_note(self.identity)
+        return "; ".join(filter(None, (found, since))) or None
 
     @property
     def problem(self) -> Problem | None:
@@ -174,7 +176,7 @@ class LogMonitor:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self.damage is None and self._nc.is_connected:
+        if not self.read_only and self._nc.is_connected:
             self._stores = (self._file, self._bucket)  # the service has let go of its own place
             await self._keep()
         await self._bucket.close()
@@ -205,14 +207,18 @@ class LogMonitor:
                 case Damaged() as damage:
                     self._set(damage)
                     self._unknown, self._connection = None, connection
+                    if not self.read_only:
+                        await self._seen(view)
                 case Unknown(why=why):
                     self._unknown = why
             return answer
 
-    async def report(self, damage: Damaged) -> None:
-        """Take note of a damage that was found by reading the log; all services are told."""
+    async def report(self, damage: Damaged) -> bool:
+        """Take note of a damage that was found by reading the log; all services are told. False if it was known."""
+        known = self.damage
         self._set(damage)
         await self._tell(self.damage or damage)
+        return self.damage is not known
 
     def admit(self, connection: int) -> None:
         """See `Keeper.admit`."""
@@ -275,13 +281,15 @@ class LogMonitor:
             loaded = [mark for mark in loaded if mark.log_id == adopted]
         self._marks = tuple(loaded)
         view = await self._leader.view(self._marks, self._differences)
-        answer = assess(self._marks, view)
+        mine = finding if isinstance(view, View) and finding and finding.of(view.identity) else None
+        known = mine.damage.holes if mine is not None and mine.damage.contained else ()
+        answer = assess(self._marks, view, known)
         if not isinstance(view, View):
             return answer, view if isinstance(view, Gone) else None
         if isinstance(answer, Sound) and self.identity is not None:
             answer = self._still(view)
-        if isinstance(answer, Sound) and finding is not None and finding.of(view.identity):
-            answer = finding.damage
+        if isinstance(answer, Sound) and mine is not None:
+            answer = mine.damage
         return answer, view
 
     async def _adopted(self) -> str:
@@ -322,11 +330,14 @@ class LogMonitor:
         if self.damage is not None and self.damage.passes:
             _log.warning("log written to again", extra={"was": self.damage.why})
             self.damage = None
-        if self.damage is not None:
-            return
         self._unknown, self._connection = None, connection
+        if not self.read_only:
+            await self._seen(view)
+
+    async def _seen(self, view: View | Gone | None) -> None:
+        """Note how far a log reaches that is written to, and mark its newest record."""
         self._head = view.last_seq if isinstance(view, View) else 0
-        if self._mute not in {None, (connection, self._head)}:
+        if self._mute not in {None, (self._connection, self._head)}:
             self._mute = None
         if isinstance(view, View) and view.last_seq:
             with contextlib.suppress(Unavailable):
@@ -339,7 +350,7 @@ class LogMonitor:
     def _set(self, damage: Damaged) -> None:
         known = self.damage
         if known is not None and known.contained and damage.contained:
-            damage = known if _told(damage, known) else merged([known, damage])
+            damage = merged([known, damage])
         if known is None or (known.contained and damage != known):
             said = "log damaged" if damage.contained else "log damaged, not written to any more"
             _log.error(said, extra={"problem": damage.problem.message, "fix": damage.problem.fix})
@@ -356,17 +367,13 @@ class LogMonitor:
     async def _keep(self) -> None:
         """Keep the newest mark that may be, in all places; a place that fails does not spare the others."""
         count = ripe(self._waiting, clock.monotonic(), self._sync)
-        if count == 0 or self.identity is None or self.damage is not None:
+        if count == 0 or self.identity is None or self.read_only:
             return
         newest = self._waiting[count - 1]
         del self._waiting[:count]
         mine, digest = self.identity, digest_of(newest.body, newest.id)
         self._marked = mark = Mark(
-            log_id=mine.log_id,
-            epoch=mine.epoch,
-            seq=newest.seq,
-            digest=digest,
-            at=clock.now_text(),
+            log_id=mine.log_id, epoch=mine.epoch, seq=newest.seq, digest=digest, at=clock.now_text()
         )
         for store in self._stores:
             await self._save(store, mark)
@@ -390,8 +397,3 @@ class LogMonitor:
         if id(store) not in self._failing:
             self._failing.add(id(store))
             _log.warning("a place for marks fails", extra={"why": error.problem.message})
-
-
-def _told(damage: Damaged, known: Damaged) -> bool:
-    """Whether all of a damage is known already."""
-    return damage.why in known.why and {*damage.runs} <= {*known.runs}

@@ -10,17 +10,19 @@ from pathlib import Path
 
 from nats.aio.client import Client
 
-from partsong.contracts.damage import Damaged, Range, Sound, Unknown, View
+from partsong.contracts.damage import Damaged, Sound, Unknown, View, accepted_note, merged
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
 from partsong.contracts.marks import Identity, Mark
+from partsong.contracts.ranges import Range
 from partsong.contracts.subjects import Subjects
 from partsong.log.full import log_mute
 from partsong.log.link import NO_ANSWER
-from partsong.log.marks import BucketMarks, FileMarks
+from partsong.log.marks import BucketMarks, FileMarks, Finding
+from partsong.runtime import clock
 from partsong.runtime.log_monitor import LogMonitor
 from partsong.runtime.streams import Names, log_differences, provision
 
-__all__ = ["Standing", "adopt", "log_standing", "onlooker", "standing_error"]
+__all__ = ["Standing", "adopt", "log_standing", "onlooker", "standing_error", "tell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,12 @@ class Standing:
     records: int = 0
     marked: int = 0
     """The newest record that a mark vouches for."""
-    lost: Range | None = None
+    lost: tuple[Range, ...] = ()
+    """Within these something is lost; `holes` are the very records."""
     holes: tuple[Range, ...] = ()
     runs: tuple[str, ...] = ()
+    """Runs that are damaged: by that, or since a restore."""
+    identity: Identity | None = None
 
 
 @asynccontextmanager
@@ -81,6 +86,21 @@ async def log_standing(
         finally:
             await bucket.close()
     return _standing(answer, view if isinstance(view, View) else None, marks)
+
+
+async def tell(nc: Client, subjects: Subjects, found: Standing, damage: Damaged) -> None:
+    """Let all services know of a damage that reading the log has found, beside what is known."""
+    if found.identity is None:
+        return
+    bucket = BucketMarks(nc, Names.of(subjects).marks, "onlooker")
+    try:
+        known = await bucket.finding()
+        if known is not None and known.of(found.identity):
+            damage = merged([known.damage, damage])
+        mine = found.identity
+        await bucket.tell(Finding(mine.log_id, mine.epoch, damage, "verify", clock.now_text()))
+    finally:
+        await bucket.close()
 
 
 async def adopt(
@@ -136,7 +156,10 @@ def _standing(
     match answer:
         case Sound():
             said = f"the log's head is at {known[2]}, marked up to {known[3]}"
-            return Standing("sound", said, *known)
+            if note := accepted_note(identity):
+                said = f"{said}; {note}"
+            runs = tuple(sorted(identity.damaged_runs)) if identity else ()
+            return Standing("sound", said, *known, runs=runs, identity=identity)
         case Damaged() as found:
             fix = found.problem.fix
             return Standing(
@@ -146,9 +169,10 @@ def _standing(
                 found.lost,
                 found.holes,
                 found.runs,
+                identity,
             )
         case Unknown(why=why):
-            return Standing("unknown", why, *known)
+            return Standing("unknown", why, *known, identity=identity)
 
 
 def standing_error(found: Standing) -> Unavailable | None:

@@ -18,7 +18,7 @@ from typing import Protocol, runtime_checkable
 from nats.aio.client import Client
 
 from partsong.contracts.damage import DAMAGED
-from partsong.contracts.errors import InvalidInput, PartsongError
+from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.subjects import Subjects
 from partsong.log.blobs import Blobs
 from partsong.log.jetstream import JetStreamLog
@@ -37,7 +37,7 @@ from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, log_differences, provision
 from partsong.runtime.telemetry import Telemetry
 
-__all__ = ["Context", "KeepsMarks", "Running", "Service", "open_context", "serve"]
+__all__ = ["Context", "KeepsMarks", "Running", "SaysProblem", "Service", "open_context", "serve"]
 
 _log = logging.getLogger("partsong.serve")
 
@@ -73,6 +73,16 @@ class KeepsMarks(Protocol):
     @property
     def marks(self) -> MarkStore:
         """That place."""
+        ...
+
+
+@runtime_checkable
+class SaysProblem(Protocol):
+    """A service that may be up and yet not do all of its work."""
+
+    @property
+    def problem(self) -> Problem | None:
+        """Why it does not; None if it does."""
         ...
 
 
@@ -159,7 +169,9 @@ async def _context(
     create_log = await monitor.begin()
     await provision(nc, subjects, replicas=settings.replicas, create_log=create_log)
     await monitor.start()
-    said = LogAnswers(nc, subjects, service.name, worker, lambda: monitor.problem)
+    said = LogAnswers(
+        nc, subjects, service.name, worker, lambda: monitor.problem or _problem_of(service)
+    )
     await said.start()
     stack.push_async_callback(said.stop)
     broker_clock = BrokerClock(nc, subjects, names.timers, service.name, worker)
@@ -186,6 +198,10 @@ async def _context(
     return Context(
         settings, nc, subjects, names, store, store.blobs, worker, watch, heart, telemetry, monitor
     )
+
+
+def _problem_of(service: Service) -> Problem | None:
+    return service.problem if isinstance(service, SaysProblem) else None
 
 
 def _monitor(settings: Settings, service: Service, nc: Client) -> LogMonitor:

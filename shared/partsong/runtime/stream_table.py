@@ -24,6 +24,7 @@ __all__ = [
     "Setting",
     "StreamSpec",
     "Table",
+    "caches_of",
     "lane_of",
     "mirror_of",
     "table",
@@ -115,6 +116,15 @@ class Table:
 def mirror_of(names: Names) -> str:
     """The name of the log's mirror."""
     return f"{names.log}_MIRROR"
+
+
+def caches_of(names: Names) -> tuple[str, ...]:
+    """Streams that say how far the log was processed, or what follows from it: all of it is made again from the log.
+
+    A log that is restored to an earlier end lacks what they may speak of. Hints are among them: a worker would make a
+    call that the log does not ask for yet, and a queue that remembers their ids takes none for it within two minutes.
+    """
+    return (f"KV_{names.snapshots}", f"KV_{names.partitions}", names.work)
 
 
 def lane_of(lane: int) -> str:

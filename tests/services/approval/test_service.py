@@ -22,8 +22,9 @@ from partsong.approval.app import ApprovalService, service
 from partsong.approval.database import connect
 from partsong.approval.store import Store
 from partsong.contracts.damage import Damaged
-from partsong.contracts.errors import Unavailable
+from partsong.contracts.errors import Problem, Unavailable
 from partsong.log.jetstream import JetStreamLog
+from partsong.runtime.log_answers import LogAnswers
 from partsong.runtime.serve import Running, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
@@ -221,12 +222,32 @@ async def test_a_database_file_that_is_taken_away_while_it_runs_is_made_anew(
             await until(shown)
 
 
+async def test_it_is_not_ready_while_an_engine_cannot_take_what_belongs_to_it(
+    settings: Settings,
+) -> None:
+    stuck = Problem(code="engine.partitions_waiting", message="engine holds 0 of 32 partitions")
+    problems = [stuck]
+    async with running(settings) as approvals:
+        context = approvals.context
+        said = LogAnswers(
+            context.nc, context.subjects, "graph-engine", "e~1", lambda: next(iter(problems), None)
+        )
+        await said.start()
+        async with AsyncClient(base_url=context.heart.url or "", timeout=PATIENCE) as http:
+            ready = await http.get("/readyz")
+            assert (ready.status_code, ready.json()["code"]) == (503, stuck.code)
+            assert "0 of 32" in ready.json()["detail"]
+            problems.clear()
+            assert (await http.get("/readyz")).status_code == 200
+        await said.stop()
+
+
 async def test_a_damaged_log_is_not_ready_and_takes_no_decision_and_the_inbox_can_still_be_read(
     settings: Settings, scribe: Scribe
 ) -> None:
     await scribe.ask(RUN, "a:1")
     async with running(settings) as approvals:
-        await approvals.context.monitor.report(Damaged("the log ends at 3", (4, 9)))
+        await approvals.context.monitor.report(Damaged("the log ends at 3", ((4, 9),)))
         async with AsyncClient(
             base_url=approvals.context.heart.url or "", timeout=PATIENCE
         ) as http:

@@ -8,10 +8,14 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import PARTITIONS, Subjects
+from partsong.graph_engine.bucket import Entry
+from partsong.graph_engine.checkpoints import Checkpoints
 from partsong.graph_engine.ownership import Ownership, entitled
 from partsong.graph_engine.processor import Processor
 from partsong.log.memory import MemoryLog
+from partsong.testing.bucket import MemoryBucket
 from partsong.workflow import WorkflowGraph
 from tests.services.graph_engine.engines import World
 
@@ -56,3 +60,33 @@ async def test_an_engine_that_is_stopped_while_it_starts_takes_nothing_any_more(
     await stopping[0]
     assert [one.partition for one in engine.processors if one.owned] == []
     assert "ownership" not in {task.get_name() for task in asyncio.all_tasks()}
+
+
+class Silent(MemoryBucket):
+    """A bucket that does not answer, as long as it is told not to."""
+
+    answers = False
+
+    async def get(self, key: str) -> Entry:
+        if not self.answers:
+            raise Unavailable("bucket.no_answer", "bucket b did not answer", retryable=True)
+        return await super().get(key)
+
+
+async def test_an_engine_that_cannot_take_what_belongs_to_it_says_so_and_why() -> None:
+    graph = WorkflowGraph("one").add_node("f", "m:f").compile()
+    bucket = Silent()
+    engine = World(MemoryLog(), Subjects(), graph).engine("e1", Checkpoints(bucket))
+    ownership = Ownership(engine.processors, lambda: {"e1"}, "e1", long=0.0)
+    assert ownership.problem is None, "it has not begun"
+    await ownership.start()
+    problem = ownership.problem
+    assert problem is not None
+    assert problem.message.startswith(f"engine holds 0 of {PARTITIONS} partitions")
+    assert problem.message.endswith("bucket.no_answer: bucket b did not answer")
+    bucket.answers = True
+    async with asyncio.timeout(60):
+        while ownership.problem is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert all(one.owned for one in engine.processors)
+    await ownership.stop()

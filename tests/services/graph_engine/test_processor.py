@@ -229,14 +229,27 @@ async def test_an_ended_run_is_held_no_longer(one: World) -> None:
     await engine.stop()
 
 
-async def test_a_processor_whose_log_ends_before_its_checkpoint_refuses_to_begin(
-    world: World,
-) -> None:
-    checkpoints = Checkpoints(MemoryBucket())
-    await checkpoints.keep(partition_of("r_1"), Checkpoint(seq=99))
+async def test_a_checkpoint_beyond_the_logs_end_is_not_believed(world: World) -> None:
+    """A restore brings the log back to where it was; what was kept beside it may speak of what came later."""
+    checkpoints, here = Checkpoints(MemoryBucket()), partition_of("r_1")
+    await checkpoints.keep(here, Checkpoint(seq=99, epoch=4, open={"r_gone": 98}))
     engine = world.engine("e0", checkpoints)
-    with pytest.raises(Unavailable, match="was processed up to 99: records are lost"):
-        await engine.processors[partition_of("r_1")].take()
+    await engine.start()
+    assert engine.processors[here].owned
+    assert engine.processors[here].checkpoint.epoch == 5, "owners are counted on"
+    assert isinstance(await world.start("r_1"), Accepted)
+    assert (await world.ended("r_1")).status == "completed"
+    assert (await checkpoints.load(here, 1_000)).open.keys() <= {"r_1"}
+    await engine.stop()
+
+
+async def test_a_checkpoint_of_another_log_or_another_of_its_lives_is_not_believed() -> None:
+    bucket, kept = MemoryBucket(), Checkpoint(seq=7, epoch=2, open={"r_1": 6})
+    await Checkpoints(bucket, lambda: ("a", 1)).keep(3, kept)
+    for life, seq in ((("a", 1), 7), (("a", 2), 0), (("b", 1), 0)):
+        found = await Checkpoints(bucket, lambda life=life: life).load(3, 100)  # type: ignore[misc]
+        assert (found.seq, found.epoch) == (seq, 2)
+    assert (await Checkpoints(bucket, lambda: ("a", 1)).load(3, 6)).seq == 0
 
 
 async def test_a_run_whose_log_cannot_be_read_is_set_aside_and_its_requests_are_answered(

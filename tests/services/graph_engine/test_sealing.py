@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable
 
 import pytest
@@ -151,7 +152,7 @@ async def test_a_checkpoint_carries_seals_and_root() -> None:
     await world.start("r_1")
     await world.ended("r_1")
     await engine.stop()
-    kept = await Checkpoints(world.buckets).load(HERE)
+    kept = await Checkpoints(world.buckets).load(HERE, sys.maxsize)
     assert kept.seq == kept.sealed.place.seq > 0
     assert Sealed.load(kept.sealed.dump()) == kept.sealed
 
@@ -159,4 +160,4 @@ async def test_a_checkpoint_carries_seals_and_root() -> None:
 async def test_a_checkpoint_that_cannot_be_read_is_one_at_the_beginning() -> None:
     bucket = MemoryBucket()
     revision = await bucket.put("3", b"junk")
-    assert await Checkpoints(bucket).load(3) == Checkpoint(revision=revision)
+    assert await Checkpoints(bucket).load(3, sys.maxsize) == Checkpoint(revision=revision)

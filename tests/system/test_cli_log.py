@@ -1,0 +1,234 @@
+"""`partsong log` by the commands that an operator types: after each of them, services, readers and `verify` agree."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from partsong.agents import Agent
+from partsong.client import Client
+from partsong.contracts.damage import Sound
+from partsong.contracts.errors import PartsongError, Unavailable
+from partsong.contracts.subjects import Subjects
+from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.settings import Settings
+from partsong.runtime.streams import log_config
+from partsong.testing.nats import Bus, a_bus
+from partsong.workflow import WorkflowGraph
+from tests.ports.damage import a_monitor, damaged, until
+from tests.system.platform import a_platform
+
+PATIENCE = 60.0
+ECHO = WorkflowGraph("echo").add_agent("say", Agent(model="scripted:echo"), prompt="{{text}}")
+
+
+@pytest.fixture
+async def own(nats_server: EmbeddedNats, subjects: Subjects) -> AsyncIterator[Bus]:
+    async with a_bus(nats_server.url, subjects) as bus:
+        yield bus
+
+
+async def partsong(bus: Bus, data: Path, *words: str) -> tuple[int, dict[str, object]]:
+    """The command line's exit code, and what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", "log", *words),
+        *("--nats", bus.url, "--prefix", bus.subjects.prefix, "--data", str(data), "-o", "json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, error = await process.communicate()
+    assert process.returncode is not None
+    try:
+        said: dict[str, object] = json.loads(out or error)
+    except ValueError:
+        said = {"said": error.decode()}
+    return process.returncode, said
+
+
+async def restored(bus: Bus, data: Path, *words: str) -> dict[str, object]:
+    code, said = await partsong(bus, data, "restore", *words)
+    assert code == 0, said
+    return said
+
+
+async def accepted(bus: Bus, data: Path) -> dict[str, object]:
+    """What `verify` says of a log that services, too, take as it is."""
+    async with a_monitor(bus, data) as monitor:
+        assert await monitor.check() == Sound()
+        assert monitor.problem is None
+    code, said = await partsong(bus, data, "verify")
+    assert (code, said["log"]) == (0, "sound"), said
+    return said
+
+
+async def filled(bus: Bus, data: Path) -> int:
+    """Five facts of a run and a last one of another, all marked; the log's head."""
+    async with a_monitor(bus, data) as monitor:
+        log = bus.log()
+        for n in range(5):
+            await log.append(bus.subjects.fact("r_other"), b"other %d;" % n, id=f"other{n}")
+        head = (await log.append(bus.subjects.fact("r_last"), b"last;", id="last")).seq
+        await monitor.check()
+
+        async def marked() -> bool:
+            await monitor.look()
+            return any(mark.seq == head for mark in monitor.marks)
+
+        await until(marked)
+    return head
+
+
+async def gone(bus: Bus) -> None:
+    """Only the log's stream is deleted: all that lies beside it lives on."""
+    await bus.nc.request(f"$JS.API.STREAM.DELETE.{bus.names.log}", timeout=5)
+
+
+async def test_what_is_left_is_accepted_though_the_newest_record_cannot_be_read(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    head = await filled(own, tmp_path)
+    async with damaged(nats_server, own.names.log, b"last;"):
+        assert (await partsong(own, tmp_path, "verify"))[0] == 78
+        said = await restored(own, tmp_path, "--as-is")
+        assert (said["missing"], said["runs"], said["lost"]) == ([[head, head]], ["r_last"], None)
+        after = await accepted(own, tmp_path)
+        assert (after["accepted"], after["accepted_runs"]) == ([[head, head]], ["r_last"])
+        assert "r_last" in str(after["says"])
+
+
+async def test_what_is_left_is_accepted_though_a_hole_lies_behind_all_marks(
+    own: Bus, tmp_path: Path
+) -> None:
+    head = await filled(own, tmp_path)
+    for n in range(3):
+        await own.log().append(own.subjects.fact("r_new"), b"new %d;" % n, id=f"new{n}")
+    for most in (1, -1):  # somebody sets a limit by hand, and sets it back when it has taken some
+        config = {**log_config(own.subjects), "max_msgs_per_subject": most}
+        await own.nc.request(
+            f"$JS.API.STREAM.UPDATE.{own.names.log}",
+            json.dumps({"name": own.names.log, **config}).encode(),
+            timeout=5,
+        )
+    holes = [[2, 5], [head + 1, head + 2]]
+    code, said = await partsong(own, tmp_path, "verify")
+    assert (code, said["holes"]) == (78, holes)
+    assert (await restored(own, tmp_path, "--as-is"))["missing"] == holes
+    await accepted(own, tmp_path)
+
+
+async def test_a_record_of_somebody_elses_is_no_damage(own: Bus, tmp_path: Path) -> None:
+    await filled(own, tmp_path)
+    stem = f"{own.subjects.prefix}.log"
+    for odd in (f"{stem}.3.odd", f"{stem}.~.x", f"{stem}.99.r_1.fact", f"{stem}.0.r_other.engine"):
+        await own.nc.jetstream().publish(odd, b"odd")
+    assert (await accepted(own, tmp_path))["foreign"] == 4
+
+
+async def test_what_verify_finds_is_named_to_the_record_and_all_others_say_the_same(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    async with a_platform(own, Settings(data_dir=tmp_path)) as platform:
+        for n in range(3):
+            done = await platform.client.start(ECHO, {"text": f"hello{n}"}, run_id=f"r_{n}")
+            await platform.client.result(done, timeout=PATIENCE)
+    async with damaged(nats_server, own.names.log, b'"text":"hello1"'):
+        code, said = await partsong(own, tmp_path, "verify")
+        holes = said["holes"]
+        assert isinstance(holes, list)
+        assert (code, len(holes)) == (78, 1)
+        hole: list[int] = holes[0]
+        assert said["damaged_runs"] == ["r_1"]
+        for finding in said["findings"]:  # type: ignore[attr-defined]
+            assert "lost: records" not in finding["message"]
+            if finding["code"] == "log.seal_broken":
+                assert finding["message"].endswith(f"not readable: {hole[0]}")
+        async with Client(own.url, prefix=own.subjects.prefix) as client:
+            runs = {run.run_id: run.status for run in await client.runs()}
+            assert runs == {"r_0": "completed", "r_1": "damaged", "r_2": "completed"}
+            with pytest.raises(Unavailable, match=r"log\.unreadable"):
+                await client.state("r_1")
+        async with a_monitor(own, tmp_path) as monitor:
+            assert monitor.problem is None, "one run is hit, the others go on"
+            assert monitor.note is not None
+            assert f"not readable: {hole[0]}; runs: r_1" in monitor.note
+        await restored(own, tmp_path, "--as-is")
+    for n in range(2):  # the second engine scrubs what the first one has sealed
+        async with a_platform(own, Settings(data_dir=tmp_path)) as platform:
+            run_id = await platform.client.start(ECHO, {"text": "on"}, run_id=f"r_on{n}")
+            assert (await platform.client.result(run_id, timeout=PATIENCE)).status == "completed"
+            with pytest.raises(PartsongError, match=r"log\.unreadable"):
+                await platform.client.cancel("r_1")
+    assert (await accepted(own, tmp_path))["accepted_runs"] == ["r_1"]
+
+
+async def test_what_a_backup_of_a_damaged_log_lacks_is_said_and_its_run_stays_damaged(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    data, copy = tmp_path / "data", str(tmp_path / "copy")
+    async with a_platform(own, Settings(data_dir=data)) as platform:
+        for n in range(2):
+            run_id = await platform.client.start(ECHO, {"text": f"hello{n}"}, run_id=f"r_{n}")
+            await platform.client.result(run_id, timeout=PATIENCE)
+        last = await own.log().last(own.subjects.engine("r_1"))
+    assert last is not None
+    newest, needle = last.seq, last.id.encode()
+    async with damaged(nats_server, own.names.log, needle):
+        code, said = await partsong(own, data, "backup", copy)
+        assert (code, said["missing"], said["runs"]) == (78, [[newest, newest]], ["r_1"])
+        done = await restored(own, data, "--from", copy, "--replace")
+        assert (done["missing"], done["runs"]) == ([[newest, newest]], ["r_1"])
+        assert list(data.glob("replaced-*/log.jsonl")), "what was there was copied first"
+    assert (await accepted(own, data))["accepted_runs"] == ["r_1"]
+    async with a_platform(own, Settings(data_dir=data)) as platform:
+        client = platform.client
+        runs = {run.run_id: run.status for run in await client.runs()}
+        assert runs == {"r_0": "completed", "r_1": "damaged"}
+        for ask in (client.state, client.replay, client.result, client.cancel):
+            with pytest.raises(PartsongError, match=r"log\.unreadable.*r_1.*restored"):
+                await ask("r_1")
+        run_id = await client.start(ECHO, {"text": "on"}, run_id="r_on")
+        assert (await client.result(run_id, timeout=PATIENCE)).status == "completed"
+
+
+async def test_runs_go_on_after_a_restore_to_before_what_was_kept_beside_the_log(
+    own: Bus, tmp_path: Path
+) -> None:
+    data, copy = tmp_path / "data", str(tmp_path / "copy")
+    async with a_platform(own, Settings(data_dir=data)) as platform:
+        client = platform.client
+        await client.result(await client.start(ECHO, {"text": "1"}, run_id="r_1"), timeout=PATIENCE)
+        assert (await partsong(own, data, "backup", copy))[0] == 0
+        for n in range(2, 12):
+            run_id = await client.start(ECHO, {"text": str(n)}, run_id=f"r_{n}")
+            await client.result(run_id, timeout=PATIENCE)
+    await gone(own)
+    await restored(own, data, "--from", copy)
+    async with a_platform(own, Settings(data_dir=data)) as platform:
+        client = platform.client
+        assert [run.run_id for run in await client.runs()] == ["r_1"]
+        for run_id in [f"r_{n}" for n in range(2, 12)]:
+            await client.start(ECHO, {"text": "again"}, run_id=run_id)
+            assert (await client.result(run_id, timeout=PATIENCE)).status == "completed"
+    await accepted(own, data)
+
+
+async def test_a_log_is_not_replaced_by_another_nor_while_services_run(
+    own: Bus, bus: Bus, tmp_path: Path
+) -> None:
+    await filled(bus, tmp_path / "theirs")
+    await filled(own, tmp_path / "ours")
+    copies = {name: str(tmp_path / name) for name in ("ours~", "theirs~")}
+    assert (await partsong(own, tmp_path / "ours", "backup", copies["ours~"]))[0] == 0
+    assert (await partsong(bus, tmp_path / "theirs", "backup", copies["theirs~"]))[0] == 0
+    words = ("restore", "--replace", "--from")
+    code, said = await partsong(own, tmp_path / "ours", *words, copies["theirs~"])
+    assert (code, said["code"]) == (1, "backup.another_log")
+    async with a_platform(own, Settings(data_dir=tmp_path / "ours")):
+        code, said = await partsong(own, tmp_path / "ours", *words, copies["ours~"])
+        assert (code, said["code"]) == (1, "services.running")
+    assert await own.log().head() > 0
