@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,11 @@ def _account(_folder: Path) -> str:
     return f"accounts {{ A {{ {users}, {jetstream} }} }}\nno_auth_user: u\n"
 
 
+async def _until_refused(store: Callable[[int], Awaitable[object]]) -> None:
+    for n in range(2 * _MOST // len(_BODY)):
+        await store(n)
+
+
 @pytest.mark.parametrize(
     ("limited", "whose", "setting"),
     [
@@ -51,8 +56,7 @@ async def test_a_limit_that_is_met_is_named_with_what_is_held_and_what_to_do(
     ):
         log = bus.log()
         with pytest.raises(Unavailable) as met:
-            for n in range(2 * _MOST // len(_BODY)):
-                await log.append(subjects.fact(f"r_{n}"), _BODY, id=f"i_{n}")
+            await _until_refused(lambda n: log.append(subjects.fact(f"r_{n}"), _BODY, id=f"i_{n}"))
         with pytest.raises(Unavailable, match=r"log\.full") as beside:
             await log.append(subjects.fact("r_big"), 5 * _BODY, id="i_big")
         assert beside.value.problem.retryable, "a body that lies beside the stream"
@@ -66,6 +70,5 @@ async def test_a_limit_that_is_met_is_named_with_what_is_held_and_what_to_do(
         assert setting in (problem.fix or "")
         marks = BucketMarks(bus.nc, bus.names.marks, "test")
         with pytest.raises(Unavailable, match=r"log\.full"):
-            for _ in range(2 * _MOST // len(_BODY)):
-                await marks._put("probe", _BODY)
+            await _until_refused(lambda n: marks._put(f"probe_{n}", _BODY))
         await marks.close()
