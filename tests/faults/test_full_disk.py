@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import signal
@@ -22,14 +23,18 @@ from partsong.cli.child import Child
 from partsong.cli.http import Api
 from partsong.cli.platform import Platform
 from partsong.client import Client
+from partsong.contracts.damage import Sound
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
 from partsong.contracts.graph import AgentSpec
-from partsong.runtime.nats_server import FAST_SYNC, LEAST_FREE
+from partsong.contracts.subjects import Subjects
+from partsong.log.jetstream import JetStreamLog
+from partsong.runtime.nats_server import FAST_SYNC, LEAST_FREE, start_embedded
+from partsong.testing.nats import a_bus
 from partsong.workflow import WorkflowGraph
 from tests.faults.installed import with_tool
 from tests.faults.small_disk import EFFECTS, GRAPHS, ITEMS, a_small_disk, counted, fill
 from tests.faults.test_kill import WITHIN, Heard
-from tests.ports.damage import until
+from tests.ports.damage import a_monitor, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
@@ -212,6 +217,53 @@ async def test_a_disk_that_nobody_saw_full_is_got_over_too(small_disk: Path) -> 
             assert (await client.result("r_on", timeout=WITHIN)).status == "completed"
     finally:
         await platform.stop()
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_a_full_disk_loses_nothing_that_was_acknowledged(
+    small_disk: Path, tmp_path: Path, killed: bool
+) -> None:
+    """Counted outside the server: what it said is stored is there, in its place, and the log has no holes."""
+    ledger: dict[int, str] = {}
+    async with (
+        start_embedded(small_disk / "nats", fast=True) as server,
+        a_bus(server.url, Subjects("full")) as bus,
+    ):
+        log = JetStreamLog(bus.nc, stream=bus.names.log, attempt=1.0, deadline=1.0)
+        full = asyncio.Event()
+
+        async def write(writer: int) -> None:
+            for n in itertools.count():
+                id_ = f"{writer}-{n}"
+                try:
+                    done = await log.append(
+                        bus.subjects.fact(f"r_{id_}"), bytes(5000 * (1 + writer)), id=id_
+                    )
+                except Unavailable:
+                    assert full.is_set()
+                    return
+                ledger[done.seq] = id_
+
+        async with asyncio.TaskGroup() as writers:
+            for writer in range(6):
+                writers.create_task(write(writer))
+
+            async def some() -> bool:
+                return len(ledger) > 50
+
+            await until(some)
+            full.set()
+            fill(small_disk / "ballast")
+        if killed:
+            server.kill()
+        (small_disk / "ballast").unlink()
+        await server.restart()
+        async with a_monitor(bus, tmp_path) as monitor:
+            assert isinstance(await monitor.check(), Sound)
+        found = {record.seq: record.id async for record in log.read(bus.subjects.log())}
+        assert ledger.items() <= found.items()
+        assert set(found) == set(range(1, max(found) + 1))
+        await log.close()
 
 
 async def test_a_full_disk_shows_and_is_got_over(small_disk: Path) -> None:
