@@ -9,7 +9,7 @@ import nats.errors
 import pytest
 from nats.aio.msg import Msg
 
-from partsong.runtime.answers import answers
+from partsong.runtime.answers import Answering, all_answers, answers
 from partsong.testing.nats import Bus
 
 PATIENCE = 30.0
@@ -32,6 +32,15 @@ async def test_everybody_answers_until_nothing_more_comes(bus: Bus) -> None:
     said = answers(bus.nc, subject, b"!", within=PATIENCE, quiet=0.5)
     async with asyncio.timeout(PATIENCE):
         assert {body async for body in said} == {b"a!", b"b!", b"c!"}
+
+
+async def test_one_that_is_stopped_answers_no_more(bus: Bus) -> None:
+    subject = bus.subjects.query("tool-runner", "names")
+    one = Answering(bus.nc, subject, lambda: b"a")
+    await one.start()
+    assert await all_answers(bus.nc, subject, within=0.5) == [b"a"]
+    await one.stop()
+    assert await all_answers(bus.nc, subject, within=0.5) == []
 
 
 async def test_what_comes_first_may_be_enough(bus: Bus) -> None:

@@ -242,6 +242,25 @@ async def test_a_first_hint_is_worked_on_without_asking_anybody(
     assert asked == []
 
 
+async def test_a_hint_that_the_server_forgot_was_acknowledged_is_not_worked_on_again(
+    bus: Bus, pair: tuple[Worker, Worker]
+) -> None:
+    """As after a full disk: acknowledgements were not stored, so to the server it is a first delivery."""
+    a, _ = pair
+    log = bus.log()
+    done = e.CallCompleted(id="r_1.f:1.2.done", call_id="f:1", attempt=2, worker="a~1")
+    await report(log, bus.subjects, "r_1", done)
+    await log.close()
+    await publish(bus)
+    async with a.working(bus):
+
+        async def gone() -> bool:
+            return (await bus.nc.jetstream().stream_info(bus.names.work)).state.messages == 0
+
+        await until(gone)
+    assert a.begun == []
+
+
 async def test_what_comes_out_of_the_connection_after_a_stall_is_asked_about(
     bus: Bus, pair: tuple[Worker, Worker]
 ) -> None:

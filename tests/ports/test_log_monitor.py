@@ -17,7 +17,7 @@ from partsong.contracts.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.link import Lost
 from partsong.log.marks import FileMarks
-from partsong.runtime.log_answers import LogAnswers, LogSaid, ask_services
+from partsong.runtime.log_answers import LogSaid, ask_services, log_answers
 from partsong.runtime.log_monitor import LogMonitor
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.runtime.streams import provision
@@ -314,7 +314,7 @@ async def test_a_server_that_stores_nothing_shows_until_it_does_again(
         assert isinstance(await monitor.check(), Sound), "nothing is lost"
         assert monitor.problem is not None
         assert monitor.problem.code == "log.mute"
-        said = LogAnswers(own.nc, own.subjects, "tool-runner", "w~1", lambda: monitor.problem)
+        said = log_answers(own.nc, own.subjects, "tool-runner", "w~1", lambda: monitor.problem)
         await said.start()
         services = ("graph-engine", "tool-runner")
         assert await ask_services(own.nc, own.subjects, services) == [

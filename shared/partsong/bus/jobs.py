@@ -192,9 +192,8 @@ class Jobs:
         if holders is None:
             return True
         if not again:
-            if job.old:
-                await holders.readable(work)
-            return True
+            # A server that was killed, or whose disk was full, has forgotten that this hint was acknowledged.
+            return not (job.old and await holders.done(work))
         match await holders.standing(work):
             case "free":
                 self._held.begin(job.held)

@@ -107,8 +107,7 @@ class Child:
 
     async def _live(self) -> int:
         """One life; its exit code."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab", buffering=0) as sink:
+        with self._sink() as sink:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 env=self._env,
@@ -122,12 +121,22 @@ class Child:
             await self._listen(self._process.stdout, sink)
             return await self._process.wait()
 
+    def _sink(self) -> BinaryIO:
+        """Where its output goes; nowhere if its log cannot be opened, as on a full disk: it is to live all the same."""
+        try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            return self.log.open("ab", buffering=0)
+        except OSError as error:
+            self._say(self.role, f"its output is lost: {error}")
+            return Path(os.devnull).open("ab", buffering=0)
+
     async def _listen(self, stdout: asyncio.StreamReader, sink: BinaryIO) -> None:
         """Copy what it prints to its log, and notice the line that says it is ready."""
         line = b""
         ready = False
         while chunk := await stdout.read(64 * 1024):
-            sink.write(chunk)
+            with contextlib.suppress(OSError):  # a full disk: what is not read would hold it up
+                sink.write(chunk)
             if ready:
                 continue
             *lines, line = (line + chunk).split(b"\n")

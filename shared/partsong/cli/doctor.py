@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -132,12 +131,19 @@ async def _providers() -> str:
 
 
 async def _disk() -> str:
-    here = Path.cwd()
-    free = shutil.disk_usage(here).free
-    said = f"{free / _ROOM:.1f} GiB free in {here}"
-    if free < _ROOM:
-        raise Unavailable("disk.full", said, fix="the log is kept for ever: make room")
-    return said
+    """The disks of the data directory, and of the server that `partsong up` runs in it; another server's are elsewhere."""
+    from partsong.client.where import find_data
+
+    data = find_data().absolute()
+    said = []
+    for place in (data, data / "nats"):
+        found = next(folder for folder in (place, *place.parents) if folder.exists())
+        free = shutil.disk_usage(found).free
+        said.append(f"{free / _ROOM:.1f} GiB free in {found}")
+        if free < _ROOM:
+            fix = "the log is kept for ever: make room, or set PARTSONG_DATA to a larger disk"
+            raise Unavailable("disk.full", said[-1], fix=fix)
+    return "; ".join(dict.fromkeys(said))
 
 
 async def _tools() -> str:
@@ -183,14 +189,16 @@ def _where(client: Client) -> str:
 
 
 async def _streams(client: Client) -> str:
+    from partsong.log.full import ACCOUNT_LIMIT
     from partsong.runtime.streams import check
 
     await check(client.nats, client.subjects)
     store = await client.nats.jetstream().account_info()
     most = store.limits.max_storage
     if most >= 0 and store.storage > 0.9 * most:
-        raise Unavailable("bus.full", f"JetStream holds {store.storage} of {most} bytes")
-    return "as they should be"
+        said = f"the streams hold {store.storage} of the {most} bytes that the account may have"
+        raise Unavailable("bus.full", said, fix=ACCOUNT_LIMIT)
+    return f"as they should be, they hold {store.storage} bytes"
 
 
 async def _log(client: Client) -> str:

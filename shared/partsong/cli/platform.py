@@ -18,7 +18,8 @@ from typing import Any
 
 from partsong.cli.child import Child
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
-from partsong.runtime.nats_server import FAST_SYNC, EmbeddedNats, start_embedded
+from partsong.runtime import clock
+from partsong.runtime.nats_server import FAST_SYNC, LEAST_FREE, EmbeddedNats, start_embedded
 from partsong.runtime.owner import Claim, claim_directory
 from partsong.runtime.progress import Patience
 
@@ -32,8 +33,10 @@ _READY = 30.0
 _LOOK = 0.5
 _POLL = 0.2
 _NOTE = "up.json"
-_FULL, _ROOM = 1024**2, 16 * 1024**2
+_FULL, _ROOM = LEAST_FREE, 16 * 1024**2
 """Bytes free on the data directory's disk below which it counts as full, and above which there is room again."""
+_LOOK_AT_WRITES, _LONGEST_PAUSE = 1.0, 30.0
+"""Seconds between two looks at whether the server could write: as a rule, and at most while it cannot."""
 
 
 class Platform:
@@ -56,6 +59,11 @@ class Platform:
         self._children: list[Child] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._noted: set[Path] = set()
+
+    @property
+    def data(self) -> Path:
+        """Where everything is kept."""
+        return self._data
 
     @property
     def nats_url(self) -> str:
@@ -166,31 +174,44 @@ class Platform:
         self._keepers.append(keeper)
 
     async def _keep_nats(self, nats: EmbeddedNats) -> None:
-        """Start the server again if it dies, and after its disk was full, for it stores nothing more then.
+        """Start the server again if it dies, and when there is room after a write has failed: it stores nothing until then.
 
-        It keeps its port, and the services find it by themselves.
+        It keeps its port, and the services find it by themselves. On a full disk it is not started: it could not even
+        say where it listens.
         """
-        full = False
+        full, due, pause = False, 0.0, _LOOK_AT_WRITES
         while True:
             await asyncio.sleep(_POLL)
-            free = shutil.disk_usage(self._data).free
-            if free < _FULL and not full:
+            free, now = shutil.disk_usage(self._data).free, clock.monotonic()
+            if full:
+                if full := free <= _ROOM:
+                    continue
+                await self._start_again(nats, "there is room again")
+            elif free < _FULL:
                 full = True
-                self._say("nats", f"the disk is full: nothing is stored in {self._data}; make room")
-            if full and free > _ROOM:
-                full = False
-                self._say("nats", "there is room again, starting again")
-            elif nats.running:
-                continue
-            else:
-                self._say("nats", f"ended, starting again; see {nats.log_file}")
-            try:
-                await nats.restart()
-            except PartsongError as error:
-                self._say("nats", f"does not start: {error.problem.message}")
-            else:
-                self._say("nats", f"ready, pid {nats.pid}")
-                self._changed()
+                told = (
+                    f"{free} bytes are free, and a server that could not write stores nothing more"
+                )
+                self._say("nats", f"the disk of {self._data} is full: {told}; make room")
+            elif not nats.running:
+                await self._start_again(nats, f"ended; see {nats.log_file}")
+            elif now >= due:
+                # Whoever fills a disk may empty it before anybody looks; only the server knows that a write failed.
+                failed = await nats.write_error()
+                pause = min(_LONGEST_PAUSE, pause * 2) if failed else _LOOK_AT_WRITES
+                due = now + pause
+                if failed:
+                    await self._start_again(nats, f"stores nothing more: {failed}")
+
+    async def _start_again(self, nats: EmbeddedNats, why: str) -> None:
+        self._say("nats", f"{why}; starting again")
+        try:
+            await nats.restart()
+        except PartsongError as error:
+            self._say("nats", f"does not start: {error.problem.message}")
+        else:
+            self._say("nats", f"ready, pid {nats.pid}")
+            self._changed()
 
     def _child(self, role: str) -> Child:
         env = {
@@ -206,7 +227,11 @@ class Platform:
         return Child(role, command, env, log, say=self._say, changed=self._changed)
 
     def _changed(self) -> None:
-        self.note(self._data / _NOTE)
+        """Note where everything is; that the disk is full must not end whoever looks after a service."""
+        try:
+            self.note(self._data / _NOTE)
+        except OSError as error:
+            self._say("up", f"{_NOTE} is not up to date: {error}")
 
     async def _all_ready(self) -> None:
         """Wait for every service; the first that cannot start at all ends the wait."""

@@ -72,7 +72,7 @@ async def ask(
             fix="put large data into a store and its address into the input",
         ) from error
     except (nats.errors.Error, APIError) as error:
-        raise _not_stored(error) from error
+        raise await _not_stored(nc, error) from error
     finally:
         await sub.unsubscribe()
     if isinstance(reply, Accepted):
@@ -153,15 +153,15 @@ async def _store(nc: Nats, subject: str, body: bytes, message_id: str) -> int:
         except (TimeoutError, NoStreamResponseError) as error:  # its stream has no leader now
             limit = _ABSENT if isinstance(error, NoStreamResponseError) else _STORED
             if now() + _PAUSE - began >= limit:
-                raise _not_stored(error) from error
+                raise await _not_stored(nc, error) from error
         await asyncio.sleep(_PAUSE)
 
 
-def _not_stored(error: Exception) -> Unavailable:
+async def _not_stored(nc: Nats, error: Exception) -> Unavailable:
     if isinstance(error, APIError):
         said = {"description": error.description, "err_code": error.err_code}
         if is_full(said):
-            return log_full("requests", said)
+            return await log_full(nc, "requests", said)
     return Unavailable(
         "request.not_stored",
         f"the request could not be stored: {error!r}",

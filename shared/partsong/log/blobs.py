@@ -15,6 +15,7 @@ from functools import partial
 from nats.aio.msg import Msg
 
 from partsong.contracts.errors import Unavailable
+from partsong.log.full import is_full, log_full
 from partsong.log.link import Link, status
 from partsong.log.stored import ID
 
@@ -91,6 +92,8 @@ class Blobs:
             f"storing in {self._bucket}", partial(self._link.ask, subject, body, headers)
         )
         if error := json.loads(reply.data).get("error"):
+            if is_full(error):
+                raise await log_full(self._link.nc, self._stream, error)
             raise Unavailable(
                 "log.refused",
                 f"the bucket {self._bucket} refused a body: {error.get('description')}",

@@ -193,6 +193,11 @@ class JetStreamLog:
         match error.get("err_code"):
             case int(code) if code in {_STALE, _BUSY} and expect is not None:
                 return await self._settle(subject, id, expect)
+            case _ if is_full(error):
+                full = await log_full(self._link.nc, self._stream, error)
+                if self._keeper is not None:
+                    self._keeper.full(full.problem)
+                raise full
             case _:
                 raise self._refused(subject, error)
 
@@ -334,11 +339,6 @@ class JetStreamLog:
             raise self._refused("the append", error)
 
     def _refused(self, what: str, error: Mapping[str, Any]) -> Unavailable | Lost:
-        if is_full(error):
-            full = log_full(self._stream, error)
-            if self._keeper is not None:
-                self._keeper.full(full.problem)
-            return full
         said = f"{error.get('description')} ({error.get('err_code')})"
         if error.get("code") == 503:
             return Lost(said)

@@ -243,7 +243,9 @@ class BucketMarks:
         ask = partial(self._link.ask, self._stem + key, body)
         answer = json.loads((await self._link.insist(f"keeping {key}", ask)).data)
         if error := answer.get("error"):
-            raise log_full(self._stream, error) if is_full(error) else _refused(error)
+            if is_full(error):
+                raise await log_full(self._link.nc, self._stream, error)
+            raise _refused(error)
 
     async def _get(self, subject: str) -> bytes | None:
         answer = await self._api("STREAM.MSG.GET", {"last_by_subj": subject})

@@ -1,15 +1,17 @@
-"""`answers`: one question to everybody who listens, and all that they say."""
+"""Questions to everybody who listens: `answers` asks and yields all that they say, `Answering` is one who says it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
-__all__ = ["all_answers", "answers"]
+__all__ = ["Answering", "all_answers", "answers"]
 
 _NOBODY = "503"
 """Status of the server's own answer where nobody listens."""
@@ -59,3 +61,28 @@ async def all_answers(
         return [answer async for answer in answers(nc, subject, within=within, quiet=quiet)]
     except nats.errors.NoRespondersError:
         return []
+
+
+class Answering:
+    """Answers whoever asks a subject with what `say` returns at that moment."""
+
+    def __init__(self, nc: Client, subject: str, say: Callable[[], bytes]) -> None:
+        self._nc, self._subject, self._say = nc, subject, say
+        self._sub: Subscription | None = None
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        self._sub = await self._nc.subscribe(self._subject, cb=self._answer)
+
+    async def stop(self) -> None:
+        """Answer no more."""
+        if self._sub is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._sub.unsubscribe()
+
+    async def _answer(self, msg: Msg) -> None:
+        if msg.reply:
+            with contextlib.suppress(
+                nats.errors.Error
+            ):  # who asked may be gone, and so may the connection
+                await msg.respond(self._say())

@@ -8,7 +8,6 @@ service does not start; one that runs goes on by the broker's clock, and says so
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -17,12 +16,11 @@ from datetime import datetime
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.runtime import clock
+from partsong.runtime.answers import Answering
 
 __all__ = ["TOLERATED", "BrokerClock", "Measured", "measure", "said"]
 
@@ -122,9 +120,8 @@ class BrokerClock:
     ) -> None:
         """`stream` is the one of the timers: its leader fires them."""
         self._nc, self._stream, self._worker, self._ours = nc, stream, worker, ours
-        self._subject = subjects.query(service, "clock")
+        self._answering = Answering(nc, subjects.query(service, "clock"), self._says)
         self._skewed, self._measured_gap, self._due = False, self._gap(), 0.0
-        self._sub: Subscription | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -137,7 +134,7 @@ class BrokerClock:
         if found.skewed:
             raise found.refusal()
         self.take(found)
-        self._sub = await self._nc.subscribe(self._subject, cb=self._answer)
+        await self._answering.start()
         self._task = asyncio.get_running_loop().create_task(self._go(), name="broker's clock")
 
     async def stop(self) -> None:
@@ -145,9 +142,7 @@ class BrokerClock:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._sub is not None:
-            with contextlib.suppress(nats.errors.Error):
-                await self._sub.unsubscribe()
+        await self._answering.stop()
 
     def take(self, found: Measured) -> None:
         """Go by a measurement, if it says anything new; say once when the clocks have drifted apart."""
@@ -175,7 +170,5 @@ class BrokerClock:
     def _gap(self) -> float:
         return self._ours().timestamp() - clock.monotonic()
 
-    async def _answer(self, msg: Msg) -> None:
-        if msg.reply:
-            answer = {"worker": self._worker, "offset": round(clock.offset(), 6)}
-            await msg.respond(json.dumps(answer).encode())
+    def _says(self) -> bytes:
+        return json.dumps({"worker": self._worker, "offset": round(clock.offset(), 6)}).encode()

@@ -1,4 +1,4 @@
-"""`LogAnswers`: says what a service's monitor knows of the log, to whoever asks `partsong.query.<service>.log`.
+"""`log_answers` says what a service's monitor knows of the log, to whoever asks `partsong.query.<service>.log`.
 
 Some things only a service knows: that its appends are not answered, for one. An onlooker appends nothing.
 """
@@ -9,17 +9,14 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 
-import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from partsong.contracts.errors import Problem
 from partsong.contracts.subjects import Subjects
-from partsong.runtime.answers import all_answers
+from partsong.runtime.answers import Answering, all_answers
 
-__all__ = ["LogAnswers", "LogSaid", "ask_services"]
+__all__ = ["LogSaid", "ask_services", "log_answers"]
 
 _WITHIN = 1.0
 
@@ -34,36 +31,20 @@ class LogSaid(BaseModel):
     """Why it is not ready: what is wrong with the log, or what keeps the service from its work in it."""
 
 
-class LogAnswers:
-    """Answers for one service."""
+def log_answers(
+    nc: Client,
+    subjects: Subjects,
+    service: str,
+    worker: str,
+    problem: Callable[[], Problem | None],
+) -> Answering:
+    """The answers of one service."""
 
-    def __init__(
-        self,
-        nc: Client,
-        subjects: Subjects,
-        service: str,
-        worker: str,
-        problem: Callable[[], Problem | None],
-    ) -> None:
-        self._nc, self._worker, self._problem = nc, worker, problem
-        self._subject = subjects.query(service, "log")
-        self._sub: Subscription | None = None
+    def say() -> bytes:
+        said = LogSaid(worker=worker, problem=problem())
+        return said.model_dump_json(exclude_none=True).encode()
 
-    async def start(self) -> None:
-        """Begin to answer."""
-        self._sub = await self._nc.subscribe(self._subject, cb=self._answer)
-
-    async def stop(self) -> None:
-        """Answer no more."""
-        if self._sub is not None:
-            with contextlib.suppress(nats.errors.Error):
-                await self._sub.unsubscribe()
-
-    async def _answer(self, msg: Msg) -> None:
-        if msg.reply:
-            said = LogSaid(worker=self._worker, problem=self._problem())
-            with contextlib.suppress(nats.errors.Error):
-                await msg.respond(said.model_dump_json(exclude_none=True).encode())
+    return Answering(nc, subjects.query(service, "log"), say)
 
 
 async def ask_services(

@@ -1,12 +1,14 @@
 """A nats-server of our own: one child process, one data directory, gone when we are gone.
 
-Three promises, and how each is kept:
+Four promises, and how each is kept:
 
 no orphan       The child asks the kernel for SIGTERM at its parent's death (`PR_SET_PDEATHSIG`, Linux), so even kill -9
                 of the parent stops the server. The kernel means the *thread* that started it: start it from the thread
                 whose life it should share.
 no two servers  The data directory has a lock file. Parent and child hold the same `flock`, so it is free exactly when
                 both are gone; what the file says about pid and URL is only there for the message.
+no dead end     The disk may fill. A server without room is not started, for it could not even say where it listens; one that
+                could not write stores nothing more until it is started anew, and `write_error` tells that.
 no lost event   `sync_interval: always`, unless `fast` trades the last 100 ms before a power cut for speed. Neither loses
                 anything acknowledged when the process is killed.
 """
@@ -14,11 +16,15 @@ no lost event   `sync_interval: always`, unless `fast` trades the last 100 ms be
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,7 +34,7 @@ from partsong.runtime.nats_binary import find_nats_server
 from partsong.runtime.owner import Claim, claim_directory
 from partsong.runtime.progress import Patience
 
-__all__ = ["FAST_SYNC", "EmbeddedNats", "start_embedded"]
+__all__ = ["FAST_SYNC", "LEAST_FREE", "EmbeddedNats", "start_embedded"]
 
 FAST_SYNC = 0.1
 """Seconds between two syncs of a `fast` server."""
@@ -44,7 +50,17 @@ _MEMORY = "512MiB"
 """Go's soft limit: without it scattered reads grow the block cache to 2 GB and it stays there."""
 _MEMORY_STORE = "1GB"
 """What memory streams may reserve; the server would take three quarters of Go's limit, six prefixes' worth of chunks."""
+_STORE = 1 << 50
+"""Bytes that all streams may hold: the disk is the limit, and nothing else.
+
+Left alone, the server takes three quarters of what is free when it starts: the more is stored already, the less may be
+stored at all. A smaller number would be no better, for the server counts what it has compressed as if it had not.
+"""
 _POLL = 0.003
+_HEALTH = 2.0
+"""Seconds that a server has to say how it is."""
+LEAST_FREE = 1024**2
+"""Bytes that must be free on its disk for a server to start."""
 
 
 _MAX_PAYLOAD = 8 * 1024 * 1024
@@ -110,6 +126,13 @@ class EmbeddedNats:
         """What the server says about itself."""
         return self.data_dir / "nats.log"
 
+    async def write_error(self) -> str | None:
+        """What the server says of a write that failed; None if all did well, or it says nothing now.
+
+        nats-server 2.15 stores nothing more in a stream after that, also when there is room again.
+        """
+        return await asyncio.to_thread(_write_error, f"{self.monitor_url}/healthz")
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self
@@ -128,15 +151,22 @@ class EmbeddedNats:
         Raises:
             Conflict: a server already runs on this data directory; the message has its pid and URL.
             Unavailable: no usable nats-server is installed, or it did not come up; the message has its last words.
+                `nats.disk_full`: its disk has no room for it to start.
         """
         binary = self._binary or find_nats_server()
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._check_room()
         self._claim = claim = self._claim or await claim_directory(self.data_dir)
         patience = Patience(self._timeout, self._pids)
         try:
             up = False
             while not up:
                 up = await self._attempt(binary, claim, patience)
+        except OSError as error:
+            await self.stop()
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            raise self._no_room() from error
         except BaseException:
             await self.stop()
             raise
@@ -176,6 +206,7 @@ class EmbeddedNats:
                 raise self._failed(
                     f"nats-server exited with status {self._process.returncode}: {words}"
                 )
+            self._check_room()
             if patience.over:
                 raise self._failed(
                     f"nats-server was not ready, and did nothing for {self._timeout:g} s: "
@@ -185,6 +216,20 @@ class EmbeddedNats:
         self._urls = urls
         self._port = int(self.url.rpartition(":")[2])
         return True
+
+    def _check_room(self) -> None:
+        if shutil.disk_usage(self.data_dir).free < LEAST_FREE:
+            raise self._no_room()
+
+    def _no_room(self) -> Unavailable:
+        free = shutil.disk_usage(self.data_dir).free
+        return Unavailable(
+            "nats.disk_full",
+            f"{free} bytes are free on the disk of {self.data_dir}, a nats-server needs {LEAST_FREE} to start",
+            where=str(self.data_dir),
+            fix="make room on that disk, then start again",
+            retryable=True,
+        )
 
     def _failed(self, message: str) -> PartsongError:
         return Unavailable(
@@ -199,8 +244,9 @@ class EmbeddedNats:
         ports.mkdir(exist_ok=True)
         for old in ports.glob("*.ports"):
             old.unlink(missing_ok=True)
-        conf = self.data_dir / "nats.conf"
-        conf.write_text(self._conf(ports))
+        conf, part = self.data_dir / "nats.conf", self.data_dir / "nats.conf.part"
+        part.write_text(self._conf(ports), encoding="utf-8")
+        part.replace(conf)  # a full disk must not leave half of it
         command = [str(binary), "-c", str(conf)]
         if sys.platform == "linux":
             command = [sys.executable, "-I", "-S", "-c", _UNDER_PARENT, str(os.getpid()), *command]
@@ -221,7 +267,7 @@ class EmbeddedNats:
             f'host: "127.0.0.1"\nport: {self._port or -1}\nhttp: "127.0.0.1:-1"\n'
             f"ports_file_dir: {json.dumps(str(ports))}\nmax_payload: {_MAX_PAYLOAD}\n"
             f"jetstream {{ store_dir: {json.dumps(str(self.data_dir))}, max_memory_store: {_MEMORY_STORE}, "
-            f"sync_interval: {sync} }}\n{self._config}\n"
+            f"max_file_store: {_STORE}, sync_interval: {sync} }}\n{self._config}\n"
         )
 
     def _read_ports(self) -> dict[str, list[str]] | None:
@@ -252,6 +298,25 @@ class EmbeddedNats:
                 process.wait()
                 return
             await asyncio.sleep(_POLL)
+
+
+def _write_error(healthz: str) -> str | None:
+    try:
+        with urllib.request.urlopen(healthz, timeout=_HEALTH):  # noqa: S310 — our own server
+            return None
+    except urllib.error.HTTPError as error:
+        said = _error_in(error.read())
+    except (OSError, ValueError):
+        return None
+    return said if "write error" in said else None
+
+
+def _error_in(body: bytes) -> str:
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return ""
+    return str(said.get("error", "")) if isinstance(said, dict) else ""
 
 
 def start_embedded(

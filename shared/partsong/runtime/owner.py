@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -23,10 +24,11 @@ class Claim:
         self.fd = fd
 
     def tell(self, *, pid: int | None = None, url: str | None = None) -> None:
-        """Leave a note for whoever finds the directory taken."""
+        """Leave a note for whoever finds the directory taken; on a full disk the lock alone must do."""
         note = json.dumps({"owner": os.getpid(), "pid": pid, "url": url}).encode()
-        os.ftruncate(self.fd, 0)
-        os.pwrite(self.fd, note, 0)
+        with contextlib.suppress(OSError):
+            os.pwrite(self.fd, note, 0)  # in its old place, which needs no room
+            os.ftruncate(self.fd, len(note))
 
     def release(self) -> None:
         """Let go; a child that holds `fd` too keeps the directory taken until it ends."""

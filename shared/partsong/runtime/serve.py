@@ -31,7 +31,7 @@ from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.port import Heartbeat, HeartbeatFactory
 from partsong.runtime.heartbeat.process import ProcessHeartbeat
 from partsong.runtime.heartbeat.task import TaskHeartbeat
-from partsong.runtime.log_answers import LogAnswers
+from partsong.runtime.log_answers import log_answers
 from partsong.runtime.log_monitor import LogMonitor
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, log_differences, provision
@@ -169,7 +169,7 @@ async def _context(
     create_log = await monitor.begin()
     await provision(nc, subjects, replicas=settings.replicas, create_log=create_log)
     await monitor.start()
-    said = LogAnswers(
+    said = log_answers(
         nc, subjects, service.name, worker, lambda: monitor.problem or _problem_of(service)
     )
     await said.start()
