@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -36,7 +37,9 @@ def status(address: Address, out: Output) -> None:
 
     async def work() -> None:
         async with address.client() as client:
-            queues, beats, log = await asyncio.gather(_queues(client), hear(client), _log(client))
+            queues, beats, log = await asyncio.gather(
+                _queues(client), hear(client), _log(client, address.data)
+            )
         workers = [_worker(beat) for beat in beats]
         if out.form == "table":
             columns = ("stream", "messages", "bytes", "consumer", "waiting", "unanswered")
@@ -66,11 +69,10 @@ class _Queue:
     """Delivered, not acknowledged."""
 
 
-async def _log(client: Client) -> Standing:
-    from partsong.client.where import find_data
+async def _log(client: Client, data: Path) -> Standing:
     from partsong.runtime.log_standing import log_standing
 
-    return await log_standing(client.nats, client.subjects, find_data())
+    return await log_standing(client.nats, client.subjects, data)
 
 
 async def _queues(client: Client) -> list[_Queue]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ def command(address: Address, out: Output) -> None:
             await _row("nats-server", _server()),
             await _row("extras", _extras()),
             await _row("providers", _providers()),
-            await _row("disk", _disk()),
+            await _row("disk", _disk(address.data)),
             await _row("tools", _tools()),
             await _row("sandbox", _sandbox()),
         ]
@@ -60,7 +61,7 @@ async def _bus_rows(address: Address) -> list[dict[str, object]]:
     """What can only be checked where there is a bus."""
     checks: tuple[tuple[str, Callable[[Client], Awaitable[str]]], ...] = (
         ("streams", _streams),
-        ("log", _log),
+        ("log", partial(_log, data=address.data)),
         ("clock", _clock),
         ("clocks", _clocks),
         ("workers", _workers),
@@ -131,13 +132,19 @@ async def _providers() -> str:
     return "no keys: agents can use scripted:… models"
 
 
-async def _disk() -> str:
-    here = Path.cwd()
+async def _disk(data: Path) -> str:
+    """The room where the log is, or would be."""
+    here = _nearest(data)
     free = shutil.disk_usage(here).free
     said = f"{free / _ROOM:.1f} GiB free in {here}"
     if free < _ROOM:
         raise Unavailable("disk.full", said, fix="the log is kept for ever: make room")
     return said
+
+
+def _nearest(data: Path) -> Path:
+    """The data directory, or what it would be made in."""
+    return next(path for path in (data.absolute(), *data.absolute().parents) if path.is_dir())
 
 
 async def _tools() -> str:
@@ -193,14 +200,13 @@ async def _streams(client: Client) -> str:
     return "as they should be"
 
 
-async def _log(client: Client) -> str:
+async def _log(client: Client, data: Path) -> str:
     """Whether the log still is what was acknowledged, there is room to write to it, and all services can."""
     from partsong.cli.platform import ROLES
-    from partsong.client.where import find_data
     from partsong.runtime.log_answers import ask_services
     from partsong.runtime.log_standing import log_standing, standing_error
 
-    found = await log_standing(client.nats, client.subjects, find_data(), room=True)
+    found = await log_standing(client.nats, client.subjects, data, room=True)
     if error := standing_error(found):
         raise error
     said = await ask_services(client.nats, client.subjects, ROLES)

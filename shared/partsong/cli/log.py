@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,8 +34,12 @@ class _Place:
     """Where the log is, and where marks of it are."""
 
     address: Address
-    data: Path
     offline: bool
+
+    @property
+    def data(self) -> Path:
+        """Where the marks are."""
+        return self.address.data
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
@@ -46,7 +50,7 @@ class _Place:
                 from partsong.runtime.nats_server import start_embedded
 
                 server = await stack.enter_async_context(start_embedded(self.data / "nats"))
-                address = Address(server.url, address.prefix)
+                address = replace(address, url=server.url)
             yield await stack.enter_async_context(address.client())
 
 
@@ -65,24 +69,15 @@ def _place_options(command: Callable[..., R]) -> Callable[..., R]:
     """Where the log is; the command gets `place`."""
 
     @functools.wraps(command)
-    def placed(*args: Any, address: Address, data: Path, offline: bool, **named: Any) -> R:
-        return command(*args, place=_Place(address, data, offline), **named)
+    def placed(*args: Any, address: Address, offline: bool, **named: Any) -> R:
+        return command(*args, place=_Place(address, offline), **named)
 
-    data = click.option(
-        "--data",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=Path(".partsong"),
-        envvar="PARTSONG_DATA",
-        show_default=True,
-        show_envvar=True,
-        help="Data directory of the services, where their marks of the log are.",
-    )
     offline = click.option(
         "--offline",
         is_flag=True,
         help="Run the embedded NATS of the data directory for this command: the platform is not up.",
     )
-    return address_options(data(offline(placed)))
+    return address_options(offline(placed))
 
 
 @click.group()
