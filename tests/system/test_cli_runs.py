@@ -15,6 +15,7 @@ import click
 import pytest
 from pydantic import JsonValue
 
+from partsong.cli.log import command as log_group
 from partsong.cli.main import main
 from partsong.cli.run import command as run_group
 from partsong.cli.schedule import command as schedule_group
@@ -262,9 +263,9 @@ async def test_a_schedule_is_added_listed_and_removed(
     )
 
 
-@pytest.mark.parametrize("group", ["run", "schedule"])
+@pytest.mark.parametrize("group", ["run", "schedule", "log"])
 def test_every_verb_shows_an_example_that_names_it(group: str) -> None:
-    commands = {"run": run_group, "schedule": schedule_group}[group].commands
+    commands = {"run": run_group, "schedule": schedule_group, "log": log_group}[group].commands
     for verb, command in commands.items():
         assert f"Example: partsong {group} {verb}" in command.get_help(click.Context(command))
 

@@ -85,13 +85,13 @@ def command() -> None:
     """Verify the log, back it up, restore it, accept another one."""
 
 
-@command.command()
+@command.command(epilog="Example: partsong log verify --data /var/lib/partsong")
 @_place_options
 @output_option
 def verify(place: _Place, out: Output) -> None:
     """Read the whole log and check every promise in it: marks, runs' chains, partitions' seals, holes.
 
-    Exit code 78 if anything is wrong.
+    For after a crash, a full disk or a restore, and from time to time. Exit code 78 if anything is wrong.
     """
 
     async def work() -> int:
@@ -135,12 +135,15 @@ def verify(place: _Place, out: Output) -> None:
     sys.exit(run_async(work()))
 
 
-@command.command()
+@command.command(epilog="Example: partsong log backup /backup/partsong")
 @click.argument("path", type=click.Path(path_type=Path, file_okay=False))
 @_place_options
 @output_option
 def backup(path: Path, place: _Place, out: Output) -> None:
-    """Copy the log into the folder PATH; made again, it goes on where the last copy ended."""
+    """Copy the log into the folder PATH; made again, it goes on where the last copy ended.
+
+    For every day, while all runs; and before a damaged stream is deleted, into a folder of its own.
+    """
 
     async def work() -> int:
         from partsong.log.backup import backup as copy
@@ -162,7 +165,7 @@ def backup(path: Path, place: _Place, out: Output) -> None:
     sys.exit(run_async(work()))
 
 
-@command.command()
+@command.command(epilog="Example: partsong log restore --from /backup/partsong --by ann")
 @click.option(
     "--from",
     "source",
@@ -251,13 +254,16 @@ async def _restored(
         await restoring.close()
 
 
-@command.command()
+@command.command(epilog="Example: partsong log adopt --data /var/lib/partsong")
 @click.option("--new", is_flag=True, help="Begin a new log on a server that holds none.")
 @_replicas_option
 @_place_options
 @output_option
 def adopt(replicas: str, place: _Place, out: Output, *, new: bool) -> None:
-    """Let the services of a data directory accept the log that the server holds, in the place of another one."""
+    """Let the services of a data directory accept the log that the server holds, in the place of another one.
+
+    For when they say log.damaged because they were moved to another server on purpose.
+    """
 
     async def work() -> dict[str, object]:
         from partsong.runtime.log_standing import adopt as accept
@@ -286,11 +292,14 @@ def _said(out: Output, what: str) -> Progress:
     return say
 
 
-@command.command()
+@command.command(epilog="Example: partsong log mirror")
 @_place_options
 @output_option
 def mirror(place: _Place, out: Output) -> None:
-    """Make a mirror stream of the log, for a cluster: a copy that can take the log's place."""
+    """Make a mirror stream of the log, for a cluster: a copy that can take the log's place.
+
+    For before anything is lost; `log restore --from-mirror` uses it then.
+    """
 
     async def work() -> str:
         from partsong.runtime.streams import provision_mirror
