@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from partsong.client import Client
-from tests.soak.__main__ import soak
+from tests.soak.__main__ import Soaked, soak, verdict
 from tests.soak.oracle import judge
 from tests.soak.processes import a_fleet_of
 from tests.soak.traffic import Traffic
@@ -18,8 +18,23 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 
 async def test_nothing_is_wrong_after_kills_pauses_and_bad_records(tmp_path: Path) -> None:
-    found = await soak(tmp_path / "soak", seconds=20, seed=8, engines=3, workers=2)
-    assert not found, found[:20]
+    done = await soak(tmp_path / "soak", seconds=20, seed=8, engines=3, workers=2)
+    assert not done.found, done.found[:20]
+    assert done.runs > 0
+    assert done.harm > 0
+    said = verdict(done, seed=8, seconds=20)
+    assert said.startswith(f"passed: nothing wrong in {done.runs} runs")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([], "passed: nothing wrong in 40 runs, 7 times harm in 20 s, seed 8"),
+        (["r_1 does not end"], "failed: 1 findings in 40 runs, 7 times harm in 20 s, seed 8"),
+    ],
+)
+def test_the_last_line_says_in_words_whether_it_passed(found: list[str], said: str) -> None:
+    assert verdict(Soaked(40, 7, found), seed=8, seconds=20) == said
 
 
 async def test_the_oracle_sees_an_effect_too_many_one_too_few_and_a_second_history(

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 
 from partsong.client import Client
 from partsong.client.live import chunks_of
-from partsong.client.where import find_http, find_nats
+from partsong.client.where import find_http, find_nats, settings_nearby
 from partsong.contracts import events as e
 from partsong.contracts.chunks import Chunk, End, Text
 from partsong.contracts.errors import InvalidInput, NotFound, Problem, Unavailable
@@ -431,3 +431,51 @@ async def test_a_note_is_looked_for_in_the_data_directory_and_the_prefix_in_the_
     assert Client(prefix="other").subjects.prefix == "other"
     monkeypatch.delenv("PARTSONG_PREFIX")
     assert Client().subjects.prefix == "partsong"
+
+
+def note_in(folder: Path, **note: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "up.json").write_text(json.dumps({"pid": os.getpid(), **note}))
+    return folder
+
+
+async def test_the_data_directory_may_be_given_and_then_goes_before_the_one_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PARTSONG_NATS_URL", raising=False)
+    monkeypatch.delenv("PARTSONG_URL", raising=False)
+    one = note_in(tmp_path / "one", nats_url="nats://one", http_url="http://one")
+    two = note_in(tmp_path / "two", nats_url="nats://two", http_url="http://two")
+    monkeypatch.setenv("PARTSONG_DATA", str(one))
+    assert (find_nats(), find_http()) == ("nats://one", "http://one")
+    assert (find_nats(data=two), find_http(data=two)) == ("nats://two", "http://two")
+
+
+async def test_who_finds_no_bus_is_told_where_was_looked_and_what_would_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PARTSONG_NATS_URL", raising=False)
+    with pytest.raises(Unavailable) as failed:
+        find_nats(data=tmp_path)
+    problem = failed.value.problem
+    assert problem.where == str(tmp_path)
+    assert "--data" in (problem.fix or "")
+    assert "PARTSONG_NATS_URL" in (problem.fix or "")
+    note_in(tmp_path, nats_url="nats://gone", pid=999999999)
+    with pytest.raises(Unavailable, match="process 999999999"):
+        find_nats(data=tmp_path)
+
+
+async def test_a_service_beside_a_platform_goes_by_its_server_and_how_that_syncs(
+    tmp_path: Path,
+) -> None:
+    note_in(tmp_path, nats_url="nats://noted", sync_interval=0.1)
+    beside = {"PARTSONG_NATS_URL": "nats://noted", "PARTSONG_SYNC_INTERVAL": "0.1"}
+    data = {"PARTSONG_DATA": str(tmp_path)}
+    assert settings_nearby(data) == {**data, **beside}
+    by_hand = {**data, "PARTSONG_NATS_URL": "nats://noted"}
+    assert settings_nearby(by_hand) == {**data, **beside}
+    elsewhere = {**data, "PARTSONG_NATS_URL": "nats://other"}
+    assert settings_nearby(elsewhere) == elsewhere
+    own = {**data, "PARTSONG_SYNC_INTERVAL": "5"}
+    assert settings_nearby(own) == {**data, **beside, "PARTSONG_SYNC_INTERVAL": "5"}

@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from partsong.cli.failures import report
 from partsong.cli.graph_file import read_graph
-from partsong.contracts.graph import Graph
-from tests.sim.plan import Knobs
+from partsong.cli.options import parse_inputs
+from partsong.cli.output import Output
+from partsong.contracts.errors import InvalidInput
+from tests.sim.graphs import shortened
+from tests.sim.plan import Knobs, OwnGraph
 from tests.sim.simulation import Outcome, simulate
 
-__all__ = ["main", "smaller"]
+__all__ = ["main", "own_graph", "smaller"]
 
 _CHUNK = 25
 _SHOWN = 5
@@ -23,15 +27,19 @@ _SHOWN = 5
 
 
 def main(arguments: list[str]) -> int:
-    """Play seeds; 1 if any found something."""
+    """Play seeds; 1 if any found something, 2 if there is something wrong with the graph."""
     args = _parse(arguments)
+    try:
+        own = own_graph(args.graph, args.input)
+    except InvalidInput as error:
+        return report(error, Output())
     knobs = Knobs(
         engines=args.engines,
         runs=args.runs,
         faults=args.faults,
         chaos=not args.no_chaos,
         skew=not args.no_skew,
-        graph=_graph(args.graph),
+        own=own,
     )
     if args.seed is not None:
         return _one(args.seed, knobs, trace=args.trace, shrink=args.shrink)
@@ -57,11 +65,27 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--no-skew", action="store_true", help="all clocks are right")
     parser.add_argument("--graph", type=Path, help="a graph of your own, as YAML or JSON")
+    parser.add_argument(
+        "-i", "--input", action="append", default=[], metavar="K=V|@FILE",
+        help="with --graph: what its runs are started with; may be repeated",
+    )  # fmt: skip
     return parser.parse_args(arguments)
 
 
-def _graph(path: Path | None) -> Graph | None:
-    return read_graph(path) if path is not None else None
+def own_graph(path: Path | None, pairs: Sequence[str]) -> OwnGraph | None:
+    """The user's graph and input, if one is given.
+
+    Raises:
+        InvalidInput: what is wrong with the file, and where, or with the input.
+    """
+    given = parse_inputs(tuple(pairs))
+    if path is None:
+        if pairs:
+            said = f"{pairs[0]!r} is for the runs of a graph of yours, and none is given"
+            raise InvalidInput("input.malformed", said, where="-i", fix="add --graph FILE")
+        return None
+    inputs = [word for pair in pairs for word in ("-i", pair)]
+    return OwnGraph(shortened(read_graph(path)), given, ("--graph", str(path), *inputs))
 
 
 def _one(seed: int, knobs: Knobs, *, trace: bool, shrink: bool) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
+
+from pydantic import JsonValue
 
 from partsong.contracts.graph import Graph
 from partsong.contracts.requests import (
@@ -39,8 +41,11 @@ _PATIENCE = 25.0
 class Client:
     """Sends requests, again if no answer comes, and now and then twice for no reason."""
 
-    def __init__(self, world: World, process: Process) -> None:
-        self._world, self._process = world, process
+    def __init__(
+        self, world: World, process: Process, given: Mapping[str, JsonValue] | None = None
+    ) -> None:
+        """`given` is the input of all runs; without it, each has what its random graph needs."""
+        self._world, self._process, self._given = world, process, given
         self._count = 0
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -71,8 +76,10 @@ class Client:
 
     async def start(self, run_id: str, graph: Graph, **options: Any) -> None:
         self._world.graphs.setdefault(run_id, graph)
-        spec, given = graph.spec(), input_of(graph)
-        await self.ask("run", run_id, graph=spec, input=given, options=RunOptions(**options))
+        given = input_of(graph) if self._given is None else dict(self._given)
+        await self.ask(
+            "run", run_id, graph=graph.spec(), input=given, options=RunOptions(**options)
+        )
 
     async def play(self, run_id: str, graph: Graph, until: float, options: dict[str, Any]) -> None:
         """One run's whole story."""

@@ -1,4 +1,7 @@
-"""Random graphs: a chain of segments, each of one construct. What their functions do, `workers` tells by their names."""
+"""Graphs: random ones, a chain of segments of one construct each, and what of a user's graph cannot be simulated as it is.
+
+What functions do, `workers` tells by their names.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,12 @@ from pydantic import JsonValue
 from partsong.contracts.graph import Graph
 from partsong.contracts.validate import parse_graph
 
-__all__ = ["SEGMENTS", "input_of", "random_graph"]
+__all__ = ["LONGEST_WAIT", "SEGMENTS", "input_of", "random_graph", "shortened"]
 
 Spec = dict[str, Any]
+
+LONGEST_WAIT = 60.0
+"""Seconds: a simulated day is a day of heartbeats, and nothing settles before it is over."""
 
 
 def random_graph(rnd: random.Random, name: str) -> Graph:
@@ -26,6 +32,25 @@ def random_graph(rnd: random.Random, name: str) -> Graph:
 def input_of(graph: Graph) -> dict[str, JsonValue]:
     """What a run of a random graph is started with."""
     return {"items": ["a", "b"], "log": []} if "log" in graph.reducers else {}
+
+
+def shortened(graph: Graph) -> Graph:
+    """The graph with waits of a minute at most, and with signals of any payload, for those here have none that fits."""
+    return parse_graph(_short(graph.spec()))
+
+
+def _short(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_short(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    part = {key: _short(value) for key, value in part.items()}
+    if part.get("type") != "wait":
+        return part
+    part.pop("signal_schema", None)
+    if part.pop("until", None) is not None or part.get("seconds", 0) > LONGEST_WAIT:
+        part["seconds"] = LONGEST_WAIT
+    return part
 
 
 class _Maker:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic import JsonValue
 
 from partsong.contracts.graph import Graph, SubgraphNode
 from partsong.contracts.subjects import PARTITIONS, partition_of
 from tests.sim.graphs import random_graph
 from tests.sim.network import Chaos
 
-__all__ = ["FAULTS", "Knobs", "Plan", "plan_of"]
+__all__ = ["FAULTS", "Knobs", "OwnGraph", "Plan", "plan_of"]
 
 FAULTS = (
     "kill engine", "kill worker", "kill people", "cut engine", "cut worker", "doubt", "doubt", "restart", "outage",
     "stop engine", "old stops",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OwnGraph:
+    """A user's graph, which takes the place of the random ones."""
+
+    graph: Graph
+    input: Mapping[str, JsonValue]
+    """What its runs are started with."""
+    arguments: tuple[str, ...]
+    """What names both on the command line."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,7 @@ class Knobs:
     """Whether messages are lost and late."""
     skew: bool = True
     """Whether clocks may be wrong."""
-    graph: Graph | None = None
+    own: OwnGraph | None = None
 
     def line(self) -> str:
         """As arguments of the command line."""
@@ -41,7 +55,12 @@ class Knobs:
             if (n := getattr(self, name)) is not None
         ]
         return " ".join(
-            [*said, *([] if self.chaos else ["--no-chaos"]), *([] if self.skew else ["--no-skew"])]
+            [
+                *said,
+                *([] if self.chaos else ["--no-chaos"]),
+                *([] if self.skew else ["--no-skew"]),
+                *([shlex.join(self.own.arguments)] if self.own is not None else []),
+            ]
         )
 
 
@@ -73,7 +92,9 @@ def plan_of(seed: int, knobs: Knobs) -> Plan:
     chaos = Chaos(lost=rnd.choice([0, 0, 0.002, 0.02]), late=rnd.choice([0, 0, 0.002, 0.02]))
     skew = rnd.choice([0.0, 0.0, 0.2, 3.0])
     runners, gateways = rnd.choice([1, 2, 3]), rnd.choice([1, 2])
-    runs = _runs(rnd, count if knobs.runs is None else knobs.runs, knobs.graph)
+    runs = _runs(
+        rnd, count if knobs.runs is None else knobs.runs, knobs.own.graph if knobs.own else None
+    )
     return Plan(
         engines=engines if knobs.engines is None else knobs.engines,
         runners=runners,

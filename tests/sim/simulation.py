@@ -20,7 +20,7 @@ from tests.sim.loop import Process, Stuck, new_loop
 from tests.sim.nemesis import Nemesis
 from tests.sim.network import Chaos
 from tests.sim.oracle import judge
-from tests.sim.plan import Knobs, Plan, plan_of
+from tests.sim.plan import Knobs, OwnGraph, Plan, plan_of
 from tests.sim.workers import start_people, start_worker
 from tests.sim.world import World
 
@@ -63,7 +63,7 @@ def simulate(seed: int, knobs: Knobs | None = None, *, trace: bool = False) -> O
         world.trace = []
     with _logged(world):
         try:
-            loop.run(_Simulation(world, plan).play())
+            loop.run(_Simulation(world, plan, knobs.own).play())
         except Stuck as stuck:
             world.find(f"stuck: {stuck}")
     for broken in loop.broken:
@@ -86,11 +86,11 @@ def simulate(seed: int, knobs: Knobs | None = None, *, trace: bool = False) -> O
 class _Simulation:
     """All processes of one simulation, and its three acts: faults, settling, judgement."""
 
-    def __init__(self, world: World, plan: Plan) -> None:
+    def __init__(self, world: World, plan: Plan, own: OwnGraph | None) -> None:
         self._world, self._plan = world, plan
         self._snapshots = MemorySnapshots()
         self._nemesis = Nemesis(world, plan.skew, self._begin)
-        self._client = Client(world, world.process("client"))
+        self._client = Client(world, world.process("client"), own.input if own else None)
         self._folds: dict[str, Folded] = {}
         self._read = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from partsong.graph_engine.processor import Processor
 from partsong.log.port import Appended, Record
 from partsong.runtime import clock
 from tests.house.sources import ROOT
-from tests.sim.cli import main, smaller
+from tests.sim.cli import main, own_graph, smaller
 from tests.sim.loop import EPOCH, Process, Stuck, new_loop
 from tests.sim.plan import Knobs, plan_of
 from tests.sim.ports import SimLog
@@ -131,6 +132,62 @@ def test_a_graph_of_ones_own_is_played(tmp_path: Path, capsys: pytest.CaptureFix
     )
     assert main(["--graph", str(path), "--seeds", "5", "--jobs", "1"]) == 0
     assert "5/5 seeds, 0 failed" in capsys.readouterr().out
+
+
+MINE = """name: mine
+entry: a
+nodes:
+  a: {type: map, over: items, into: totals, collect: total, graph: each.yaml}
+  b: {type: wait, seconds: 86400}
+edges:
+- {from: a, to: b}
+"""
+EACH = "name: each\nentry: t\nnodes:\n  t: {type: tool, tool: calculator, output: total}\n"
+
+
+def test_what_fails_of_ones_own_graph_is_named_with_the_graph_and_its_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "each.yaml").write_text(EACH, "utf-8")
+    (tmp_path / "mine.yaml").write_text(MINE, "utf-8")
+    mine = ["--graph", str(tmp_path / "mine.yaml"), "-i", "items=[1, 2]"]
+    assert main([*mine, "--seed", "1"]) == 0, "a day's wait is no run that does not end"
+    assert "log " in capsys.readouterr().out
+    monkeypatch.setattr(turn, "carry_out", lambda state, _prepared, _now: ((), state))
+    assert main([*mine, "--seed", "1"]) == 1
+    assert f"--seed 1 {shlex.join(mine)}" in capsys.readouterr().out
+
+
+def test_runs_of_ones_own_graph_have_the_input_that_is_given(tmp_path: Path) -> None:
+    (tmp_path / "each.yaml").write_text(EACH, "utf-8")
+    (tmp_path / "mine.yaml").write_text(MINE, "utf-8")
+    own = own_graph(tmp_path / "mine.yaml", ("items=[1, 2]",))
+    assert own is not None
+    assert own.input == {"items": [1, 2]}
+    calm = Knobs(runs=1, faults=0, chaos=False, skew=False, own=own)
+    said = "\n".join(simulate(2, calm, trace=True).trace)
+    assert "acts tool r_0/a:1/0/t:1" in said
+    assert "acts tool r_0/a:1/1/t:1" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "file.unreadable"),
+        ("name: [", "mine.yaml:1"),
+        ("name: mine\nnodes: {}\n", "graph.malformed"),
+    ],
+)
+def test_what_is_wrong_with_ones_own_graph_is_said_in_words(
+    text: str | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    if text is not None:
+        path.write_text(text, "utf-8")
+    assert main(["--graph", str(path)]) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert str(path) in printed
 
 
 # --- the loop -------------------------------------------------------------------------------------------------------

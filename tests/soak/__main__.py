@@ -8,6 +8,7 @@ import contextlib
 import random
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from partsong.client import Client
@@ -17,19 +18,37 @@ from tests.soak.oracle import judge
 from tests.soak.processes import Fleet, a_fleet_of
 from tests.soak.traffic import Traffic
 
-__all__ = ["soak"]
+__all__ = ["Soaked", "main", "soak", "verdict"]
 
 _STILL = 120.0
 """Seconds in which nothing ends, after which what is open counts as stuck."""
 _SHOWN = 40
 
 
+@dataclass(frozen=True)
+class Soaked:
+    """What a soak has done, and what it has found."""
+
+    runs: int
+    harm: int
+    """How often something was killed, stopped or spoiled."""
+    found: list[str]
+
+
+def verdict(done: Soaked, *, seed: int, seconds: float) -> str:
+    """The last line: whether it passed, and how much of what."""
+    said = f"{done.runs} runs, {done.harm} times harm in {seconds:g} s, seed {seed}"
+    if not done.found:
+        return f"passed: nothing wrong in {said}"
+    return f"failed: {len(done.found)} findings in {said}"
+
+
 def _say(line: str) -> None:
     print(f"{clock.now_text()}  {line}", flush=True)
 
 
-async def soak(folder: Path, *, seconds: float, seed: int, engines: int, workers: int) -> list[str]:
-    """Everything that was found wrong."""
+async def soak(folder: Path, *, seconds: float, seed: int, engines: int, workers: int) -> Soaked:
+    """Do harm for some seconds, let all end, and judge."""
     rnd, file = random.Random(seed), folder / "effects"
     fleet = await a_fleet_of(folder, engines, workers)
     try:
@@ -41,7 +60,7 @@ async def soak(folder: Path, *, seconds: float, seed: int, engines: int, workers
 
 async def _soaked(
     rnd: random.Random, fleet: Fleet, client: Client, file: Path, seconds: float
-) -> list[str]:
+) -> Soaked:
     nemesis = Nemesis(random.Random(rnd.random()), fleet, client, _say)
     traffic = Traffic(
         random.Random(rnd.random()), client, lambda: fleet.http_url, str(file), nemesis.spoiled
@@ -62,12 +81,12 @@ async def _soaked(
     _say(
         f"{len(traffic.asked)} runs, {len(nemesis.spoiled)} of them spoiled; answers: {dict(traffic.answers)}"
     )
-    return [
-        *found,
+    found += [
         *nemesis.wrong,
         *traffic.wrong,
         *await judge(fleet, client, file, nemesis.spoiled),
     ]
+    return Soaked(len(traffic.asked), sum(nemesis.done.values()), found)
 
 
 def main(arguments: list[str]) -> int:
@@ -86,11 +105,13 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="partsong-soak-") as temporary:
         folder = args.folder or Path(temporary)
         options = {"seed": args.seed, "engines": args.engines, "workers": args.workers}
-        found = asyncio.run(soak(folder, seconds=args.seconds, **options))
-    for line in found[:_SHOWN]:
+        done = asyncio.run(soak(folder, seconds=args.seconds, **options))
+    for line in done.found[:_SHOWN]:
         print(line)
-    print(f"{len(found)} findings, seed {args.seed}")
-    return 1 if found else 0
+    if (left := len(done.found) - _SHOWN) > 0:
+        print(f"and {left} more")
+    print(verdict(done, seed=args.seed, seconds=args.seconds))
+    return 1 if done.found else 0
 
 
 if __name__ == "__main__":

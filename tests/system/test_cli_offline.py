@@ -155,7 +155,7 @@ def test_rows_come_as_a_list_as_lines_and_as_a_table(folder: Path) -> None:
 def test_no_bus_is_an_error_with_what_to_do_about_it(folder: Path) -> None:
     said = process(folder, "run", "list", code=1).stderr
     assert "nats.unknown" in said
-    assert "fix  run `partsong up` here, or set PARTSONG_NATS_URL" in said
+    assert "fix  start `partsong up`; if one runs elsewhere" in said
 
 
 def test_an_error_is_json_where_the_output_is(folder: Path) -> None:

@@ -15,6 +15,7 @@ import click
 import pytest
 from pydantic import JsonValue
 
+from partsong.cli.log import command as log_group
 from partsong.cli.main import main
 from partsong.cli.run import command as run_group
 from partsong.cli.schedule import command as schedule_group
@@ -61,6 +62,8 @@ class Terminal:
 
     def __init__(self, platform: Platform, patch: pytest.MonkeyPatch) -> None:
         self.platform, self._patch = platform, patch
+        self.said = ""
+        """What it said beside, the last time."""
 
     async def __call__(self, *words: object, code: int = 0) -> str:
         """What it printed: data, or the error if one is expected."""
@@ -69,6 +72,7 @@ class Terminal:
         with redirect_stdout(out), redirect_stderr(err):
             ended = await asyncio.to_thread(_exit_code)
         assert ended == code, f"{words}: exit {ended}\n{out.getvalue()}\n{err.getvalue()}"
+        self.said = err.getvalue()
         return err.getvalue() if code else out.getvalue()
 
     async def record(self, *words: object) -> dict[str, Any]:
@@ -168,6 +172,30 @@ async def test_a_runs_path_is_seen_on_its_graph_and_a_forks_from_where_it_came(
     assert "run.unknown" in await partsong("graph", "show", "--run", "r_nobody", code=3)
 
 
+async def test_a_large_state_is_shortened_for_people_and_never_in_data(
+    partsong: Terminal, tmp_path: Path
+) -> None:
+    (tmp_path / "gate.yaml").write_text(GATE)
+    (tmp_path / "given.json").write_text(json.dumps({"text": "x" * 100_000, "kind": "refund"}))
+    started = ("run", "start", tmp_path / "gate.yaml", "-i", f"@{tmp_path / 'given.json'}")
+    run_id = (await partsong.record(*started))["run_id"]
+    await until(partsong.platform, run_id, "waiting")
+
+    shown = await partsong("run", "show", run_id)
+    assert len(shown) < 5_000
+    assert '"kind": "refund"' in shown
+    assert "x… (100,000 characters)" in shown
+    assert "--full" in partsong.said
+
+    for whole in (("--full",), ("-o", "json"), ("-o", "jsonl"), ("-o", "yaml")):
+        assert "x" * 100_000 in await partsong("run", "show", run_id, *whole)
+        assert "--full" not in partsong.said
+    await partsong("run", "signal", run_id, "go", "1")
+    ended = await partsong(*started, "--run-id", run_id, "--wait")
+    assert len(ended) < 5_000
+    assert f"partsong run state {run_id}" in partsong.said
+
+
 async def test_a_waiting_run_says_what_for_pauses_and_hears_a_signal(
     partsong: Terminal, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -235,9 +263,9 @@ async def test_a_schedule_is_added_listed_and_removed(
     )
 
 
-@pytest.mark.parametrize("group", ["run", "schedule"])
+@pytest.mark.parametrize("group", ["run", "schedule", "log"])
 def test_every_verb_shows_an_example_that_names_it(group: str) -> None:
-    commands = {"run": run_group, "schedule": schedule_group}[group].commands
+    commands = {"run": run_group, "schedule": schedule_group, "log": log_group}[group].commands
     for verb, command in commands.items():
         assert f"Example: partsong {group} {verb}" in command.get_help(click.Context(command))
 

@@ -186,3 +186,55 @@ async def test_a_module_that_cannot_be_loaded_ends_it_at_once_with_the_reason(
     assert "tool-runner cannot start" in said
     assert "no_such_module" in said
     assert not (tmp_path / "ready.json").exists()
+
+
+@asynccontextmanager
+async def a_worker(
+    cwd: Path, role: str, *words: str, **env: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A `partsong worker start` that is told nothing about the server."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PARTSONG_")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", "worker", "start", role, *words),
+        cwd=cwd,
+        env={**clean, **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(WITHIN):
+            await process.communicate()
+
+
+async def test_a_worker_that_is_started_beside_it_finds_its_server(tmp_path: Path) -> None:
+    async with up(tmp_path, "--load", "tests.system.nodes") as running:
+        data, link = tmp_path / "data", tmp_path / ".partsong"
+        link.symlink_to(data)  # what `up` without --data would have used
+        ways: list[tuple[tuple[str, ...], dict[str, str]]] = [
+            (("--data", str(data)), {}),
+            ((), {"PARTSONG_DATA": str(data)}),
+            ((), {}),
+        ]
+        for n, (words, env) in enumerate(ways):
+            named = ("--name", f"second-{n}", *words)
+            async with a_worker(tmp_path, "graph-engine", *named, **env) as worker:
+                assert worker.stdout is not None
+                async with asyncio.timeout(WITHIN):
+                    ready = (await worker.stdout.readline()).decode()
+                assert ready.startswith(f"ready graph-engine second-{n}~"), ready
+        async with Client(running.ready["nats_url"]) as client:
+            run_id = await client.start(graphs.chain(), {"x": 1})
+            assert (await client.result(run_id, timeout=60)).status == "completed"
+
+
+async def test_a_worker_that_finds_no_server_says_what_to_give_it(tmp_path: Path) -> None:
+    async with a_worker(tmp_path, "graph-engine") as worker:
+        async with asyncio.timeout(WITHIN):
+            _, said = await worker.communicate()
+        assert worker.returncode == 1
+    for word in ("nats.unknown", str(tmp_path / ".partsong"), "--data", "PARTSONG_NATS_URL"):
+        assert word in said.decode()

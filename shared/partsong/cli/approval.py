@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from partsong.cli.options import data_option
 from partsong.cli.output import Output, output_option
 
 if TYPE_CHECKING:
@@ -14,11 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+R = TypeVar("R")
+
 
 _COLUMNS = ("id", "status", "title", "requested_at", "deadline", "by")
 _STATUSES = ("pending", "approved", "rejected", "expired", "cancelled", "all")
 
-url_option = click.option("--url", help="Approval service.  [env: PARTSONG_URL]")
 reason_help = "Why; it is kept in the log."
 by_option = click.option("--by", help="Who decides.  [default: your login name]")
 
@@ -28,10 +33,20 @@ def command() -> None:
     """See what waits for a person, and decide."""
 
 
-def _api(url: str | None) -> Api:
-    from partsong.cli.http import Api
+def _api_options(command: Callable[..., R]) -> Callable[..., R]:
+    """`--url` and `--data`; the command gets `api`."""
 
-    return Api(url)
+    @functools.wraps(command)
+    def addressed(*args: Any, url: str | None, data: Path, **named: Any) -> R:
+        from partsong.cli.http import Api
+
+        return command(*args, api=Api(url, data=data), **named)
+
+    at = click.option("--url", help="Approval service.  [env: PARTSONG_URL]")
+    data = data_option(
+        "Data directory of the services, where a running `partsong up` says where it is."
+    )
+    return at(data(addressed))
 
 
 @command.command("list")
@@ -42,12 +57,12 @@ def _api(url: str | None) -> Api:
 @click.option(
     "--limit", type=click.IntRange(1), default=50, show_default=True, help="No more than these."
 )
-@url_option
+@_api_options
 @output_option
-def list_(status: str, run_id: str | None, limit: int, url: str | None, out: Output) -> None:
+def list_(status: str, run_id: str | None, limit: int, api: Api, out: Output) -> None:
     """What waits for a decision, the newest first."""
     wanted = None if status == "all" else status
-    found, more = _api(url).approvals(limit=limit, status=wanted, run_id=run_id)
+    found, more = api.approvals(limit=limit, status=wanted, run_id=run_id)
     out.rows(found, _COLUMNS)
     if more:
         out.say(f"there are more than {limit}: --limit shows them")
@@ -55,11 +70,11 @@ def list_(status: str, run_id: str | None, limit: int, url: str | None, out: Out
 
 @command.command()
 @click.argument("approval_id")
-@url_option
+@_api_options
 @output_option
-def show(approval_id: str, url: str | None, out: Output) -> None:
+def show(approval_id: str, api: Api, out: Output) -> None:
     """One approval, with what its graph shows of the state."""
-    out.record(_api(url).approval(approval_id))
+    out.record(api.approval(approval_id))
 
 
 @command.command(epilog="Example: partsong approval approve r_1.ok:1 --edit @plan.yaml")
@@ -69,14 +84,14 @@ def show(approval_id: str, url: str | None, out: Output) -> None:
     "--edit", metavar="JSON|@FILE", help="Approve this in the place of the value that may be edited."
 )  # fmt: skip
 @by_option
-@url_option
+@_api_options
 @output_option
 def approve(
     approval_id: str,
     reason: str | None,
     edit: str | None,
     by: str | None,
-    url: str | None,
+    api: Api,
     out: Output,
 ) -> None:
     """Approve, perhaps another value than the one shown. Exit code 1 if it has been decided already."""
@@ -84,15 +99,15 @@ def approve(
 
     edited = parse_edit(edit)
     by = by or getpass.getuser()
-    out.record(_api(url).decide(approval_id, "approve", by, reason, edit=edited))
+    out.record(api.decide(approval_id, "approve", by, reason, edit=edited))
 
 
 @command.command()
 @click.argument("approval_id")
 @click.option("--reason", required=True, help=reason_help)
 @by_option
-@url_option
+@_api_options
 @output_option
-def reject(approval_id: str, reason: str, by: str | None, url: str | None, out: Output) -> None:
+def reject(approval_id: str, reason: str, by: str | None, api: Api, out: Output) -> None:
     """Reject. Exit code 1 if it has been decided already."""
-    out.record(_api(url).decide(approval_id, "reject", by or getpass.getuser(), reason))
+    out.record(api.decide(approval_id, "reject", by or getpass.getuser(), reason))

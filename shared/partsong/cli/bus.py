@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import Output, output_option, run_async
+from partsong.contracts.errors import Unavailable
+from partsong.contracts.subjects import LANES
 
 if TYPE_CHECKING:
     from partsong.client import Client
-    from partsong.runtime.heartbeat.beat import Beat
+    from partsong.runtime.heartbeat.beat import Beat, Blocked
     from partsong.runtime.log_standing import Standing
 
 __all__ = ["command"]
 
+T = TypeVar("T")
+
+_NAMED = 3
+"""So many of many things are named."""
 _LISTEN = 1.5
 """Seconds to hear heartbeats: workers beat once a second."""
 
@@ -32,13 +39,16 @@ def command() -> None:
 @address_options
 @output_option
 def status(address: Address, out: Output) -> None:
-    """Streams, what waits in their queues, and who is alive."""
+    """Streams, what waits in their queues, and who is alive. Exit code 1 if a stream or a queue is missing."""
 
     async def work() -> None:
         async with address.client() as client:
-            queues, beats, log = await asyncio.gather(_queues(client), hear(client), _log(client))
+            (queues, missing), beats, log = await asyncio.gather(
+                _queues(client), hear(client), _log(client, address.data)
+            )
         workers = [_worker(beat) for beat in beats]
         if out.form == "table":
+            queues = _folded(queues)
             columns = ("stream", "messages", "bytes", "consumer", "waiting", "unanswered")
             out.rows([asdict(queue) for queue in queues], columns)
             click.echo()
@@ -50,6 +60,12 @@ def status(address: Address, out: Output) -> None:
             out.say(f"log {log.log}: {log.says}")
         for said in (*_idle(queues, {beat.service for beat in beats}), *_blocked(beats)):
             out.say(said)
+        if missing:  # last, for damage to the log may be why
+            raise Unavailable(
+                "bus.incomplete",
+                f"the streams of prefix {client.subjects.prefix} are not as they should be: {_listed(missing)}",
+                fix="start the platform, or check the prefix; `partsong doctor` says more",
+            )
 
     run_async(work())
 
@@ -66,50 +82,80 @@ class _Queue:
     """Delivered, not acknowledged."""
 
 
-async def _log(client: Client) -> Standing:
-    from partsong.client.where import find_data
+async def _log(client: Client, data: Path) -> Standing:
     from partsong.runtime.log_standing import log_standing
 
-    return await log_standing(client.nats, client.subjects, find_data())
+    return await log_standing(client.nats, client.subjects, data)
 
 
-async def _queues(client: Client) -> list[_Queue]:
-    """One line per stream and durable; the engine's consumers, one per partition, are added up.
-
-    Raises:
-        Unavailable: a stream or consumer is not there, or JetStream does not answer.
-    """
-    import nats.errors
-    from nats.js.errors import APIError
-
-    from partsong.contracts.errors import Unavailable
+async def _queues(client: Client) -> tuple[list[_Queue], list[str]]:
+    """One line per stream and durable consumer, and what of them is missing or was not answered for."""
     from partsong.runtime.streams import table
 
     wanted = table(client.subjects)
-    js = client.nats.jetstream()
-    try:
-        streams = await asyncio.gather(*(js.stream_info(spec.name) for spec in wanted.streams))
-        consumers = await asyncio.gather(
-            *(js.consumer_info(spec.stream, spec.name) for spec in wanted.consumers)
+    js, missing = client.nats.jetstream(), list[str]()
+    streams = await asyncio.gather(
+        *(_info(spec.name, js.stream_info(spec.name), missing) for spec in wanted.streams)
+    )
+    there = {info.config.name for info in streams if info is not None}
+    consumers = await asyncio.gather(
+        *(
+            _info(f"{spec.stream}/{spec.name}", js.consumer_info(spec.stream, spec.name), missing)
+            for spec in wanted.consumers
+            if spec.stream in there
         )
+    )
+    queues = []
+    for info in filter(None, streams):
+        stream, size = info.config.name or "", (info.state.messages, info.state.bytes)
+        own = [one for one in consumers if one is not None and one.stream_name == stream]
+        queues += [
+            _Queue(stream, *size, one.name, one.num_pending or 0, one.num_ack_pending or 0)
+            for one in own
+        ] or [_Queue(stream, *size, "", 0, 0)]
+    return queues, missing
+
+
+async def _info(name: str, asked: Awaitable[T], missing: list[str]) -> T | None:
+    """What the server says of a stream or consumer; one that it says nothing of is added to `missing`, with the reason."""
+    import nats.errors
+    from nats.js.errors import APIError, NotFoundError
+
+    try:
+        return await asked
+    except NotFoundError:
+        missing.append(f"{name} is not there")
     except (nats.errors.Error, APIError, TimeoutError) as error:
-        raise Unavailable(
-            "bus.incomplete",
-            f"the streams of prefix {client.subjects.prefix} are not as they should be: {error}",
-            fix="start the platform, or check the prefix; `partsong doctor` says more",
-        ) from error
-    lags: dict[tuple[str, str], list[int]] = {}
-    for found in consumers:
-        name = "engine-*" if found.name.startswith("engine-") else found.name
-        lag = lags.setdefault((found.stream_name, name), [0, 0])
-        lag[0] += found.num_pending or 0
-        lag[1] += found.num_ack_pending or 0
-    return [
-        _Queue(stream, info.state.messages, info.state.bytes, consumer, *lag)
-        for info in streams
-        for stream in [info.config.name or ""]
-        for consumer, lag in [(c, v) for (s, c), v in lags.items() if s == stream] or [("", [0, 0])]
-    ]
+        missing.append(f"{name}: {error!r}")
+    return None
+
+
+def _listed(missing: list[str]) -> str:
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return f"{', '.join(missing[:_NAMED])}{more}"
+
+
+def _folded(queues: Iterable[_Queue]) -> list[_Queue]:
+    """Lanes in which nothing waits, in one row for people."""
+    lanes = _lanes()
+    found: list[_Queue] = []
+    empty: list[int] = []
+    for queue in queues:
+        if queue.consumer in lanes and not (queue.waiting or queue.unanswered):
+            empty.append(len(found))
+        found.append(queue)
+    if len(empty) < 2:  # one row is no fewer
+        return found
+    first = found[empty[0]]
+    found[empty[0]] = replace(first, consumer=f"{len(empty)} empty lanes")
+    return [queue for n, queue in enumerate(found) if n not in empty[1:]]
+
+
+def _lanes() -> frozenset[str]:
+    """The consumers of the lanes in which callers' runs wait to begin."""
+    from partsong.runtime.stream_table import lane_of
+
+    return frozenset(map(lane_of, range(LANES)))
 
 
 async def hear(client: Client) -> list[Beat]:
@@ -137,18 +183,34 @@ def _worker(beat: Beat) -> dict[str, object]:
 
 
 def _blocked(beats: Iterable[Beat]) -> list[str]:
-    """Workers in which a function lets nothing else run."""
-    return [
-        f"{beat.worker}: {' or '.join(beat.blocked.functions) or 'something'} has blocked "
-        f"{'the whole process' if beat.blocked.process else 'its event loop'} since {beat.blocked.since}"
-        for beat in beats
-        if beat.blocked is not None
-    ]
+    """Workers in which a function lets nothing else run, with the runs and calls that it is, or may be, working for."""
+    said = []
+    for beat in beats:
+        if (blocked := beat.blocked) is not None:
+            one_of = [
+                f"{function}{_calls(beat, blocked, function)}" for function in blocked.functions
+            ]
+            what = "the whole process" if blocked.process else "its event loop"
+            said.append(
+                f"{beat.worker}: {' or '.join(one_of) or 'something'} has blocked {what} since {blocked.since}"
+            )
+    return said
+
+
+def _calls(beat: Beat, blocked: Blocked, function: str) -> str:
+    """The call that blocks; of a process that does not answer, the calls of the function that it holds."""
+    calls = [(blocked.run_id, blocked.call_id)] if blocked.call_id else []
+    calls = calls or [(one.run_id, one.call_id) for one in beat.held if one.function == function]
+    return (
+        f" ({_listed([f'run {run_id}, call {call_id}' for run_id, call_id in calls])})"
+        if calls
+        else ""
+    )
 
 
 def _idle(queues: list[_Queue], services: set[str]) -> list[str]:
     """Queues in which something waits while nobody who could take it is alive."""
-    takers = {"engine": "graph-engine", "engine-*": "graph-engine"}
+    takers = dict.fromkeys(("engine", "control", "starts", *_lanes()), "graph-engine")
     waiting = [(queue, takers.get(queue.consumer, queue.consumer)) for queue in queues]
     return [
         f"{queue.stream}: {queue.waiting} messages wait for {service}, and none is alive"

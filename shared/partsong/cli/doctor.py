@@ -7,7 +7,9 @@ import os
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -43,7 +45,7 @@ def command(address: Address, out: Output) -> None:
             await _row("nats-server", _server()),
             await _row("extras", _extras()),
             await _row("providers", _providers()),
-            await _row("disk", _disk()),
+            await _row("disk", _disk(address.data)),
             await _row("tools", _tools()),
             await _row("sandbox", _sandbox()),
         ]
@@ -59,7 +61,7 @@ async def _bus_rows(address: Address) -> list[dict[str, object]]:
     """What can only be checked where there is a bus."""
     checks: tuple[tuple[str, Callable[[Client], Awaitable[str]]], ...] = (
         ("streams", _streams),
-        ("log", _log),
+        ("log", partial(_log, data=address.data)),
         ("clock", _clock),
         ("clocks", _clocks),
         ("workers", _workers),
@@ -130,20 +132,22 @@ async def _providers() -> str:
     return "no keys: agents can use scripted:… models"
 
 
-async def _disk() -> str:
+async def _disk(data: Path) -> str:
     """The disks of the data directory, and of the server that `partsong up` runs in it; another server's are elsewhere."""
-    from partsong.client.where import find_data
-
-    data = find_data().absolute()
-    said = []
+    said: list[str] = []
     for place in (data, data / "nats"):
-        found = next(folder for folder in (place, *place.parents) if folder.exists())
-        free = shutil.disk_usage(found).free
-        said.append(f"{free / _ROOM:.1f} GiB free in {found}")
+        here = _nearest(place)
+        free = shutil.disk_usage(here).free
+        said.append(f"{free / _ROOM:.1f} GiB free in {here}")
         if free < _ROOM:
             fix = "the log is kept for ever: make room, or set PARTSONG_DATA to a larger disk"
             raise Unavailable("disk.full", said[-1], fix=fix)
     return "; ".join(dict.fromkeys(said))
+
+
+def _nearest(folder: Path) -> Path:
+    """A folder, or what it would be made in."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
 
 
 async def _tools() -> str:
@@ -201,14 +205,13 @@ async def _streams(client: Client) -> str:
     return f"as they should be, they hold {store.storage} bytes"
 
 
-async def _log(client: Client) -> str:
+async def _log(client: Client, data: Path) -> str:
     """Whether the log still is what was acknowledged, there is room to write to it, and all services can."""
     from partsong.cli.platform import ROLES
-    from partsong.client.where import find_data
     from partsong.runtime.log_answers import ask_services
     from partsong.runtime.log_standing import log_standing, standing_error
 
-    found = await log_standing(client.nats, client.subjects, find_data(), room=True)
+    found = await log_standing(client.nats, client.subjects, data, room=True)
     if error := standing_error(found):
         raise error
     said = await ask_services(client.nats, client.subjects, ROLES)

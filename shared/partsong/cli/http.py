@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 from urllib.parse import quote, urlencode
 
@@ -30,10 +31,10 @@ Record = dict[str, JsonValue]
 
 
 class Api:
-    """The service at a URL; without one, at PARTSONG_URL, or where a `partsong up` nearby says."""
+    """The service at a URL; without one, at PARTSONG_URL, or where the `partsong up` on the data directory says."""
 
-    def __init__(self, url: str | None) -> None:
-        self._base = find_http(url).rstrip("/")
+    def __init__(self, url: str | None, *, data: Path | None = None) -> None:
+        self._base = find_http(url, data=data).rstrip("/")
 
     def approvals(self, *, limit: int, **filters: str | None) -> tuple[list[Record], bool]:
         """The newest approvals that pass the filters, and whether there are more."""

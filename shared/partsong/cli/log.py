@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,8 +36,12 @@ class _Place:
     """Where the log is, and where marks of it are."""
 
     address: Address
-    data: Path
     offline: bool
+
+    @property
+    def data(self) -> Path:
+        """Where the marks are."""
+        return self.address.data
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
@@ -48,7 +52,7 @@ class _Place:
                 from partsong.runtime.nats_server import start_embedded
 
                 server = await stack.enter_async_context(start_embedded(self.data / "nats"))
-                address = Address(server.url, address.prefix)
+                address = replace(address, url=server.url)
             yield await stack.enter_async_context(address.client())
 
 
@@ -67,24 +71,15 @@ def _place_options(command: Callable[..., R]) -> Callable[..., R]:
     """Where the log is; the command gets `place`."""
 
     @functools.wraps(command)
-    def placed(*args: Any, address: Address, data: Path, offline: bool, **named: Any) -> R:
-        return command(*args, place=_Place(address, data, offline), **named)
+    def placed(*args: Any, address: Address, offline: bool, **named: Any) -> R:
+        return command(*args, place=_Place(address, offline), **named)
 
-    data = click.option(
-        "--data",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=Path(".partsong"),
-        envvar="PARTSONG_DATA",
-        show_default=True,
-        show_envvar=True,
-        help="Data directory of the services, where their marks of the log are.",
-    )
     offline = click.option(
         "--offline",
         is_flag=True,
         help="Run the embedded NATS of the data directory for this command: the platform is not up.",
     )
-    return address_options(data(offline(placed)))
+    return address_options(offline(placed))
 
 
 @click.group()
@@ -92,13 +87,14 @@ def command() -> None:
     """Verify the log, back it up, restore it, accept another one."""
 
 
-@command.command()
+@command.command(epilog="Example: partsong log verify --data /var/lib/partsong")
 @_place_options
 @output_option
 def verify(place: _Place, out: Output) -> None:
     """Read the whole log and check every promise in it: marks, runs' chains, partitions' seals, holes.
 
-    The services are told of what is found. Exit code 78 if anything is wrong.
+    For after a crash, a full disk or a restore, and from time to time. The services are told of what is found.
+    Exit code 78 if anything is wrong.
     """
 
     async def work() -> int:
@@ -149,12 +145,15 @@ def verify(place: _Place, out: Output) -> None:
     sys.exit(run_async(work()))
 
 
-@command.command()
+@command.command(epilog="Example: partsong log backup /backup/partsong")
 @click.argument("path", type=click.Path(path_type=Path, file_okay=False))
 @_place_options
 @output_option
 def backup(path: Path, place: _Place, out: Output) -> None:
-    """Copy the log into the folder PATH; made again, it goes on where the last copy ended."""
+    """Copy the log into the folder PATH; made again, it goes on where the last copy ended.
+
+    For every day, while all runs; and before a damaged stream is deleted, into a folder of its own.
+    """
 
     async def work() -> int:
         from partsong.log.backup import backup as copy
@@ -178,7 +177,7 @@ def backup(path: Path, place: _Place, out: Output) -> None:
     sys.exit(run_async(work()))
 
 
-@command.command()
+@command.command(epilog="Example: partsong log restore --from /backup/partsong --by ann")
 @click.option(
     "--from",
     "source",
@@ -333,13 +332,16 @@ async def _restored(restoring: Restoring, source: Path | None, mirror: str | Non
     return await restoring.as_it_is()
 
 
-@command.command()
+@command.command(epilog="Example: partsong log adopt --data /var/lib/partsong")
 @click.option("--new", is_flag=True, help="Begin a new log on a server that holds none.")
 @_replicas_option
 @_place_options
 @output_option
 def adopt(replicas: str, place: _Place, out: Output, *, new: bool) -> None:
-    """Let the services of a data directory accept the log that the server holds, in the place of another one."""
+    """Let the services of a data directory accept the log that the server holds, in the place of another one.
+
+    For when they say log.damaged because they were moved to another server on purpose.
+    """
 
     async def work() -> dict[str, object]:
         from partsong.runtime.log_standing import adopt as accept
@@ -368,11 +370,14 @@ def _said(out: Output, what: str) -> Progress:
     return say
 
 
-@command.command()
+@command.command(epilog="Example: partsong log mirror")
 @_place_options
 @output_option
 def mirror(place: _Place, out: Output) -> None:
-    """Make a mirror stream of the log, for a cluster: a copy that can take the log's place."""
+    """Make a mirror stream of the log, for a cluster: a copy that can take the log's place.
+
+    For before anything is lost; `log restore --from-mirror` uses it then.
+    """
 
     async def work() -> str:
         from partsong.runtime.streams import provision_mirror

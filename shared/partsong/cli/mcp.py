@@ -95,7 +95,7 @@ def serve(port: int | None, url: str | None, by: str | None, address: Address) -
     async def work() -> None:
         async with address.client() as client:
             name = by or f"{getpass.getuser()} (MCP)"
-            server = platform_server(client, Api(url), by=name)
+            server = platform_server(client, Api(url, data=address.data), by=name)
             if port is None:
                 await server.run_stdio_async()
             else:

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Address",
     "address_options",
+    "data_option",
     "parse_edit",
     "parse_inputs",
     "parse_moment",
     "parse_value",
 ]
 
+F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_\-]")
@@ -38,23 +40,45 @@ class Address:
 
     url: str | None
     prefix: str | None
+    data: Path
+    """Data directory of the services: their marks of the log, and a note of the `partsong up` that runs on it."""
 
     def client(self) -> Client:
-        """A client that is not connected yet."""
+        """A client that is not connected yet.
+
+        Raises:
+            Unavailable: `nats.unknown`: no server is given, and no platform runs on the data directory.
+        """
         from partsong.client import Client
-        from partsong.client.where import find_caller
+        from partsong.client.where import find_caller, find_nats
 
         # Commands are many clients and one caller: who runs a thousand of them has one lane.
         own = f"cli@{_UNFIT.sub('-', platform.node())[:100]}"
-        return Client(self.url, prefix=self.prefix, caller=find_caller(otherwise=own))
+        url = find_nats(self.url, data=self.data)
+        return Client(url, prefix=self.prefix, caller=find_caller(otherwise=own))
+
+
+def data_option(says: str) -> Callable[[F], F]:
+    """`--data`, which says what the directory is to the command; the command gets `data`."""
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path(".partsong"),
+        envvar="PARTSONG_DATA",
+        show_default=True,
+        show_envvar=True,
+        help=says,
+    )
 
 
 def address_options(command: Callable[..., R]) -> Callable[..., R]:
-    """`--nats` and `--prefix`; the command gets `address`."""
+    """`--nats`, `--prefix` and `--data`; the command gets `address`."""
 
     @functools.wraps(command)
-    def addressed(*args: Any, nats_url: str | None, prefix: str | None, **named: Any) -> R:
-        return command(*args, address=Address(nats_url, prefix), **named)
+    def addressed(
+        *args: Any, nats_url: str | None, prefix: str | None, data: Path, **named: Any
+    ) -> R:
+        return command(*args, address=Address(nats_url, prefix, data), **named)
 
     url = click.option(
         "--nats", "nats_url", metavar="URL", help="NATS server.  [env: PARTSONG_NATS_URL]"
@@ -62,7 +86,8 @@ def address_options(command: Callable[..., R]) -> Callable[..., R]:
     first = click.option(
         "--prefix", help="First token of every subject.  [env: PARTSONG_PREFIX; default: partsong]"
     )
-    return url(first(addressed))
+    data = data_option("Data directory of the services: their marks, and where `partsong up` runs.")
+    return url(first(data(addressed)))
 
 
 def parse_inputs(pairs: tuple[str, ...], option: str = "-i") -> dict[str, JsonValue]:

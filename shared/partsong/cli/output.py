@@ -52,8 +52,12 @@ class Output:
                 for line in _table(found, columns):
                     self._echo(line)
 
-    def record(self, record: Mapping[str, object]) -> None:
-        """One record; a table leaves out what is empty."""
+    def record(self, record: Mapping[str, object], *, most: int | None = None) -> bool:
+        """One record; a table leaves out what is empty, and shortens what has more than `most` characters.
+
+        Returns whether it did.
+        """
+        cut = False
         match self.form:
             case "json":
                 self._echo(_json(record, indent=2))
@@ -63,11 +67,14 @@ class Output:
                 self._echo(_yaml(record))
             case "table":
                 shown = {k: v for k, v in record.items() if v not in (None, "", (), [], {})}
+                whole, shown = shown, {k: _shortened(v, most) for k, v in shown.items()}
+                cut = shown != whole
                 width = max(map(len, shown), default=0)
                 for key, value in shown.items():
                     self._echo(
                         f"{click.style(key.ljust(width), dim=True)}  {_styled(_cell(value))}"
                     )
+        return cut
 
     def line(self, record: Mapping[str, object], text: str) -> None:
         """One record of a stream, as it comes: a line of text, or of JSON, or a YAML document."""
@@ -145,6 +152,12 @@ def _yaml(value: object) -> str:
 def _cell(value: object) -> str:
     text = value if isinstance(value, str) else "" if value is None else _json(value)
     return " ".join(text.split()) if "\n" in text else text
+
+
+def _shortened(value: object, most: int | None) -> object:
+    from partsong.cli.shortened import shortened
+
+    return value if most is None else shortened(value, most)
 
 
 def _styled(text: str) -> str:

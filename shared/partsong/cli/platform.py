@@ -147,6 +147,7 @@ class Platform:
             "http_url": self.http_url,
             "pid": os.getpid(),
             "services": self.pids,
+            "sync_interval": self._sync_interval,
         }
         part = file.with_name(f"{file.name}.part")
         part.write_text(json.dumps(content), encoding="utf-8")
@@ -220,11 +221,18 @@ class Platform:
             "PARTSONG_DATA": str(self._data),
             "PARTSONG_WORKER": role,
         }
-        if self._nats is not None and self._fast:
-            env["PARTSONG_SYNC_INTERVAL"] = str(FAST_SYNC)
+        if self._sync_interval:
+            env["PARTSONG_SYNC_INTERVAL"] = self._sync_interval
         command = (sys.executable, "-m", "partsong.cli.main", "worker", "start", role)
         log = self._data / "logs" / f"{role}.log"
         return Child(role, command, env, log, say=self._say, changed=self._changed)
+
+    @property
+    def _sync_interval(self) -> str:
+        """After how many seconds the server syncs, as far as that is known; empty if nobody said so."""
+        if self._nats is not None and self._fast:
+            return str(FAST_SYNC)
+        return self._env.get("PARTSONG_SYNC_INTERVAL", "")
 
     def _changed(self) -> None:
         """Note where everything is; that the disk is full must not end whoever looks after a service."""

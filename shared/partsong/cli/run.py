@@ -12,7 +12,7 @@ from partsong.cli import control, past
 from partsong.cli.explain import explain
 from partsong.cli.options import Address, address_options, parse_inputs, parse_moment
 from partsong.cli.output import EXIT, Output, output_option, run_async
-from partsong.cli.waiting import Waiting, wait_options
+from partsong.cli.waiting import SHOWN, Waiting, wait_options
 
 if TYPE_CHECKING:
     from partsong.client import OnBusy
@@ -121,9 +121,10 @@ def list_(status: str | None, graph: str | None, limit: int, address: Address, o
 
 @command.command(epilog="Example: partsong run show r_1")
 @click.argument("run_id")
+@click.option("--full", is_flag=True, help="Shorten nothing, however large; only tables are.")
 @address_options
 @output_option
-def show(run_id: str, address: Address, out: Output) -> None:
+def show(run_id: str, address: Address, out: Output, *, full: bool) -> None:
     """How a run stands, what it waits for, where it comes from."""
 
     async def work() -> None:
@@ -140,7 +141,8 @@ def show(run_id: str, address: Address, out: Output) -> None:
                     return
                 state = await client.state(run_id)  # it may have begun meanwhile
             forks = await client.forks(run_id)
-        out.record(standing(state, forks, plain=plain))
+        if out.record(standing(state, forks, plain=plain), most=None if full else SHOWN):
+            out.say("shortened: --full or -o json shows all of it")
 
     run_async(work())
 

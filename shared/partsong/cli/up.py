@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from partsong.cli.options import data_option
 from partsong.cli.output import Output, output_option, run_async
 from partsong.cli.platform import Platform
 
@@ -20,15 +21,7 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".partsong"),
-    envvar="PARTSONG_DATA",
-    show_default=True,
-    show_envvar=True,
-    help="Where everything is kept.",
-)
+@data_option("Where everything is kept.")
 @click.option(
     "--load",
     "loads",

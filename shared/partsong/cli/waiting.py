@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from partsong.client import Client
     from partsong.contracts.results import RunResult
 
-__all__ = ["Waiting", "wait_options"]
+__all__ = ["SHOWN", "Waiting", "wait_options"]
 
 R = TypeVar("R")
+
+SHOWN = 2_000
+"""Characters of a run's state, or of anything else of it, that a table shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Waiting:
             if self.follow:
                 await show_live(client, run_id, out)
             result = await client.result(run_id)
-        out.record(_summary(result))
+        if out.record(_summary(result), most=SHOWN):
+            out.say(f"shortened: `partsong run state {run_id}` or -o json shows all of it")
         return EXIT["ok" if result.status == "completed" else "run_failed"]
 
 

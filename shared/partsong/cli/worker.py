@@ -10,7 +10,7 @@ from types import ModuleType
 
 import click
 
-from partsong.cli.options import Address, address_options
+from partsong.cli.options import Address, address_options, data_option
 from partsong.cli.output import EXIT, run_async
 from partsong.cli.platform import ROLES
 
@@ -31,7 +31,15 @@ def command() -> None:
 
 @command.command()
 @click.argument("role", type=click.Choice(ROLES))
-@click.option("--nats", "nats_url", help="NATS server.  [env: PARTSONG_NATS_URL]")
+@click.option(
+    "--nats",
+    "nats_url",
+    metavar="URL",
+    help="NATS server; default: the one of the `partsong up` on the data directory.  [env: PARTSONG_NATS_URL]",
+)
+@data_option(
+    "Data directory: marks and projections; a running `partsong up` says there where it is."
+)
 @click.option("--name", help="Name that is stable over restarts.  [env: PARTSONG_WORKER]")
 @click.option(
     "--load",
@@ -48,22 +56,31 @@ def command() -> None:
     help="MCP server with tools, for the tool-runner; may be repeated.  [env: PARTSONG_MCP]",
 )
 def start(
-    role: str, nats_url: str | None, name: str | None, loads: tuple[str, ...], mcp: tuple[str, ...]
+    role: str,
+    nats_url: str | None,
+    data: Path,
+    name: str | None,
+    loads: tuple[str, ...],
+    mcp: tuple[str, ...],
 ) -> None:
     """Run ROLE until it is told to stop (SIGTERM, Ctrl-C), then drain.
 
     Exit codes: 0 drained, 1 failed, 2 told something wrong, 78 the log is damaged.
     """
+    from partsong.client.where import settings_nearby
     from partsong.runtime.serve import serve
     from partsong.runtime.settings import from_env
 
     given = {
         "PARTSONG_NATS_URL": nats_url,
+        "PARTSONG_DATA": str(data),
         "PARTSONG_WORKER": name,
         "PARTSONG_LOAD": ",".join(loads),
         "PARTSONG_MCP": ";".join(mcp),
     }
-    settings = from_env({**os.environ, **{key: value for key, value in given.items() if value}})
+    env = {**os.environ, **{key: value for key, value in given.items() if value}}
+    from_env(env)  # what was told wrong is said before what was not told
+    settings = from_env(settings_nearby(env))
     sys.path.insert(0, str(Path.cwd()))  # where the modules to load are
     sys.exit(serve(_app(role).service(settings), settings))
 

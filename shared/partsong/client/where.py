@@ -1,36 +1,64 @@
-"""Finding the bus: an address given, in the environment, or noted by a `partsong up` nearby."""
+"""Finding the bus: an address given, in the environment, or noted by a `partsong up` in its data directory."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import check_id
 from partsong.runtime import clock
+from partsong.runtime.owner import alive
 
-__all__ = ["find_caller", "find_data", "find_http", "find_nats", "find_prefix", "find_snapshots"]
+__all__ = [
+    "find_caller",
+    "find_data",
+    "find_http",
+    "find_nats",
+    "find_prefix",
+    "find_snapshots",
+    "settings_nearby",
+]
+
+_NEARBY = {"PARTSONG_NATS_URL": "nats_url", "PARTSONG_SYNC_INTERVAL": "sync_interval"}
+"""What a service beside a platform shares with its services, by its name in the note."""
 
 
-def find_nats(given: str | None = None) -> str:
-    """The URL of the NATS server.
+def find_nats(given: str | None = None, *, data: Path | None = None) -> str:
+    """The URL of the NATS server; a platform that runs on the directory `data` notes its own there.
 
     Raises:
-        Unavailable: `nats.unknown`, saying where one could be given.
+        Unavailable: `nats.unknown`, saying where was looked and where one could be given.
     """
-    if found := given or os.environ.get("PARTSONG_NATS_URL") or _noted("nats_url"):
+    if found := given or os.environ.get("PARTSONG_NATS_URL") or _noted("nats_url", find_data(data)):
         return found
-    raise Unavailable(
-        "nats.unknown",
-        "no NATS server is given, PARTSONG_NATS_URL is not set, and no `partsong up` runs in this directory",
-        fix="run `partsong up` here, or set PARTSONG_NATS_URL",
-    )
+    raise _unknown(find_data(data).absolute())
 
 
-def find_http(given: str | None = None) -> str:
+def find_http(given: str | None = None, *, data: Path | None = None) -> str:
     """The URL of the approval service; the default one if nothing else is known."""
-    return given or os.environ.get("PARTSONG_URL") or _noted("http_url") or "http://127.0.0.1:8420"
+    noted = _noted("http_url", find_data(data))
+    return given or os.environ.get("PARTSONG_URL") or noted or "http://127.0.0.1:8420"
+
+
+def settings_nearby(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a service, completed by what the platform on its data directory has noted.
+
+    A service on another server than that platform's takes nothing from it.
+
+    Raises:
+        Unavailable: `nats.unknown`: no server is named, and no platform runs on the data directory.
+    """
+    data = Path(env.get("PARTSONG_DATA") or ".partsong")
+    noted = {name: _noted(key, data) for name, key in _NEARBY.items()}
+    url = env.get("PARTSONG_NATS_URL")
+    if not (url or noted["PARTSONG_NATS_URL"]):
+        raise _unknown(data.absolute())
+    if url and url != noted["PARTSONG_NATS_URL"]:
+        return dict(env)
+    return {**{k: v for k, v in noted.items() if v}, **{k: v for k, v in env.items() if v}}
 
 
 def find_prefix(given: str | None = None) -> str:
@@ -53,16 +81,37 @@ def find_snapshots() -> str:
     return os.environ.get("PARTSONG_SNAPSHOTS") or "kv:"
 
 
-def find_data() -> Path:
+def find_data(given: Path | None = None) -> Path:
     """The data directory of the services on this machine: where marks of the log are kept."""
-    return Path(os.environ.get("PARTSONG_DATA") or ".partsong")
+    return given or Path(os.environ.get("PARTSONG_DATA") or ".partsong")
 
 
-def _noted(key: str) -> str:
-    """What a `partsong up` noted in PARTSONG_DATA, or in ./.partsong; a note whose process is gone counts for nothing."""
+def _noted(key: str, data: Path) -> str:
+    """What a `partsong up` noted in its data directory; a note whose process is gone counts for nothing."""
+    note = _note(data)
+    return str(note.get(key, "")) if alive(_pid(note)) else ""
+
+
+def _note(data: Path) -> Mapping[str, object]:
     try:
-        note = json.loads((find_data() / "up.json").read_text(encoding="utf-8"))
-        os.kill(int(note["pid"]), 0)
-        return str(note.get(key, ""))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        return ""
+        note = json.loads((data / "up.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _pid(note: Mapping[str, object]) -> int | None:
+    pid = note.get("pid")
+    return pid if isinstance(pid, int) else None
+
+
+def _unknown(data: Path) -> Unavailable:
+    gone = _pid(_note(data))
+    ended = f" (the one that is noted there, process {gone}, has ended)" if gone else ""
+    return Unavailable(
+        "nats.unknown",
+        f"no NATS server is given, PARTSONG_NATS_URL is not set, and no `partsong up` runs on {data}{ended}",
+        where=str(data),
+        fix="start `partsong up`; if one runs elsewhere, name its data directory with --data or PARTSONG_DATA, "
+        "or its server with --nats or PARTSONG_NATS_URL",
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from partsong.contracts.errors import Conflict
 from partsong.runtime.clock import monotonic
 
-__all__ = ["Claim", "claim_directory"]
+__all__ = ["Claim", "alive", "claim_directory"]
 
 _GRACE = 10.0
 
@@ -46,7 +46,9 @@ async def claim_directory(directory: Path) -> Claim:
     try:
         while not _locked(fd):
             note = _note(fd)
-            if _alive(note.get("owner")) or monotonic() > deadline:
+            owner = note.get("owner")
+            # A note without its owner's number is being written.
+            if not isinstance(owner, int) or alive(owner) or monotonic() > deadline:
                 raise _taken(directory, note)
             await asyncio.sleep(0.02)
     except BaseException:
@@ -73,14 +75,15 @@ def _note(fd: int) -> dict[str, int | str | None]:
     return note if isinstance(note, dict) else {}
 
 
-def _alive(pid: int | str | None) -> bool:
-    if not isinstance(pid, int):
-        return True
+def alive(pid: int | None) -> bool:
+    """Whether a process of this number runs, whoever's it is; there is none without a number."""
+    if pid is None or pid <= 0:
+        return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
+    except PermissionError:  # another user's
         return True
     return True
 

@@ -24,7 +24,7 @@ from partsong.approval.store import Store
 from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.log.jetstream import JetStreamLog
-from partsong.runtime.log_answers import LogAnswers
+from partsong.runtime.log_answers import log_answers
 from partsong.runtime.serve import Running, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
@@ -229,7 +229,7 @@ async def test_it_is_not_ready_while_an_engine_cannot_take_what_belongs_to_it(
     problems = [stuck]
     async with running(settings) as approvals:
         context = approvals.context
-        said = LogAnswers(
+        said = log_answers(
             context.nc, context.subjects, "graph-engine", "e~1", lambda: next(iter(problems), None)
         )
         await said.start()

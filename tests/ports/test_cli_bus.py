@@ -1,0 +1,113 @@
+"""`partsong bus status` against a real server: what it shows of queues, of who is blocked, and of a damaged bus."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from partsong.cli.main import main
+from partsong.contracts.marks import Mark
+from partsong.contracts.subjects import LANES
+from partsong.log.marks import FileMarks
+from partsong.runtime import clock
+from partsong.testing.nats import Bus
+
+Terminal = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def partsong(bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    monkeypatch.setenv("PARTSONG_NATS_URL", bus.url)
+    monkeypatch.setenv("PARTSONG_PREFIX", bus.subjects.prefix)
+    monkeypatch.setenv("PARTSONG_DATA", str(tmp_path))
+
+    def run(*words: str) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["partsong", *words])
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                code = main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+        return code, out.getvalue(), err.getvalue()
+
+    return run
+
+
+@contextmanager
+def beating(bus: Bus, *beats: dict[str, object]) -> Iterator[None]:
+    """Heartbeats of workers, ten times a second."""
+
+    async def beat() -> None:
+        while True:
+            for one in beats:
+                subject = bus.subjects.alive(str(one["service"]), str(one["name"]))
+                await bus.nc.publish(subject, json.dumps(one).encode())
+            await asyncio.sleep(0.1)
+
+    task = asyncio.get_running_loop().create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def worker(name: str, **more: object) -> dict[str, object]:
+    base = {"service": "tool-runner", "name": name, "incarnation": "1"}
+    return {**base, "started": clock.now_text(), **more}
+
+
+async def test_lanes_in_which_nothing_waits_are_one_row(bus: Bus, partsong: Terminal) -> None:
+    code, shown, _ = await asyncio.to_thread(partsong, "bus", "status")
+    assert code == 0
+    assert f"{LANES} empty lanes" in shown
+    assert "starts-" not in shown
+    _, data, _ = await asyncio.to_thread(partsong, "bus", "status", "-o", "json")
+    lanes = [q for q in json.loads(data)["streams"] if str(q["consumer"]).startswith("starts-")]
+    assert len(lanes) == LANES, "data is whole"
+    await bus.nc.jetstream().publish(f"{bus.subjects.prefix}.request.run.ann.r_1", b"{}")
+    _, shown, said = await asyncio.to_thread(partsong, "bus", "status")
+    assert f"{LANES - 1} empty lanes" in shown
+    assert shown.count("starts-") == 1
+    assert "1 messages wait for graph-engine, and none is alive" in said
+
+
+async def test_a_blocked_function_is_named_with_its_run_and_call(
+    bus: Bus, partsong: Terminal
+) -> None:
+    since = clock.now_text()
+    loop = {"since": since, "functions": ["m:f"], "run_id": "r_1", "call_id": "a:1"}
+    whole = {"since": since, "functions": ["m:g", "m:h"], "process": True}
+    held = [
+        {"run_id": "r_2", "call_id": "b:1", "function": "m:g"},
+        {"run_id": "r_3", "call_id": "c:1", "function": "m:h"},
+    ]
+    with beating(bus, worker("one", blocked=loop), worker("two", blocked=whole, held=held)):
+        _, _, said = await asyncio.to_thread(partsong, "bus", "status")
+    assert f"one~1: m:f (run r_1, call a:1) has blocked its event loop since {since}" in said
+    assert (
+        "two~1: m:g (run r_2, call b:1) or m:h (run r_3, call c:1) has blocked the whole process"
+        in said
+    )
+
+
+async def test_damage_is_said_also_where_streams_are_missing(
+    bus: Bus, partsong: Terminal, tmp_path: Path
+) -> None:
+    mark = Mark(log_id="a" * 64, epoch=1, seq=50, digest="d", at=clock.now_text())
+    await FileMarks(tmp_path / "marks.json", bus.subjects.prefix).save(mark)
+    await bus.nc.jetstream().delete_stream(bus.names.log)
+    await bus.nc.jetstream().delete_stream(bus.names.dead)
+    code, shown, said = await asyncio.to_thread(partsong, "bus", "status")
+    assert code == 1
+    assert "log damaged" in said
+    assert "bus.incomplete" in said
+    assert f"{bus.names.dead} is not there" in said
+    assert bus.names.requests in shown, "what is there is shown"
