@@ -127,9 +127,9 @@ async def test_a_command_that_fails_comes_again_after_a_growing_while(bus: Bus) 
         assert [(await heard.next()).deliveries for _ in range(3)] == [1, 2, 3]
         await worked_off(bus)
     assert [await answers.next() for _ in range(3)] == [
-        b'-NAK {"delay": 500000000}',
-        b'-NAK {"delay": 1000000000}',
-        b"",  # acknowledged, in nats-py's words
+        b'-NAK {"delay": 400000000}',
+        b'-NAK {"delay": 800000000}',
+        b"+ACK",
     ]
 
 
@@ -178,6 +178,18 @@ async def test_what_fails_too_often_becomes_a_dead_letter(bus: Bus) -> None:
     assert letter["deliveries"] == 2
     assert isinstance(letter["reason"], dict)
     assert letter["reason"]["message"] == "ValueError: 2"
+
+
+async def test_what_waits_for_the_platform_is_no_dead_letter_however_often_it_comes(
+    bus: Bus,
+) -> None:
+    away = Unavailable("log.no_answer", "not now", retryable=True)
+    heard = Heard(away, away, away)
+    async with commands(bus, heard, most=2):
+        await request(bus, b"{}")
+        assert [(await heard.next()).deliveries for _ in range(4)] == [1, 2, 3, 4]
+        await worked_off(bus)
+    assert (await bus.nc.jetstream().stream_info(bus.names.dead)).state.messages == 0
 
 
 async def test_nothing_is_terminated_before_its_dead_letter_is_kept(bus: Bus) -> None:

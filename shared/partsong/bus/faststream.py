@@ -8,7 +8,6 @@ came, because what cannot be decoded must be answered and kept, not dropped.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -16,30 +15,25 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-import nats.errors
 from faststream import AckPolicy, BaseMiddleware
 from faststream.message import StreamMessage
 from faststream.nats import JStream, NatsBroker, PullSub
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from partsong.bus.dead import dead_letter
-from partsong.contracts.errors import InvalidInput, PartsongError, Problem
+from partsong.bus.handling import MOST, Handling
+from partsong.bus.post import Post
+from partsong.bus.pull import Delivery, delivery_of
+from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.subjects import Subjects
-from partsong.runtime.backoff import backoff
 
 __all__ = ["Command", "Discipline", "command_broker", "on_command", "on_query"]
 
 _log = logging.getLogger("partsong.bus")
 
-_MOST = 20
-"""Deliveries of one command before it becomes a dead letter."""
 _BEAT = 1.0
 """Seconds between two in-progress signals; consumers of commands wait three."""
-_FIRST, _LONGEST = 0.5, 30.0
 _GRACE = 5.0
-
-_Bury = Callable[[Msg, Problem], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,57 +49,25 @@ class Command:
 
 
 class Discipline(BaseMiddleware[Any, Any]):
-    """In progress while the handler runs, acknowledged when it returns, delivered again later when it raises.
+    """What comes out of a stream is in progress while its handler runs, and is answered as `Handling` says."""
 
-    What a handler refuses with `InvalidInput`, and what has been delivered `most` times, becomes a dead letter and is
-    terminated with the reason.
-    """
-
-    def __init__(self, msg: Any, /, *, context: Any, bury: _Bury, most: int) -> None:
+    def __init__(self, msg: Any, /, *, context: Any, handling: Handling, post: Post) -> None:
         super().__init__(msg, context=context)
-        self._bury, self._most = bury, most
+        self._handling, self._post = handling, post
 
     async def consume_scope(
         self, call_next: Callable[[StreamMessage[Any]], Awaitable[Any]], msg: StreamMessage[Any]
     ) -> Any:
         """Around each handler."""
-        raw: Msg = msg.raw_message
-        if not _stored(raw):
+        delivery = delivery_of(msg.raw_message, self._post)
+        if delivery is None:
             return await call_next(msg)
-        beating = asyncio.get_running_loop().create_task(_beat(raw))
+        beating = asyncio.get_running_loop().create_task(_beat(delivery))
         try:
-            result = await call_next(msg)
-        except Exception as error:
-            await self._failed(raw, error)
-            return None
-        else:
-            with contextlib.suppress(nats.errors.Error):  # then it comes once more
-                await raw.ack()
-            return result
+            await self._handling.answer(delivery, call_next(msg))
         finally:
             beating.cancel()
-
-    async def _failed(self, raw: Msg, error: Exception) -> None:
-        problem = error.problem if isinstance(error, PartsongError) else _fault("command", error)
-        tries = raw.metadata.num_delivered
-        told = {"subject": raw.subject, "problem": problem.code, "tries": tries}
-        _log.warning("command failed", extra=told, exc_info=error)
-        delay = backoff(tries, first=_FIRST, longest=_LONGEST)
-        if isinstance(error, InvalidInput) or tries >= self._most:
-            try:
-                await self._bury(raw, problem)
-            except PartsongError:
-                _log.exception("dead letter not kept", extra=told)
-            else:
-                await self._say(raw, b"+TERM " + problem.code.encode())
-                return
-        await self._say(raw, b'-NAK {"delay": %d}' % int(delay * 1_000_000_000))
-
-    @staticmethod
-    async def _say(raw: Msg, word: bytes) -> None:
-        """Answer in the consumer's own words: nats-py's `term` takes no reason."""
-        with contextlib.suppress(nats.errors.Error):
-            await raw.respond(word)
+        return None
 
 
 class _Broker(NatsBroker):
@@ -129,29 +91,14 @@ class _Broker(NatsBroker):
         await super().stop(exc_type, exc_val, exc_tb)
 
 
-def command_broker(
-    nc: Client, subjects: Subjects, service: str, *, most: int = _MOST
-) -> NatsBroker:
+def command_broker(nc: Client, subjects: Subjects, service: str, *, most: int = MOST) -> NatsBroker:
     """A broker on an existing connection, which it leaves open; acknowledging is left to `Discipline`."""
-
-    async def bury(raw: Msg, problem: Problem) -> None:
-        place = raw.metadata
-        await dead_letter(
-            nc,
-            subjects,
-            service,
-            problem,
-            subject=raw.subject,
-            seq=place.sequence.stream,
-            deliveries=place.num_delivered,
-            body=raw.data,
-        )
-
+    handling = Handling(nc, subjects, service, fault="command.fault", most=most)
     return _Broker(
         nc,
         ack_policy=AckPolicy.MANUAL,
         decoder=_as_command,
-        middlewares=[partial(Discipline, bury=bury, most=most)],
+        middlewares=[partial(Discipline, handling=handling, post=Post(nc))],
         apply_types=False,
         graceful_timeout=_GRACE,
         logger=None,
@@ -205,16 +152,16 @@ def on_query(
     broker.subscriber(subjects.query(service, name), queue=queue)(handler)
 
 
-async def _beat(raw: Msg) -> None:
+async def _beat(delivery: Delivery) -> None:
     while True:
         await asyncio.sleep(_BEAT)
-        with contextlib.suppress(nats.errors.Error):
-            await raw.in_progress()
+        delivery.in_progress()
 
 
 async def _as_command(message: StreamMessage[Any]) -> Command:
     raw: Msg = message.raw_message
-    place = raw.metadata if _stored(raw) else None
+    stored = raw.reply.startswith("$JS.ACK")
+    place = raw.metadata if stored else None
     return Command(
         raw.subject,
         raw.data,
@@ -222,10 +169,6 @@ async def _as_command(message: StreamMessage[Any]) -> Command:
         place.sequence.stream if place else 0,
         place.num_delivered if place else 1,
     )
-
-
-def _stored(raw: Msg) -> bool:
-    return raw.reply.startswith("$JS.ACK")
 
 
 def _fault(what: str, error: Exception) -> Problem:

@@ -1,4 +1,4 @@
-"""Answering deliveries: acknowledged when their work is done, delivered again when it failed, kept when it never will.
+"""Answering deliveries: acknowledged when their work is done, delivered again when it failed, kept when it never will be.
 
 What is refused as invalid becomes a dead letter at once. What fails for another reason is delivered again later and
 later, and becomes a dead letter after `MOST` deliveries, unless something of the platform's was away: that is not the
@@ -97,7 +97,7 @@ class Handling:
         except PartsongError:
             delivery.nak(1.0)
         else:
-            delivery.ack()
+            delivery.term(problem.code)
             if self._buried is not None:
                 await self._buried(delivery, problem)
 

@@ -21,7 +21,7 @@ from nats.aio.subscription import Subscription
 
 from partsong.bus.post import Post
 
-__all__ = ["Delivery", "PullLoop"]
+__all__ = ["Delivery", "PullLoop", "delivery_of"]
 
 _log = logging.getLogger("partsong.bus")
 
@@ -67,6 +67,19 @@ class Delivery:
     def term(self, reason: str) -> None:
         """Never deliver it again."""
         self._post.send(self._reply, b"+TERM " + reason.encode())
+
+
+def delivery_of(msg: Msg, post: Post) -> Delivery | None:
+    """The delivery that a message is; None if it is something else."""
+    if not msg.reply.startswith(_ACK):
+        return None
+    place = msg.reply.split(".")
+    at = 4 if len(place) == 9 else 6  # since 2.15 with domain and account
+    tries, seq, consumer_seq, stored = map(int, place[at : at + 4])
+    headers = msg.headers or {}
+    return Delivery(
+        msg.subject, msg.data, headers, seq, consumer_seq, tries, stored, msg.reply, post
+    )
 
 
 class PullLoop:
@@ -179,24 +192,11 @@ class PullLoop:
 
     async def _receive(self, msg: Msg) -> None:
         self._heard = asyncio.get_running_loop().time()
-        reply, headers = msg.reply, msg.headers or {}
-        if not reply.startswith(_ACK):
-            await self._status(headers)
+        delivery = delivery_of(msg, self._post)
+        if delivery is None:
+            await self._status(msg.headers or {})
             return
         self._asked = max(0, self._asked - 1)
-        place = reply.split(".")
-        at = 4 if len(place) == 9 else 6  # since 2.15 with domain and account
-        delivery = Delivery(
-            msg.subject,
-            msg.data,
-            headers,
-            int(place[at + 1]),
-            int(place[at + 2]),
-            int(place[at]),
-            int(place[at + 3]),
-            reply,
-            self._post,
-        )
         if self._stopping or self._held >= self._credit:
             delivery.nak()
             return
