@@ -370,13 +370,14 @@ class LogMonitor:
         if count == 0 or self.identity is None or self.read_only:
             return
         newest = self._waiting[count - 1]
-        del self._waiting[:count]
         mine, digest = self.identity, digest_of(newest.body, newest.id)
         self._marked = mark = Mark(
             log_id=mine.log_id, epoch=mine.epoch, seq=newest.seq, digest=digest, at=clock.now_text()
         )
         for store in self._stores:
             await self._save(store, mark)
+        # Only now: whoever is stopped in the middle of it keeps it once more.
+        self._waiting = [acked for acked in self._waiting if acked.seq > mark.seq]
 
     async def _save(self, store: MarkStore, mark: Mark) -> bool:
         try:
