@@ -28,6 +28,7 @@ _DRIVERS = {
     "postgresql": "postgresql+asyncpg",
 }
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY_DBMOVED}
+_TRIES = 5
 _BUSY = 10.0
 """Seconds to wait for another process's transaction, or for a server to answer."""
 
@@ -124,6 +125,26 @@ def _parse(url: str) -> URL:
     return found.set(drivername=driver)
 
 
+def _run(raw: _RawConnection, *commands: str) -> None:
+    for command in commands:
+        cursor = raw.cursor()
+        cursor.execute(command)
+        cursor.close()
+
+
+def _into_wal(raw: _RawConnection) -> None:
+    """Switch the file to WAL; if others are about to, after them: SQLite does not wait for a lock there, to begin a transaction it does."""
+    for last in (*[False] * _TRIES, True):
+        try:
+            _run(raw, "PRAGMA journal_mode=WAL")
+        except DBAPIError as error:
+            if last or getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+                raise
+            _run(raw, "BEGIN EXCLUSIVE", "COMMIT")
+        else:
+            return
+
+
 def _sqlite(url: URL) -> AsyncEngine:
     Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(url, connect_args={"timeout": _BUSY})
@@ -132,10 +153,8 @@ def _sqlite(url: URL) -> AsyncEngine:
     def _connected(raw: _RawConnection, _record: object) -> None:
         raw.isolation_level = None
         try:
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-                cursor = raw.cursor()
-                cursor.execute(f"PRAGMA {pragma}")
-                cursor.close()
+            _into_wal(raw)
+            _run(raw, "PRAGMA synchronous=NORMAL")
         except Exception:
             raw.close()  # the pool has not got it yet, and nobody else would
             raise

@@ -14,6 +14,7 @@ import time
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 __all__ = [
     "Source",
@@ -30,8 +31,6 @@ __all__ = [
 ]
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-_offset = timedelta()
 
 
 class Source(Protocol):
@@ -60,6 +59,8 @@ class _System:
 
 _SYSTEM: Source = _System()
 _source: ContextVar[Source] = ContextVar("clock", default=_SYSTEM)
+_offsets: WeakKeyDictionary[Source, timedelta] = WeakKeyDictionary()
+_NONE = timedelta()
 
 
 def set_source(source: Source) -> None:
@@ -69,7 +70,7 @@ def set_source(source: Source) -> None:
 
 def now() -> datetime:
     """The time in UTC, aware; by the broker's clock, as far as it has been measured."""
-    return machine_now() + _offset
+    return machine_now() + _offsets.get(_source.get(), _NONE)
 
 
 def machine_now() -> datetime:
@@ -79,13 +80,12 @@ def machine_now() -> datetime:
 
 def offset() -> float:
     """Seconds that the broker's clock is ahead of this machine's, as `now` has them."""
-    return _offset.total_seconds()
+    return _offsets.get(_source.get(), _NONE).total_seconds()
 
 
 def set_offset(seconds: float) -> None:
-    """Let `now` add so many seconds from now on."""
-    global _offset  # noqa: PLW0603 — one clock for the process
-    _offset = timedelta(seconds=seconds)
+    """Let `now` add so many seconds from now on to what this source says."""
+    _offsets[_source.get()] = timedelta(seconds=seconds)
 
 
 def to_text(moment: datetime) -> str:
