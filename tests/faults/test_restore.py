@@ -31,6 +31,12 @@ def pays() -> WorkflowGraph:
     return graph.add_tool("pay", "pay", args={"file": "{{file}}", "order": "{{order}}"})
 
 
+def pays_later() -> WorkflowGraph:
+    graph = WorkflowGraph("later").add_wait("wait", signal="go")
+    graph.add_tool("pay", "pay", args={"file": "{{file}}", "order": "{{order}}"})
+    return graph.add_edge("wait", "pay")
+
+
 def environment(at: Path) -> dict[str, str]:
     tool = with_tool(at, "pay", "tests.soak.work:pay")
     return {**tool, "PARTSONG_HTTP_PORT": "0", "PARTSONG_DATA": str(at / "data")}
@@ -81,12 +87,18 @@ async def test_after_a_restore_what_may_have_been_done_is_asked_and_nothing_is_r
         os.kill(platform.pids["tool-runner"], signal.SIGSTOP)
         for name in ("again", "not"):
             await client.start(pays(), order(name), run_id=f"r_{name}")
+        further = await client.start(pays_later(), order("further"), run_id="r_further")
+        async with asyncio.timeout(WITHIN):
+            while (await client.state(further)).phase != "waiting":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
         await partsong(env, "log", "backup", copy, "--nats", platform.nats_url)
         os.kill(platform.pids["tool-runner"], signal.SIGCONT)
         for name in ("again", "not"):
             assert (await client.result(f"r_{name}", timeout=WITHIN)).status == "completed"
         await client.result(await client.start(pays(), order("late"), run_id="r_late"))
-    before = {f"pay {name}": 1 for name in ("done", "again", "not", "late")}
+        await client.signal(further, "go")
+        assert (await client.result(further, timeout=WITHIN)).status == "completed"
+    before = {f"pay {name}": 1 for name in ("done", "again", "not", "late", "further")}
     assert written(file) == before
     shutil.rmtree(tmp_path / "data" / "nats")
     await partsong(env, "log", "restore", "--from", copy, "--offline", "--by", "ann")
@@ -94,13 +106,15 @@ async def test_after_a_restore_what_may_have_been_done_is_asked_and_nothing_is_r
         assert (await client.result("r_done", timeout=WITHIN)).status == "completed"
         with pytest.raises(NotFound):
             await client.state("r_late")
-        questions = {name: await asked(client, f"r_{name}") for name in ("again", "not")}
+        await client.signal(further, "go")  # it waits for that once more
+        questions = {name: await asked(client, f"r_{name}") for name in ("again", "not", "further")}
         assert written(file) == before, "nothing is paid before somebody has answered"
         api = Api(platform.http_url)
-        for name, decision in (("again", "approve"), ("not", "reject")):
+        for name, decision in (("again", "approve"), ("not", "reject"), ("further", "reject")):
             await asyncio.to_thread(api.decide, questions[name], decision, "ann", None)
         assert (await client.result("r_again", timeout=WITHIN)).status == "completed"
-        assert (await client.result("r_not", timeout=WITHIN)).status == "failed"
-        for run_id in ("r_done", "r_again", "r_not"):
+        for name in ("not", "further"):
+            assert (await client.result(f"r_{name}", timeout=WITHIN)).status == "failed"
+        for run_id in ("r_done", "r_again", "r_not", "r_further"):
             assert (await client.replay(run_id)).ok
     assert written(file) == {**before, "pay again": 2}

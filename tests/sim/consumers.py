@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from partsong.graph_engine.workload import Reading
 from tests.sim.loop import Process
 from tests.sim.network import Network
 from tests.sim.stream import WINDOW
@@ -61,9 +62,10 @@ class Queue:
         self.workers = [found for found in self.workers if found[0] is not process]
 
     @property
-    def waits(self) -> bool:
-        """Whether it holds messages that no worker was given."""
-        return any(not item.deliveries for item in self.items.values())
+    def reading(self) -> Reading:
+        """How it stands."""
+        waiting = sum(not item.deliveries for item in self.items.values())
+        return Reading(self.name, waiting, len(self.items) - waiting)
 
     def _deliver(self, item: Item) -> None:
         if item.done:

@@ -16,7 +16,7 @@ from partsong.contracts.stops import Stop
 from partsong.contracts.work import ChildWork, Work
 from partsong.graph_engine.bucket import Entry, Overtaken
 from partsong.graph_engine.core.hints import work_of
-from partsong.graph_engine.outbox import SET_FOR
+from partsong.graph_engine.outbox import SET_FOR, reminder_id
 from partsong.log.port import Appended, Record, WrongSequence
 from partsong.log.subject import check_append
 from tests.sim.broker import SUBJECTS, Broker
@@ -164,7 +164,7 @@ class SimOutbox:
             await self._begin(work)
             return
         queue = self._broker.work[SERVICES[work.kind]]
-        id_ = f"{work.id}.again" if again and not queue.waits else work.id
+        id_ = reminder_id(work, queue.reading) if again else work.id
         self._broker.net.send(self._process, lambda: queue.put("work", Hint(work, seen), id_))
 
     async def timer(self, run_id: str, timer: Timer) -> None:

@@ -43,9 +43,14 @@ async def begin_work(platform: Platform) -> None:
 async def test_a_hint_that_was_taken_from_the_queue_is_sent_again_within_seconds(
     bus: Bus, platform: Platform
 ) -> None:
+    js = bus.nc.jetstream()
     run_id = await platform.client.start(CALLING)
     await until(platform, run_id, "running")
-    await bus.nc.jetstream().purge_stream(bus.names.work)
+    for _ in range(2):  # and once more
+        await js.purge_stream(bus.names.work)
+        async with asyncio.timeout(WITHIN):
+            while not (await js.stream_info(bus.names.work)).state.messages:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
     await begin_work(platform)
     result = await platform.client.result(run_id, timeout=WITHIN)
     assert result.status == "completed"

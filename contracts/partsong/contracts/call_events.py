@@ -75,6 +75,8 @@ class Unapproved(BaseModel):
     """The arguments as people may see them."""
     digest: str
     """Of the arguments as they are: whoever agrees, agrees to these and to no others."""
+    doubt: str | None = None
+    """Why the call may have been made already."""
 
 
 class CallFailed(EventBase):

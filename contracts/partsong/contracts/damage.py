@@ -323,8 +323,7 @@ def _binds(mark: Mark, identity: Identity, gone: Sequence[Range]) -> bool:
         return False
     if any(first <= mark.seq <= last for first, last in gone):
         return False
-    kept = identity.kept_of(mark.epoch)
-    return kept is None or mark.seq <= kept
+    return identity.stands(mark)
 
 
 def _agreed(identity: Identity, marks: Sequence[Mark]) -> int:

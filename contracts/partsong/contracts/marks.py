@@ -93,6 +93,17 @@ class Identity:
     log_id: str
     epoch: int = 1
     restores: tuple[Restored, ...] = ()
+    begun: int = 1
+    """The epoch in which it began."""
+
+    def knows(self, epoch: int) -> bool:
+        """Whether the log has lived through an epoch: one that it has not was given up when a copy was restored."""
+        return epoch == self.begun or any(r.epoch == epoch for r in self.restores)
+
+    def stands(self, mark: Mark) -> bool:
+        """Whether what a mark names is still what it was, as far as the restores say."""
+        kept = self.kept_of(mark.epoch)
+        return self.knows(mark.epoch) and (kept is None or mark.seq <= kept)
 
     def kept_of(self, epoch: int) -> int | None:
         """The last sequence that is still what it was in an earlier epoch; None if all is."""
@@ -135,7 +146,7 @@ def identity_of(first: bytes, restores: Iterable[bytes] = ()) -> Identity:
     log_id = genesis.log_id if genesis else hashlib.sha256(first).hexdigest()
     found = tuple(r for r in map(read_restored, restores) if r is not None and r.log_id == log_id)
     begun = genesis.epoch if genesis else 1
-    return Identity(log_id, max((begun, *(r.epoch for r in found))), found)
+    return Identity(log_id, max((begun, *(r.epoch for r in found))), found, begun)
 
 
 def read_genesis(body: bytes) -> Genesis | None:

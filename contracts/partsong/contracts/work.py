@@ -90,6 +90,8 @@ class ToolWork(_Work):
     """Tools that code may call which the tool runs."""
     resume: Resume | None = None
     """Where the attempt before has stopped."""
+    doubt: str | None = None
+    """Why the call may have been made already; whoever works on it finds that out, no engine says it."""
 
 
 class HookWork(_Work):

@@ -220,7 +220,7 @@ class GraphEngine:
                 context.subjects,
                 context.blobs,
                 children.begin,
-                Backlog(context.nc, context.names.work).waits,
+                Backlog(context.nc, context.names.work).of,
             ),
             Preparing(graphs.resolve, partial(_past, context), threads, plugins),
             partial(_answer, context),

@@ -17,13 +17,15 @@ from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.stops import Stop, stops_of
 from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import REMINDER, ChildWork
+from partsong.contracts.work import REMINDER, ChildWork, Work
 from partsong.graph_engine.core.hints import work_of
+from partsong.graph_engine.workload import Reading
 from partsong.log.blobs import Blobs
 from partsong.log.stored import BLOB, SEEN
+from partsong.runtime import clock
 from partsong.runtime.telemetry import traceparent
 
-__all__ = ["SET_FOR", "NatsOutbox", "Outbox", "send"]
+__all__ = ["SET_FOR", "NatsOutbox", "Outbox", "reminder_id", "send"]
 
 _log = logging.getLogger("partsong.graph_engine")
 
@@ -78,20 +80,16 @@ class NatsOutbox:
         subjects: Subjects,
         blobs: Blobs,
         begin: Callable[[ChildWork], Awaitable[None]],
-        waits: Callable[[str], Awaitable[bool]],
+        queue: Callable[[str], Awaitable[Reading | None]],
         *,
         within: float = 5.0,
     ) -> None:
-        """`begin` asks for a detached run; `waits` says whether hints for a service wait in its queue."""
-        self._begin, self._waits = begin, waits
+        """`begin` asks for a detached run; `queue` says how a service's queue of hints stands."""
+        self._begin, self._queue = begin, queue
         self._nc, self._subjects, self._blobs, self._within = nc, subjects, blobs, within
 
     async def hint(self, state: RunState, call: Call, seen: int, *, again: bool = False) -> None:
-        """Publish without waiting: a lost hint is sent again, and its id makes a repeated one vanish.
-
-        A reminder has an id of its own, once in the server's memory of ids, where none waits in the queue: the hint was
-        taken from there, and nobody holds its call.
-        """
+        """Publish without waiting: a lost hint is sent again, and its id makes a repeated one vanish."""
         work = work_of(state, call)
         if work is None:
             return
@@ -100,9 +98,8 @@ class NatsOutbox:
             return
         body = _tagged(work.model_dump_json(exclude_defaults=True).encode(), work.kind)
         service = SERVICES[work.kind]
-        gone = again and not await self._waits(service)
         headers = {
-            "Nats-Msg-Id": f"{work.id}.again" if gone else work.id,
+            "Nats-Msg-Id": reminder_id(work, await self._queue(service)) if again else work.id,
             SEEN: str(seen),
             "traceparent": traceparent(state.run_id, call.exec),
         }
@@ -177,6 +174,18 @@ class NatsOutbox:
             body=body,
             id=event.id,
         )
+
+
+def reminder_id(work: Work, queue: Reading | None) -> str:
+    """The id of a reminder of a call that nobody holds, as far as the workers say.
+
+    The server drops what comes under an id that it has had within two minutes. So as long as hints wait, the first one
+    may be among them, and its id keeps the queue from filling with copies; if workers have some in hand, there is one
+    copy in two minutes; of an empty queue nothing will come.
+    """
+    if queue is None or queue.waiting:
+        return work.id
+    return f"{work.id}.again" if queue.taken else f"{work.id}.{clock.new_id()}"
 
 
 def _tagged(body: bytes, kind: str) -> bytes:

@@ -33,6 +33,8 @@ class Reading:
     service: str
     waiting: int
     """Hints that no worker has taken."""
+    taken: int = 0
+    """Hints that a worker has, or that come again later."""
 
 
 class Workload:
@@ -62,20 +64,20 @@ class Workload:
 
 
 class Backlog:
-    """Backlog: says whether hints wait that no worker has taken; the server is asked at most once a second."""
+    """Backlog: says how the queues of hints stand; the server is asked at most once a second."""
 
     def __init__(self, nc: Client, stream: str) -> None:
         self._nc, self._stream = nc, stream
-        self._known: dict[str, tuple[float, bool]] = {}
+        self._known: dict[str, tuple[float, Reading | None]] = {}
         self._asking = asyncio.Lock()
 
-    async def waits(self, service: str) -> bool:
-        """Whether hints for a service wait; also if nobody knows."""
+    async def of(self, service: str) -> Reading | None:
+        """How the queue of a service stands; None if nobody knows."""
         async with self._asking:
             now = clock.monotonic()
             if service not in self._known or now - self._known[service][0] > _STALE:
                 found = await readings(self._nc, self._stream, (service,))
-                self._known[service] = now, not found or found[0].waiting > 0
+                self._known[service] = now, next(iter(found), None)
         return self._known[service][1]
 
 
@@ -88,7 +90,7 @@ async def readings(nc: Client, stream: str, services: Sequence[str]) -> list[Rea
                 info = await nc.jetstream().consumer_info(stream, service)
         except (nats.errors.Error, APIError, TimeoutError):
             return None
-        return Reading(service, info.num_pending or 0)
+        return Reading(service, info.num_pending or 0, info.num_ack_pending or 0)
 
     found = await asyncio.gather(*map(one, services))
     return [reading for reading in found if reading is not None]

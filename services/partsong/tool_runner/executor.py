@@ -167,8 +167,8 @@ class Executor:
         tool = self._tools.get(work.tool)
         tool.check_permitted(work.may)
         bound = tool.bind(work.args)
-        if work.approved is None and bound.needs_approval(work.asks):
-            return refused(tool, work.args)
+        if work.doubt or (work.approved is None and bound.needs_approval(work.asks)):
+            return refused(tool, work.args, work.doubt)
         async with self._gate(tool), self._slots:
             outcome = await self._tried(bound, self._made(bound, work, context), work)
         match outcome:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
 from nats.aio.client import Client
 
@@ -17,12 +18,14 @@ from partsong.bus.claims import claim, report
 from partsong.bus.handling import Busy
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CallClaimed, CallFailed
+from partsong.contracts.marks import Restored
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.port import Log
 from partsong.runtime import clock, spans
 from partsong.runtime.telemetry import Telemetry, traceparent
 from partsong.tool_runner.approvals import approved
+from partsong.tool_runner.doubts import doubt
 from partsong.tool_runner.executor import Closed, Executor
 from partsong.tool_runner.hooks import Hooks
 
@@ -49,7 +52,10 @@ class CallWorker:
         hooks: Hooks,
         worker: str,
         telemetry: Telemetry,
+        restores: Callable[[], Sequence[Restored]] = tuple,
     ) -> None:
+        """`restores` are those of the log that is worked on."""
+        self._restores = restores
         self._subjects, self._log, self._worker = subjects, store, worker
         self._executor, self._hooks, self._telemetry = executor, hooks, telemetry
         self._chunks = ChunkPublisher(nc, subjects)
@@ -108,6 +114,9 @@ class CallWorker:
         return True
 
     async def _guarded(self, work: ToolWork) -> None:
+        if restores := self._restores():
+            why = await doubt(self._log, self._subjects, work, restores)
+            work = work.model_copy(update={"doubt": why})
         stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
         event = CallClaimed(
             id=f"{stem}.claimed.{self._worker}",

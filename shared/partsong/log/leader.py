@@ -74,6 +74,17 @@ class Leader:
         """
         return await self._api("STREAM.INFO", query, missing=_NO_STREAM)
 
+    async def now(self) -> str:
+        """The time by the server's clock, in RFC 3339: the services go by it, whatever this machine's says.
+
+        Raises:
+            Unavailable: as above.
+        """
+        info = await self.info()
+        if info is None:
+            raise Unavailable("log.missing", f"there is no stream {self.stream}")
+        return clock.to_text(clock.server_time(str(info["ts"])))
+
     async def head(self) -> int:
         """Sequence of the newest record; 0 if there is no stream.
 

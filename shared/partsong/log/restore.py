@@ -32,7 +32,6 @@ from partsong.log.link import Link
 from partsong.log.stored import EXPECT_LAST, ID
 from partsong.log.verify import Chains, Verified, verify
 from partsong.log.walk import Progress, Raw
-from partsong.runtime import clock
 
 __all__ = ["Restoring"]
 
@@ -189,14 +188,17 @@ class Restoring:
         missing: Iterable[Range], runs: Iterable[str], *, upto: int | None = None,
     ) -> Restored:  # fmt: skip
         """Say what was lost, in a new epoch; then delete what may hold more than the log."""
-        known = [m for m in self.marks if m.log_id == identity.log_id and m.seq > kept]
+        ours = [m for m in self.marks if m.log_id == identity.log_id]
+        told = [m for m in ours if identity.knows(m.epoch) and not identity.stands(m)]
+        lost = [m.seq for m in ours if m.seq > kept and m not in told]
         restored = Restored(
             log_id=identity.log_id,
-            epoch=1 + max((identity.epoch, *(m.epoch for m in known))),
+            # No epoch is given twice: what is given up now has its marks, and they must not bind what is restored.
+            epoch=1 + max((identity.epoch, *(m.epoch for m in ours))),
             kept=kept,
-            lost=(kept + 1, max(m.seq for m in known)) if known else None,
+            lost=(kept + 1, max(lost)) if lost else None,
             since=since,
-            at=clock.now_text(),
+            at=await self._leader.now(),
             by=self.by,
             source=source,
             upto=kept if upto is None else upto,

@@ -100,8 +100,7 @@ async def _once(nc: Client, stream: str, within: float, ours: Callable[[], datet
     reply = await nc.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=within)
     error = (clock.monotonic() - began) / 2
     answered = ours()
-    second, _, rest = str(json.loads(reply.data)["ts"]).rstrip("Z").partition(".")
-    theirs = datetime.fromisoformat(f"{second}.{rest[:6]:0<6}+00:00")
+    theirs = clock.server_time(str(json.loads(reply.data)["ts"]))
     return Measured(asked + (answered - asked) / 2, theirs, error)
 
 

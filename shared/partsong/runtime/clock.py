@@ -25,6 +25,7 @@ __all__ = [
     "now",
     "now_text",
     "offset",
+    "server_time",
     "set_offset",
     "set_source",
     "to_text",
@@ -93,6 +94,12 @@ def to_text(moment: datetime) -> str:
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def server_time(text: str) -> datetime:
+    """A moment as nats-server writes it: in UTC, with as many digits as it needs, up to nanoseconds."""
+    second, _, rest = text.rstrip("Z").partition(".")
+    return datetime.fromisoformat(f"{second}.{rest[:6]:0<6}+00:00")
 
 
 def now_text() -> str:

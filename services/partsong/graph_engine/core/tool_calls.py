@@ -170,8 +170,11 @@ def _ask(draft: Draft, execution: Execution, call: Call, about: e.Unapproved) ->
         execution,
         asked,
         call.closed_by or "",
-        title=f"Call the tool {call.name}?",
-        detail=f"{who} wants to call {call.name} with the arguments below.",
+        title=f"Outcome unknown: call the tool {call.name} again?"
+        if about.doubt
+        else f"Call the tool {call.name}?",
+        detail=f"{who} wants to call {call.name} with the arguments below."
+        + (f" {about.doubt}." if about.doubt else ""),
         context=about.args,
     )
 

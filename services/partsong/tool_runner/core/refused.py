@@ -22,12 +22,12 @@ class Refused:
     about: Unapproved
 
 
-def refused(tool: AnyTool, args: JsonValue) -> Refused:
-    """The end of an attempt whose arguments are right, and to which nobody has agreed."""
+def refused(tool: AnyTool, args: JsonValue, doubt: str | None = None) -> Refused:
+    """The end of an attempt whose arguments are right, and to which nobody has agreed, or not in spite of a `doubt`."""
     problem = Problem(
         code=UNAPPROVED,
         message=f"{tool.name} is not called before a person has agreed to these arguments",
         fix="approve the call",
     )
     shown = tool.shown(args if isinstance(args, dict) else {})
-    return Refused(problem, Unapproved(args=shown, digest=digest_of(args)))
+    return Refused(problem, Unapproved(args=shown, digest=digest_of(args), doubt=doubt))
