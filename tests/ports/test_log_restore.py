@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from partsong.log.restore import Restoring
 from partsong.log.scrub import Target, scrub
 from partsong.log.verify import Verified, verify
 from partsong.log.walk import Raw, walk
+from partsong.runtime import clock
 from partsong.runtime.log_standing import adopt, log_standing
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.runtime.streams import log_config, provision, provision_mirror
@@ -277,6 +279,53 @@ async def test_a_restore_brings_back_every_record_in_its_place_and_says_what_is_
         log = JetStreamLog(own.nc, stream=own.names.log, blobs=own.names.blobs, keeper=monitor)
         await log.append(own.subjects.fact("r_other"), b"on", id="on", expect=6)
     assert [r.body async for r in log_of(own).read(own.subjects.run("r_big"))] == [BIG]
+
+
+async def worked_on(bus: Bus, data: Path, what: str) -> None:
+    """Four more records, the last of which is marked."""
+    async with a_monitor(bus, data) as monitor:
+        log = JetStreamLog(bus.nc, stream=bus.names.log, keeper=monitor)
+        for n in range(4):
+            await log.append(bus.subjects.fact("r_more"), what.encode(), id=f"{what}{n}")
+
+
+async def test_no_epoch_is_given_twice_and_what_was_given_up_binds_no_more(
+    own: Bus, tmp_path: Path
+) -> None:
+    """The older copy is restored and worked on, and then the newer one: that work has marks in the same places."""
+    data = tmp_path / "data"
+    await filled(own, data)
+    await copied(own, tmp_path / "older")
+    await worked_on(own, data, "lost")
+    await copied(own, tmp_path / "newer")
+    epochs = []
+    for folder in ("older", "newer"):
+        await delete(own, own.names.log)
+        work = await restoring(own, data)
+        epochs.append((await work.from_backup(Backup(tmp_path / folder))).epoch)
+        await work.close()
+        await provision(own.nc, own.subjects)
+        if folder == "older":
+            await worked_on(own, data, "given up")
+    assert epochs == [2, 3]
+    assert (await log_standing(own.nc, own.subjects, data)).log == "sound"
+    work = await restoring(own, data)
+    again = await work.as_it_is()
+    await work.close()
+    assert (again.epoch, again.lost) == (4, None), "what was told once is not lost again"
+
+
+async def test_a_restore_goes_by_the_servers_clock(
+    own: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The services do; a machine that is an hour behind would call all open calls later ones."""
+    await filled(own, tmp_path)
+    before = clock.now()
+    monkeypatch.setattr(clock, "now_text", lambda: "2020-01-01T00:00:00.000Z")
+    work = await restoring(own, tmp_path)
+    restored = await work.as_it_is()
+    await work.close()
+    assert abs(datetime.fromisoformat(restored.at) - before) < timedelta(minutes=5)
 
 
 async def test_a_service_that_runs_does_not_go_on_in_another_epoch(
