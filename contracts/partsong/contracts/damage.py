@@ -251,17 +251,20 @@ def _missing(marks: Sequence[Mark], what: str) -> Damaged:
 
 
 def _known(marks: Sequence[Mark], identity: Identity) -> Damaged | None:
-    """Another log than the one the marks are of, or the same one as it was before a restore."""
-    if not marks:
-        return None
-    ours = [mark for mark in marks if mark.log_id == identity.log_id]
-    newest = max(ours or marks, key=_age)
-    if not ours:
+    """Another log than one that a mark is of, or the same one as it was before a restore.
+
+    Marks that agree do not outweigh one that does not: those in the bucket come and go with the server.
+    """
+    if others := [mark for mark in marks if mark.log_id != identity.log_id]:
+        newest = max(others, key=_age)
         why = f"the stream holds log {identity.log_id[:12]}, known here is log {newest.log_id[:12]} up to {newest.seq}"
         return Damaged(why, ((1, newest.seq),), code="log.another", fix=_ADOPT)
+    if not marks:
+        return None
+    newest = max(marks, key=_age)
     if newest.epoch > identity.epoch:
         why = f"the log is of epoch {identity.epoch}, record {newest.seq} was acknowledged in epoch {newest.epoch}"
-        return Damaged(why, ((_agreed(identity, ours) + 1, newest.seq),))
+        return Damaged(why, ((_agreed(identity, marks) + 1, newest.seq),))
     return None
 
 

@@ -149,15 +149,10 @@ class Restoring:
                 where=self.stream,
                 fix="restore it from a backup or a mirror, or begin a new log with `partsong log adopt --new`",
             )
-        if self.marks and identity.log_id not in {mark.log_id for mark in self.marks}:
-            raise Conflict(
-                "log.another",
-                f"{self.stream} holds log {identity.log_id[:12]}, known here is log {self.marks[0].log_id[:12]}",
-                where=self.stream,
-                fix="if this is the log you mean, run `partsong log adopt`, else correct the NATS URL",
-            )
         head = await self._head()
         said = assess(self.marks, await self._leader.view(self.marks))
+        if isinstance(said, Damaged) and said.code == "log.another":
+            raise Conflict(said.code, said.why, where=self.stream, fix=said.fix)
         lost = said.lost if isinstance(said, Damaged) else ()
         kept = lost[0][0] - 1 if lost else head
         found = await self._read(head, identity)

@@ -133,7 +133,8 @@ async def adopt(
                 "the server holds no log",
                 fix="check the NATS URL and the prefix, restore the log, or begin a new one with --new",
             )
-        if found.log_id in known and isinstance(answer, Damaged):
+        another = isinstance(answer, Damaged) and answer.code == "log.another"
+        if found.log_id in known and isinstance(answer, Damaged) and not another:
             raise Conflict(
                 "log.same",
                 f"it is the log that is known here, and it is damaged: {answer}",
