@@ -17,9 +17,9 @@ from partsong.contracts.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.link import Lost
 from partsong.log.marks import FileMarks
+from partsong.runtime.log_adoption import adopt
 from partsong.runtime.log_answers import LogSaid, ask_services, log_answers
 from partsong.runtime.log_monitor import LogMonitor
-from partsong.runtime.log_standing import adopt
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.runtime.streams import provision
 from partsong.testing.nats import Bus, a_bus
