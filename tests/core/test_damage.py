@@ -71,7 +71,6 @@ RESTORED = Identity(
         ((mark(5),), view(5)),
         ((mark(5), mark(2)), view(900)),
         ((mark(400), mark(150)), view(210, identity=RESTORED)),
-        ((mark(5), mark(70, log="log-b")), view(5)),
         ((mark(210, epoch=2), mark(300)), view(210, identity=RESTORED)),
     ],
     ids=[
@@ -81,7 +80,6 @@ RESTORED = Identity(
         "a log that ends at its mark",
         "a log that has grown, its older marks in place",
         "a restored log, lower than a mark of the epoch before",
-        "a mark of another log on the same machine",
         "a restored log with a mark of its new epoch",
     ],
 )
@@ -122,6 +120,12 @@ def test_a_log_made_anew_is_another_one_and_the_error_says_how_to_adopt_it() -> 
     found = damaged(assess((mark(7),), view(90, identity=Identity("log-b"))))
     assert (found.code, found.lost) == ("log.another", ((1, 7),))
     assert "partsong log adopt" in damage_error(found).problem.fix  # type: ignore[operator]
+
+
+def test_one_mark_of_another_log_is_enough_though_others_came_with_this_one() -> None:
+    for marks in ((mark(5), mark(70, log="log-b")), (mark(70, log="log-b"), mark(900))):
+        found = damaged(assess(marks, view(900)))
+        assert (found.code, found.lost) == ("log.another", ((1, 70),))
 
 
 def test_a_log_of_an_earlier_epoch_than_its_mark_is_damaged() -> None:

@@ -17,6 +17,7 @@ from partsong.contracts.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.link import Lost
 from partsong.log.marks import FileMarks
+from partsong.runtime.log_adoption import adopt
 from partsong.runtime.log_answers import LogSaid, ask_services, log_answers
 from partsong.runtime.log_monitor import LogMonitor
 from partsong.runtime.nats_server import EmbeddedNats
@@ -271,6 +272,28 @@ async def test_another_server_is_refused_with_the_command_that_accepts_it(
         await here.adopt(other.identity.log_id)
     async with a_monitor(same, tmp_path) as monitor:
         assert monitor.problem is None, "it is refused once"
+
+
+async def test_another_log_that_brings_its_own_marks_is_refused_until_it_is_adopted(
+    bus: Bus, own: Bus, tmp_path: Path
+) -> None:
+    """A server's data that was exchanged as a whole: the bucket speaks for the log that came with it."""
+    moved, here = Bus(own.nc, own.url, bus.subjects, bus.names), tmp_path / "here"
+    await written(bus, here)
+    await provision(moved.nc, moved.subjects)
+    await written(moved, tmp_path / "there")
+    async with a_monitor(moved, here, started=False) as monitor:
+        with pytest.raises(Unavailable, match=r"(?s)log\.another.*partsong log adopt"):
+            await monitor.begin()
+    async with a_monitor(moved, tmp_path / "there") as monitor:
+        assert monitor.problem is None, "the service that was there before goes on"
+    found = await adopt(moved.nc, moved.subjects, here)
+    for folder in (here, tmp_path / "there"):
+        async with a_monitor(moved, folder) as monitor:
+            assert (monitor.identity, monitor.problem) == (found, None)
+    async with a_monitor(bus, here, started=False) as monitor:
+        with pytest.raises(Unavailable, match=r"log\.another"):
+            await monitor.begin()
 
 
 async def test_data_and_marks_that_are_both_gone_are_no_alarm(own: Bus, tmp_path: Path) -> None:

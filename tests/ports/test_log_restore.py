@@ -22,7 +22,8 @@ from partsong.log.scrub import Target, scrub
 from partsong.log.verify import Verified, verify
 from partsong.log.walk import Raw, walk
 from partsong.runtime import clock
-from partsong.runtime.log_standing import adopt, log_standing
+from partsong.runtime.log_adoption import adopt
+from partsong.runtime.log_standing import log_standing
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.runtime.streams import log_config, provision, provision_mirror
 from partsong.testing.nats import Bus, a_bus

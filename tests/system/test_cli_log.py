@@ -217,6 +217,54 @@ async def test_runs_go_on_after_a_restore_to_before_what_was_kept_beside_the_log
     await accepted(own, data)
 
 
+async def limited(bus: Bus, **limit: int) -> None:
+    """Somebody sets a limit by hand, and sets it back when it has taken some."""
+    for config in (log_config(bus.subjects) | limit, log_config(bus.subjects)):
+        await bus.nc.request(
+            f"$JS.API.STREAM.UPDATE.{bus.names.log}",
+            json.dumps({"name": bus.names.log, **config}).encode(),
+            timeout=5,
+        )
+
+
+def kept_in(data: Path) -> bytes:
+    """What was copied before a stream was deleted."""
+    (kept,) = data.glob("replaced-*/log.jsonl")
+    return kept.read_bytes()
+
+
+async def test_a_log_without_its_beginning_gives_way_to_a_new_one_and_what_is_left_is_kept(
+    own: Bus, tmp_path: Path
+) -> None:
+    head = await filled(own, tmp_path)
+    await limited(own, max_msgs=3)
+    code, said = await partsong(own, tmp_path, "restore", "--as-is")
+    assert (code, said["code"]) == (3, "log.missing")
+    assert f"begins at {head - 2}" in str(said["message"])
+    assert "partsong log adopt --new" in str(said["fix"])
+    code, said = await partsong(own, tmp_path, "adopt")
+    assert (code, said["code"]) == (3, "log.missing")
+    assert "partsong log adopt --new" in str(said["fix"])
+    code, said = await partsong(own, tmp_path, "adopt", "--new")
+    assert code == 0, said
+    assert b"last;" in kept_in(tmp_path)
+    await accepted(own, tmp_path)
+
+
+async def test_without_a_stream_nothing_can_be_accepted_and_a_new_one_can_begin(
+    own: Bus, tmp_path: Path
+) -> None:
+    await filled(own, tmp_path)
+    await gone(own)
+    code, said = await partsong(own, tmp_path, "restore", "--as-is")
+    assert (code, said["code"]) == (3, "log.missing")
+    assert "no stream" in str(said["message"])
+    assert "partsong log adopt --new" in str(said["fix"])
+    code, said = await partsong(own, tmp_path, "adopt", "--new")
+    assert code == 0, said
+    await accepted(own, tmp_path)
+
+
 async def test_a_log_is_not_replaced_by_another_nor_while_services_run(
     own: Bus, bus: Bus, tmp_path: Path
 ) -> None:
@@ -229,6 +277,9 @@ async def test_a_log_is_not_replaced_by_another_nor_while_services_run(
     code, said = await partsong(own, tmp_path / "ours", *words, copies["theirs~"])
     assert (code, said["code"]) == (1, "backup.another_log")
     async with a_platform(own, Settings(data_dir=tmp_path / "ours")):
-        code, said = await partsong(own, tmp_path / "ours", *words, copies["ours~"])
+        for how in (words, ("restore", "--from")):
+            code, said = await partsong(own, tmp_path / "ours", *how, copies["ours~"])
+            assert (code, said["code"]) == (1, "services.running")
+        code, said = await partsong(own, tmp_path / "ours", "adopt", "--new")
         assert (code, said["code"]) == (1, "services.running")
     assert await own.log().head() > 0

@@ -177,6 +177,19 @@ async def test_it_ends_on_a_damaged_log_as_its_services_do(tmp_path: Path) -> No
     assert "log.damaged" in said
 
 
+async def test_it_ends_on_the_server_data_of_another_project(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        async with up(tmp_path / name) as running, Client(running.ready["nats_url"]) as client:
+            await client.start(graphs.chain(), {"x": 1})
+    here, there = (tmp_path / name / "data" / "nats" for name in ("here", "there"))
+    shutil.rmtree(here)
+    shutil.copytree(there, here)
+    (tmp_path / "here" / "ready.json").unlink(missing_ok=True)
+    code, said = await once(tmp_path / "here")
+    assert code == 78
+    assert "log.another" in said
+
+
 async def test_a_module_that_cannot_be_loaded_ends_it_at_once_with_the_reason(
     tmp_path: Path,
 ) -> None:

@@ -25,6 +25,7 @@ from partsong.contracts.ranges import (
 )
 
 __all__ = [
+    "BEGIN_ANEW",
     "DAMAGED",
     "Answer",
     "Damaged",
@@ -44,7 +45,16 @@ __all__ = [
 DAMAGED = frozenset({"log.damaged", "log.another", "log.restored", "log.config_changed"})
 """Codes of the errors with which a log is not written to: the same request gets the same answer until a person acts."""
 
+BEGIN_ANEW = (
+    "begin a new log with `partsong log adopt --new`, which first copies what is left to a folder; "
+    "with --offline where `partsong up` runs the server, for the services must not run"
+)
+"""What can be done about a log that neither a backup nor a mirror brings back, and of which too little is left."""
+
 _RESTORE = "run `partsong log verify`, then `partsong log restore` from a backup or a mirror; nothing is written until then"
+_NO_BEGINNING = (
+    f"run `partsong log restore --replace` from a backup or a mirror; without one, {BEGIN_ANEW}"
+)
 _MEND = "these runs are not written to, all others go on; run `partsong log verify`, then restore from a backup or a mirror"
 _MEND_NONE = "no run is hit, and all go on; run `partsong log verify`, then restore from a backup or a mirror when it suits"
 _SHOWN = 20
@@ -246,22 +256,25 @@ def lost_with(run_id: str, restores: Sequence[Restored]) -> Problem | None:
 def _missing(marks: Sequence[Mark], what: str) -> Damaged:
     newest = max(marks, key=_age)
     why = f"{what}, but record {newest.seq} of log {newest.log_id[:12]} was acknowledged"
-    fix = f"{_RESTORE}; for a server that is to begin a new log: `partsong log adopt --new`"
+    fix = f"{_RESTORE}; without one, {BEGIN_ANEW}"
     return Damaged(why, ((1, newest.seq),), fix=fix)
 
 
 def _known(marks: Sequence[Mark], identity: Identity) -> Damaged | None:
-    """Another log than the one the marks are of, or the same one as it was before a restore."""
-    if not marks:
-        return None
-    ours = [mark for mark in marks if mark.log_id == identity.log_id]
-    newest = max(ours or marks, key=_age)
-    if not ours:
+    """Another log than one that a mark is of, or the same one as it was before a restore.
+
+    Marks that agree do not outweigh one that does not: those in the bucket come and go with the server.
+    """
+    if others := [mark for mark in marks if mark.log_id != identity.log_id]:
+        newest = max(others, key=_age)
         why = f"the stream holds log {identity.log_id[:12]}, known here is log {newest.log_id[:12]} up to {newest.seq}"
         return Damaged(why, ((1, newest.seq),), code="log.another", fix=_ADOPT)
+    if not marks:
+        return None
+    newest = max(marks, key=_age)
     if newest.epoch > identity.epoch:
         why = f"the log is of epoch {identity.epoch}, record {newest.seq} was acknowledged in epoch {newest.epoch}"
-        return Damaged(why, ((_agreed(identity, ours) + 1, newest.seq),))
+        return Damaged(why, ((_agreed(identity, marks) + 1, newest.seq),))
     return None
 
 
@@ -294,10 +307,10 @@ def _shape(view: View, gone: Sequence[Range]) -> Answer:
     """
     if view.first_seq > 1:
         why = f"the log begins at {view.first_seq}: a limit or somebody has removed its beginning"
-        return Damaged(_also(why, view), ((1, view.first_seq - 1),))
+        return Damaged(_also(why, view), ((1, view.first_seq - 1),), fix=_NO_BEGINNING)
     if view.identity is None and view.messages:
         why = "record 1, which says what log this is, cannot be read"
-        return Damaged(_also(why, view), holes=((1, 1),))
+        return Damaged(_also(why, view), holes=((1, 1),), fix=_NO_BEGINNING)
     deleted = ranges(sorted(view.deleted))
     told = outside(deleted, gone)
     gaps = view.last_seq - view.first_seq + 1 - view.messages if view.messages else 0

@@ -219,8 +219,7 @@ def restore(
 
     async def work() -> Restored:
         async with place.client() as client:
-            if replace:
-                await _insist_on_rest(client)
+            await _insist_on_rest(client, "restore")
             said = _said(out, "restored")
             async with _restoring(
                 client, place.data, who, said, replicas=int(replicas), keep=keep
@@ -231,8 +230,7 @@ def restore(
     out.record(restored.model_dump(by_alias=True))
     for line in _told(restored):
         out.say(line)
-    if keep is not None and keep.exists():
-        out.say(f"what the stream held before is in {keep}")
+    _say_kept(out, keep)
     out.say("start the services again; each accepts the log in its new epoch")
 
 
@@ -261,6 +259,11 @@ def _not_copied(done: Copied) -> str:
     )
 
 
+def _say_kept(out: Output, keep: Path | None) -> None:
+    if keep is not None and keep.exists():
+        out.say(f"what the stream held before is in {keep}")
+
+
 def _new_folder(data: Path) -> Path:
     """Where what a stream holds is kept before it is deleted."""
     from partsong.runtime import clock
@@ -268,8 +271,8 @@ def _new_folder(data: Path) -> Path:
     return data / f"replaced-{clock.now_text().replace(':', '').replace('.', '')}"
 
 
-async def _insist_on_rest(client: Client) -> None:
-    """Refuse to delete a stream that services work on.
+async def _insist_on_rest(client: Client, where: str) -> None:
+    """Refuse to put a log in the place of one that services work on.
 
     Raises:
         Conflict: `services.running`.
@@ -283,8 +286,8 @@ async def _insist_on_rest(client: Client) -> None:
         raise Conflict(
             "services.running",
             f"these services are running: {who}",
-            where="--replace",
-            fix="stop them, then restore; nothing was deleted",
+            where=where,
+            fix="stop them, then do it again; nothing was changed",
         )
 
 
@@ -333,26 +336,34 @@ async def _restored(restoring: Restoring, source: Path | None, mirror: str | Non
 
 
 @command.command(epilog="Example: partsong log adopt --data /var/lib/partsong")
-@click.option("--new", is_flag=True, help="Begin a new log on a server that holds none.")
+@click.option(
+    "--new",
+    is_flag=True,
+    help="Begin a new log where there is none, or one that has lost its first record.",
+)
 @_replicas_option
 @_place_options
 @output_option
 def adopt(replicas: str, place: _Place, out: Output, *, new: bool) -> None:
     """Let the services of a data directory accept the log that the server holds, in the place of another one.
 
-    For when they say log.damaged because they were moved to another server on purpose.
+    For when they say log.another because they were moved to another server on purpose, and for a log of which too
+    little is left: with --new, that is copied to a folder in --data, and a new log begins.
     """
+    keep = _new_folder(place.data) if new else None
 
     async def work() -> dict[str, object]:
-        from partsong.runtime.log_standing import adopt as accept
+        from partsong.runtime.log_adoption import adopt as accept
 
         async with place.client() as client:
-            found = await accept(
-                client.nats, client.subjects, place.data, new=new, replicas=int(replicas)
-            )
+            if new:
+                await _insist_on_rest(client, "--new")
+            here = client.nats, client.subjects, place.data
+            found = await accept(*here, new=new, keep=keep, replicas=int(replicas))
         return {"log_id": found.log_id, "epoch": found.epoch, "data": str(place.data)}
 
     out.record(run_async(work()))
+    _say_kept(out, keep)
 
 
 def _said(out: Output, what: str) -> Progress:

@@ -72,7 +72,7 @@ class Leader:
         Raises:
             Unavailable: nobody answered, or the answer is a refusal.
         """
-        return await self._api("STREAM.INFO", query, missing=_NO_STREAM)
+        return await self._api("STREAM.INFO", query, missing=(_NO_STREAM,))
 
     async def now(self) -> str:
         """The time by the server's clock, in RFC 3339: the services go by it, whatever this machine's says.
@@ -95,12 +95,12 @@ class Leader:
         return int(info["state"]["last_seq"]) if info is not None else 0
 
     async def get(self, query: Mapping[str, str | int]) -> Stored | None:
-        """One record, by `seq`, `last_by_subj` or `next_by_subj`; None if there is none that can be read.
+        """One record, by `seq`, `last_by_subj` or `next_by_subj`; None if there is none that can be read, or no stream.
 
         Raises:
             Unavailable: as above.
         """
-        answer = await self._api("STREAM.MSG.GET", query, missing=_NOT_FOUND)
+        answer = await self._api("STREAM.MSG.GET", query, missing=(_NOT_FOUND, _NO_STREAM))
         return None if answer is None else _stored(answer["message"])
 
     async def identity(self) -> Identity | None:
@@ -165,18 +165,20 @@ class Leader:
         )
 
     async def _api(
-        self, call: str, body: Mapping[str, object], *, missing: int
+        self, call: str, body: Mapping[str, object], *, missing: tuple[int, ...]
     ) -> Mapping[str, Any] | None:
         payload = json.dumps(body).encode() if body else b""
         ask = partial(self._answer, f"$JS.API.{call}.{self.stream}", payload, missing)
         return await self._link.insist(f"asking the leader of {self.stream}", ask)
 
-    async def _answer(self, subject: str, payload: bytes, missing: int) -> Mapping[str, Any] | None:
+    async def _answer(
+        self, subject: str, payload: bytes, missing: tuple[int, ...]
+    ) -> Mapping[str, Any] | None:
         answer: dict[str, Any] = json.loads((await self._link.ask(subject, payload)).data)
         error = answer.get("error")
         if not error:
             return answer
-        if error.get("err_code") == missing:
+        if error.get("err_code") in missing:
             return None
         if error.get("code") == 503:
             raise Lost(str(error.get("description")))

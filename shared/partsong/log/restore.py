@@ -19,7 +19,7 @@ from typing import Any
 from nats.aio.client import Client
 from pydantic import JsonValue
 
-from partsong.contracts.damage import Damaged, assess
+from partsong.contracts.damage import BEGIN_ANEW, Damaged, assess
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
 from partsong.contracts.marks import Identity, Mark, Restored
 from partsong.contracts.own_record import NO_EVENTS
@@ -142,21 +142,11 @@ class Restoring:
         """
         identity = await self._leader.identity()
         if identity is None:
-            raise NotFound(
-                "log.missing",
-                f"{self.stream} is not there, or has lost its first record",
-                where=self.stream,
-                fix="restore it from a backup or a mirror, or begin a new log with `partsong log adopt --new`",
-            )
-        if self.marks and identity.log_id not in {mark.log_id for mark in self.marks}:
-            raise Conflict(
-                "log.another",
-                f"{self.stream} holds log {identity.log_id[:12]}, known here is log {self.marks[0].log_id[:12]}",
-                where=self.stream,
-                fix="if this is the log you mean, run `partsong log adopt`, else correct the NATS URL",
-            )
+            raise await self._nothing_left()
         head = await self._head()
         said = assess(self.marks, await self._leader.view(self.marks))
+        if isinstance(said, Damaged) and said.code == "log.another":
+            raise Conflict(said.code, said.why, where=self.stream, fix=said.fix)
         lost = said.lost if isinstance(said, Damaged) else ()
         kept = lost[0][0] - 1 if lost else head
         found = await self._read(head, identity)
@@ -166,10 +156,37 @@ class Restoring:
             identity, kept, since, source, found.holes, found.hit, upto=max(head, kept)
         )
 
+    async def set_aside(self) -> None:
+        """Copy what a stream still holds that has lost its first record, then delete it, for a new log to begin.
+
+        Raises:
+            Conflict: `log.not_empty`: it has its first record, or there is no folder for the copy. Nothing was deleted.
+        """
+        if self.keep is None or await self._leader.identity() is not None:
+            await self._insist_on_room()
+            return
+        copied = partial(backup, stream=self.stream, blobs=self.blobs, progress=self.progress)
+        await copied(self.nc, self.subjects, self.keep)
+        for stream in (self.stream, *self.caches):
+            await self._api("STREAM.DELETE", {}, stream, missing_ok=True)
+
     async def close(self) -> None:
         """Give back what it holds of the connection."""
         await self._link.close()
         await self._leader.close()
+
+    async def _nothing_left(self) -> NotFound:
+        """Why what is left cannot be accepted."""
+        info = await self._leader.info()
+        held = info["state"] if info is not None else {"messages": 0}
+        why = f"{self.stream} is empty" if info is not None else f"there is no stream {self.stream}"
+        if held["messages"]:
+            first = (
+                f"the log begins at {held['first_seq']}" if held["first_seq"] > 1 else self.stream
+            )
+            why = f"{first}: its first record, which says what log it is, cannot be read"
+        fix = f"restore it from a backup or a mirror; without one, {BEGIN_ANEW}"
+        return NotFound("log.missing", why, where=self.stream, fix=fix)
 
     async def _read(self, head: int, identity: Identity) -> Verified:
         """All of the log as it is."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from nats.aio.client import Client
 
 from partsong.contracts.damage import Damaged, Sound, Unknown, View, accepted_note, merged
-from partsong.contracts.errors import Conflict, NotFound, Unavailable
+from partsong.contracts.errors import Unavailable
 from partsong.contracts.marks import Identity, Mark
 from partsong.contracts.ranges import Range
 from partsong.contracts.subjects import Subjects
@@ -20,9 +20,9 @@ from partsong.log.link import NO_ANSWER
 from partsong.log.marks import BucketMarks, FileMarks, Finding
 from partsong.runtime import clock
 from partsong.runtime.log_monitor import LogMonitor
-from partsong.runtime.streams import Names, log_differences, provision
+from partsong.runtime.streams import Names, log_differences
 
-__all__ = ["Standing", "adopt", "log_standing", "onlooker", "standing_error", "tell"]
+__all__ = ["Standing", "log_standing", "onlooker", "standing_error", "tell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,46 +101,6 @@ async def tell(nc: Client, subjects: Subjects, found: Standing, damage: Damaged)
         await bucket.tell(Finding(mine.log_id, mine.epoch, damage, "verify", clock.now_text()))
     finally:
         await bucket.close()
-
-
-async def adopt(
-    nc: Client, subjects: Subjects, data: Path, *, new: bool = False, replicas: int = 1
-) -> Identity:
-    """Let the services of a data directory accept the log that the server holds, or a `new` one where there is none.
-
-    Raises:
-        NotFound: `log.missing`: there is no log, and none was to be begun.
-        Conflict: `log.not_empty`: there is one, and a new one was to be begun; `log.same`: it is the one known here.
-    """
-    async with onlooker(nc, subjects, data) as monitor:
-        answer, view = await monitor.look()
-        if isinstance(answer, Unknown):
-            raise Unavailable("log.unknown", answer.why, retryable=True)
-        found = view.identity if isinstance(view, View) else None
-        known = {mark.log_id for mark in monitor.marks}
-        if new:
-            if isinstance(view, View) and view.messages:
-                raise Conflict(
-                    "log.not_empty",
-                    f"the server holds a log of {view.messages} records",
-                    fix="leave out --new to accept it",
-                )
-            await provision(nc, subjects, replicas=replicas)
-            found = await monitor.begun()
-        if found is None:
-            raise NotFound(
-                "log.missing",
-                "the server holds no log",
-                fix="check the NATS URL and the prefix, restore the log, or begin a new one with --new",
-            )
-        if found.log_id in known and isinstance(answer, Damaged):
-            raise Conflict(
-                "log.same",
-                f"it is the log that is known here, and it is damaged: {answer}",
-                fix="restore it with `partsong log restore`; to go on with what is left: --as-is",
-            )
-        await monitor.accept(found)
-        return found
 
 
 def _standing(
