@@ -29,6 +29,7 @@ __all__ = [
     "Answer",
     "Damaged",
     "Gone",
+    "Hit",
     "Silent",
     "Sound",
     "Unknown",
@@ -226,6 +227,34 @@ def accepted_note(identity: Identity | None) -> str | None:
     named = ", ".join(runs[:_SHOWN]) + _more(runs)
     said.append(f"damaged runs: {named}" if runs else "no run is known to be hit")
     return f"since the restore to epoch {identity.epoch} {'; '.join(said)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Runs that are known to lack records: since a restore of the log, or by a damage that was found."""
+
+    identity: Identity | None = None
+    damage: Damaged | None = None
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """All of them."""
+        since = self.identity.damaged_runs if self.identity is not None else frozenset[str]()
+        return since.union(self.damage.runs) if self.damage is not None else since
+
+    def why(self, run_id: str) -> Problem | None:
+        """Why a run is one of them; None if it is not."""
+        if self.identity is not None and (lost := lost_with(run_id, self.identity.restores)):
+            return lost
+        if self.damage is None or run_id not in self.damage.runs:
+            return None
+        return Problem(
+            code="log.unreadable",
+            message=f"records of run {run_id} cannot be read: {self.damage.why}",
+            where=run_id,
+            fix="run `partsong log verify`; restore the log from a mirror or a backup",
+            fault="platform",
+        )
 
 
 def lost_with(run_id: str, restores: Sequence[Restored]) -> Problem | None:
