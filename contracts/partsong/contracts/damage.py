@@ -18,6 +18,7 @@ from partsong.contracts.ranges import (
     clipped,
     outside,
     ranges,
+    records,
     size_of,
     spans,
     united,
@@ -141,7 +142,7 @@ class Damaged:
         """The damage as an error that travels."""
         said = [self.why]
         if self.lost:
-            said.append(f"lost: records {spans(self.lost)}")
+            said.append(f"lost: {records(self.lost)}")
         if self.holes:
             said.append(f"not readable: {spans(self.holes)}")
         if self.runs:
@@ -223,7 +224,7 @@ def accepted_note(identity: Identity | None) -> str | None:
     if identity is None or not (identity.missing or identity.damaged_runs):
         return None
     gone, runs = identity.missing, sorted(identity.damaged_runs)
-    said = [f"records {spans(gone)} could not be brought back"] if gone else []
+    said = [f"{records(gone)} could not be brought back"] if gone else []
     named = ", ".join(runs[:_SHOWN]) + _more(runs)
     said.append(f"damaged runs: {named}" if runs else "no run is known to be hit")
     return f"since the restore to epoch {identity.epoch} {'; '.join(said)}"
@@ -333,7 +334,7 @@ def _shape(view: View, gone: Sequence[Range]) -> Answer:
     untold = gaps - size_of(deleted) - size_of(outside(gone, deleted))
     if told or untold > 0:
         count = size_of(told) + max(untold, 0)
-        why = f"{count} records are missing within the log"
+        why = f"{count} record{' is' if count == 1 else 's are'} missing within the log"
         return Damaged(_also(why, view), holes=told, missing=count)
     if view.differences:
         why = "the log's stream is not configured as it must be: " + "; ".join(view.differences)
