@@ -11,6 +11,7 @@ from partsong.contracts.ranges import (
     gaps,
     outside,
     ranges,
+    records,
     size_of,
     spans,
     united,
@@ -22,6 +23,11 @@ SEQS = st.sets(st.integers(1, 60))
 
 def seqs(found: tuple[Range, ...]) -> set[int]:
     return {seq for first, last in found for seq in range(first, last + 1)}
+
+
+def test_records_are_named_in_words() -> None:
+    assert records([(7, 7)]) == "record 7"
+    assert records([(4, 9), (12, 12)]) == "records 4 to 9, 12"
 
 
 def test_ranges_are_as_few_as_can_be() -> None:

@@ -12,7 +12,7 @@ from partsong.runtime.settings import from_env
 
 
 class Told:
-    """Fails at start, hangs or fails in its drain, holds the interpreter for a while, or behaves."""
+    """Fails at start or never ends it, hangs or fails in its drain, holds the interpreter for a while, or behaves."""
 
     name = "told"
 
@@ -26,6 +26,8 @@ class Told:
     async def start(self, context: Context) -> None:
         if self._what == "fail-at-start":
             raise OSError("no luck")
+        if self._what == "long-start":
+            await asyncio.Event().wait()
         context.heart.url = "http://127.0.0.1:1"
         if self._what == "hold":
             asyncio.get_running_loop().call_later(2.0, self._hold, context)

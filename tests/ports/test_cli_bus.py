@@ -98,6 +98,21 @@ async def test_a_blocked_function_is_named_with_its_run_and_call(
     )
 
 
+async def test_a_worker_that_starts_is_alive_and_not_ready(bus: Bus, partsong: Terminal) -> None:
+    with beating(bus, worker("one", ready=False), worker("two", ready=True), worker("old")):
+        code, _, said = await asyncio.to_thread(partsong, "worker", "health", "--name", "one")
+        assert (code, said) == (1, "one~1 is alive, and not ready: it starts\n")
+        code, _, said = await asyncio.to_thread(
+            partsong, "worker", "health", "--name", "one", "--alive"
+        )
+        assert (code, said) == (0, "one~1 is alive\n")
+        for name in ("two", "old"):
+            code, _, said = await asyncio.to_thread(partsong, "worker", "health", "--name", name)
+            assert (code, said) == (0, f"{name}~1 is ready\n")
+    code, _, said = await asyncio.to_thread(partsong, "worker", "health", "--name", "gone")
+    assert (code, said) == (1, "no heartbeat of gone\n")
+
+
 async def test_damage_is_said_also_where_streams_are_missing(
     bus: Bus, partsong: Terminal, tmp_path: Path
 ) -> None:

@@ -78,7 +78,10 @@ async def test_it_beats_with_what_is_so_then_and_says_when_it_stops(
     world.load = 3
     beat = await world.until(lambda beat: beat.in_flight == 3 and beat.url is not None)
     assert beat.url == "http://127.0.0.1:1"
+    assert not beat.ready
     assert not beat.stopped
+    world.heartbeat.ready = True
+    await world.until(lambda beat: beat.ready)
     await world.heartbeat.stop()
     await world.until(lambda beat: beat.stopped)
 

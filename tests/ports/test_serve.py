@@ -82,7 +82,7 @@ async def test_it_says_ready_beats_and_ends_with_0_when_drained(bus: Bus, start:
     ready, role, worker, url = (await line(process)).split()
     assert (ready, role, worker.partition("~")[0]) == ("ready", "told", "told-1")
     assert url == "http://127.0.0.1:1"
-    assert await watch.heard("told-1", within=PATIENCE) == worker
+    assert await watch.heard("told-1", within=PATIENCE, ready=True) == worker
     process.send_signal(signal.SIGTERM)
     code, said = await end(process)
     assert (code, "draining" in said) == (0, True)
@@ -151,9 +151,24 @@ async def test_it_can_be_stopped_while_it_waits_for_nats(start: Start) -> None:
         peer, _ = await asyncio.to_thread(mute.accept)
         await asyncio.to_thread(greeted, peer)
         process.send_signal(signal.SIGTERM)
-        code, _ = await end(process)
+        code, said = await end(process)
         peer.close()
-    assert code == 0
+    assert (code, "draining" in said) == (0, True)
+
+
+async def test_while_it_starts_it_is_alive_and_not_ready_and_drains_if_it_is_stopped(
+    bus: Bus, start: Start
+) -> None:
+    watch = LivenessMonitor(bus.nc, bus.subjects)
+    await watch.start()
+    process = await start("long-start")
+    worker = await watch.heard("told-1", within=PATIENCE)
+    assert worker is not None
+    assert not watch.beats[worker].ready
+    process.send_signal(signal.SIGTERM)
+    code, said = await end(process)
+    assert (code, "draining" in said) == (0, True)
+    await watch.stop()
 
 
 async def test_on_a_server_that_is_too_old_it_refuses_to_start_and_says_why(start: Start) -> None:

@@ -173,8 +173,12 @@ async def test_it_ends_on_a_damaged_log_as_its_services_do(tmp_path: Path) -> No
     (tmp_path / "ready.json").unlink(missing_ok=True)
     code, said = await once(tmp_path)
     assert code == 78
-    assert "up.unfit" in said
-    assert "log.damaged" in said
+    assert said.count("error: up.unfit: ") == 1
+    assert said.count("log.damaged") == 1
+    assert said.count("  fix  ") == 1
+    assert "  fix  run `partsong log verify --offline`" in said
+    (problem,) = [line for line in said.splitlines() if "up.unfit" in line]
+    assert "cannot start: log.damaged: " in problem, "no lines of its log"
 
 
 async def test_it_ends_on_the_server_data_of_another_project(tmp_path: Path) -> None:

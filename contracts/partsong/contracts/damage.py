@@ -18,6 +18,7 @@ from partsong.contracts.ranges import (
     clipped,
     outside,
     ranges,
+    records,
     size_of,
     spans,
     united,
@@ -30,6 +31,7 @@ __all__ = [
     "Answer",
     "Damaged",
     "Gone",
+    "Hit",
     "Silent",
     "Sound",
     "Unknown",
@@ -150,7 +152,7 @@ class Damaged:
         """The damage as an error that travels."""
         said = [self.why]
         if self.lost:
-            said.append(f"lost: records {spans(self.lost)}")
+            said.append(f"lost: {records(self.lost)}")
         if self.holes:
             said.append(f"not readable: {spans(self.holes)}")
         if self.runs:
@@ -232,10 +234,38 @@ def accepted_note(identity: Identity | None) -> str | None:
     if identity is None or not (identity.missing or identity.damaged_runs):
         return None
     gone, runs = identity.missing, sorted(identity.damaged_runs)
-    said = [f"records {spans(gone)} could not be brought back"] if gone else []
+    said = [f"{records(gone)} could not be brought back"] if gone else []
     named = ", ".join(runs[:_SHOWN]) + _more(runs)
     said.append(f"damaged runs: {named}" if runs else "no run is known to be hit")
     return f"since the restore to epoch {identity.epoch} {'; '.join(said)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Runs that are known to lack records: since a restore of the log, or by a damage that was found."""
+
+    identity: Identity | None = None
+    damage: Damaged | None = None
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """All of them."""
+        since = self.identity.damaged_runs if self.identity is not None else frozenset[str]()
+        return since.union(self.damage.runs) if self.damage is not None else since
+
+    def why(self, run_id: str) -> Problem | None:
+        """Why a run is one of them; None if it is not."""
+        if self.identity is not None and (lost := lost_with(run_id, self.identity.restores)):
+            return lost
+        if self.damage is None or run_id not in self.damage.runs:
+            return None
+        return Problem(
+            code="log.unreadable",
+            message=f"records of run {run_id} cannot be read: {self.damage.why}",
+            where=run_id,
+            fix="run `partsong log verify`; restore the log from a mirror or a backup",
+            fault="platform",
+        )
 
 
 def lost_with(run_id: str, restores: Sequence[Restored]) -> Problem | None:
@@ -317,7 +347,7 @@ def _shape(view: View, gone: Sequence[Range]) -> Answer:
     untold = gaps - size_of(deleted) - size_of(outside(gone, deleted))
     if told or untold > 0:
         count = size_of(told) + max(untold, 0)
-        why = f"{count} records are missing within the log"
+        why = f"{count} record{' is' if count == 1 else 's are'} missing within the log"
         return Damaged(_also(why, view), holes=told, missing=count)
     if view.differences:
         why = "the log's stream is not configured as it must be: " + "; ".join(view.differences)

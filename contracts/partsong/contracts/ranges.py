@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-__all__ = ["Range", "clipped", "gaps", "outside", "ranges", "size_of", "spans", "united", "within"]
+__all__ = [
+    "Range",
+    "clipped",
+    "gaps",
+    "outside",
+    "ranges",
+    "records",
+    "size_of",
+    "spans",
+    "united",
+    "within",
+]
 
 Range = tuple[int, int]
 """First and last sequence."""
@@ -77,6 +88,11 @@ def spans(found: Sequence[Range]) -> str:
     """Ranges in words; of many only the first."""
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return ", ".join(map(_span, found[:_SHOWN])) + more
+
+
+def records(found: Sequence[Range]) -> str:
+    """Ranges in words, as records: `record 7`, `records 4 to 9, 12`."""
+    return f"record{'' if size_of(found) == 1 else 's'} {spans(found)}"
 
 
 def _span(found: Range) -> str:

@@ -16,6 +16,7 @@ from partsong.approval.server import Server
 from partsong.approval.store import DatabaseMarks, Store
 from partsong.approval.worker import Questions
 from partsong.bus.faststream import command_broker, on_query
+from partsong.contracts.damage import Hit
 from partsong.contracts.errors import Problem
 from partsong.runtime.log_answers import ask_services
 from partsong.runtime.serve import Context
@@ -62,9 +63,15 @@ class ApprovalService:
         """
         await self._store.open()
         source, subjects = context.log, context.subjects
-        projector = self._projector = Projector(source, subjects, self._store, self._hub)
+
+        def hit() -> Hit:
+            return Hit(context.monitor.identity, context.monitor.damage)
+
+        projector = self._projector = Projector(
+            source, subjects, self._store, self._hub, damaged=lambda: hit().runs
+        )
         desk = self._desk = Desk(
-            source, subjects, self._store, projector, telemetry=context.telemetry
+            source, subjects, self._store, projector, hit=hit, telemetry=context.telemetry
         )
 
         async def engine_problem() -> Problem | None:

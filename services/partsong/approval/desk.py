@@ -7,14 +7,15 @@ first one win, among all processes, and against the engine's own expiry and canc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from partsong.approval.core.approval import Approval, Position, Status, parse_id
 from partsong.approval.core.decision import Closed, Decision, after, decide, is_repeat
 from partsong.approval.projector import Projector
 from partsong.approval.store import Store
+from partsong.contracts.damage import Hit
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
 from partsong.contracts.subjects import Subjects
@@ -58,10 +59,12 @@ class Desk:
         projector: Projector,
         *,
         within: float = 5.0,
+        hit: Callable[[], Hit] = Hit,
         telemetry: Telemetry | None = None,
     ) -> None:
+        """`hit` says which runs lack records now."""
         self._log, self._subjects, self._store = source, subjects, store
-        self._projector, self._within = projector, within
+        self._projector, self._within, self._hit = projector, within, hit
         self._telemetry = telemetry or Telemetry()
         self.in_flight = 0
         """Decisions under way."""
@@ -87,8 +90,11 @@ class Desk:
                 fix="ask for less, and follow `next`",
             )
         position = self._projector.position
-        found = await self._store.page(status=status, run_id=run_id, before=before, limit=limit + 1)
-        items = tuple(found[:limit])
+        hit = self._hit()
+        found = await self._store.page(
+            status=status, run_id=run_id, before=before, limit=limit + 1, damaged=hit.runs
+        )
+        items = tuple(replace(one, damage=hit.why(one.run_id)) for one in found[:limit])
         return Listed(items, items[-1].requested if len(found) > limit else None, position)
 
     async def find(self, id: str) -> Approval:
@@ -110,7 +116,7 @@ class Desk:
                 where="id",
                 fix="GET /api/approvals lists them all",
             )
-        return found
+        return replace(found, damage=self._hit().why(run_id))
 
     async def decide(self, id: str, decision: Decision) -> Decided:
         """Decide an approval; done again with the same key, it is the same decision.
@@ -119,7 +125,7 @@ class Desk:
             Closed: it has ended, or somebody else was first.
             Conflict: `approval.deadline_passed`.
             NotFound: `approval.unknown`.
-            Unavailable: the log or the database does not answer.
+            Unavailable: the log or the database does not answer, or `log.unreadable`: the run lacks records.
         """
         with self._busy():
             approval = await self.find(id)

@@ -50,7 +50,9 @@ def _error(says: str) -> ResponseSpec:
 
 _MALFORMED = _error("A parameter or field does not fit; `where` names it")
 _UNKNOWN = _error("There is no such approval")
-_UNAVAILABLE = _error("The log or the database does not answer, or the inbox is behind")
+_UNAVAILABLE = _error(
+    "The log or the database does not answer, the inbox is behind, or the run lacks records"
+)
 
 
 @get("/api/approvals", responses={400: _MALFORMED, 503: _UNAVAILABLE})

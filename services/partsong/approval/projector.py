@@ -56,9 +56,18 @@ class Audience(Protocol):
 class Projector:
     """Keeps the store where the log is."""
 
-    def __init__(self, source: Log, subjects: Subjects, store: Store, audience: Audience) -> None:
+    def __init__(
+        self,
+        source: Log,
+        subjects: Subjects,
+        store: Store,
+        audience: Audience,
+        *,
+        damaged: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
+        """`damaged` says which runs lack records now: what they ask is kept, and shown to nobody as pending."""
         self._log, self._subjects, self._store = source, subjects, store
-        self._audience = audience
+        self._audience, self._damaged, self._hidden = audience, damaged, frozenset[str]()
         self._task: asyncio.Task[None] | None = None
         self._pending: _Pending = {}
         self._last = self._saved = START
@@ -79,8 +88,9 @@ class Projector:
         return self._current
 
     def pending(self) -> list[Approval]:
-        """Open approvals, the oldest first."""
-        found = [approval for run in self._pending.values() for approval in run.values()]
+        """Open approvals, the oldest first, without those of damaged runs."""
+        runs = (self._pending[run] for run in self._pending.keys() - self._damaged())
+        found = [approval for run in runs for approval in run.values()]
         return sorted(found, key=lambda approval: approval.requested)
 
     def start(self) -> None:
@@ -187,9 +197,18 @@ class Projector:
             self._pending[run_id] = pending
             if not pending:
                 del self._pending[run_id]
-        if self._current and changes:
-            self._audience.changed(changes, upto.seq)
+        if self._current:
+            self._tell(changes, upto.seq)
         await self._move(upto)
+
+    def _tell(self, changes: Sequence[Change], seq: int) -> None:
+        """Say what has changed; if other runs are damaged than before, say all anew."""
+        damaged = self._damaged()
+        if damaged != self._hidden:
+            self._hidden = damaged
+            self._audience.reloaded(self.pending(), seq)
+        elif shown := [one for one in changes if one.approval.run_id not in damaged]:
+            self._audience.changed(shown, seq)
 
     def _say_holes(self, batch: Sequence[Record]) -> None:
         """It reads all there is, so a sequence that does not come is a record that cannot be read."""
@@ -204,7 +223,7 @@ class Projector:
     async def _move(self, upto: Checkpoint) -> None:
         self._last, self.problem = upto, None
         if not self._current and upto.seq >= self._target:
-            self._current = True
+            self._current, self._hidden = True, self._damaged()
             self._audience.reloaded(self.pending(), upto.seq)
         async with self._moved:
             self._moved.notify_all()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import insert, text
+from sqlalchemy import ColumnElement, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlmodel import and_, col, delete, or_, select
+from sqlmodel import and_, col, delete, not_, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from partsong.approval.core.approval import Approval, Position, Status
@@ -143,12 +143,16 @@ class Store:
         run_id: str | None = None,
         before: Position | None = None,
         limit: int,
+        damaged: Collection[str] = (),
     ) -> list[Approval]:
-        """Up to `limit` approvals, the newest first, that were asked for before a position."""
+        """Up to `limit` approvals, the newest first, that were asked for before a position.
+
+        Those that are open in a run that is `damaged` have that status.
+        """
         seq, index = col(ApprovalRow.requested_seq), col(ApprovalRow.requested_index)
         query = select(ApprovalRow).order_by(seq.desc(), index.desc()).limit(limit)
         if status is not None:
-            query = query.where(ApprovalRow.status == status)
+            query = query.where(_has(status, damaged))
         if run_id is not None:
             query = query.where(ApprovalRow.run_id == run_id)
         if before is not None:
@@ -201,6 +205,14 @@ class Store:
         finally:
             self._busy -= 1
             self._free.set()
+
+
+def _has(status: Status, damaged: Collection[str]) -> ColumnElement[bool]:
+    """Whether a row has a status, of which `damaged` is not stored: it may pass."""
+    if status not in {"pending", "damaged"}:
+        return col(ApprovalRow.status) == status
+    hit = col(ApprovalRow.run_id).in_(damaged)
+    return and_(col(ApprovalRow.status) == "pending", hit if status == "damaged" else not_(hit))
 
 
 class DatabaseMarks:

@@ -39,6 +39,7 @@ class ApprovalView(_View):
     exec: str
     """The execution that waits for it."""
     status: Status
+    """`damaged`: its run lacks records, and takes no decision."""
     title: str
     detail: str
     context: dict[str, JsonValue]

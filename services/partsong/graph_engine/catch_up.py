@@ -77,7 +77,9 @@ class CatchUp:
         head = await self._whole.head()
         if head <= self._far or not partitions:
             return {}
-        found = await asyncio.gather(*(self._checkpoints.load(p, head) for p in partitions))
+        found = await asyncio.gather(
+            *(self._checkpoints.load(p, self._whole.head) for p in partitions)
+        )
         late = {
             p: checkpoint
             for p, checkpoint in zip(partitions, found, strict=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -50,19 +50,23 @@ class Checkpoints:
         """`life` says which log is processed, and in which of its epochs."""
         self._bucket, self._life = bucket, life
 
-    async def load(self, partition: int, head: int) -> Checkpoint:
+    async def load(self, partition: int, head: Callable[[], Awaitable[int]]) -> Checkpoint:
         """The partition's checkpoint; at its beginning, if there is none that can be read and believed.
 
-        `head` is the log's: what was processed cannot lie beyond.
+        `head` asks for the log's: what was processed cannot lie beyond. It is asked after the checkpoint was read, for
+        the owner of before goes on keeping newer ones while the log grows.
 
         Raises:
-            Unavailable: the bucket did not answer.
+            Unavailable: the bucket or the log did not answer.
         """
         entry = await self._bucket.get(str(partition))
+        if entry.value is None:
+            return Checkpoint(revision=entry.revision)
+        end = await head()
         try:
-            raw = json.loads(zlib.decompress(entry.value or b""))
-            if why := self._doubt(raw, head):
-                told = {"partition": partition, "at": raw["seq"], "head": head, "why": why}
+            raw = json.loads(zlib.decompress(entry.value))
+            if why := self._doubt(raw, end):
+                told = {"partition": partition, "at": raw["seq"], "head": end, "why": why}
                 _log.warning("checkpoint not believed, partition processed anew", extra=told)
                 return Checkpoint(epoch=int(raw["epoch"]), revision=entry.revision)
             sealed = Sealed.load(raw["sealed"])

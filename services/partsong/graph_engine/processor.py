@@ -65,7 +65,7 @@ class Processor:
         Raises:
             Unavailable: the server did not answer.
         """
-        found = await self._checkpoints.load(self.partition, await self._log.head())
+        found = await self._checkpoints.load(self.partition, self._log.head)
         mine = replace(found, epoch=found.epoch + 1)
         try:
             revision = await self._checkpoints.keep(self.partition, mine)

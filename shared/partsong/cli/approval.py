@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 _COLUMNS = ("id", "status", "title", "requested_at", "deadline", "by")
-_STATUSES = ("pending", "approved", "rejected", "expired", "cancelled", "all")
+_STATUSES = ("pending", "approved", "rejected", "expired", "cancelled", "damaged", "all")
 
 reason_help = "Why; it is kept in the log."
 by_option = click.option("--by", help="Who decides.  [default: your login name]")

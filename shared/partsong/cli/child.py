@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import functools
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from partsong.cli.output import EXIT
 from partsong.contracts.errors import PartsongError, Unavailable
 from partsong.runtime import clock
 
-__all__ = ["Child"]
+__all__ = ["Child", "last_words"]
 
 _HEALTHY = 10.0
 """Seconds after which a life counts as a good one, and the next start does not wait."""
@@ -30,6 +31,9 @@ _GRACE = 15.0
 """Seconds to drain; more than what a service gives itself."""
 _PR_SET_PDEATHSIG = 1
 _LAST_WORDS = 2000
+_LOGGED = re.compile(r"\d{4}-\d\d-\d\dT\S+ (?:debug|info|warning|error|critical) |\{\"time\": ")
+"""A line of a service's log, in each of its forms."""
+_FIX = re.compile(r"  fix:? +(.*)")
 _REFUSALS = {EXIT["usage"], EXIT["not_found"], EXIT["damaged"]}
 """Exit codes of a service that was told something wrong, or stands on what is not fit."""
 
@@ -46,14 +50,16 @@ class Child:
         *,
         say: Callable[[str, str], None],
         changed: Callable[[], None],
+        advice: Callable[[str], str] = str,
     ) -> None:
+        """`advice` puts what a service says is to be done into the words of whoever started this."""
         self.role, self.log = role, log
         self.ready = asyncio.Event()
         """Set when it was ready for the first time."""
         self.url = ""
         """Where it answers HTTP, if it does."""
         self._command, self._env = tuple(command), dict(env)
-        self._say, self._changed = say, changed
+        self._say, self._changed, self._advice = say, changed, advice
         self._process: asyncio.subprocess.Process | None = None
         self._ending = False
 
@@ -154,13 +160,25 @@ class Child:
     def _refused(self, code: int, after: int) -> PartsongError:
         with self.log.open("rb") as log:
             log.seek(after)
-            words = log.read()[-_LAST_WORDS:].decode(errors="replace").strip()
+            why, fix = last_words(log.read().decode(errors="replace"))
         return Unavailable(
             "up.unfit" if code == EXIT["damaged"] else "up.refused",
-            f"{self.role} cannot start: {words or 'it did not say why'}",
+            f"{self.role} cannot start: {why or 'it did not say why'}",
             where=str(self.log),
+            fix=self._advice(fix) if fix else None,
             fault="caller",
         )
+
+
+def last_words(said: str) -> tuple[str, str]:
+    """Of what a service wrote before it ended, why it did, and what to do about that; its log is left out."""
+    why, fix = list[str](), ""
+    for line in said.splitlines():
+        if (found := _FIX.match(line)) is not None:
+            fix = found[1]
+        elif not _LOGGED.match(line):
+            why.append(line.removeprefix("error: ").strip())
+    return "\n".join(filter(None, why))[-_LAST_WORDS:], fix
 
 
 def _told(code: int) -> str:

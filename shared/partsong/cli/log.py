@@ -16,6 +16,7 @@ import click
 
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import EXIT, Output, output_option, run_async
+from partsong.cli.repairs import verified
 
 if TYPE_CHECKING:
     from partsong.client import Client
@@ -117,6 +118,9 @@ def verify(place: _Place, out: Output) -> None:
             if (damage := found.damage) is not None:
                 await tell(client.nats, client.subjects, standing, damage)
         findings = [problem.model_dump(exclude_none=True) for problem in found.findings]
+        for finding in findings:
+            if "fix" in finding:
+                finding["fix"] = verified(finding["fix"])
         out.record(
             {
                 "log": "sound" if found.ok and standing.log == "sound" else "damaged",
@@ -127,7 +131,7 @@ def verify(place: _Place, out: Output) -> None:
                 "seals": found.seals,
                 "sealed": found.sealed,
                 "marked": standing.marked,
-                "says": standing.says if standing.log != "sound" or standing.runs else "",
+                "says": verified(standing.says) if standing.log != "sound" or standing.runs else "",
                 "holes": [list(hole) for hole in found.holes],
                 "lost_of": found.lost_of,
                 "damaged_runs": list(found.hit),
@@ -182,7 +186,7 @@ def backup(path: Path, place: _Place, out: Output) -> None:
     "--from",
     "source",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder of a backup; the log's stream must be empty or missing.",
+    help="Folder of a backup; the log's stream must be empty or missing, or take --replace.",
 )
 @click.option("--from-mirror", "mirror", metavar="STREAM", help="Mirror that takes its place.")
 @click.option("--as-is", is_flag=True, help="Go on with what is left of it.")
@@ -227,7 +231,7 @@ def restore(
                 return await _restored(restoring, source, mirror)
 
     restored = run_async(work())
-    out.record(restored.model_dump(by_alias=True))
+    out.record(restored.model_dump(by_alias=True, exclude={"run", "events"}))
     for line in _told(restored):
         out.say(line)
     _say_kept(out, keep)
@@ -236,13 +240,14 @@ def restore(
 
 def _told(restored: Restored) -> list[str]:
     """What of the log did not come back, for a person."""
-    from partsong.contracts.ranges import spans
+    from partsong.contracts.ranges import records
 
     said = []
     if restored.lost:
-        said.append(f"records {restored.lost[0]} to {restored.lost[1]} are lost")
+        verb = "is" if restored.lost[0] == restored.lost[1] else "are"
+        said.append(f"{records([restored.lost])} {verb} lost")
     if restored.missing:
-        said.append(f"records {spans(restored.missing)} could not be brought back")
+        said.append(f"{records(restored.missing)} could not be brought back")
     if restored.runs:
         said.append(f"damaged runs, which nobody goes on with: {', '.join(restored.runs)}")
     elif restored.missing:
@@ -251,12 +256,10 @@ def _told(restored: Restored) -> list[str]:
 
 
 def _not_copied(done: Copied) -> str:
-    from partsong.contracts.ranges import spans
+    from partsong.contracts.ranges import records
 
     of = f"of runs {', '.join(done.runs)}" if done.runs else "of no run that is known"
-    return (
-        f"records {spans(done.missing)} cannot be read, {of}: a restore from here leaves them out"
-    )
+    return f"{records(done.missing)} cannot be read, {of}: a restore from here does without"
 
 
 def _say_kept(out: Output, keep: Path | None) -> None:

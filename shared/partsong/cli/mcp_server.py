@@ -24,7 +24,7 @@ _ABOUT = """Durable runs of multi-agent graphs. start_run answers at once: ask g
 waits for an approval goes on when a person has decided: show the person what list_approvals says before approve."""
 
 RunId = Annotated[str, Field(description="As start_run returned it.")]
-Status = Literal["pending", "approved", "rejected", "expired", "cancelled"]
+Status = Literal["pending", "approved", "rejected", "expired", "cancelled", "damaged"]
 
 
 def platform_server(client: Client, api: Api, *, by: str) -> MCPServer:

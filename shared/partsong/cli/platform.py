@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from partsong.cli.child import Child
+from partsong.cli.repairs import offline
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
 from partsong.runtime import clock
 from partsong.runtime.nats_server import FAST_SYNC, LEAST_FREE, EmbeddedNats, start_embedded
@@ -225,7 +226,8 @@ class Platform:
             env["PARTSONG_SYNC_INTERVAL"] = self._sync_interval
         command = (sys.executable, "-m", "partsong.cli.main", "worker", "start", role)
         log = self._data / "logs" / f"{role}.log"
-        return Child(role, command, env, log, say=self._say, changed=self._changed)
+        advice = offline if self._given is None else str  # the server ends with this
+        return Child(role, command, env, log, say=self._say, changed=self._changed, advice=advice)
 
     @property
     def _sync_interval(self) -> str:

@@ -171,7 +171,7 @@ def watch(run_id: str, timeout: float | None, address: Address, out: Output) -> 
 
 @command.command(epilog="Example: partsong run events r_1 --follow -o jsonl")
 @click.argument("run_id")
-@click.option("--from-seq", type=click.IntRange(0), default=0, help="Only events behind this one.")
+@click.option("--from-seq", type=click.IntRange(0), default=0, help="Only events after this one.")
 @click.option("--follow", is_flag=True, help="Go on until the run ends.")
 @address_options
 @output_option

@@ -70,7 +70,10 @@ def command(
     ready_file: Path | None,
     out: Output,
 ) -> None:
-    """Run NATS and all services on this machine, until Ctrl-C. A second Ctrl-C does not wait for them."""
+    """Run NATS and all services on this machine, until Ctrl-C. A second Ctrl-C does not wait for them.
+
+    Exit codes: 0 stopped, 1 failed, 2 told something wrong, 78 the log is damaged or what a service stands on is not fit.
+    """
     default = ctx.get_parameter_source("http_port") is ParameterSource.DEFAULT
     if default and _taken(http_port):
         out.say(f"{'http':<14} port {http_port} is taken, using a free one")

@@ -110,23 +110,33 @@ def _app(role: str) -> ModuleType:
 @command.command()
 @address_options
 @click.option("--name", help="Name of the worker.  [env: PARTSONG_WORKER; default: any]")
-def health(name: str | None, address: Address) -> None:
-    """Whether a worker is alive: exit code 0 if it beats within three seconds. For container health checks."""
+@click.option(
+    "--alive",
+    is_flag=True,
+    help="Be content if it beats: also while it starts, which takes minutes where a long log is to be read.",
+)
+def health(name: str | None, address: Address, *, alive: bool) -> None:
+    """Whether a worker is ready: exit code 0 if it says so within three seconds. For health checks of containers."""
     wanted = name or os.environ.get("PARTSONG_WORKER", "")
 
-    async def work() -> str | None:
+    async def work() -> tuple[str | None, str | None]:
         from partsong.runtime.heartbeat.monitor import LivenessMonitor
 
         async with address.client() as client:
             watch = LivenessMonitor(client.nats, client.subjects)
             await watch.start()
             try:
-                return await watch.heard(wanted, within=3.0)
+                ready = await watch.heard(wanted, within=3.0, ready=not alive)
+                return ready, ready or await watch.heard(wanted, within=0.0)
             finally:
                 await watch.stop()
 
-    worker = run_async(work())
-    click.echo(
-        f"{worker} is alive" if worker else f"no heartbeat of {wanted or 'any worker'}", err=True
-    )
-    sys.exit(EXIT["ok" if worker else "failure"])
+    well, living = run_async(work())
+    if living is None:
+        said = f"no heartbeat of {wanted or 'any worker'}"
+    elif well is None:
+        said = f"{living} is alive, and not ready: it starts"
+    else:
+        said = f"{living} is {'alive' if alive else 'ready'}"
+    click.echo(said, err=True)
+    sys.exit(EXIT["failure" if well is None else "ok"])

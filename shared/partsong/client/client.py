@@ -15,6 +15,7 @@ from partsong.client.graphs import GraphLike, Portable
 from partsong.client.live import chunks_of
 from partsong.client.schedules import Overlap, Scheduling
 from partsong.contracts.chunks import Chunk
+from partsong.contracts.damage import Hit
 from partsong.contracts.envelope import decode
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.events import Event
@@ -158,8 +159,7 @@ class Client(Control, Scheduling, Catalogue):
         finally:
             await bucket.close()
             await leader.close()
-        since = identity.damaged_runs if identity is not None else frozenset[str]()
-        return since.union(finding.damage.runs) if finding and finding.of(identity) else since
+        return Hit(identity, finding.damage if finding and finding.of(identity) else None).runs
 
     async def forks(self, run_id: str) -> list[RunSummary]:
         """The runs that were forked from this one, the oldest first."""

@@ -143,6 +143,7 @@ async def open_context(
     try:
         await service.start(context)
         await context.nc.flush()  # what it subscribed to, it now hears
+        context.heart.ready = True
     except BaseException:
         await running.stop()
         raise
@@ -228,6 +229,7 @@ async def _serve(service: Service, settings: Settings) -> None:
     stopping = loop.create_task(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
+        _log.info("draining")
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         return

@@ -23,6 +23,7 @@ from partsong.approval.database import connect
 from partsong.approval.store import Store
 from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.marks import Restored
 from partsong.log.jetstream import JetStreamLog
 from partsong.runtime.log_answers import log_answers
 from partsong.runtime.serve import Running, open_context
@@ -259,6 +260,72 @@ async def test_a_damaged_log_is_not_ready_and_takes_no_decision_and_the_inbox_ca
             assert len((await http.get("/api/approvals")).json()["items"]) == 1
 
 
+def a_viewer(approvals: Running) -> connect_viewer:
+    url = approvals.context.heart.url or ""
+    return connect_viewer(f"{url.replace('http', 'ws', 1)}/ws/approvals")
+
+
+async def refused(http: AsyncClient, run: str) -> None:
+    """An approval of a damaged run is shown as that, and takes no decision."""
+    waiting = (await http.get("/api/approvals?status=pending")).json()["items"]
+    assert [one["run_id"] for one in waiting] == ["r_2"]
+    (hit,) = (await http.get("/api/approvals?status=damaged")).json()["items"]
+    assert (hit["run_id"], hit["status"]) == (run, "damaged")
+    assert {one["status"] for one in (await http.get("/api/approvals")).json()["items"]} == {
+        "pending",
+        "damaged",
+    }
+    answer = await http.post(f"/api/approvals/{run}.a:1/decision", json=YES)
+    assert (answer.status_code, answer.json()["code"]) == (503, "log.unreadable")
+    assert run in answer.json()["detail"]
+    assert answer.json()["fix"]
+    assert (await http.get(f"/api/approvals/{run}.a:1")).json()["status"] == "damaged"
+    answer = await http.post("/api/approvals/r_2.a:1/decision", json=YES)
+    assert (answer.status_code, answer.json()["status"]) == (200, "approved")
+
+
+async def test_a_run_that_lacks_records_by_a_contained_damage_is_not_pending_and_takes_no_decision(
+    settings: Settings, scribe: Scribe
+) -> None:
+    await scribe.ask(RUN, "a:1")
+    await scribe.ask("r_2", "a:1")
+    async with (
+        running(settings) as approvals,
+        AsyncClient(base_url=approvals.context.heart.url or "", timeout=PATIENCE) as http,
+        a_viewer(approvals) as viewer,
+    ):
+        assert len(json.loads(await viewer.recv())["approvals"]) == 2
+        found = Damaged("1 record is missing", holes=((2, 2),), runs=(RUN,), contained=True)
+        await approvals.context.monitor.report(found)
+        await refused(http, RUN)
+        async with asyncio.timeout(PATIENCE):
+            told = json.loads(await viewer.recv())
+        assert (told["type"], told["approvals"]) == ("snapshot", [])
+
+
+async def test_a_run_that_lacks_records_since_a_restore_is_not_pending_and_takes_no_decision(
+    settings: Settings, scribe: Scribe
+) -> None:
+    await scribe.ask(RUN, "a:1")
+    seq = await scribe.ask("r_2", "a:1")
+    async with running(settings) as approvals:
+        identity = approvals.context.monitor.identity
+        assert identity is not None
+    restored = Restored(
+        log_id=identity.log_id, epoch=2, kept=seq, since="s", at="t", by="ann", source="b", runs=(RUN,)
+    )  # fmt: skip
+    body = restored.model_dump_json(by_alias=True).encode()
+    await scribe.raw(scribe.subjects.restored(), body)
+    async with (
+        running(settings) as approvals,
+        AsyncClient(base_url=approvals.context.heart.url or "", timeout=PATIENCE) as http,
+        a_viewer(approvals) as viewer,
+    ):
+        shown = json.loads(await viewer.recv())["approvals"]
+        assert [one["run_id"] for one in shown] == ["r_2"]
+        await refused(http, RUN)
+
+
 async def test_the_database_is_a_third_place_for_marks_of_the_log(
     settings: Settings, scribe: Scribe, bus: Bus
 ) -> None:
@@ -276,7 +343,7 @@ async def test_the_database_is_a_third_place_for_marks_of_the_log(
     (settings.data_dir / "marks.json").unlink()
     for stream in (bus.names.log, f"KV_{bus.names.marks}"):
         await bus.nc.request(f"$JS.API.STREAM.DELETE.{stream}", timeout=5)
-    refused = service(settings)
+    stranger = service(settings)
     with pytest.raises(Unavailable, match=r"log\.damaged.*no stream"):
-        await open_context(settings, refused)
-    await refused.drain()
+        await open_context(settings, stranger)
+    await stranger.drain()

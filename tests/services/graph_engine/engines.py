@@ -28,7 +28,7 @@ from partsong.log.port import Log
 from partsong.log.snapshots.port import Snapshots
 from partsong.testing.bucket import MemoryBucket
 
-__all__ = ["PATIENCE", "Engine", "World", "history"]
+__all__ = ["PATIENCE", "Engine", "World", "ends_at", "history"]
 
 PATIENCE = 60.0
 """Seconds until a test gives up waiting."""
@@ -172,6 +172,15 @@ class World:
         )
         body = encode_report(run_id, closed)
         await self.log.append(self.subjects.fact(run_id), body, id=closed.id)
+
+
+def ends_at(seq: int) -> Callable[[], Awaitable[int]]:
+    """What asks for the head of a log that ends there."""
+
+    async def head() -> int:
+        return seq
+
+    return head
 
 
 async def history(log: Log, subjects: Subjects, run_id: str) -> tuple[RunState, list[Commit]]:

@@ -18,7 +18,7 @@ from partsong.graph_engine.ownership import Ownership
 from partsong.log.memory import MemoryLog
 from partsong.testing.bucket import MemoryBucket
 from partsong.testing.nats import Bus
-from tests.services.graph_engine.engines import PATIENCE, World
+from tests.services.graph_engine.engines import PATIENCE, World, ends_at
 from tests.whole_log import WholeLogOf
 
 GRAPH = parse_graph(
@@ -75,7 +75,7 @@ async def test_a_pass_notes_what_is_open_and_what_the_seals_say(world: World) ->
     await one.catch_up(behind, epoch=1, wanted=everything)
     still: dict[str, int] = {}
     for partition in range(PARTITIONS):
-        found = await kept.load(partition, sys.maxsize)
+        found = await kept.load(partition, ends_at(sys.maxsize))
         assert found.seq == await world.log.head()
         still |= found.open
         scrub = Scrub()
@@ -94,15 +94,15 @@ async def test_a_pass_notes_what_is_open_and_what_the_seals_say(world: World) ->
 
 async def test_a_pass_goes_on_where_each_owner_has_left_off(world: World) -> None:
     anew, kept = Checkpoints(MemoryBucket()), Checkpoints(world.buckets)
-    left = {p: await kept.load(p, sys.maxsize) for p in range(PARTITIONS)}
+    left = {p: await kept.load(p, ends_at(sys.maxsize)) for p in range(PARTITIONS)}
     assert len({checkpoint.seq for checkpoint in left.values()}) > 1
     await catch_up(world, kept).catch_up(left, epoch=1, wanted=everything)
     await catch_up(world, anew).catch_up(
         dict.fromkeys(left, Checkpoint()), epoch=1, wanted=everything
     )
     for partition in left:
-        assert said(await kept.load(partition, sys.maxsize)) == said(
-            await anew.load(partition, sys.maxsize)
+        assert said(await kept.load(partition, ends_at(sys.maxsize))) == said(
+            await anew.load(partition, ends_at(sys.maxsize))
         )
 
 
@@ -117,23 +117,23 @@ async def test_a_pass_that_was_cut_short_leaves_no_checkpoint(world: World) -> N
     behind = await one.behind([3, 4])
     with pytest.raises(Unavailable, match="read up to"):
         await one.catch_up(behind, epoch=1, wanted=everything)
-    assert (await kept.load(3, sys.maxsize)).seq == 0
+    assert (await kept.load(3, ends_at(sys.maxsize))).seq == 0
 
 
 async def test_an_end_that_cannot_be_read_is_an_end(world: World) -> None:
     kept = Checkpoints(MemoryBucket())
     one = catch_up(world, kept, cut=1, bad=True)
     await one.catch_up(await one.behind([3, 4]), epoch=1, wanted=everything)
-    assert (await kept.load(3, sys.maxsize)).seq == await world.log.head()
+    assert (await kept.load(3, ends_at(sys.maxsize))).seq == await world.log.head()
 
 
 async def test_who_has_nothing_new_is_moved_to_the_head_without_a_pass(world: World) -> None:
-    left = await Checkpoints(world.buckets).load(3, sys.maxsize)
+    left = await Checkpoints(world.buckets).load(3, ends_at(sys.maxsize))
     kept = Checkpoints(MemoryBucket())
     newest = [r.seq async for r in world.log.read(world.subjects.partition(3))][-1]
     await kept.keep(3, replace(left, seq=newest, revision=0))
     assert await catch_up(world, kept).behind([3]) == {}
-    found = await kept.load(3, sys.maxsize)
+    found = await kept.load(3, ends_at(sys.maxsize))
     assert (found.seq, found.open) == (await world.log.head(), left.open)
 
 
@@ -141,8 +141,8 @@ async def test_a_partition_that_is_given_up_meanwhile_is_left_as_it_is(world: Wo
     kept = Checkpoints(MemoryBucket())
     one = catch_up(world, kept)
     await one.catch_up(await one.behind([3, 4]), epoch=1, wanted=lambda p: p == 4)
-    assert (await kept.load(3, sys.maxsize)).seq == 0
-    assert (await kept.load(4, sys.maxsize)).seq == await world.log.head()
+    assert (await kept.load(3, ends_at(sys.maxsize))).seq == 0
+    assert (await kept.load(4, ends_at(sys.maxsize))).seq == await world.log.head()
 
 
 async def test_a_partition_that_another_engine_takes_meanwhile_is_left_to_it(world: World) -> None:
@@ -152,8 +152,8 @@ async def test_a_partition_that_another_engine_takes_meanwhile_is_left_to_it(wor
     theirs = Checkpoint(seq=7, epoch=9)
     await kept.keep(3, theirs)
     await one.catch_up(behind, epoch=1, wanted=everything)
-    assert (await kept.load(3, sys.maxsize)).epoch == 9
-    assert (await kept.load(4, sys.maxsize)).seq == await world.log.head()
+    assert (await kept.load(3, ends_at(sys.maxsize))).epoch == 9
+    assert (await kept.load(4, ends_at(sys.maxsize))).seq == await world.log.head()
 
 
 async def test_an_engine_without_checkpoints_passes_then_takes_and_goes_on(world: World) -> None:

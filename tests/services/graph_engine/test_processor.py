@@ -16,15 +16,19 @@ from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects, partition_of
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.verify import replay
+from partsong.graph_engine.bucket import Entry
+from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.processor import Processor
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Log
+from partsong.runtime.clock import new_id
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.testing.bucket import MemoryBucket
 from partsong.testing.nats import Bus, a_bus
 from tests.ports.damage import damaged
-from tests.services.graph_engine.engines import PATIENCE, World, history
+from tests.services.graph_engine.engines import PATIENCE, World, ends_at, history
+from tests.whole_log import WholeLogOf
 
 GRAPH = parse_graph(
     {
@@ -239,7 +243,7 @@ async def test_a_checkpoint_beyond_the_logs_end_is_not_believed(world: World) ->
     assert engine.processors[here].checkpoint.epoch == 5, "owners are counted on"
     assert isinstance(await world.start("r_1"), Accepted)
     assert (await world.ended("r_1")).status == "completed"
-    assert (await checkpoints.load(here, 1_000)).open.keys() <= {"r_1"}
+    assert (await checkpoints.load(here, ends_at(1_000))).open.keys() <= {"r_1"}
     await engine.stop()
 
 
@@ -247,9 +251,36 @@ async def test_a_checkpoint_of_another_log_or_another_of_its_lives_is_not_believ
     bucket, kept = MemoryBucket(), Checkpoint(seq=7, epoch=2, open={"r_1": 6})
     await Checkpoints(bucket, lambda: ("a", 1)).keep(3, kept)
     for life, seq in ((("a", 1), 7), (("a", 2), 0), (("b", 1), 0)):
-        found = await Checkpoints(bucket, lambda life=life: life).load(3, 100)  # type: ignore[misc]
+        found = await Checkpoints(bucket, lambda life=life: life).load(3, ends_at(100))  # type: ignore[misc]
         assert (found.seq, found.epoch) == (seq, 2)
-    assert (await Checkpoints(bucket, lambda: ("a", 1)).load(3, 6)).seq == 0
+    assert (await Checkpoints(bucket, lambda: ("a", 1)).load(3, ends_at(6))).seq == 0
+
+
+class Moving(MemoryBucket):
+    """A bucket into which the owner of before keeps a newer checkpoint at the moment in which one is asked for."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    async def get(self, key: str) -> Entry:
+        log, subject = self._world.log, self._world.subjects.engine("r_1")
+        kept = await super().get(key)
+        seq = (await log.append(subject, b"", id=new_id())).seq
+        theirs = Checkpoint(seq=seq, epoch=7, revision=kept.revision)
+        await Checkpoints(self).keep(int(key), theirs)
+        return await super().get(key)
+
+
+async def test_a_checkpoint_that_is_kept_while_the_log_grows_is_believed(world: World) -> None:
+    checkpoints = Checkpoints(Moving(world))
+    processor = world.engine("e0", checkpoints).processors[partition_of("r_1")]
+    assert await processor.take()
+    assert (processor.checkpoint.seq, processor.checkpoint.epoch) == (1, 8)
+    await processor.release()
+    whole = WholeLogOf(world.log, world.subjects)
+    late = await CatchUp(checkpoints, world.subjects, whole, far=0).behind([3])
+    assert late == {}, "it lies at the head, and is not processed anew"
 
 
 async def test_a_run_whose_log_cannot_be_read_is_set_aside_and_its_requests_are_answered(

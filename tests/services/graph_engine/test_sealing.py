@@ -20,7 +20,7 @@ from partsong.runtime.nats_server import EmbeddedNats
 from partsong.testing.bucket import MemoryBucket
 from partsong.testing.nats import a_bus, fresh_subjects
 from tests.ports.damage import damaged
-from tests.services.graph_engine.engines import World
+from tests.services.graph_engine.engines import World, ends_at
 
 GRAPH = parse_graph({"name": "one", "nodes": {"a": {"type": "function", "function": "m:a"}}})
 HERE = partition_of("r_1")
@@ -152,7 +152,7 @@ async def test_a_checkpoint_carries_seals_and_root() -> None:
     await world.start("r_1")
     await world.ended("r_1")
     await engine.stop()
-    kept = await Checkpoints(world.buckets).load(HERE, sys.maxsize)
+    kept = await Checkpoints(world.buckets).load(HERE, ends_at(sys.maxsize))
     assert kept.seq == kept.sealed.place.seq > 0
     assert Sealed.load(kept.sealed.dump()) == kept.sealed
 
@@ -160,4 +160,4 @@ async def test_a_checkpoint_carries_seals_and_root() -> None:
 async def test_a_checkpoint_that_cannot_be_read_is_one_at_the_beginning() -> None:
     bucket = MemoryBucket()
     revision = await bucket.put("3", b"junk")
-    assert await Checkpoints(bucket).load(3, sys.maxsize) == Checkpoint(revision=revision)
+    assert await Checkpoints(bucket).load(3, ends_at(sys.maxsize)) == Checkpoint(revision=revision)

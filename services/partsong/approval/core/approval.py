@@ -14,14 +14,14 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from partsong.contracts.errors import InvalidInput, NotFound
+from partsong.contracts.errors import InvalidInput, NotFound, Problem
 from partsong.contracts.subjects import check_id
 
 __all__ = ["Approval", "Closure", "Outcome", "Position", "Status", "Verdict", "id_of", "parse_id"]
 
 Verdict = Literal["approve", "reject"]
 Outcome = Literal["approved", "rejected", "expired", "cancelled"]
-Status = Literal["pending", "approved", "rejected", "expired", "cancelled"]
+Status = Literal["pending", "approved", "rejected", "expired", "cancelled", "damaged"]
 
 _POSITION = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})")
 
@@ -95,6 +95,8 @@ class Approval:
     guard: int = 0
     """Sequence of the last record on the call's subject; 0 if there is none."""
     closure: Closure | None = None
+    damage: Problem | None = None
+    """Why its run lacks records, if it does: then nobody can say whether it still waits. Not stored; it may pass."""
 
     @property
     def id(self) -> str:
@@ -103,8 +105,10 @@ class Approval:
 
     @property
     def status(self) -> Status:
-        """`pending`, or how it ended."""
-        return self.closure.outcome if self.closure else "pending"
+        """How it ended; of one that has not: `damaged` if its run is, else `pending`."""
+        if self.closure is not None:
+            return self.closure.outcome
+        return "damaged" if self.damage is not None else "pending"
 
 
 def id_of(run_id: str, call_id: str) -> str:

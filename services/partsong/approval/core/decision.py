@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from partsong.approval.core.approval import Approval, Closure, Outcome, Position, Verdict
 from partsong.contracts.conform import check_edit
-from partsong.contracts.errors import Conflict
+from partsong.contracts.errors import Conflict, Unavailable
 from partsong.contracts.events import ApprovalDecided
 
 __all__ = ["Closed", "Decision", "after", "closed_by", "decide", "is_repeat"]
@@ -49,9 +49,12 @@ def decide(approval: Approval, decision: Decision, now: str) -> ApprovalDecided:
         Closed: the approval has ended already.
         Conflict: `approval.deadline_passed`.
         InvalidInput: `approval.not_editable`, `approval.bad_edit`.
+        Unavailable: `log.unreadable`: its run lacks records, so no decision would lead anywhere.
     """
     if approval.closure is not None:
         raise Closed(approval)
+    if approval.damage is not None:
+        raise Unavailable.of(approval.damage)
     if approval.deadline is not None and _passed(approval.deadline, now):
         raise Conflict(
             "approval.deadline_passed",

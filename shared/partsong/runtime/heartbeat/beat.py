@@ -57,6 +57,8 @@ class Beat(BaseModel):
     in_flight: int = 0
     url: str | None = None
     """Where the service answers HTTP, if it does."""
+    ready: bool = True
+    """It works. False while it starts: it is alive, and what it holds is its own. Workers of before do not say."""
     stopped: bool = False
     """The last one: nothing comes from this worker any more."""
     held: tuple[HeldCall, ...] = ()

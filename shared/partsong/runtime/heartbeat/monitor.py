@@ -56,14 +56,16 @@ class LivenessMonitor:
             with contextlib.suppress(nats.errors.Error):
                 await self._sub.unsubscribe()
 
-    async def heard(self, name: str, *, within: float) -> str | None:
-        """The next worker of this name (empty: any) to beat within some seconds; its id."""
+    async def heard(self, name: str, *, within: float, ready: bool = False) -> str | None:
+        """The next worker of this name (empty: any) to beat within some seconds, or to say that it is `ready`; its id."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while True:
                     self._news.clear()
                     for beat in self.beats.values():
-                        if name in {"", beat.name} and not beat.stopped:
+                        if name not in {"", beat.name} or beat.stopped:
+                            continue
+                        if beat.ready or not ready:
                             return beat.worker
                     await self._news.wait()
         return None

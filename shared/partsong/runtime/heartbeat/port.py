@@ -25,6 +25,14 @@ class Heartbeat(Protocol):
     def url(self, url: str | None) -> None: ...
 
     @property
+    def ready(self) -> bool:
+        """Whether the service works; it beats before that."""
+        ...
+
+    @ready.setter
+    def ready(self, ready: bool) -> None: ...
+
+    @property
     def held(self) -> HeldCalls:
         """The calls in its hands: whoever makes calls enters them."""
         ...

@@ -80,6 +80,16 @@ class ProcessHeartbeat:
         self._tell({"url": url})
 
     @property
+    def ready(self) -> bool:
+        """Whether the service works; it beats before that."""
+        return self._own.ready
+
+    @ready.setter
+    def ready(self, ready: bool) -> None:
+        self._own.ready = ready
+        self._tell({"ready": ready})
+
+    @property
     def pid(self) -> int | None:
         """The small process; None before its first start."""
         return self._process.pid if self._process else None
@@ -215,7 +225,7 @@ class ProcessHeartbeat:
             "subject": own.subject,
             "ping": own.ping,
             "limit": self._limit,
-            "beat": {**own.base, "url": own.url},
+            "beat": own.said,
         }
 
 

@@ -47,9 +47,15 @@ class TaskHeartbeat:
             "started": clock.now_text(),
         }
         self.url: str | None = None
+        self.ready = False
         self.held = held or HeldCalls()
         self._sub: Subscription | None = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def said(self) -> dict[str, object]:
+        """What does not stand in the memory of `held`."""
+        return {**self.base, "url": self.url, "ready": self.ready}
 
     async def start(self) -> None:
         """Begin to beat."""
@@ -76,7 +82,7 @@ class TaskHeartbeat:
 
     def _now(self, *, whole: bool = False) -> dict[str, object]:
         self.held.tick(self._in_flight())
-        return beat_of({**self.base, "url": self.url}, self.held, whole=whole)
+        return beat_of(self.said, self.held, whole=whole)
 
     async def answer(self, msg: Msg) -> None:
         """Answer a ping, with every call that is held."""
