@@ -33,10 +33,12 @@ async def own(nats_server: EmbeddedNats, subjects: Subjects) -> AsyncIterator[Bu
         yield bus
 
 
-async def partsong(bus: Bus, data: Path, *words: str) -> tuple[int, dict[str, object]]:
+async def partsong(
+    bus: Bus, data: Path, *words: str, group: str = "log"
+) -> tuple[int, dict[str, object]]:
     """The command line's exit code, and what it prints."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "partsong.cli.main", "log", *words),
+        *(sys.executable, "-m", "partsong.cli.main", group, *words),
         *("--nats", bus.url, "--prefix", bus.subjects.prefix, "--data", str(data), "-o", "json"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -191,6 +193,10 @@ async def test_what_a_backup_of_a_damaged_log_lacks_is_said_and_its_run_stays_da
         for ask in (client.state, client.replay, client.result, client.cancel):
             with pytest.raises(PartsongError, match=r"log\.unreadable.*r_1.*restored"):
                 await ask("r_1")
+        for word in ("show",):
+            code, said = await partsong(own, data, word, "r_1", group="run")
+            assert (code, said.get("code")) == (1, "log.unreadable"), (word, said)
+            assert "restored the log" in str(said["message"])
         run_id = await client.start(ECHO, {"text": "on"}, run_id="r_on")
         assert (await client.result(run_id, timeout=PATIENCE)).status == "completed"
 
@@ -225,6 +231,20 @@ async def limited(bus: Bus, **limit: int) -> None:
             json.dumps({"name": bus.names.log, **config}).encode(),
             timeout=5,
         )
+
+
+async def test_readers_say_what_the_log_has_lost_before_they_say_that_there_is_nothing(
+    own: Bus, tmp_path: Path
+) -> None:
+    head = await filled(own, tmp_path)
+    for hurt, lost in ((limited(own, max_msgs=3), f"1 to {head - 3}"), (gone(own), f"1 to {head}")):
+        await hurt
+        for words in (("list",), ("show", "r_1")):
+            code, said = await asyncio.wait_for(
+                partsong(own, tmp_path, *words, group="run"), timeout=PATIENCE
+            )
+            assert (code, said.get("code")) == (78, "log.damaged"), (words, said)
+            assert f"lost: records {lost}" in str(said["message"])
 
 
 def kept_in(data: Path) -> bytes:

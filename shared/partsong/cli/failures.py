@@ -19,6 +19,7 @@ __all__ = ["exit_code", "problem_of", "report", "tell"]
 _UNKNOWN = {"run.unknown", "graph.unknown", "approval.unknown", "schedule.unknown"}
 _REFUSED = {
     "run.completed", "run.ended", "run.exists", "run.not_ended", "graph.node_missing", "thread.busy",
+    "log.unreadable",
 }  # fmt: skip
 """Nothing was wrong with what was typed: the run is not in a state for it."""
 _UNFIT = {*DAMAGED, "up.unfit"}

@@ -55,7 +55,8 @@ class Address:
         # Commands are many clients and one caller: who runs a thousand of them has one lane.
         own = f"cli@{_UNFIT.sub('-', platform.node())[:100]}"
         url = find_nats(self.url, data=self.data)
-        return Client(url, prefix=self.prefix, caller=find_caller(otherwise=own))
+        caller = find_caller(otherwise=own)
+        return Client(url, prefix=self.prefix, caller=caller, data=self.data)
 
 
 def data_option(says: str) -> Callable[[F], F]:

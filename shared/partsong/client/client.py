@@ -133,10 +133,13 @@ class Client(Control, Scheduling, Catalogue):
 
         A run that is known to lack records has the status `damaged`: its newest commit cannot be read, a service or
         `partsong log verify` has found that others cannot, or they did not come back with a restore.
+
+        Raises:
+            Unavailable: `log.damaged`: there are none, and the log has lost what may have been of some.
         """
         found: list[RunSummary] = []
         damaged = await self._damaged()
-        async for summary in summaries(self.nats, self._names.log, self._subjects.commits()):
+        for summary in await self._summaries():
             try:
                 where = self._subjects.parse_log(summary.subject)
             except InvalidInput:
@@ -149,6 +152,15 @@ class Client(Control, Scheduling, Catalogue):
             if status in {None, run.status} and graph in {None, run.graph}:
                 found.append(run)
         return sorted(found, key=lambda run: run.started, reverse=True)[:limit]
+
+    async def _summaries(self) -> list[Summary]:
+        """The newest commits of all runs."""
+        async with self._reading(""):
+            listed = summaries(self.nats, self._names.log, self._subjects.commits())
+            found = [summary async for summary in listed]
+        if not found:
+            await self._sound()
+        return found
 
     async def _damaged(self) -> frozenset[str]:
         """Runs that are known to lack records."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -11,18 +13,20 @@ from nats.aio.client import Client as Nats
 
 from partsong.bus.queued import Queued, find_beginning
 from partsong.client.requests import ask
-from partsong.client.where import find_caller, find_nats, find_prefix, find_snapshots
-from partsong.contracts.damage import lost_with
+from partsong.client.where import find_caller, find_data, find_nats, find_prefix, find_snapshots
+from partsong.contracts.damage import Damaged, damage_error, lost_with
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.marks import Restored, read_restored
 from partsong.contracts.requests import Accepted, Request
 from partsong.contracts.subjects import Subjects, check_id
 from partsong.log.jetstream import JetStreamLog
+from partsong.log.link import NO_ANSWER
 from partsong.log.port import Record
 from partsong.log.snapshots.open import open_snapshots
 from partsong.log.snapshots.port import Snapshots
 from partsong.runtime import clock
 from partsong.runtime.connect import connect, disconnect
+from partsong.runtime.log_standing import onlooker
 from partsong.runtime.streams import Names
 
 __all__ = ["STATUS", "Connection", "unknown"]
@@ -33,6 +37,10 @@ _STALE = 0.25
 """Seconds for which a replica of the log may not have what its leader has."""
 _PATIENCE = 2.0
 """Seconds that snapshots have to answer; then the log is read from its beginning, which may take less."""
+
+_UNKNOWN, _UNREADABLE = "run.unknown", "log.unreadable"
+_NOTHING = frozenset({_UNKNOWN, _UNREADABLE, NO_ANSWER, "log.no_answer", "log.refused"})
+"""Codes of what a reading says that has come to nothing; a damage to the log may be why."""
 
 
 class Connection:
@@ -45,6 +53,7 @@ class Connection:
         prefix: str | None = None,
         timeout: float = 30.0,
         caller: str | None = None,
+        data: Path | None = None,
     ) -> None:
         """`url` may be left out where `partsong up` runs, or PARTSONG_NATS_URL is set.
 
@@ -54,10 +63,13 @@ class Connection:
         Callers begin runs by turns: `caller` says whose requests these are, by default PARTSONG_CALLER, else those of
         this client and nobody else. Programs that open many clients should name themselves.
 
+        `data` is the services' data directory, where it is on this machine: what they know of the log there says why a
+        reading comes to nothing. By default PARTSONG_DATA, or `.partsong`.
+
         Raises:
             InvalidInput: `id.invalid`: `caller` cannot stand in a subject.
         """
-        self._url, self._timeout = url, timeout
+        self._url, self._timeout, self._data = url, timeout, find_data(data)
         self._caller = find_caller(caller)
         self._subjects = Subjects(find_prefix(prefix))
         self._names = Names.of(self._subjects)
@@ -123,14 +135,43 @@ class Connection:
     async def _newest(self, run_id: str, *, behind: int = 0) -> Record:
         """The run's newest commit, which lies behind a sequence; its headers say how the run stands."""
         subject = self._subjects.engine(check_id("run_id", run_id))
-        await self._brought_back(run_id)
-        deadline = clock.monotonic() + _STALE
-        while (newest := await self.log.last(subject)) is None or newest.seq <= behind:
-            if clock.monotonic() > deadline:
-                await self._whole(run_id)
-                raise unknown(run_id)
-            await asyncio.sleep(_STALE / 5)
-        return newest
+        async with self._reading(run_id):
+            await self._brought_back(run_id)
+            deadline = clock.monotonic() + _STALE
+            while (newest := await self.log.last(subject)) is None or newest.seq <= behind:
+                if clock.monotonic() > deadline:
+                    await self._whole(run_id)
+                    raise unknown(run_id)
+                await asyncio.sleep(_STALE / 5)
+            return newest
+
+    @asynccontextmanager
+    async def _reading(self, run_id: str) -> AsyncGenerator[None, None]:
+        """Look how the log stands before a reading of a run says that there is nothing.
+
+        Raises:
+            Unavailable: `log.damaged` or `log.another`, with the range; `log.unreadable`: the run lacks records since a
+                restore.
+        """
+        try:
+            yield
+        except (NotFound, Unavailable) as error:
+            if error.problem.code in _NOTHING and self.nats.is_connected:
+                await self._sound()
+            if error.problem.code in {_UNKNOWN, _UNREADABLE}:
+                await self._brought_back(run_id)
+            raise
+
+    async def _sound(self) -> None:
+        """Refuse a log that is damaged as a whole; one of which single runs are is read on.
+
+        Raises:
+            Unavailable: as above.
+        """
+        async with onlooker(self.nats, self._subjects, self._data) as monitor:
+            answer, _ = await monitor.look()
+        if isinstance(answer, Damaged) and not (answer.contained or answer.passes):
+            raise damage_error(answer)
 
     async def _restored(self) -> Restored | None:
         """The newest restore of the log, which names all runs that lack records by it or one before; None if there is none."""
@@ -160,7 +201,7 @@ class Connection:
         async with aclosing(self.log.read(subject)) as earlier:
             async for _ in earlier:
                 raise Unavailable(
-                    "log.unreadable",
+                    _UNREADABLE,
                     f"the newest commit of run {run_id} cannot be read: its bytes went bad on the server's disk",
                     where=run_id,
                     fix="run `partsong log verify`; restore the log from a mirror or a backup",
@@ -192,4 +233,4 @@ class Connection:
 
 def unknown(run_id: str, when: str = "") -> NotFound:
     """The log holds nothing of a run."""
-    return NotFound("run.unknown", f"the log holds no run {run_id}{when}", where="run_id")
+    return NotFound(_UNKNOWN, f"the log holds no run {run_id}{when}", where="run_id")

@@ -28,12 +28,14 @@ class Past(Connection):
 
         Raises:
             NotFound: the log holds nothing of such a run.
-            Unavailable: `log.unreadable`: the run's newest commit went bad on disk.
+            Unavailable: `log.unreadable`: records of the run went bad on disk, or did not come back with a restore, which
+                is named; `log.damaged`: the log has lost what may have been of this run.
         """
         run_id = check_id("run_id", run_id)
-        state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
-        if state.graph is None and state.newer is None:
-            raise unknown(run_id, "" if at is None else f" at {at}")
+        async with self._reading(run_id):
+            state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
+            if state.graph is None and state.newer is None:
+                raise unknown(run_id, "" if at is None else f" at {at}")
         if at is not None:
             return state
         await self._whole(run_id)
@@ -92,10 +94,11 @@ class Past(Connection):
 
     async def _records(self, run_id: str) -> list[tuple[int, bytes]]:
         """All records of the run, as (sequence, body)."""
-        found = [(record.seq, record.body) async for record in self.log.read(self._run(run_id))]
-        if not found:
-            raise unknown(run_id)
-        return found
+        async with self._reading(run_id):
+            found = [(record.seq, record.body) async for record in self.log.read(self._run(run_id))]
+            if not found:
+                raise unknown(run_id)
+            return found
 
     async def _stretches(self, run_id: str) -> list[Stretch]:
         """The run's records and those of the runs it comes from, up to where each was forked; the oldest first."""
@@ -111,8 +114,9 @@ class Past(Connection):
 
     async def _first(self, run_id: str) -> bytes:
         """The record that began the run."""
-        async with aclosing(self.log.read(self._subjects.engine(run_id))) as records:
+        commits = self.log.read(self._subjects.engine(run_id))
+        async with self._reading(run_id), aclosing(commits) as records:
             async for record in records:
                 if begun_by(record.body) is not None:
                     return record.body
-        raise unknown(run_id)
+            raise unknown(run_id)

@@ -19,11 +19,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -56,6 +56,8 @@ _BIG = 256 * 1024
 _SHORT = 128
 """So many records are fetched with one direct get; when more are to come, a consumer is quicker."""
 _SHORT_BYTES = 4 * 1024 * 1024
+
+T = TypeVar("T")
 
 _NOT_FOUND, _STALE, _BUSY = 10037, 10071, 10164
 _NO_STREAM = 10059
@@ -150,7 +152,7 @@ class JetStreamLog:
         """See `Log.last`."""
         check_literal(subject)
         ask = partial(self._link.ask, f"$JS.API.DIRECT.GET.{self._stream}.{subject}")
-        msg = await self._link.insist(f"reading {subject}", ask)
+        msg = await self._link.insist(f"reading {subject}", partial(self._heard, ask))
         if not status(msg):
             return await self._resolve(from_direct(msg))
         if not sure and (self._keeper is None or not self._keeper.doubtful):
@@ -305,7 +307,7 @@ class JetStreamLog:
         ask = partial(
             self._link.ask_many, f"$JS.API.DIRECT.GET.{self._stream}", json.dumps(query).encode()
         )
-        found = await self._link.insist(f"reading {filter}", ask)
+        found = await self._link.insist(f"reading {filter}", partial(self._heard, ask))
         behind = int((found[-1].headers or {}).get("Nats-Num-Pending", 0)) if found else 0
         return found, behind
 
@@ -332,11 +334,20 @@ class JetStreamLog:
         answer: dict[str, Any] = json.loads(reply.data)
         return answer
 
-    async def _insist_on_stream(self) -> None:
-        """Nobody took the append: because NATS restarts, which passes, or because there is no stream."""
+    async def _heard(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What a direct get answers; of a stream that is not there nobody does, and no wait helps."""
+        try:
+            return await ask()
+        except Unheard:
+            if not self._forgets:  # those in memory come back soon after their server
+                await self._insist_on_stream("the reading")
+            raise
+
+    async def _insist_on_stream(self, what: str = "the append") -> None:
+        """Nobody heard it: because NATS restarts, which passes, or because there is no stream."""
         answer = await self._api("STREAM.INFO")
         if (error := answer.get("error")) and error.get("err_code") == _NO_STREAM:
-            raise self._refused("the append", error)
+            raise self._refused(what, error)
 
     def _refused(self, what: str, error: Mapping[str, Any]) -> Unavailable | Lost:
         said = f"{error.get('description')} ({error.get('err_code')})"

@@ -116,7 +116,9 @@ class Link:
         """
         opened = _Open(many=True)
         end, parts = await self._ask(opened, subject, body, None)
-        if (code := status(end)) not in {"204", "404"}:
+        if (code := status(end)) == "503":
+            raise Unheard(f"nobody listens to {subject}")
+        if code not in {"204", "404"}:
             raise Lost(f"{subject} ended with status {code}")
         return parts or []
 
