@@ -16,6 +16,7 @@ import click
 
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import EXIT, Output, output_option, run_async
+from partsong.cli.progress import progress_of
 from partsong.cli.repairs import verified
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 R = TypeVar("R")
-
-_SAY_EVERY = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ def verify(place: _Place, out: Output) -> None:
                 blobs=names.blobs,
                 head=standing.records,
                 identity=standing.identity,
-                progress=_said(out, "verified"),
+                progress=progress_of(out, "verified"),
             )
             if (damage := found.damage) is not None:
                 await tell(client.nats, client.subjects, standing, damage)
@@ -171,7 +170,7 @@ def backup(path: Path, place: _Place, out: Output) -> None:
                 path,
                 stream=names.log,
                 blobs=names.blobs,
-                progress=_said(out, "copied"),
+                progress=progress_of(out, "copied"),
             )
         out.record({**asdict(done), "folder": str(done.folder)})
         if done.missing:
@@ -224,7 +223,7 @@ def restore(
     async def work() -> Restored:
         async with place.client() as client:
             await _insist_on_rest(client, "restore")
-            said = _said(out, "restored")
+            said = progress_of(out, "restored")
             async with _restoring(
                 client, place.data, who, said, replicas=int(replicas), keep=keep
             ) as restoring:
@@ -367,21 +366,6 @@ def adopt(replicas: str, place: _Place, out: Output, *, new: bool) -> None:
 
     out.record(run_async(work()))
     _say_kept(out, keep)
-
-
-def _said(out: Output, what: str) -> Progress:
-    """Tell a person every few seconds how far it is."""
-    from partsong.runtime import clock
-
-    last = clock.monotonic()
-
-    def say(done: int, of: int) -> None:
-        nonlocal last
-        if clock.monotonic() - last >= _SAY_EVERY:
-            last = clock.monotonic()
-            out.say(f"{what} {done:,} of {of:,}")
-
-    return say
 
 
 @command.command(epilog="Example: partsong log mirror")
