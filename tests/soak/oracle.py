@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
@@ -23,6 +24,10 @@ from tests.sim.past import Past, flaws
 from tests.soak.processes import Fleet
 
 __all__ = ["judge"]
+
+_REFUSED = re.compile(r"commit refused, another was first run=(\S+)")
+_OFTEN = 50
+"""Refused commits of one run: more than that is a run that is tried over and over."""
 
 
 async def judge(fleet: Fleet, client: Client, file: Path, spoiled: set[str]) -> list[str]:
@@ -155,3 +160,9 @@ def _logs_of_services(fleet: Fleet) -> Iterator[str]:
             if never in said:
                 line = next(line for line in said.splitlines() if never in line)
                 yield f"{worker.name} says: {line[:300]}"
+        refused = Counter(_REFUSED.findall(said))
+        yield from (
+            f"{worker.name}: {count} commits of {run} were refused"
+            for run, count in refused.items()
+            if count > _OFTEN
+        )

@@ -31,6 +31,7 @@ __all__ = [
     "decode_known",
     "encode_commit",
     "encode_report",
+    "newest_event",
     "spelled_out",
 ]
 
@@ -109,6 +110,18 @@ def decode(body: bytes) -> Commit | Report:
     if message.newer is not None:
         raise InvalidInput.of(message.newer)
     return message
+
+
+def newest_event(body: bytes) -> Event:
+    """The event that a message of the log ends with.
+
+    Raises:
+        InvalidInput: as `decode`; also if it says nothing at all.
+    """
+    message = decode(body)
+    if not message.events:
+        raise InvalidInput("envelope.malformed", "a message without an event", where="events")
+    return message.events[-1]
 
 
 def decode_known(body: bytes) -> Commit | Report:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.command_events import Verb
-from partsong.contracts.envelope import decode, encode_report
+from partsong.contracts.envelope import decode, encode_report, newest_event
 from partsong.contracts.errors import Conflict, InvalidInput
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.contracts.subjects import Subjects
@@ -74,7 +74,7 @@ class Commands:
 
     async def _same(self, subject: str, digest: str, request_id: str, run_id: str) -> None:
         stored = await self._log.last(subject)
-        event = decode(stored.body).events[0] if stored is not None else None
+        event = newest_event(stored.body) if stored is not None else None
         if isinstance(event, e.CommandReceived) and event.digest == digest:
             return
         raise Conflict(

@@ -22,6 +22,7 @@ from partsong.contracts.errors import (
 from partsong.contracts.requests import Rejected
 from partsong.contracts.subjects import LogSubject, Subjects
 from partsong.graph_engine.core import hear
+from partsong.graph_engine.ledger import HistoryChanged
 from partsong.graph_engine.looking_after import (
     PATIENCE,
     neglected,
@@ -260,7 +261,7 @@ class HeldRuns:
         if isinstance(error, PartsongError):
             told = {"run": run_id, "problem": error.problem.code, "why": str(error)}
             _log.warning("turn failed, to be taken again", extra=told)
-            if error.problem.code in LOST:
+            if error.problem.code in LOST or isinstance(error, HistoryChanged):
                 slot.warm, slot.suspect = False, True  # if it is this run's log, reading shows it
         else:
             _log.exception("turn broke", extra={"run": run_id})

@@ -26,6 +26,7 @@ from partsong.contracts.errors import Conflict, InvalidInput
 from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
 from partsong.contracts.frozen import replace
+from partsong.contracts.placement import misplaced
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log, Record
@@ -76,6 +77,7 @@ class Ledger:
         """Sequence of the run's newest commit: what the next one expects."""
         self._fresh, self._fresh_bytes, self._kept = 0, 0, 0
         self._log, self._snapshots = log, snapshots
+        self._subjects = subjects
         self._subject = subjects.engine(run_id)
         self._filter = subjects.run(run_id)
         self._sure = self.state
@@ -234,7 +236,8 @@ class Ledger:
 
     def _decoded(self, record: Record) -> Commit | Report:
         try:
-            return decode_known(record.body)
+            message = decode_known(record.body)
+            place = self._subjects.parse_log(record.subject)
         except InvalidInput as error:
             raise InvalidInput(
                 error.problem.code,
@@ -243,6 +246,16 @@ class Ledger:
                 fix="run `partsong run replay` on it, and update Partsong if the log is newer",
                 fault="platform",
             ) from error
+        if (why := misplaced(place, message)) is not None:
+            raise InvalidInput(
+                "log.misplaced",
+                f"the log of {self.run_id} holds what does not belong under its subject: {why}",
+                where=f"{record.subject} at {record.seq}",
+                fix=f"no worker of Partsong writes that: see who else may publish to the log. "
+                f"`partsong run fork {self.run_id}` goes on from before it",
+                fault="platform",
+            )
+        return message
 
 
 def _laid(state: RunState, own: _Own) -> RunState:

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from partsong.contracts.envelope import decode
+from partsong.contracts.envelope import newest_event
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.graph import Graph
 from partsong.contracts.run_events import RunOptions
@@ -156,7 +156,7 @@ class Threads:
         if newest is not None:
             if newest.headers.get("Partsong-Status") not in ENDED:
                 return False
-            if decode(newest.body).events[-1].time >= place.since:
+            if newest_event(newest.body).time >= place.since:
                 return True
         waited = clock.now() - datetime.fromisoformat(place.since)
         return waited.total_seconds() > _UNBORN

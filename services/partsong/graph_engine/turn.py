@@ -26,7 +26,7 @@ from partsong.graph_engine.core.commands import PREPARED, Prepared, carry_out
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.draft import Closing
 from partsong.graph_engine.core.summary import summary_headers
-from partsong.graph_engine.ledger import Ledger
+from partsong.graph_engine.ledger import HistoryChanged, Ledger
 from partsong.graph_engine.losses import Losses
 from partsong.graph_engine.others import Others
 from partsong.graph_engine.outbox import Outbox, send
@@ -156,7 +156,10 @@ class Turns:
         except WrongSequence as lost:
             _log.info("commit refused, another was first", extra={"run": ledger.run_id})
             slot.dirty, slot.woken = True, woken
-            return await self._delivered(slot, lost.found)
+            delivered = await self._delivered(slot, lost.found)
+            if lost.found < lost.expected or ledger.commit_seq < lost.found <= ledger.seen:
+                raise _never_passes(ledger, lost) from None
+            return delivered
         self._keep_snapshot(ledger)
         slot.unsent = True
         await self._follow_up(slot, before, events, commit, woken=woken)
@@ -274,6 +277,12 @@ def _reply(ledger: Ledger, event: e.CommandSettled, *, new: bool) -> Accepted | 
         return Rejected(id=event.request_id, error=event.error)
     seq = ledger.commit_seq if new else ledger.first_seq
     return Accepted(id=event.request_id, run_id=ledger.run_id, seq=seq)
+
+
+def _never_passes(ledger: Ledger, lost: WrongSequence) -> HistoryChanged:
+    """What guards the next commit is not what was folded, so that it would be refused as often as it is tried."""
+    why = f"its newest commit is at {ledger.commit_seq}, the server guards it with {lost.found}"
+    return HistoryChanged(ledger.run_id, lost.found, why)
 
 
 async def _put(snapshots: Snapshots, snapshot: Snapshot) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from partsong.contracts.envelope import decode
+from partsong.contracts.envelope import decode, newest_event
 from partsong.contracts.events import ApprovalDecided, CallFailed, Unapproved
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.tool_calls import digest_of, question_about
@@ -22,7 +22,7 @@ async def approved(store: Log, subjects: Subjects, work: ToolWork) -> bool:
     if found is None or found[1].digest != digest_of(work.args):
         return False
     last = await store.last(subjects.call(work.run_id, found[0]))
-    answer = decode(last.body).events[-1] if last is not None else None
+    answer = newest_event(last.body) if last is not None else None
     return isinstance(answer, ApprovalDecided) and answer.decision == "approve"
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import decode, encode_report
+from partsong.contracts.envelope import decode, encode_report, newest_event
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Appended, Log, Record, WrongSequence
@@ -102,7 +102,7 @@ async def claim(
 
 def _standing(last: Record, mine: _Claimed) -> Literal["open", "ours", "busy", "closed"]:
     """What the newest record of a call's subject means for an attempt at it."""
-    event = decode(last.body).events[-1]
+    event = newest_event(last.body)
     match event:
         case e.CallClaimed() | e.AgentTurnClaimed():
             if event.id == mine.id:

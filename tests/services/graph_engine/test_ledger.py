@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import encode_report
+from partsong.contracts.envelope import encode_commit, encode_report
+from partsong.contracts.errors import InvalidInput
 from partsong.contracts.fold import fold_all
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import parse_graph
@@ -28,6 +29,7 @@ GRAPH = parse_graph(
         "edges": [{"from": "a", "to": "b"}],
     }
 )
+DONE = e.CallCompleted(id="b:1.closed", time=NOW, call_id="b:1", attempt=1)
 
 
 class Story:
@@ -187,3 +189,29 @@ async def test_a_log_that_is_not_what_its_commits_say_is_named() -> None:
     with pytest.raises(HistoryChanged, match="commit 2 was decided on records up to 2") as refused:
         await first.refresh()
     assert refused.value.problem.where == "seq 3"
+
+
+@pytest.mark.parametrize(
+    ("subject", "body", "why"),
+    [
+        (SUBJECTS.engine(RUN), encode_report(RUN), "it is no commit"),
+        (SUBJECTS.fact(RUN), encode_commit(RUN, 2, 1, bytes(32), ())[1], "it is a commit"),
+        (SUBJECTS.fact(RUN), encode_report("r_2"), "it says that it is of run r_2"),
+        (SUBJECTS.call(RUN, "a:1"), encode_report(RUN), "does not end with an event of call a:1"),
+        (SUBJECTS.call(RUN, "a:1"), encode_report(RUN, DONE), "does not end with an event of call"),
+        (SUBJECTS.command(RUN, "q2"), encode_report(RUN), "does not end with request q2"),
+    ],
+)
+async def test_what_does_not_belong_under_its_subject_is_refused(
+    subject: str, body: bytes, why: str
+) -> None:
+    """It has moved a guard: a commit, a claim or a request of ours would be refused as often as it is made."""
+    story = Story()
+    ledger = story.engine()
+    await story.begin(ledger)
+    ledger.fold((await story.records())[0])
+    at = await story.log.append(subject, body, id="junk")
+    with pytest.raises(InvalidInput, match=why) as refused:
+        ledger.fold((await story.records())[1])
+    assert refused.value.problem.code == "log.misplaced"
+    assert refused.value.problem.where == f"{subject} at {at.seq}"

@@ -297,6 +297,42 @@ async def test_a_run_whose_log_cannot_be_read_is_set_aside_and_its_requests_are_
     assert (await one.ended("r_good")).status == "completed"
 
 
+@pytest.mark.parametrize("place", ["engine", "call", "command"])
+async def test_a_record_that_only_moves_a_guard_parks_its_run(one: World, place: str) -> None:
+    """It can be read, and nothing follows from it; but the server refuses whoever does not know of it."""
+    one.work = one.nothing
+    await one.start("r_bad")
+    where = {
+        "engine": one.subjects.engine("r_bad"),
+        "call": one.subjects.call("r_bad", "x:1/t1"),
+        "command": one.subjects.command("r_bad", "q9"),
+    }[place]
+    await one.log.append(where, encode_report("r_bad"), id="junk")
+    answer = await one.cancel("r_bad")
+    assert isinstance(answer, Rejected)
+    assert answer.error.code == "log.misplaced"
+    assert answer.error.where is not None
+    assert where in answer.error.where
+    one.work = one.finish
+    await one.start("r_good")
+    assert (await one.ended("r_good")).status == "completed"
+
+
+async def test_a_guard_that_is_not_what_was_folded_is_not_tried_without_end(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the reason: the run is read anew, instead of the same commit being refused over and over."""
+    caplog.set_level("INFO", "partsong.graph_engine")
+    world.work = world.nothing
+    engine = world.engine("e0")
+    await engine.start()
+    await world.start("r_g")
+    engine.processors[partition_of("r_g")].runs.slots["r_g"].ledger.commit_seq += 100
+    assert isinstance(await world.cancel("r_g"), Accepted)
+    assert [r.message for r in caplog.records].count("commit refused, another was first") == 1
+    await engine.stop()
+
+
 async def test_a_silent_workers_claim_lapses_and_the_turn_is_asked_for_again(world: World) -> None:
     world.graph = AGENT
     hinted: list[int] = []

@@ -1,0 +1,40 @@
+"""Placement: which messages may stand under which subject of the log.
+
+A subject is a guard as well as a place: the number of its newest record is what the next writer expects. So a message
+that a reader would merely skip can still stop the run it stands in: a report under the engine's subject lets no commit
+pass any more, and an empty one under a call's lets nobody claim it. Whoever decides on a run has to notice that.
+"""
+
+from __future__ import annotations
+
+from partsong.contracts.envelope import Commit, Report
+from partsong.contracts.events import Event
+from partsong.contracts.subjects import LogSubject
+
+__all__ = ["misplaced"]
+
+
+def misplaced(where: LogSubject, message: Commit | Report) -> str | None:
+    """Say why a message cannot stand where it stands; None if it can.
+
+    An event that is newer than this reader speaks for itself, so the place of what follows it is not judged.
+    """
+    if message.run != where.run_id:
+        return f"it says that it is of run {message.run}"
+    if (where.entity == "engine") != isinstance(message, Commit):
+        is_, belongs = (
+            ("no ", "and only commits do") if where.entity == "engine" else ("a ", "no commit does")
+        )
+        return f"it is {is_}commit; {belongs}"
+    last = message.events[-1] if message.events else None
+    if message.newer is not None:
+        return None
+    if where.call_id is not None and _about(last) != where.call_id:
+        return f"it does not end with an event of call {where.call_id}"
+    if where.request_id is not None and getattr(last, "request_id", None) != where.request_id:
+        return f"it does not end with request {where.request_id}"
+    return None
+
+
+def _about(event: Event | None) -> str | None:
+    return getattr(event, "call_id", None)
