@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from partsong.contracts.envelope import encode_report
 from partsong.contracts.stops import Stop
+from tests.sim.broker import SUBJECTS
 from tests.sim.engine import Engine
 from tests.sim.loop import Process
+from tests.sim.plan import Plan
 from tests.sim.world import World
 
 __all__ = ["Nemesis"]
@@ -17,15 +20,16 @@ _Begin = Callable[[str, Process], Engine | None]
 class Nemesis:
     """Knows all processes, and does to them what the plan says."""
 
-    def __init__(self, world: World, skew: float, begin: _Begin) -> None:
-        self._world, self._skew, self._make = world, skew, begin
+    def __init__(self, world: World, plan: Plan, begin: _Begin) -> None:
+        self._world, self._plan, self._make = world, plan, begin
         self._running: dict[str, tuple[str, Process, Engine | None]] = {}
         self._births = 0
 
     def begin(self, kind: str, name: str) -> None:
         """Start a process, or start it again."""
         self._births += 1
-        skew = self._world.random.uniform(-self._skew, self._skew) if self._skew else 0.0
+        most = self._plan.skew
+        skew = self._world.random.uniform(-most, most) if most else 0.0
         process = self._world.process(f"{name}~{self._births:04}", skew=skew)
         self._running[name] = kind, process, self._make(kind, process)
 
@@ -46,6 +50,8 @@ class Nemesis:
                 self._cut(what)
             case ["old", "stops"]:
                 self._old_stops()
+            case ["bad", "record"]:
+                self._bad_record()
             case ["doubt"]:
                 self._doubt()
             case ["restart"]:
@@ -130,6 +136,24 @@ class Nemesis:
         for run_id, stop in [*broker.stopped[-5:], *made_up]:
             for n in range(12):  # until there is work that they could end
                 self._world.loop.call_later(0.3 * n, broker.stop_run, run_id, stop)
+
+    def _bad_record(self) -> None:
+        """Somebody writes into a run's log what cannot be read, or what says nothing and only moves a guard."""
+        world, rnd = self._world, self._world.random
+        begun = sorted(self._plan.alone & world.graphs.keys())
+        if not begun:
+            return
+        run_id = rnd.choice(begun)
+        calls = {r.subject for r in world.broker.log.select(SUBJECTS.run(run_id))}
+        calls = {subject for subject in calls if ".call." in subject}
+        guarded = [SUBJECTS.engine(run_id), SUBJECTS.command(run_id, "q"), *sorted(calls)]
+        subject = rnd.choice([*guarded, SUBJECTS.fact(run_id)])
+        body = rnd.choice([b"{", encode_report(run_id), b'{"run":"r","events":[]}'])
+        if body == encode_report(run_id) and subject == SUBJECTS.fact(run_id):
+            return  # it says nothing, and moves no guard
+        world.spoiled |= {run_id, f"{run_id}f"}
+        world.say(f"a bad record on {subject}")
+        world.broker.log.append(subject, body, f"bad-{rnd.getrandbits(32):x}", None, {})
 
     @staticmethod
     def _heal(process: Process) -> None:

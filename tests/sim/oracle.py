@@ -35,6 +35,7 @@ from tests.sim.world import Asked, World
 
 __all__ = ["judge"]
 
+_OFTEN = 30
 _NOW = "2027-01-01T00:00:00.000Z"
 
 
@@ -47,7 +48,7 @@ async def judge(world: World, engines: Iterable[Engine], snapshots: Snapshots) -
             world.find(f"{run_id}: {finding}")
         for finding in await _caches(past, engines, snapshots):
             world.find(f"{run_id}: {finding}")
-    for finding in (*_effects(world), *_requests(world, pasts), *_seals(world)):
+    for finding in (*_effects(world), *_requests(world, pasts), *_seals(world), *_refused(world)):
         world.find(finding)
 
 
@@ -55,7 +56,7 @@ def _logs(world: World) -> dict[str, list[Record]]:
     logs: dict[str, list[Record]] = {}
     for record in world.broker.log.records:
         run_id = SUBJECTS.parse_log(record.subject).run_id
-        if run_id != OURS:
+        if run_id != OURS and run_id not in world.spoiled:
             logs.setdefault(run_id, []).append(record)
     return logs
 
@@ -99,15 +100,22 @@ def _effects(world: World) -> Iterator[str]:
             yield f"{kind} {run_id}/{call_id} attempt {attempt} was made {times} times"
 
 
+def _refused(world: World) -> Iterator[str]:
+    """A guard that does not hold is found out once, and what it guards is decided anew: nothing is tried over and over."""
+    for subject, times in world.broker.log.refused.items():
+        if times > _OFTEN:
+            yield f"the guard of {subject} did not hold {times} times"
+
+
 def _requests(world: World, pasts: dict[str, Past]) -> Iterator[str]:
     for asked in world.asked.values():
         answers = world.broker.answers.get(asked.id, [])
         if not answers:
             yield f"request {asked.id} {asked.verb} {asked.run_id} was never answered"
         codes = [_code(answer) for answer in answers]
-        if len(set(codes)) > 1:
+        if len(set(codes)) > 1 and asked.run_id not in world.spoiled:
             yield f"request {asked.id} {asked.verb} {asked.run_id} was answered {codes}"
-        for answer in answers[:1]:
+        for answer in () if asked.run_id in world.spoiled else answers[:1]:
             if (why := _unjustified(asked, answer, pasts)) is not None:
                 yield f"request {asked.id} {asked.verb} {asked.run_id}: {why}"
 

@@ -19,7 +19,7 @@ __all__ = ["FAULTS", "Knobs", "OwnGraph", "Plan", "plan_of"]
 
 FAULTS = (
     "kill engine", "kill worker", "kill people", "cut engine", "cut worker", "doubt", "doubt", "restart", "outage",
-    "stop engine", "old stops",
+    "stop engine", "old stops", "bad record",
 )  # fmt: skip
 
 
@@ -80,6 +80,16 @@ class Plan:
     skew: float
     lasts: float
     """Seconds until faults stop, and clients no longer interfere."""
+
+    @property
+    def alone(self) -> frozenset[str]:
+        """Runs that no other one waits for, and that wait for no other one."""
+        return frozenset(
+            run_id
+            for run_id, graph, options in self.runs
+            if "thread" not in options
+            and not any(isinstance(node, SubgraphNode) for node in graph.nodes.values())
+        )
 
 
 def plan_of(seed: int, knobs: Knobs) -> Plan:

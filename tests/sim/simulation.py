@@ -89,7 +89,7 @@ class _Simulation:
     def __init__(self, world: World, plan: Plan, own: OwnGraph | None) -> None:
         self._world, self._plan = world, plan
         self._snapshots = MemorySnapshots()
-        self._nemesis = Nemesis(world, plan.skew, self._begin)
+        self._nemesis = Nemesis(world, plan, self._begin)
         self._client = Client(world, world.process("client"), own.input if own else None)
         self._folds: dict[str, Folded] = {}
         self._read = 0
@@ -146,12 +146,12 @@ class _Simulation:
         """All runs as the log has them now."""
         for record in self._world.broker.log.records[self._read :]:
             run_id = SUBJECTS.parse_log(record.subject).run_id
-            if run_id == OURS:
+            if run_id == OURS or run_id in self._world.spoiled:
                 continue
             folded = self._folds.get(run_id, Folded(RunState(run_id)))
             self._folds[run_id] = folded.after(record)
         self._read = self._world.broker.log.head
-        states = (folded.state for folded in self._folds.values())
+        states = (f.state for run, f in self._folds.items() if run not in self._world.spoiled)
         return [state for state in states if state.graph is not None or state.pending]
 
     def _help(self, state: RunState) -> None:
@@ -179,7 +179,8 @@ class _Log(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         told = {k: v for k, v in vars(record).items() if k in {"run", "problem", "why", "call"}}
         what = f"{record.getMessage()} {told}"
-        if record.levelno < logging.ERROR:
+        parked = record.msg.startswith("run parked") and told["run"] in self._world.spoiled
+        if record.levelno < logging.ERROR or parked:
             self._world.say(what)
         else:
             error = record.exc_info[1] if record.exc_info else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ class Stream:
         self.index = Index()
         self._ids: dict[str, tuple[int, float]] = {}
         self.watchers: list[Callable[[Record], None]] = []
+        self.refused: Counter[str] = Counter()
+        """How often the guard of each subject did not hold."""
 
     @property
     def head(self) -> int:
@@ -43,6 +46,7 @@ class Stream:
     ) -> Ack:
         """One server checks the guard first, then whether it knows the id."""
         if expect is not None and expect != self.index.last(subject):
+            self.refused[subject] += 1
             return Ack(stale=True)
         seq, at = self._ids.get(id, (0, 0.0))
         if seq and self._loop.time() - at < WINDOW:

@@ -47,6 +47,8 @@ class World:
         self.trace: list[str] | None = None
         self.alone: set[Process] = set()
         """Engines that hear of no other."""
+        self.spoiled: set[str] = set()
+        """Runs in whose log somebody has written what is no record of ours, and their forks."""
         self.quiet = False
         """Faults have stopped; people answer everything now."""
 

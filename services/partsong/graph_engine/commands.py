@@ -6,6 +6,7 @@ take the same request one stores it, also long after the server has forgotten me
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 
@@ -13,8 +14,8 @@ from pydantic import BaseModel, JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.command_events import Verb
-from partsong.contracts.envelope import decode, encode_report, newest_event
-from partsong.contracts.errors import Conflict, InvalidInput
+from partsong.contracts.envelope import decode, decode_known, encode_report, newest_event
+from partsong.contracts.errors import Conflict, InvalidInput, Unavailable
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log, WrongSequence
@@ -71,6 +72,21 @@ class Commands:
                         return Rejected(id=request_id, error=event.error)
                     return Accepted(id=request_id, run_id=run_id, seq=first)
         return None
+
+    async def unsettled(self, run_id: str) -> set[str]:
+        """Requests about a run whose commands stand in its log without an outcome, as far as it can be read."""
+        received, settled = set[str](), set[str]()
+        try:
+            async for record in self._log.read(self._subjects.run(run_id)):
+                with contextlib.suppress(InvalidInput):
+                    for event in decode_known(record.body).events:
+                        if isinstance(event, e.CommandReceived):
+                            received.add(event.request_id)
+                        elif isinstance(event, e.CommandSettled):
+                            settled.add(event.request_id)
+        except Unavailable:
+            pass  # what the server cannot read is what the run was set aside for
+        return received - settled
 
     async def _same(self, subject: str, digest: str, request_id: str, run_id: str) -> None:
         stored = await self._log.last(subject)

@@ -21,6 +21,7 @@ from partsong.contracts.errors import (
 )
 from partsong.contracts.requests import Rejected
 from partsong.contracts.subjects import LogSubject, Subjects
+from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.ledger import HistoryChanged
 from partsong.graph_engine.looking_after import (
@@ -69,6 +70,7 @@ class HeldRuns:
         `keep` is how many runs are held that wait for nobody but people.
         """
         self._turns, self._log, self._subjects, self._answer = turns, store, subjects, answer
+        self._commands = Commands(store, subjects)
         self._begin_anew = begin_anew
         self._keep, self._patience = keep, patience
         self.open = OpenRuns()
@@ -247,11 +249,15 @@ class HeldRuns:
         told = {"run": run_id, "problem": problem.code, "why": problem.message}
         _log.error("run parked, its log cannot be folded", extra=told)
         slot.parked = problem
-        slot.asked += slot.ledger.state.pending
+        self._spawn(self._refuse_all(slot, problem))
+
+    async def _refuse_all(self, slot: Slot, problem: Problem) -> None:
+        """Answer also what was asked for before this engine had the partition: nobody else will."""
+        slot.asked += await self._commands.unsettled(slot.ledger.run_id)
         self._refuse(slot, problem)
 
     def _refuse(self, slot: Slot, problem: Problem) -> None:
-        for request_id in slot.asked:
+        for request_id in dict.fromkeys(slot.asked):
             self._spawn(self._answer_late(Rejected(id=request_id, error=problem)))
         slot.asked.clear()
 

@@ -297,6 +297,27 @@ async def test_a_run_whose_log_cannot_be_read_is_set_aside_and_its_requests_are_
     assert (await one.ended("r_good")).status == "completed"
 
 
+async def test_what_was_asked_of_a_bad_run_before_its_owner_came_is_answered(world: World) -> None:
+    """The door had stored it, and the engine that would have answered is dead."""
+    world.work = world.nothing
+    engine = world.engine("e0")
+    await engine.start()
+    await world.start("r_bad")
+    await engine.stop()
+    asked = asyncio.ensure_future(world.cancel("r_bad", "late"))
+    async with aclosing(world.log.tail(world.subjects.command("r_bad", "late"))) as records:
+        await anext(records)
+    await world.log.append(world.subjects.fact("r_bad"), b"{}", id="junk")
+    engine = world.engine("e1")
+    await engine.start()
+    answer = await asked
+    assert isinstance(answer, Rejected)
+    assert answer.error.code == "envelope.malformed"
+    again = [reply.id for reply in world.answered if isinstance(reply, Rejected)]
+    assert again == ["late"], "what had its outcome before is not answered anew"
+    await engine.stop()
+
+
 @pytest.mark.parametrize("place", ["engine", "call", "command"])
 async def test_a_record_that_only_moves_a_guard_parks_its_run(one: World, place: str) -> None:
     """It can be read, and nothing follows from it; but the server refuses whoever does not know of it."""
