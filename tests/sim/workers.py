@@ -12,7 +12,7 @@ from partsong.bus.handling import Busy
 from partsong.bus.stops import confirmed
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode, encode_report
-from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart, ToolMessage
 from partsong.contracts.stops import Stop
 from partsong.contracts.work import FunctionWork, ToolWork, TurnWork, Work
@@ -88,6 +88,10 @@ class _Worker:
             item.queue.nak(self._process, item, min(30.0, 0.4 * 2 ** (item.deliveries - 1)))
         except asyncio.CancelledError:
             pass
+        except InvalidInput as error:  # the bus buries it
+            item.queue.ack(self._process, item)
+            if work.run_id not in self._world.spoiled:
+                self._world.find(f"worker cannot do {work.id}: {error!r}")
         except Exception as error:
             self._world.find(f"worker broke on {work.id}: {error!r}")
         else:
