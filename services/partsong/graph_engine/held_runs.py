@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from itertools import islice
 
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import (
@@ -20,14 +21,17 @@ from partsong.contracts.errors import (
     Unavailable,
 )
 from partsong.contracts.requests import Rejected
+from partsong.contracts.state import Timer
 from partsong.contracts.subjects import LogSubject, Subjects
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.ledger import HistoryChanged
 from partsong.graph_engine.looking_after import (
     PATIENCE,
+    late,
     neglected,
     offered_later,
+    rung_late,
     waits_for_people,
 )
 from partsong.graph_engine.open_runs import OpenRuns
@@ -45,6 +49,8 @@ _AGAIN, _LONGEST_AGAIN = 1.0, 30.0
 """Seconds until a turn that failed is taken again: the first time, and at most."""
 _AT_ONCE = 16
 """Open runs that are looked after side by side when a partition is taken."""
+_OVERDUE = 100
+"""Runs that are taken up at a time because a timer of theirs is late."""
 LOST = frozenset({"log.unreadable", *BAD_BODY})
 """What is wrong with a run's own records; all else passes."""
 _FINISH = 10.0
@@ -78,6 +84,8 @@ class HeldRuns:
         """Whether turns are taken."""
         self._pos = 0
         self._slots: OrderedDict[str, Slot] = OrderedDict()
+        self._asleep: dict[str, str] = {}
+        """Open runs that are not held and have timers: the moment of the first one."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
 
@@ -103,6 +111,7 @@ class HeldRuns:
     def clear(self) -> None:
         """Forget everything."""
         self._slots.clear()
+        self._asleep.clear()
 
     @property
     def slots(self) -> dict[str, Slot]:
@@ -139,6 +148,24 @@ class HeldRuns:
         """Look after open runs whose worker has fallen silent, and those that nobody has reported on for a while."""
         for slot in neglected(self._slots.values(), self._turns.silent, self._patience):
             self._wake(slot, woken=True)
+        moment = late()
+        overdue = (run_id for run_id, at in self._asleep.items() if at < moment)
+        for run_id in list(islice(overdue, _OVERDUE)):
+            self._wake(self._slot(run_id))
+
+    async def ring(self) -> None:
+        """Let timers fire that are late: the server has lost them.
+
+        Raises:
+            Unavailable: the log did not answer.
+        """
+        lost = list(rung_late(self._slots.values()))
+        if lost:
+            run_id, timer = lost[0]
+            told = {"count": len(lost), "run": run_id, "timer": timer.id, "at": timer.at}
+            _log.warning("timers were lost, they fire late", extra=told)
+        for run_id, timer in lost:
+            await self._rang(run_id, timer)
 
     async def offer_again(self) -> None:
         """Offer calls that no worker could make at once: workers have come that may have what they lack.
@@ -147,9 +174,12 @@ class HeldRuns:
             Unavailable: the log did not answer.
         """
         for run_id, timer in offered_later(self._slots.values()):
-            event = hear.rang(run_id, timer.id, timer.at, clock.now_text())
-            body = encode_report(run_id, event)
-            await self._log.append(self._subjects.fact(run_id), body, id=event.id)
+            await self._rang(run_id, timer)
+
+    async def _rang(self, run_id: str, timer: Timer) -> None:
+        event = hear.rang(run_id, timer.id, timer.at, clock.now_text())
+        body = encode_report(run_id, event)
+        await self._log.append(self._subjects.fact(run_id), body, id=event.id)
 
     def look_after(self) -> None:
         """Take up what the owner before has left open."""
@@ -167,6 +197,7 @@ class HeldRuns:
                 self._park(self._slots.get(run_id) or self._slot(run_id), problem)
 
     def _slot(self, run_id: str) -> Slot:
+        self._asleep.pop(run_id, None)
         slot = self._slots[run_id] = Slot(self._turns.ledger(run_id))
         return slot
 
@@ -301,7 +332,9 @@ class HeldRuns:
         """Drop the run that was worked off longest ago and waits for nobody but people; it stays open."""
         idle = next((id_ for id_, slot in self._slots.items() if waits_for_people(slot)), None)
         if idle is not None:
-            del self._slots[idle]
+            timers = self._slots.pop(idle).ledger.state.timers.values()
+            if timers:
+                self._asleep[idle] = min(timer.at for timer in timers)
 
     async def _look_after(self, run_ids: list[str]) -> None:
         """Take up what the owner before has left open, a few runs at a time."""

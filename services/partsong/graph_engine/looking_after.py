@@ -1,22 +1,26 @@
 """Looking after open runs: whose worker has fallen silent, and of which nothing has been heard for a while.
 
 Hints may be lost, and workers die without a word. So runs that wait for somebody are taken up again now and then, which
-sends again all that they wait for.
+sends again all that they wait for. Timers may be lost too, as when the server's disk is: one that is late is taken to
+have fired.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from heapq import nsmallest
 
 from partsong.contracts.state import RunState, Timer
 from partsong.graph_engine.turn import Slot, owed
 from partsong.runtime import clock
 
-__all__ = ["PATIENCE", "neglected", "offered_later", "waits_for_people"]
+__all__ = ["PATIENCE", "late", "neglected", "offered_later", "rung_late", "waits_for_people"]
 
 PATIENCE = 3.0
 """Seconds without a report after which a run is looked after: with a look each two, a lost hint is missed within five."""
+_LATE = 10.0
+"""Seconds for which a timer may be late, for there may be many at once; also more than a clock may be wrong."""
 _MOST = 500
 """Runs looked after at a time, those that have waited longest first: workers that have much to do are not slowed down."""
 
@@ -38,6 +42,20 @@ def neglected(slots: Iterable[Slot], silent: Callable[[str], bool], patience: fl
     return found + nsmallest(_MOST, waiting, key=lambda slot: slot.touched)
 
 
+def late() -> str:
+    """The moment for which timers were set that should have fired by now, however slow the server is."""
+    return clock.to_text(clock.now() - timedelta(seconds=_LATE))
+
+
+def rung_late(slots: Iterable[Slot]) -> Iterator[tuple[str, Timer]]:
+    """Timers that the server should have fired, by the run that each belongs to."""
+    moment = late()
+    for slot in list(slots):
+        if slot.task is None and slot.decides:
+            for timer in _lost_timers(slot.ledger.state, moment):
+                yield slot.ledger.run_id, timer
+
+
 def offered_later(slots: Iterable[Slot]) -> Iterator[tuple[str, Timer]]:
     """Runs with calls that no worker could make, and the timers that offer them again."""
     for slot in list(slots):
@@ -53,8 +71,13 @@ def waits_for_people(slot: Slot) -> bool:
     if slot.task is not None or slot.failures or slot.unsent or slot.parked is not None:
         return False
     state = slot.ledger.state
-    works = any(call.kind != "approval" for call in owed(state))
-    return not works and not state.pending and not _concerns_others(state)
+    if any(call.kind != "approval" for call in owed(state)) or _lost_timers(state, late()):
+        return False
+    return not state.pending and not _concerns_others(state)
+
+
+def _lost_timers(state: RunState, moment: str) -> list[Timer]:
+    return [timer for timer in state.timers.values() if timer.at < moment]
 
 
 def _concerns_others(state: RunState) -> bool:

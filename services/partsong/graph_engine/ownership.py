@@ -182,16 +182,17 @@ class Ownership:
         for processor in self._processors:
             if processor.owned:
                 processor.runs.look()
-                if arrived:
-                    await self._offer_again(processor)
+                await self._catch_up_on(processor, arrived=arrived)
 
     @staticmethod
-    async def _offer_again(processor: Processor) -> None:
+    async def _catch_up_on(processor: Processor, *, arrived: bool) -> None:
         try:
-            await processor.runs.offer_again()
+            await processor.runs.ring()
+            if arrived:
+                await processor.runs.offer_again()
         except PartsongError as error:
             told = {"partition": processor.partition, "problem": error.problem.code}
-            _log.warning("parked calls not offered again", extra=told)
+            _log.warning("runs not looked after, to be tried again", extra=told)
 
     @staticmethod
     async def _repeat(work: Callable[[], Awaitable[None]], every: float) -> None:

@@ -145,6 +145,9 @@ class World:
     async def timer(self, run_id: str, timer: Timer) -> None:
         raise AssertionError("no timers here")
 
+    async def lost(self, run_id: str, timer: Timer) -> None:
+        """As a server does with a timer that it loses."""
+
     async def stop(self, run_id: str, stop: Stop) -> None:
         """Workers here finish in any case."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -22,6 +24,7 @@ from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.processor import Processor
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Log
+from partsong.runtime import clock
 from partsong.runtime.clock import new_id
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.testing.bucket import MemoryBucket
@@ -404,6 +407,44 @@ async def test_a_timer_that_could_not_be_set_is_set_later_and_its_run_is_not_tol
     assert isinstance(await world.start("r_t"), Accepted)
     await asyncio.wait_for(again.wait(), PATIENCE)
     assert tried == ["w:1/w0"] * 2
+    await engine.stop()
+
+
+class Ahead:
+    """A clock that can be put forward."""
+
+    by = 0.0
+    monotonic = staticmethod(time.monotonic)
+    randbits = staticmethod(secrets.randbits)
+
+    def wall(self) -> float:
+        return time.time() + self.by
+
+
+@pytest.mark.parametrize("keep", [500, 0], ids=["held", "forgotten"])
+async def test_a_timer_that_the_server_has_lost_fires_when_it_is_late(
+    world: World, keep: int
+) -> None:
+    ahead = Ahead()
+    clock.set_source(ahead)
+    world.graph = parse_graph({"name": "p", "nodes": {"w": {"type": "wait", "seconds": 3600}}})
+    world.timer = world.lost  # type: ignore[method-assign]
+    engine = world.engine("e0")
+    await engine.start()
+    runs = engine.processors[partition_of("r_t")].runs
+    runs._keep = keep
+    assert isinstance(await world.start("r_t"), Accepted)
+    ahead.by = 3599.0
+    runs.look()
+    await runs.ring()
+    assert (await history(world.log, world.subjects, "r_t"))[0].timers, "it is not late"
+    ahead.by = 3630.0
+    ended = asyncio.ensure_future(world.ended("r_t"))
+    while not ended.done():
+        runs.look()
+        await runs.ring()
+        await asyncio.wait({ended}, timeout=0.05)
+    assert ended.result().status == "completed"
     await engine.stop()
 
 
