@@ -88,7 +88,11 @@ class _Broker(NatsBroker):
         exc_tb: TracebackType | None = None,
     ) -> None:
         self._connection = None  # or it would be drained and closed
+        # FastStream cancels its tasks, forgets them and closes the queue between them: the one that fetches may fail on
+        # that. What it had fetched was never handled, so it is not acknowledged and comes again.
+        tasks = [task for one in self.subscribers for task in getattr(one, "tasks", ())]
         await super().stop(exc_type, exc_val, exc_tb)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def command_broker(nc: Client, subjects: Subjects, service: str, *, most: int = MOST) -> NatsBroker:
