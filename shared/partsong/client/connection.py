@@ -135,8 +135,7 @@ class Connection:
     async def _newest(self, run_id: str, *, behind: int = 0) -> Record:
         """The run's newest commit, which lies behind a sequence; its headers say how the run stands."""
         subject = self._subjects.engine(check_id("run_id", run_id))
-        async with self._reading(run_id):
-            await self._brought_back(run_id)
+        async with self._reading(run_id, now=True):
             deadline = clock.monotonic() + _STALE
             while (newest := await self.log.last(subject)) is None or newest.seq <= behind:
                 if clock.monotonic() > deadline:
@@ -146,19 +145,24 @@ class Connection:
             return newest
 
     @asynccontextmanager
-    async def _reading(self, run_id: str) -> AsyncGenerator[None, None]:
+    async def _reading(self, run_id: str, *, now: bool = False) -> AsyncGenerator[None, None]:
         """Look how the log stands before a reading of a run says that there is nothing.
+
+        A reading of how the run stands `now` is of no use if the run lacks records since a restore: it is refused at
+        once. Others are only if they come to nothing.
 
         Raises:
             Unavailable: `log.damaged` or `log.another`, with the range; `log.unreadable`: the run lacks records since a
                 restore.
         """
         try:
+            if now:
+                await self._brought_back(run_id)
             yield
         except (NotFound, Unavailable) as error:
             if error.problem.code in _NOTHING and self.nats.is_connected:
                 await self._sound()
-            if error.problem.code in {_UNKNOWN, _UNREADABLE}:
+            if not now and error.problem.code in {_UNKNOWN, _UNREADABLE}:
                 await self._brought_back(run_id)
             raise
 
@@ -194,7 +198,6 @@ class Connection:
         Raises:
             Unavailable: `log.unreadable`.
         """
-        await self._brought_back(run_id)
         subject = self._subjects.engine(run_id)
         if await self.log.last(subject) is not None:
             return
