@@ -14,7 +14,7 @@ from nats.aio.client import Client as Nats
 from partsong.bus.queued import Queued, find_beginning
 from partsong.client.requests import ask
 from partsong.client.where import find_caller, find_data, find_nats, find_prefix, find_snapshots
-from partsong.contracts.damage import Damaged, damage_error, lost_with
+from partsong.contracts.damage import Damaged, Hit, damage_error
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.marks import Restored, read_restored
 from partsong.contracts.requests import Accepted, Request
@@ -177,10 +177,11 @@ class Connection:
         if isinstance(answer, Damaged) and not (answer.contained or answer.passes):
             raise damage_error(answer)
 
-    async def _restored(self) -> Restored | None:
-        """The newest restore of the log, which names all runs that lack records by it or one before; None if there is none."""
+    async def _restores(self) -> tuple[Restored, ...]:
+        """The newest restore of the log, which names all runs that lack records by it or one before; empty if there is none."""
         found = await self.log.last(self._subjects.restored())
-        return None if found is None else read_restored(found.body)
+        restored = None if found is None else read_restored(found.body)
+        return () if restored is None else (restored,)
 
     async def _brought_back(self, run_id: str) -> None:
         """Refuse a run that lacks records since the log was restored.
@@ -188,8 +189,7 @@ class Connection:
         Raises:
             Unavailable: `log.unreadable`.
         """
-        restored = await self._restored()
-        if restored is not None and (problem := lost_with(run_id, [restored])):
+        if problem := Hit(await self._restores()).why(run_id):
             raise Unavailable.of(problem)
 
     async def _whole(self, run_id: str) -> None:
