@@ -10,6 +10,7 @@ import pytest
 from partsong.contracts.damage import (
     Damaged,
     Gone,
+    Hit,
     Silent,
     Sound,
     Unknown,
@@ -236,6 +237,26 @@ def test_what_a_restore_could_not_bring_back_is_no_damage_and_what_else_is_gone_
     assert (found.holes, found.missing) == (((77, 77),), 1)
     old = restored.model_dump(exclude={"upto", "missing", "runs"}, by_alias=True)
     assert Restored.model_validate(old).accepted == 200, "as records of before have it"
+
+
+def test_a_run_that_lacks_records_is_named_with_the_first_restore_that_left_it_or_the_damage() -> (
+    None
+):
+    first = Restored(
+        log_id="log-a", epoch=2, kept=9, runs=("r_1",), since="s", at="t2", by="ann", source="b2"
+    )
+    second = first.model_copy(
+        update={"epoch": 3, "at": "t3", "source": "b3", "runs": ("r_1", "r_2")}
+    )
+    hit = Hit((first, second), Damaged("seal 4 is broken", runs=("r_2", "r_3"), contained=True))
+    assert hit.runs == {"r_1", "r_2", "r_3"}
+    assert (Hit().runs, hit.why("r_4")) == (frozenset(), None)
+    said = {run: problem.message for run in hit.runs if (problem := hit.why(run))}
+    assert said == {
+        "r_1": "records of run r_1 did not come back when ann restored the log from b2 at t2",
+        "r_2": "records of run r_2 did not come back when ann restored the log from b3 at t3",
+        "r_3": "records of run r_3 cannot be read: seal 4 is broken",
+    }
 
 
 def test_several_damages_are_one_with_each_record_once() -> None:

@@ -1,7 +1,8 @@
-"""Fixtures for what talks to a Redis: a real server for the session."""
+"""Fixtures of the ports: a real Redis for the session, and what asyncio complains of."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,14 @@ from contextlib import ExitStack
 
 import pytest
 from redis.asyncio import Redis
+
+
+@pytest.fixture
+async def complaints() -> list[object]:
+    """What asyncio's exception handler is called with: failures that nobody asked about."""
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    return said
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,9 @@ from pydantic import JsonValue
 
 from partsong.client import Change, Checkpoint, Client, Origin
 from partsong.contracts import events as e
-from partsong.contracts.errors import InvalidInput, NotFound
+from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
 from partsong.contracts.fold import fold_all
+from partsong.contracts.marks import Restored
 from partsong.contracts.timeline import state_at
 from partsong.contracts.validate import parse_graph
 from partsong.graph_engine.core import hear
@@ -166,6 +167,23 @@ async def test_the_past_of_an_unknown_run_is_not_found(client: Client) -> None:
         await client.diff("r_nobody", 1, 2)
     with pytest.raises(NotFound):
         await client.compare("r_nobody", "r_nobody")
+
+
+async def test_a_reading_asks_once_which_runs_a_restore_has_not_brought_back(bus: Bus) -> None:
+    restored = Restored(
+        log_id="l", epoch=2, kept=1, since="s", at="t", by="ann", source="b", runs=("r_lost",)
+    )
+    body = restored.model_dump_json(by_alias=True).encode()
+    await bus.log().append(bus.subjects.restored(), body, id="restored")
+    asked = await bus.nc.subscribe(f"$JS.API.DIRECT.GET.{bus.names.log}.{bus.subjects.restored()}")
+    async with Client(bus.url, prefix=bus.subjects.prefix) as client:
+        for read in (client.state, client.replay, client.history, client.lineage, client.result):
+            for run_id, error in (("r_lost", Unavailable), ("r_nobody", NotFound)):
+                with pytest.raises(error):
+                    await read(run_id)
+                await bus.nc.flush()
+                assert asked.pending_msgs == 1, (read, run_id)
+                await asked.next_msg(timeout=WITHIN)
 
 
 async def test_a_graph_is_known_by_its_name_and_hash_once_a_run_had_it(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -243,6 +244,32 @@ async def test_stop_waits_for_the_running_handler_and_leaves_the_connection_open
         assert done.is_set()
     assert bus.nc.is_connected
     await worked_off(bus)
+
+
+async def test_a_command_that_comes_while_it_stops_is_handled_later_and_nothing_complains(
+    bus: Bus, complaints: list[object]
+) -> None:
+    handled: set[bytes] = set()
+    begun = asyncio.Event()
+
+    async def handle(command: Command) -> None:
+        handled.add(command.body)
+        begun.set()
+
+    sent = [f"{turns}.{n}".encode() for turns in range(20) for n in range(40)]
+    for body in sent:
+        await request(bus, body)
+    for turns in range(20):
+        begun.clear()
+        async with commands(bus, handle), asyncio.timeout(PATIENCE):
+            await begun.wait()
+            for _ in range(turns):  # each time it stops a turn of the loop later than the last time
+                await asyncio.sleep(0)
+    async with commands(bus, handle):
+        await worked_off(bus)
+    gc.collect()
+    assert complaints == []
+    assert handled == set(sent)
 
 
 async def test_commands_go_on_after_a_restart_of_the_server(nats_server: EmbeddedNats) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -86,6 +87,47 @@ async def test_a_subject_twice_in_one_moment_is_in_two_batches(
     log, subject = GroupCommit(under), bus.subjects.fact("r_same")
     done = await asyncio.gather(*(log.append(subject, b"", id=f"{n}") for n in range(40)))
     assert sorted(one.seq for one in done) == list(range(1, 41))
+
+
+async def cancelled_as_its_batch_begins(log: Log, bus: Bus, runs: range, gone: int) -> bool:
+    """Append to each run, cancel the append to `gone`, and wait until the server has answered all."""
+    before = asyncio.all_tasks()
+
+    async def append(n: int) -> Appended:
+        return await log.append(bus.subjects.engine(f"r_{n}"), b"x", id=f"a.{n}", expect=0)
+
+    async def cancel() -> None:
+        await asyncio.sleep(0)  # the first append has made the batch, the others have not looked
+        appends[gone].cancel()
+
+    first = asyncio.ensure_future(append(runs[0]))
+    cancelling = asyncio.ensure_future(cancel())
+    appends = [first, *(asyncio.ensure_future(append(n)) for n in runs[1:])]
+    await asyncio.wait([cancelling, *appends])
+    if batches := asyncio.all_tasks() - before:
+        await asyncio.wait(batches)
+    return appends[gone].cancelled()
+
+
+async def test_an_append_cancelled_as_its_batch_begins_leaves_no_refusal_unread(
+    bus: Bus, under: JetStreamLog, complaints: list[object]
+) -> None:
+    await under.append(bus.subjects.engine("r_5"), b"", id="first", expect=0)
+    assert await cancelled_as_its_batch_begins(GroupCommit(under), bus, range(40), 5)
+    gc.collect()
+    assert complaints == []
+
+
+async def test_an_append_cancelled_before_a_batch_goes_along_with_none(
+    bus: Bus, under: JetStreamLog
+) -> None:
+    log = GroupCommit(under)
+    gone = asyncio.ensure_future(log.append(bus.subjects.engine("r_gone"), b"", id="gone"))
+    await asyncio.sleep(0)  # it waits for what others append
+    gone.cancel()
+    await asyncio.wait([gone])
+    await together(log, bus, range(40), 0, "a")
+    assert await under.last(bus.subjects.engine("r_gone"), sure=True) is None
 
 
 class NotYet:

@@ -39,7 +39,6 @@ __all__ = [
     "accepted_note",
     "assess",
     "damage_error",
-    "lost_with",
     "merged",
     "wanted",
 ]
@@ -59,6 +58,8 @@ _NO_BEGINNING = (
 )
 _MEND = "these runs are not written to, all others go on; run `partsong log verify`, then restore from a backup or a mirror"
 _MEND_NONE = "no run is hit, and all go on; run `partsong log verify`, then restore from a backup or a mirror when it suits"
+_UNSURE = "what it says of itself may be wrong: begin it again under another id, or restore the log from a whole backup"
+_READABLE = "run `partsong log verify`; restore the log from a mirror or a backup"
 _SHOWN = 20
 """So many runs are named in a message."""
 _AND = "; "
@@ -244,43 +245,32 @@ def accepted_note(identity: Identity | None) -> str | None:
 class Hit:
     """Runs that are known to lack records: since a restore of the log, or by a damage that was found."""
 
-    identity: Identity | None = None
+    restores: Sequence[Restored] = ()
     damage: Damaged | None = None
 
     @property
     def runs(self) -> frozenset[str]:
         """All of them."""
-        since = self.identity.damaged_runs if self.identity is not None else frozenset[str]()
+        since = frozenset(run for restored in self.restores for run in restored.runs)
         return since.union(self.damage.runs) if self.damage is not None else since
 
     def why(self, run_id: str) -> Problem | None:
         """Why a run is one of them; None if it is not."""
-        if self.identity is not None and (lost := lost_with(run_id, self.identity.restores)):
-            return lost
-        if self.damage is None or run_id not in self.damage.runs:
+        if lost := [restored for restored in self.restores if run_id in restored.runs]:
+            first = min(lost, key=lambda restored: restored.epoch)
+            what = f"did not come back when {first.by} restored the log from {first.source} at {first.at}"
+            fix = _UNSURE
+        elif self.damage is not None and run_id in self.damage.runs:
+            what, fix = f"cannot be read: {self.damage.why}", _READABLE
+        else:
             return None
         return Problem(
             code="log.unreadable",
-            message=f"records of run {run_id} cannot be read: {self.damage.why}",
+            message=f"records of run {run_id} {what}",
             where=run_id,
-            fix="run `partsong log verify`; restore the log from a mirror or a backup",
+            fix=fix,
             fault="platform",
         )
-
-
-def lost_with(run_id: str, restores: Sequence[Restored]) -> Problem | None:
-    """Why a run is damaged since a restore of the log; None if it is not."""
-    hit = [restored for restored in restores if run_id in restored.runs]
-    if not hit:
-        return None
-    first = min(hit, key=lambda restored: restored.epoch)
-    return Problem(
-        code="log.unreadable",
-        message=f"records of run {run_id} did not come back when {first.by} restored the log from {first.source} at {first.at}",
-        where=run_id,
-        fix="what it says of itself may be wrong: begin it again under another id, or restore the log from a whole backup",
-        fault="platform",
-    )
 
 
 def _missing(marks: Sequence[Mark], what: str) -> Damaged:

@@ -65,7 +65,8 @@ class ApprovalService:
         source, subjects = context.log, context.subjects
 
         def hit() -> Hit:
-            return Hit(context.monitor.identity, context.monitor.damage)
+            identity = context.monitor.identity
+            return Hit(() if identity is None else identity.restores, context.monitor.damage)
 
         projector = self._projector = Projector(
             source, subjects, self._store, self._hub, damaged=lambda: hit().runs

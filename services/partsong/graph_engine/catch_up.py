@@ -7,7 +7,6 @@ noted which runs are open and what the seals say; so a pass needs no owner, and 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
@@ -77,9 +76,7 @@ class CatchUp:
         head = await self._whole.head()
         if head <= self._far or not partitions:
             return {}
-        found = await asyncio.gather(
-            *(self._checkpoints.load(p, self._whole.head) for p in partitions)
-        )
+        found = await self._checkpoints.load_all(partitions, self._whole.head)
         late = {
             p: checkpoint
             for p, checkpoint in zip(partitions, found, strict=True)

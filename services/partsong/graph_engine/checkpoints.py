@@ -8,15 +8,16 @@ processed from its beginning.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from partsong.graph_engine.bucket import Bucket
+from partsong.graph_engine.bucket import Bucket, Entry
 from partsong.graph_engine.sealing import Sealed
 
 __all__ = ["Checkpoint", "Checkpoints", "Life"]
@@ -51,22 +52,31 @@ class Checkpoints:
         self._bucket, self._life = bucket, life
 
     async def load(self, partition: int, head: Callable[[], Awaitable[int]]) -> Checkpoint:
-        """The partition's checkpoint; at its beginning, if there is none that can be read and believed.
+        """The partition's checkpoint; see `load_all`."""
+        return (await self.load_all([partition], head))[0]
 
-        `head` asks for the log's: what was processed cannot lie beyond. It is asked after the checkpoint was read, for
-        the owner of before goes on keeping newer ones while the log grows.
+    async def load_all(
+        self, partitions: Collection[int], head: Callable[[], Awaitable[int]]
+    ) -> list[Checkpoint]:
+        """A checkpoint of each partition; at its beginning, if there is none that can be read and believed.
+
+        `head` asks for the log's: what was processed cannot lie beyond. It is asked once, after the checkpoints were
+        read, for the owners of before go on keeping newer ones while the log grows.
 
         Raises:
             Unavailable: the bucket or the log did not answer.
         """
-        entry = await self._bucket.get(str(partition))
+        entries = await asyncio.gather(*(self._bucket.get(str(p)) for p in partitions))
+        end = await head() if any(entry.value is not None for entry in entries) else 0
+        return [self._read(p, entry, end) for p, entry in zip(partitions, entries, strict=True)]
+
+    def _read(self, partition: int, entry: Entry, head: int) -> Checkpoint:
         if entry.value is None:
             return Checkpoint(revision=entry.revision)
-        end = await head()
         try:
             raw = json.loads(zlib.decompress(entry.value))
-            if why := self._doubt(raw, end):
-                told = {"partition": partition, "at": raw["seq"], "head": end, "why": why}
+            if why := self._doubt(raw, head):
+                told = {"partition": partition, "at": raw["seq"], "head": head, "why": why}
                 _log.warning("checkpoint not believed, partition processed anew", extra=told)
                 return Checkpoint(epoch=int(raw["epoch"]), revision=entry.revision)
             sealed = Sealed.load(raw["sealed"])

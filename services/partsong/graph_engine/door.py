@@ -33,9 +33,9 @@ from partsong.contracts.requests import (
 from partsong.contracts.subjects import OURS, Subjects, check_id
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.core.options import check_options
-from partsong.graph_engine.held_runs import LOST
 from partsong.graph_engine.preparing import Resolve
 from partsong.graph_engine.schedules import Schedules
+from partsong.log.blobs import LOST
 from partsong.log.port import Log
 
 __all__ = ["MAX_BODY", "Door", "request_id"]

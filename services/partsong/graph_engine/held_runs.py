@@ -36,12 +36,12 @@ from partsong.graph_engine.looking_after import (
 )
 from partsong.graph_engine.open_runs import OpenRuns
 from partsong.graph_engine.turn import Answer, Slot, Turns
-from partsong.log.blobs import BAD_BODY
+from partsong.log.blobs import LOST
 from partsong.log.port import Log, Record
 from partsong.runtime import clock
 from partsong.runtime.backoff import backoff
 
-__all__ = ["LOST", "HeldRuns"]
+__all__ = ["HeldRuns"]
 
 _log = logging.getLogger("partsong.graph_engine")
 
@@ -51,8 +51,6 @@ _AT_ONCE = 16
 """Open runs that are looked after side by side when a partition is taken."""
 _OVERDUE = 100
 """Runs that are taken up at a time because a timer of theirs is late."""
-LOST = frozenset({"log.unreadable", *BAD_BODY})
-"""What is wrong with a run's own records; all else passes."""
 _FINISH = 10.0
 """Seconds for turns to end when a partition is given back."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from partsong.contracts import events as e
-from partsong.contracts.damage import lost_with
+from partsong.contracts.damage import Hit
 from partsong.contracts.doubt import in_doubt
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import PartsongError, Problem
@@ -125,7 +125,7 @@ class Turns:
 
     def damaged(self, run_id: str) -> Problem | None:
         """Why a run lacks records since the log was restored; None if it does not."""
-        return lost_with(run_id, self._restores())
+        return Hit(self._restores()).why(run_id)
 
     async def drain(self) -> None:
         """Wait until all snapshots are kept."""

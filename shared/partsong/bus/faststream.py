@@ -88,17 +88,22 @@ class _Broker(NatsBroker):
         exc_tb: TracebackType | None = None,
     ) -> None:
         self._connection = None  # or it would be drained and closed
+        # FastStream cancels its tasks, forgets them and closes the queue between them: the one that fetches may fail on
+        # that. What it had fetched was never handled, so it is not acknowledged and comes again.
+        tasks = [task for one in self.subscribers for task in getattr(one, "tasks", ())]
         await super().stop(exc_type, exc_val, exc_tb)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def command_broker(nc: Client, subjects: Subjects, service: str, *, most: int = MOST) -> NatsBroker:
     """A broker on an existing connection, which it leaves open; acknowledging is left to `Discipline`."""
     handling = Handling(nc, subjects, service, fault="command.fault", most=most)
+    post = Post(nc)
     return _Broker(
         nc,
         ack_policy=AckPolicy.MANUAL,
-        decoder=_as_command,
-        middlewares=[partial(Discipline, handling=handling, post=Post(nc))],
+        decoder=partial(_as_command, post),
+        middlewares=[partial(Discipline, handling=handling, post=post)],
         apply_types=False,
         graceful_timeout=_GRACE,
         logger=None,
@@ -158,17 +163,11 @@ async def _beat(delivery: Delivery) -> None:
         delivery.in_progress()
 
 
-async def _as_command(message: StreamMessage[Any]) -> Command:
+async def _as_command(post: Post, message: StreamMessage[Any]) -> Command:
     raw: Msg = message.raw_message
-    stored = raw.reply.startswith("$JS.ACK")
-    place = raw.metadata if stored else None
-    return Command(
-        raw.subject,
-        raw.data,
-        raw.headers or {},
-        place.sequence.stream if place else 0,
-        place.num_delivered if place else 1,
-    )
+    found = delivery_of(raw, post)
+    seq, deliveries = (found.stream_seq, found.num_delivered) if found else (0, 1)
+    return Command(raw.subject, raw.data, raw.headers or {}, seq, deliveries)
 
 
 def _fault(what: str, error: Exception) -> Problem:

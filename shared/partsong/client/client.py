@@ -138,8 +138,8 @@ class Client(Control, Scheduling, Catalogue):
             Unavailable: `log.damaged`: there are none, and the log has lost what may have been of some.
         """
         found: list[RunSummary] = []
-        damaged = await self._damaged()
-        for summary in await self._summaries():
+        listed, damaged = await self._summaries(), await self._damaged()
+        for summary in listed:
             try:
                 where = self._subjects.parse_log(summary.subject)
             except InvalidInput:
@@ -167,11 +167,12 @@ class Client(Control, Scheduling, Catalogue):
         bucket = BucketMarks(self.nats, self._names.marks, "client")
         leader = Leader(self.nats, self._subjects, self._names.log)
         try:
-            identity, finding = await leader.identity(), await bucket.finding()
+            finding = await bucket.finding()
+            damage = finding.damage if finding and finding.of(await leader.identity()) else None
         finally:
             await bucket.close()
             await leader.close()
-        return Hit(identity, finding.damage if finding and finding.of(identity) else None).runs
+        return Hit(await self._restores(), damage).runs
 
     async def forks(self, run_id: str) -> list[RunSummary]:
         """The runs that were forked from this one, the oldest first."""

@@ -14,7 +14,7 @@ from nats.aio.client import Client as Nats
 from partsong.bus.queued import Queued, find_beginning
 from partsong.client.requests import ask
 from partsong.client.where import find_caller, find_data, find_nats, find_prefix, find_snapshots
-from partsong.contracts.damage import Damaged, damage_error, lost_with
+from partsong.contracts.damage import Damaged, Hit, damage_error
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.marks import Restored, read_restored
 from partsong.contracts.requests import Accepted, Request
@@ -135,8 +135,7 @@ class Connection:
     async def _newest(self, run_id: str, *, behind: int = 0) -> Record:
         """The run's newest commit, which lies behind a sequence; its headers say how the run stands."""
         subject = self._subjects.engine(check_id("run_id", run_id))
-        async with self._reading(run_id):
-            await self._brought_back(run_id)
+        async with self._reading(run_id, now=True):
             deadline = clock.monotonic() + _STALE
             while (newest := await self.log.last(subject)) is None or newest.seq <= behind:
                 if clock.monotonic() > deadline:
@@ -146,19 +145,24 @@ class Connection:
             return newest
 
     @asynccontextmanager
-    async def _reading(self, run_id: str) -> AsyncGenerator[None, None]:
+    async def _reading(self, run_id: str, *, now: bool = False) -> AsyncGenerator[None, None]:
         """Look how the log stands before a reading of a run says that there is nothing.
+
+        A reading of how the run stands `now` is of no use if the run lacks records since a restore: it is refused at
+        once. Others are only if they come to nothing.
 
         Raises:
             Unavailable: `log.damaged` or `log.another`, with the range; `log.unreadable`: the run lacks records since a
                 restore.
         """
         try:
+            if now:
+                await self._brought_back(run_id)
             yield
         except (NotFound, Unavailable) as error:
             if error.problem.code in _NOTHING and self.nats.is_connected:
                 await self._sound()
-            if error.problem.code in {_UNKNOWN, _UNREADABLE}:
+            if not now and error.problem.code in {_UNKNOWN, _UNREADABLE}:
                 await self._brought_back(run_id)
             raise
 
@@ -173,10 +177,11 @@ class Connection:
         if isinstance(answer, Damaged) and not (answer.contained or answer.passes):
             raise damage_error(answer)
 
-    async def _restored(self) -> Restored | None:
-        """The newest restore of the log, which names all runs that lack records by it or one before; None if there is none."""
+    async def _restores(self) -> tuple[Restored, ...]:
+        """The newest restore of the log, which names all runs that lack records by it or one before; empty if there is none."""
         found = await self.log.last(self._subjects.restored())
-        return None if found is None else read_restored(found.body)
+        restored = None if found is None else read_restored(found.body)
+        return () if restored is None else (restored,)
 
     async def _brought_back(self, run_id: str) -> None:
         """Refuse a run that lacks records since the log was restored.
@@ -184,8 +189,7 @@ class Connection:
         Raises:
             Unavailable: `log.unreadable`.
         """
-        restored = await self._restored()
-        if restored is not None and (problem := lost_with(run_id, [restored])):
+        if problem := Hit(await self._restores()).why(run_id):
             raise Unavailable.of(problem)
 
     async def _whole(self, run_id: str) -> None:
@@ -194,7 +198,6 @@ class Connection:
         Raises:
             Unavailable: `log.unreadable`.
         """
-        await self._brought_back(run_id)
         subject = self._subjects.engine(run_id)
         if await self.log.last(subject) is not None:
             return

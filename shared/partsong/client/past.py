@@ -32,7 +32,7 @@ class Past(Connection):
                 is named; `log.damaged`: the log has lost what may have been of this run.
         """
         run_id = check_id("run_id", run_id)
-        async with self._reading(run_id):
+        async with self._reading(run_id, now=at is None):
             state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
             if state.graph is None and state.newer is None:
                 raise unknown(run_id, "" if at is None else f" at {at}")
@@ -88,13 +88,13 @@ class Past(Connection):
         Raises:
             NotFound: the log holds nothing of such a run.
         """
-        records = await self._records(run_id)
+        records = await self._records(run_id, now=True)
         await self._whole(run_id)
         return replay(run_id, records)
 
-    async def _records(self, run_id: str) -> list[tuple[int, bytes]]:
-        """All records of the run, as (sequence, body)."""
-        async with self._reading(run_id):
+    async def _records(self, run_id: str, *, now: bool = False) -> list[tuple[int, bytes]]:
+        """All records of the run, as (sequence, body); `now` as in `_reading`."""
+        async with self._reading(run_id, now=now):
             found = [(record.seq, record.body) async for record in self.log.read(self._run(run_id))]
             if not found:
                 raise unknown(run_id)

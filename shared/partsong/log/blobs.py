@@ -19,10 +19,12 @@ from partsong.log.full import is_full, log_full
 from partsong.log.link import Link, status
 from partsong.log.stored import ID
 
-__all__ = ["BAD_BODY", "Blobs"]
+__all__ = ["BAD_BODY", "LOST", "Blobs"]
 
 BAD_BODY = frozenset({"log.blob_missing", "log.blob_corrupt"})
 """Problems that say what has become of one body, and nothing of the store."""
+LOST = frozenset({"log.unreadable", *BAD_BODY})
+"""Problems that say what has become of some records, and nothing of the store."""
 
 _CHUNK = 256 * 1024
 

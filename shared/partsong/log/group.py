@@ -27,7 +27,7 @@ _AT_ONCE = 4
 """Batches under way; the server lets a stream have fifty."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     append: Append
     done: asyncio.Future[Appended] | None = None
@@ -56,7 +56,11 @@ class GroupCommit:
             return await self._log.append(subject, body, id=id, expect=expect, headers=headers)
         own = _Waiting(Append(subject, body, id, expect, headers))
         self._waiting.append(own)
-        await asyncio.sleep(0)  # what others append in this turn of the loop may go along
+        try:
+            await asyncio.sleep(0)  # what others append in this turn of the loop may go along
+        except asyncio.CancelledError:
+            self._withdraw(own)
+            raise
         if own.done is None and len(self._waiting) >= _FEWEST and len(self._batches) < _AT_ONCE:
             self._begin()
         if own.done is None:
@@ -81,6 +85,13 @@ class GroupCommit:
     async def head(self) -> int:
         """See `Log.head`."""
         return await self._log.head()
+
+    def _withdraw(self, own: _Waiting) -> None:
+        """Let no later batch take it along, and nobody ask what becomes of it in one that is under way."""
+        if own.done is None:
+            self._waiting.remove(own)
+        else:
+            own.done.cancel()
 
     def _begin(self) -> None:
         """Make a batch of what waits; a subject twice in one would refuse itself, so only the first goes along."""

@@ -259,6 +259,21 @@ async def test_a_checkpoint_of_another_log_or_another_of_its_lives_is_not_believ
     assert (await Checkpoints(bucket, lambda: ("a", 1)).load(3, ends_at(6))).seq == 0
 
 
+async def test_however_many_checkpoints_are_loaded_the_logs_head_is_asked_for_once() -> None:
+    checkpoints, asked = Checkpoints(MemoryBucket()), 0
+
+    async def head() -> int:
+        nonlocal asked
+        asked += 1
+        return 6
+
+    for partition in (1, 2, 3):
+        await checkpoints.keep(partition, Checkpoint(seq=partition * 3, epoch=2))
+    found = await checkpoints.load_all(range(5), head)
+    assert [(one.seq, one.epoch) for one in found] == [(0, 0), (3, 2), (6, 2), (0, 2), (0, 0)]
+    assert asked == 1
+
+
 class Moving(MemoryBucket):
     """A bucket into which the owner of before keeps a newer checkpoint at the moment in which one is asked for."""
 

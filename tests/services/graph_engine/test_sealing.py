@@ -26,8 +26,23 @@ GRAPH = parse_graph({"name": "one", "nodes": {"a": {"type": "function", "functio
 HERE = partition_of("r_1")
 
 
-async def a_world() -> World:
+@pytest.fixture
+def world() -> World:
     return World(MemoryLog(), fresh_subjects(), GRAPH)
+
+
+async def run_once(world: World, request_id: str = "") -> None:
+    """Ask for the run, and wait until it has ended."""
+    await world.start("r_1", request_id)
+    await world.ended("r_1")
+
+
+async def one_engine(world: World, name: str = "e0", request_id: str = "") -> None:
+    """Let an engine lead the run to its end, and stop."""
+    engine = world.engine(name)
+    await engine.start()
+    await run_once(world, request_id)
+    await engine.stop()
 
 
 async def records(world: World) -> list[Record]:
@@ -45,49 +60,36 @@ def scrubbed(world: World, found: Iterable[Record]) -> tuple[int, list[str]]:
     return seals, wrong
 
 
-async def test_an_engine_that_stops_seals_what_it_has_followed() -> None:
-    world = await a_world()
-    engine = world.engine("e0")
-    await engine.start()
-    await world.start("r_1")
-    await world.ended("r_1")
-    await engine.stop()
+def breaks(world: World, found: list[Record], at: int, *instead: Record) -> bool:
+    """Whether exactly one seal is broken without one of the records, or by what is there instead."""
+    return len(scrubbed(world, [*found[:at], *instead, *found[at + 1 :]])[1]) == 1
+
+
+async def test_an_engine_that_stops_seals_what_it_has_followed(world: World) -> None:
+    await one_engine(world)
     found = await records(world)
     assert scrubbed(world, found) == (1, [])
 
 
-async def test_a_flipped_bit_of_a_finished_run_is_found() -> None:
+async def test_a_flipped_bit_of_a_finished_run_is_found(world: World) -> None:
     """Of its last commit too, for which no later one vouches."""
-    world = await a_world()
-    engine = world.engine("e0")
-    await engine.start()
-    await world.start("r_1")
-    await world.ended("r_1")
-    await engine.stop()
+    await one_engine(world)
     found = await records(world)
     last = next(i for i, r in reversed([*enumerate(found)]) if r.subject.endswith(".engine"))
     body = bytearray(found[last].body)
     body[len(body) // 2] ^= 1
     changed = Record(found[last].seq, found[last].subject, bytes(body), found[last].id)
-    _, wrong = scrubbed(world, [*found[:last], changed, *found[last + 1 :]])
-    assert len(wrong) == 1
-    _, wrong = scrubbed(world, [*found[:last], *found[last + 1 :]])
-    assert len(wrong) == 1, "a record that is gone is found as well"
+    assert breaks(world, found, last, changed)
+    assert breaks(world, found, last), "a record that is gone is found as well"
 
 
-async def test_a_successor_goes_on_with_the_seals_of_the_one_before() -> None:
-    world = await a_world()
+async def test_a_successor_goes_on_with_the_seals_of_the_one_before(world: World) -> None:
     for n in range(3):
-        engine = world.engine(f"e{n}")
-        await engine.start()
-        await world.start("r_1", f"q{n}")
-        await world.ended("r_1")
-        await engine.stop()
+        await one_engine(world, f"e{n}", f"q{n}")
     assert scrubbed(world, await records(world)) == (3, [])
 
 
-async def test_many_records_are_sealed_while_they_come() -> None:
-    world = await a_world()
+async def test_many_records_are_sealed_while_they_come(world: World) -> None:
     engine = world.engine("e0")
     await engine.start()
     processor = engine.processors[HERE]
@@ -98,26 +100,19 @@ async def test_many_records_are_sealed_while_they_come() -> None:
     await engine.stop()
 
 
-async def test_what_is_no_seal_is_covered_by_the_next_one_like_any_record() -> None:
+async def test_what_is_no_seal_is_covered_by_the_next_one_like_any_record(world: World) -> None:
     """Anybody can publish it: nothing is damaged by it, and the partition goes on being sealed."""
-    world = await a_world()
-    engine = world.engine("e0")
-    await engine.start()
-    await world.start("r_1")
-    await world.ended("r_1")
-    await engine.stop()
+    await one_engine(world)
     await world.log.append(world.subjects.seal(HERE), b"no seal", id="garbage")
     engine = world.engine("e1")
     await engine.start()
     await world.log.append(world.subjects.seal(HERE), b"nor this", id="more")
-    await world.start("r_1", "q1")
-    await world.ended("r_1")
+    await run_once(world, "q1")
     await engine.stop()
     found = await records(world)
     assert scrubbed(world, found) == (4, [])
     garbage = next(i for i, record in enumerate(found) if record.id == "garbage")
-    _, wrong = scrubbed(world, [*found[:garbage], *found[garbage + 1 :]])
-    assert len(wrong) == 1, "it is covered"
+    assert breaks(world, found, garbage), "it is covered"
 
 
 async def test_a_seal_that_cannot_be_read_any_more_is_followed_by_the_next_one(
@@ -129,13 +124,11 @@ async def test_a_seal_that_cannot_be_read_any_more_is_followed_by_the_next_one(
         world = World(log, bus.subjects, GRAPH)
         engine = world.engine("e0")
         await engine.start()
-        await world.start("r_1")
-        await world.ended("r_1")
+        await run_once(world)
         processor = engine.processors[HERE]
         await processor.seal(drain=True)
         async with damaged(nats_server, bus.names.log, b'"prev":""'):
-            await world.start("r_1", "q1")
-            await world.ended("r_1")
+            await run_once(world, "q1")
             with pytest.raises(Unavailable, match=r"log\.unreadable"):
                 await processor.seal(drain=True)
             await processor.seal(drain=True)
@@ -145,13 +138,8 @@ async def test_a_seal_that_cannot_be_read_any_more_is_followed_by_the_next_one(
         await log.close()
 
 
-async def test_a_checkpoint_carries_seals_and_root() -> None:
-    world = await a_world()
-    engine = world.engine("e0")
-    await engine.start()
-    await world.start("r_1")
-    await world.ended("r_1")
-    await engine.stop()
+async def test_a_checkpoint_carries_seals_and_root(world: World) -> None:
+    await one_engine(world)
     kept = await Checkpoints(world.buckets).load(HERE, ends_at(sys.maxsize))
     assert kept.seq == kept.sealed.place.seq > 0
     assert Sealed.load(kept.sealed.dump()) == kept.sealed
