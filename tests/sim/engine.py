@@ -83,7 +83,9 @@ def start_engine(world: World, process: Process, snapshots: Snapshots) -> Engine
         broker.answer(process, reply)
 
     children = Children(log, SUBJECTS, snapshots, commands, graphs.resolve)
-    threads = Threads(SimBucket(broker, process), log, SUBJECTS, snapshots, let_in)
+    threads = Threads(
+        SimBucket(broker, process), log, SUBJECTS, snapshots, let_in, lambda: process.connections
+    )
     turns = Turns(
         log,
         SUBJECTS,
@@ -120,6 +122,7 @@ def start_engine(world: World, process: Process, snapshots: Snapshots) -> Engine
             lambda: world.engines(process),
             process.name,
             catch_up=CatchUp(checkpoints, SUBJECTS, WholeLogOf(log, SUBJECTS), far=_FAR),
+            connections=lambda: process.connections,
         ),
         timers,
     )

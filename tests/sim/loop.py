@@ -48,6 +48,11 @@ class Process:
         self._context.run(_process.set, self)
         self._context.run(clock.set_source, self)
 
+    @property
+    def connections(self) -> int:
+        """Another number each time that it reaches the broker again."""
+        return int(self.linked_since * 1e6)
+
     def held(self, queue: str) -> set[int]:
         """What it holds of a work queue: it says that it is at it, as long as it lives and is connected."""
         return self._held.setdefault(queue, set())

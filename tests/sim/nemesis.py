@@ -14,6 +14,8 @@ from tests.sim.world import World
 
 __all__ = ["Nemesis"]
 
+_LINE = 40
+"""Characters of the key of a thread's line."""
 _Begin = Callable[[str, Process], Engine | None]
 
 
@@ -52,6 +54,8 @@ class Nemesis:
                 self._old_stops()
             case ["bad", "record"]:
                 self._bad_record()
+            case ["lost", "streams"]:
+                self._lost_streams()
             case ["doubt"]:
                 self._doubt()
             case ["restart"]:
@@ -154,6 +158,15 @@ class Nemesis:
         world.spoiled |= {run_id, f"{run_id}f"}
         world.say(f"a bad record on {subject}")
         world.broker.log.append(subject, body, f"bad-{rnd.getrandbits(32):x}", None, {})
+
+    def _lost_streams(self) -> None:
+        """The broker comes back without timers and without the lines of threads: its disk was damaged."""
+        broker = self._world.broker
+        if broker.net.up:
+            broker.timers.clear()
+            for key in [key for key in broker.buckets if len(key) == _LINE]:
+                del broker.buckets[key]
+            self._down(self._world.random.uniform(0.05, 0.5))
 
     @staticmethod
     def _heal(process: Process) -> None:

@@ -30,7 +30,7 @@ from partsong.log.snapshots.folded import Folded, nearest
 from partsong.log.snapshots.port import Snapshots
 from tests.sim.broker import SUBJECTS, Answer
 from tests.sim.engine import Engine
-from tests.sim.past import Past, flaws
+from tests.sim.past import ENDS, Past, flaws
 from tests.sim.world import Asked, World
 
 __all__ = ["judge"]
@@ -48,7 +48,13 @@ async def judge(world: World, engines: Iterable[Engine], snapshots: Snapshots) -
             world.find(f"{run_id}: {finding}")
         for finding in await _caches(past, engines, snapshots):
             world.find(f"{run_id}: {finding}")
-    for finding in (*_effects(world), *_requests(world, pasts), *_seals(world), *_refused(world)):
+    for finding in (
+        *_effects(world),
+        *_requests(world, pasts),
+        *_seals(world),
+        *_refused(world),
+        *_threads(pasts),
+    ):
         world.find(finding)
 
 
@@ -98,6 +104,36 @@ def _effects(world: World) -> Iterator[str]:
     for (kind, run_id, call_id, attempt), times in world.effects.items():
         if kind in {"guarded", "turn"} and times > 1:
             yield f"{kind} {run_id}/{call_id} attempt {attempt} was made {times} times"
+
+
+def _threads(pasts: dict[str, Past]) -> Iterator[str]:
+    """Of the runs of a thread one is open at a time, those apart that asked to be beside others."""
+    shared = {
+        run_id: past.replay.state.options.thread
+        for run_id, past in pasts.items()
+        if past.replay.state.options.on_busy != "allow"
+    }
+    moments = sorted(
+        (
+            (record.seq, run_id, event)
+            for run_id, past in pasts.items()
+            if shared.get(run_id)
+            for record, message in zip(past.records, past.messages, strict=True)
+            for event in message.events
+        ),
+        key=lambda moment: moment[0],
+    )
+    holders: dict[str, set[str]] = {}
+    for seq, run_id, event in moments:
+        line = holders.setdefault(str(shared[run_id]), set())
+        if isinstance(event, ENDS):
+            line.discard(run_id)
+        elif isinstance(event, e.RunAdmitted | e.RunRetried) or (
+            isinstance(event, e.RunStarted) and not event.queued
+        ):
+            line.add(run_id)
+            if len(line) > 1:
+                yield f"at {seq} {sorted(line)} are open in one thread"
 
 
 def _refused(world: World) -> Iterator[str]:

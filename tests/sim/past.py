@@ -12,9 +12,9 @@ from partsong.contracts.state import RunState
 from partsong.contracts.verify import Replay, replay
 from partsong.log.port import Record
 
-__all__ = ["Past", "flaws"]
+__all__ = ["ENDS", "Past", "flaws"]
 
-_ENDS = e.RunCompleted | e.RunFailedEvent | e.RunCancelled | e.RunLimitExceeded
+ENDS = e.RunCompleted | e.RunFailedEvent | e.RunCancelled | e.RunLimitExceeded
 
 
 class Past:
@@ -85,7 +85,7 @@ def _decided(past: Past) -> Iterator[str]:
     for event in past.events:
         if isinstance(event, e.RunRetried):
             ends = 0
-        elif isinstance(event, _ENDS):
+        elif isinstance(event, ENDS):
             ends += 1
         elif isinstance(event, e.NodeScheduled | e.CallRequested | e.RunStarted):
             if event.id in seen:

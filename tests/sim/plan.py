@@ -19,7 +19,7 @@ __all__ = ["FAULTS", "Knobs", "OwnGraph", "Plan", "plan_of"]
 
 FAULTS = (
     "kill engine", "kill worker", "kill people", "cut engine", "cut worker", "doubt", "doubt", "restart", "outage",
-    "stop engine", "old stops", "bad record",
+    "stop engine", "old stops", "bad record", "lost streams",
 )  # fmt: skip
 
 

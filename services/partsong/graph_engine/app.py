@@ -156,6 +156,7 @@ class GraphEngine:
             epoch=partial(_epoch, context),
             taken=scrubber.taken,
             catch_up=CatchUp(checkpoints, context.subjects, whole),
+            connections=context.reconnects,
         )
 
     def _open_lanes(self, context: Context, door: Door) -> Admission:
@@ -206,6 +207,7 @@ class GraphEngine:
             context.subjects,
             snapshots,
             let_in,
+            context.reconnects,
         )
         chunks = JetStreamLog(
             context.nc, stream=context.names.chunks, attempt=1.0, deadline=2.0, forgets=True

@@ -15,8 +15,12 @@ from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.graph import Graph
 from partsong.contracts.subjects import check_id, graph_key
 from partsong.contracts.validate import parse_graph
+from partsong.runtime import clock
 
 __all__ = ["Graphs"]
+
+_STORED = 60.0
+"""Seconds after which a graph that is sent whole is stored once more: the bucket may have been lost."""
 
 
 class Graphs:
@@ -26,6 +30,8 @@ class Graphs:
         self._nc, self._bucket, self._keep = nc, bucket, keep
         self._kv: KeyValue | None = None
         self._known: OrderedDict[str, Graph] = OrderedDict()
+        self._stored: dict[str, float] = {}
+        """When a graph that is known was stored last."""
 
     async def resolve(self, wanted: str | dict[str, JsonValue]) -> Graph:
         """The graph for a name, a `sha256:…` hash or a whole spec; a spec is stored under both.
@@ -38,11 +44,12 @@ class Graphs:
         if isinstance(wanted, str):
             return await self._find(wanted)
         graph = parse_graph(wanted)
-        if graph.hash not in self._known:
+        if clock.monotonic() - self._stored.get(graph.hash, -_STORED) >= _STORED:
             spec = json.dumps(graph.spec(), separators=(",", ":")).encode()
             await self._put(graph_key(graph.hash), spec)
             await self._put(graph_key(graph.name), spec)
             self._remember(graph)
+            self._stored[graph.hash] = clock.monotonic()
         return graph
 
     async def _find(self, name: str) -> Graph:
@@ -68,7 +75,8 @@ class Graphs:
     def _remember(self, graph: Graph) -> None:
         self._known[graph.hash] = graph
         while len(self._known) > self._keep:
-            self._known.popitem(last=False)
+            forgotten, _ = self._known.popitem(last=False)
+            self._stored.pop(forgotten, None)
 
     async def _put(self, key: str, spec: bytes) -> None:
         try:

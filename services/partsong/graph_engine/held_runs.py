@@ -28,6 +28,7 @@ from partsong.graph_engine.core import hear
 from partsong.graph_engine.ledger import HistoryChanged
 from partsong.graph_engine.looking_after import (
     PATIENCE,
+    Asleep,
     late,
     neglected,
     offered_later,
@@ -82,8 +83,8 @@ class HeldRuns:
         """Whether turns are taken."""
         self._pos = 0
         self._slots: OrderedDict[str, Slot] = OrderedDict()
-        self._asleep: dict[str, str] = {}
-        """Open runs that are not held and have timers: the moment of the first one."""
+        self._asleep: dict[str, Asleep] = {}
+        """Open runs that were held and are not any more."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
 
@@ -147,9 +148,17 @@ class HeldRuns:
         for slot in neglected(self._slots.values(), self._turns.silent, self._patience):
             self._wake(slot, woken=True)
         moment = late()
-        overdue = (run_id for run_id, at in self._asleep.items() if at < moment)
+        overdue = (run_id for run_id, x in self._asleep.items() if x.at and x.at < moment)
         for run_id in list(islice(overdue, _OVERDUE)):
             self._wake(self._slot(run_id))
+
+    def look_at_threads(self) -> None:
+        """Look after all runs of threads: the server was away, and may have lost who is in line."""
+        for slot in self._slots.values():
+            if slot.warm and slot.ledger.state.options.thread is not None:
+                self._wake(slot, woken=True)
+        for run_id in [run_id for run_id, x in self._asleep.items() if x.threaded]:
+            self._wake(self._slot(run_id), woken=True)
 
     async def ring(self) -> None:
         """Let timers fire that are late: the server has lost them.
@@ -330,9 +339,7 @@ class HeldRuns:
         """Drop the run that was worked off longest ago and waits for nobody but people; it stays open."""
         idle = next((id_ for id_, slot in self._slots.items() if waits_for_people(slot)), None)
         if idle is not None:
-            timers = self._slots.pop(idle).ledger.state.timers.values()
-            if timers:
-                self._asleep[idle] = min(timer.at for timer in timers)
+            self._asleep[idle] = Asleep.of(self._slots.pop(idle).ledger.state)
 
     async def _look_after(self, run_ids: list[str]) -> None:
         """Take up what the owner before has left open, a few runs at a time."""

@@ -10,12 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from heapq import nsmallest
+from typing import NamedTuple
 
 from partsong.contracts.state import RunState, Timer
 from partsong.graph_engine.turn import Slot, owed
 from partsong.runtime import clock
 
-__all__ = ["PATIENCE", "late", "neglected", "offered_later", "rung_late", "waits_for_people"]
+__all__ = [
+    "PATIENCE",
+    "Asleep",
+    "late",
+    "neglected",
+    "offered_later",
+    "rung_late",
+    "waits_for_people",
+]
 
 PATIENCE = 3.0
 """Seconds without a report after which a run is looked after: with a look each two, a lost hint is missed within five."""
@@ -40,6 +49,20 @@ def neglected(slots: Iterable[Slot], silent: Callable[[str], bool], patience: fl
         elif (calls or _concerns_others(state)) and now - slot.touched > patience:
             waiting.append(slot)
     return found + nsmallest(_MOST, waiting, key=lambda slot: slot.touched)
+
+
+class Asleep(NamedTuple):
+    """What is remembered of an open run that is not held."""
+
+    at: str
+    """The moment of its first timer; empty if it has none."""
+    threaded: bool
+
+    @classmethod
+    def of(cls, state: RunState) -> Asleep:
+        """What is to be remembered of a run."""
+        at = min((timer.at for timer in state.timers.values()), default="")
+        return cls(at, state.options.thread is not None)
 
 
 def late() -> str:

@@ -72,8 +72,11 @@ class Relations:
             await self._ended(state)
         elif (why := await self._children.orphaned(state)) is not None:
             await self._cancel(state.run_id, why, "orphaned")
-        elif state.status == "queued" and state.options.thread is not None:
-            await self._admit(state)
+        elif state.options.thread is not None:
+            if state.status == "queued":
+                await self._admit(state)
+            else:
+                await self._threads.hold(state.run_id, state.options.thread)
 
     async def _admit(self, state: RunState) -> None:
         """Let a run begin that waits for its thread, if it has it now."""

@@ -54,17 +54,20 @@ class Ownership:
         epoch: Callable[[], int | None] = lambda: 1,
         taken: Callable[[Processor], None] = lambda _processor: None,
         catch_up: CatchUp | None = None,
+        connections: Callable[[], int] = lambda: 0,
         long: float = _LONG,
     ) -> None:
         """`engines` are those alive, by id; `mine` is this one's.
 
         `arrived` says whether workers have come that may have what parked calls lack, `epoch` in which of its lives the
         log is, None while it is not to be written to. `taken` is told of partitions that are owned from now on. With
-        `catch_up`, what lies far behind is read in one pass before it is taken. A partition that could not be taken for
-        `long` seconds is a problem of this engine's.
+        `catch_up`, what lies far behind is read in one pass before it is taken. `connections` counts how often the
+        connection was lost and came back. A partition that could not be taken for `long` seconds is a problem of this
+        engine's.
         """
         self._processors, self._engines, self._mine = processors, engines, mine
         self._arrived, self._epoch, self._taken = arrived, epoch, taken
+        self._connections, self._known = connections, connections()
         self._pass = _Pass(catch_up, wanted=lambda p: p in self._share)
         self._alive: frozenset[str] = frozenset()
         self._share: set[int] = set()
@@ -179,9 +182,12 @@ class Ownership:
 
     async def _look(self) -> None:
         arrived = self._arrived()
+        before, self._known = self._known, self._connections()
         for processor in self._processors:
             if processor.owned:
                 processor.runs.look()
+                if before != self._known:
+                    processor.runs.look_at_threads()
                 await self._catch_up_on(processor, arrived=arrived)
 
     @staticmethod

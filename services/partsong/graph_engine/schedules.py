@@ -3,8 +3,8 @@
 The request is kept in a key-value bucket, its times by the server (`Nats-Schedule`). A firing is delivered until an
 engine has started its run, whose id follows from the schedule's name and the moment of the firing: delivered twice, it
 is one run. A firing that was due while the server was down comes late, once. A schedule whose timer is lost gets
-another one when an engine starts; what was due meanwhile is not made up for. Runs of a schedule share a thread, so what
-happens when the one before is still open is what threads do.
+another one as soon as an engine looks, which each does twice a minute; what was due meanwhile is not made up for. Runs
+of a schedule share a thread, so what happens when the one before is still open is what threads do.
 """
 
 from __future__ import annotations
@@ -86,8 +86,10 @@ class Schedules:
         """
         waiting = await self._waiting()
         for name in await self._bucket.keys():
+            if self._subjects.schedule(name) in waiting:
+                continue
             entry = await self._bucket.get(name)
-            if entry.value is None or self._subjects.schedule(name) in waiting:
+            if entry.value is None:
                 continue
             request = ScheduleRequest.model_validate_json(entry.value)
             try:

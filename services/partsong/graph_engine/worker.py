@@ -25,6 +25,8 @@ __all__ = ["Engine", "Pulls"]
 _log = logging.getLogger("partsong.graph_engine")
 
 _AGAIN = 1.0
+_LOOK = 30.0
+"""Seconds between two looks whether schedules have lost their timers."""
 
 
 class Pulls(Protocol):
@@ -60,7 +62,7 @@ class Engine:
 
         `start_scheduled` is told the name of a schedule whose time has come, and when that was, in nanoseconds.
 
-        `restore` is called at the start, until it succeeds.
+        `restore` is called at the start, until it succeeds, and then now and then.
         """
         self._log, self._subjects, self._ownership = store, subjects, ownership
         self._start_scheduled, self._restore = start_scheduled, restore
@@ -77,7 +79,7 @@ class Engine:
         await self._ownership.start()
         await self._timers.start()
         if self._restore is not None:
-            self._spawn(_insisted(self._restore))
+            self._spawn(_repeated(self._restore))
 
     async def drain(self) -> None:
         """Give everything back, finish what is being done."""
@@ -129,10 +131,12 @@ class Engine:
             self._timers.done()
 
 
-async def _insisted(work: Callable[[], Awaitable[None]]) -> None:
+async def _repeated(work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
-            return await work()
+            await work()
         except PartsongError as error:
             _log.warning("schedules not looked after", extra={"problem": error.problem.code})
             await asyncio.sleep(_AGAIN)
+        else:
+            await asyncio.sleep(_LOOK)

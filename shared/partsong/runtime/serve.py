@@ -65,6 +65,10 @@ class Context:
     monitor: LogMonitor
     """Says how the log stands, and is told of what reading it has found."""
 
+    def reconnects(self) -> int:
+        """How often the connection was lost and came back."""
+        return int(self.nc.stats["reconnects"])
+
 
 @runtime_checkable
 class KeepsMarks(Protocol):

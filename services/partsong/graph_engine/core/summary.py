@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from partsong.contracts.state import RunState
 
-__all__ = ["summary_headers"]
+__all__ = ["REFUSED", "summary_headers"]
+
+REFUSED = "refused"
+"""The status of what has not begun, and was asked for in vain."""
 
 _MOST_NAMED = 10
 
@@ -12,7 +15,7 @@ _MOST_NAMED = 10
 def summary_headers(state: RunState) -> dict[str, str]:
     """How the run stands after a commit."""
     headers = {
-        "Partsong-Status": state.phase if state.graph is not None else "refused",
+        "Partsong-Status": state.phase if state.graph is not None else REFUSED,
         "Partsong-Graph": state.graph.name if state.graph else "",
         "Partsong-Started": state.started,
     }
