@@ -14,6 +14,7 @@ from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CommandSettled
 from partsong.contracts.requests import ScheduleRequest, UnscheduleRequest
+from partsong.graph_engine import worker
 from partsong.graph_engine.schedules import run_of
 from partsong.runtime import clock
 from partsong.testing.nats import Bus
@@ -194,6 +195,18 @@ async def test_a_schedule_that_waits_is_left_as_it_is_when_an_engine_starts(
         while bus.subjects.schedule("lost") not in await waiting(bus):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert (await js.get_last_msg(bus.names.timers, subject)).seq == before
+
+
+async def test_a_timer_that_is_lost_under_a_running_engine_is_set_again(
+    bus: Bus, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_LOOK", 0.05)  # half a minute is too long for a test
+    await replace_engine(platform)
+    await schedule(platform, "lost", cron=NEVER)
+    await bus.nc.jetstream().purge_stream(bus.names.timers)
+    async with asyncio.timeout(30):
+        while bus.subjects.schedule("lost") not in await waiting(bus):  # noqa: ASYNC110  # the server tells nobody
+            await asyncio.sleep(0.05)
 
 
 async def test_a_moment_whose_schedule_is_gone_starts_nothing(bus: Bus, platform: Platform) -> None:

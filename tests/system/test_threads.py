@@ -88,6 +88,8 @@ async def test_a_busy_thread_refuses_a_run_that_will_not_wait_and_names_the_open
     with pytest.raises(InvalidInput, match="run r_a has thread 'talk of the day'") as caught:
         await start(platform, "r_b", "reject")
     assert caught.value.problem.code == "thread.busy"
+    with pytest.raises(InvalidInput, match="run r_a has thread 'talk of the day'"):
+        await start(platform, "r_b", "reject")  # that it was refused once does not make it a run
     await finish(platform, "r_a")
     await start(platform, "r_c", "reject")
     assert (await platform.client.state("r_c")).status == "running"

@@ -189,7 +189,7 @@ class Threads:
             try:
                 if line == held:
                     pass
-                elif line.open or line.last:
+                elif line.open or line.queue or line.last:
                     await self._bucket.put(key, line.model_dump_json().encode(), entry.revision)
                 else:
                     await self._bucket.remove(key, entry.revision)
