@@ -163,6 +163,7 @@ class Nemesis:
         """The broker comes back without timers and without the lines of threads: its disk was damaged."""
         broker = self._world.broker
         if broker.net.up:
+            self._world.lines_lost = self._world.lines_lost or self._world.loop.time()
             broker.timers.clear()
             for key in [key for key in broker.buckets if len(key) == _LINE]:
                 del broker.buckets[key]

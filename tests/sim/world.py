@@ -49,6 +49,8 @@ class World:
         """Engines that hear of no other."""
         self.spoiled: set[str] = set()
         """Runs in whose log somebody has written what is no record of ours, and their forks."""
+        self.lines_lost: float | None = None
+        """When the broker first lost the lines of threads."""
         self.quiet = False
         """Faults have stopped; people answer everything now."""
 
