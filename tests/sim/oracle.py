@@ -53,7 +53,7 @@ async def judge(world: World, engines: Iterable[Engine], snapshots: Snapshots) -
         *_requests(world, pasts),
         *_seals(world),
         *_refused(world),
-        *_threads(pasts),
+        *_threads(world, pasts),
     ):
         world.find(finding)
 
@@ -106,8 +106,14 @@ def _effects(world: World) -> Iterator[str]:
             yield f"{kind} {run_id}/{call_id} attempt {attempt} was made {times} times"
 
 
-def _threads(pasts: dict[str, Past]) -> Iterator[str]:
-    """Of the runs of a thread one is open at a time, those apart that asked to be beside others."""
+def _threads(world: World, pasts: dict[str, Past]) -> Iterator[str]:
+    """Of the runs of a thread one is open at a time, those apart that asked to be beside others.
+
+    An engine that begins when a line has just been lost cannot know of it.
+    """
+    begun = [p.began for name, p in world.broker.processes.items() if name.startswith("engine")]
+    if world.lines_lost is not None and max(begun) > world.lines_lost:
+        return
     shared = {
         run_id: past.replay.state.options.thread
         for run_id, past in pasts.items()
