@@ -76,7 +76,7 @@ async def test_lanes_in_which_nothing_waits_are_one_row(bus: Bus, partsong: Term
     _, shown, said = await asyncio.to_thread(partsong, "bus", "status")
     assert f"{LANES - 1} empty lanes" in shown
     assert shown.count("starts-") == 1
-    assert "1 messages wait for graph-engine, and none is alive" in said
+    assert "1 message waits for graph-engine, and none is alive" in said
 
 
 async def test_a_blocked_function_is_named_with_its_run_and_call(

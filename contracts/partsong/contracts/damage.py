@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from partsong.contracts.counts import number_of, verb_of
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.marks import Identity, Mark, Restored
 from partsong.contracts.ranges import (
@@ -347,7 +348,7 @@ def _shape(view: View, gone: Sequence[Range]) -> Answer:
     untold = gaps - size_of(deleted) - size_of(outside(gone, deleted))
     if told or untold > 0:
         count = size_of(told) + max(untold, 0)
-        why = f"{count} record{' is' if count == 1 else 's are'} missing within the log"
+        why = f"{number_of(count, 'record')} {verb_of(count, 'is', 'are')} missing within the log"
         return Damaged(_also(why, view), holes=told, missing=count)
     if view.differences:
         why = "the log's stream is not configured as it must be: " + "; ".join(view.differences)

@@ -12,6 +12,7 @@ import click
 
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import Output, output_option, run_async
+from partsong.contracts.counts import number_of, verb_of
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import LANES
 
@@ -213,7 +214,7 @@ def _idle(queues: list[_Queue], services: set[str]) -> list[str]:
     takers = dict.fromkeys(("engine", "control", "starts", *_lanes()), "graph-engine")
     waiting = [(queue, takers.get(queue.consumer, queue.consumer)) for queue in queues]
     return [
-        f"{queue.stream}: {queue.waiting} messages wait for {service}, and none is alive"
+        f"{queue.stream}: {number_of(queue.waiting, 'message')} {verb_of(queue.waiting, 'waits', 'wait')} for {service}, and none is alive"
         for queue, service in waiting
         if queue.waiting and service not in services
     ]

@@ -16,6 +16,7 @@ import click
 
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import EXIT, Output, output_option, run_async
+from partsong.contracts.counts import number_of, verb_of
 from partsong.contracts.errors import NotFound, PartsongError, Unavailable
 
 if TYPE_CHECKING:
@@ -250,7 +251,8 @@ async def _clocks(client: Client) -> str:
         worst = ", ".join(f"{name}: {said(offset)}" for name, offset in sorted(apart.items()))
         raise Unavailable("clock.skew", worst, fix="run NTP on those machines")
     most = max(map(abs, found.values()), default=0.0)
-    return f"{len(found)} workers agree with the broker's to {most:.3f} s"
+    agree = verb_of(len(found), "agrees", "agree")
+    return f"{number_of(len(found), 'worker')} {agree} with the broker's to {most:.3f} s"
 
 
 async def _all_answers(client: Client, subject: str) -> list[dict[str, Any]]:
