@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from partsong.contracts.counts import number_of, verb_of
+from partsong.contracts.differences import Difference, set_back
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.marks import Identity, Mark, Restored
 from partsong.contracts.ranges import (
@@ -80,7 +81,7 @@ class View:
     """Sequences that the leader itself says it lacks."""
     digests: Mapping[int, str | None] | None = None
     """Digests of the records at the marks; None for one that the leader does not have."""
-    differences: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
     """Fields of the stream's configuration that are not as the table of streams says."""
     replicas: int = 1
 
@@ -351,14 +352,16 @@ def _shape(view: View, gone: Sequence[Range]) -> Answer:
         why = f"{number_of(count, 'record')} {verb_of(count, 'is', 'are')} missing within the log"
         return Damaged(_also(why, view), holes=told, missing=count)
     if view.differences:
-        why = "the log's stream is not configured as it must be: " + "; ".join(view.differences)
-        fix = "set these fields back; writing goes on by itself if nothing was lost meanwhile"
+        why = "the log's stream is not configured as it must be: " + "; ".join(
+            map(str, view.differences)
+        )
+        fix = f"set back what was set by hand: {set_back(view.differences)}; then writing goes on by itself"
         return Damaged(why, code="log.config_changed", fix=fix)
     return Sound()
 
 
 def _also(why: str, view: View) -> str:
-    return "; ".join((why, *view.differences))
+    return "; ".join((why, *map(str, view.differences)))
 
 
 def _binds(mark: Mark, identity: Identity, gone: Sequence[Range]) -> bool:

@@ -27,6 +27,7 @@ from partsong.contracts.damage import (
     damage_error,
     merged,
 )
+from partsong.contracts.differences import Difference
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.marks import Acked, Identity, Mark, digest_of, ripe
 from partsong.contracts.subjects import Subjects
@@ -46,7 +47,7 @@ _TWICE = 2.0
 _WINDOWS = 32
 """So many of the appends that may not be marked yet are remembered, evenly spaced."""
 
-_Differences = Callable[[Mapping[str, Any]], Sequence[str]]
+_Differences = Callable[[Mapping[str, Any]], Sequence[Difference]]
 
 
 class LogMonitor:
