@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import shlex
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,12 +19,13 @@ from partsong.client import Client
 from partsong.contracts.damage import Sound
 from partsong.contracts.errors import PartsongError, Unavailable
 from partsong.contracts.subjects import Subjects
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.connect import connect, disconnect
+from partsong.runtime.nats_server import EmbeddedNats, start_embedded
 from partsong.runtime.settings import Settings
-from partsong.runtime.streams import log_config
+from partsong.runtime.streams import Names, log_config, provision
 from partsong.testing.nats import Bus, a_bus
 from partsong.workflow import WorkflowGraph
-from tests.ports.damage import a_monitor, damaged, until
+from tests.ports.damage import a_monitor, damaged, flip, until
 from tests.system.platform import a_platform
 
 PATIENCE = 60.0
@@ -245,6 +250,85 @@ async def test_readers_say_what_the_log_has_lost_before_they_say_that_there_is_n
             )
             assert (code, said.get("code")) == (78, "log.damaged"), (words, said)
             assert f"lost: records {lost}" in str(said["message"])
+
+
+@asynccontextmanager
+async def stopped(data: Path, subjects: Subjects) -> AsyncIterator[Bus]:
+    """A bus on the embedded server of a data directory, which is stopped behind it."""
+    async with start_embedded(data / "nats", fast=True) as server:
+        nc = await connect(server.url, name="test")
+        try:
+            await provision(nc, subjects)
+            yield Bus(nc, server.url, subjects, Names.of(subjects))
+        finally:
+            await disconnect(nc)
+
+
+async def offline(
+    bus: Bus, data: Path, command: str, *, code: int = 0, form: str = "json"
+) -> tuple[str, str]:
+    """What a command line prints while no server runs, word for word as it is typed, and says beside."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", *shlex.split(command)[1:], "-o", form),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PARTSONG_PREFIX": bus.subjects.prefix},
+        cwd=data,
+    )
+    out, error = await process.communicate()
+    assert process.returncode == code, (command, out, error)
+    return out.decode(), error.decode()
+
+
+async def test_what_is_to_be_done_about_single_runs_is_a_command_that_works_where_no_server_runs(
+    subjects: Subjects, tmp_path: Path
+) -> None:
+    async with stopped(tmp_path, subjects) as own:
+        await filled(own, tmp_path)
+    flip(EmbeddedNats(tmp_path / "nats"), own.names.log, b"other 3;")
+    place = f"--data {shlex.quote(str(tmp_path))} --offline"
+    shown, _ = await offline(own, tmp_path, f"partsong log verify {place}", code=78, form="table")
+    assert "all others go on" in shown
+    assert "log verify" not in shown, "it was just done"
+    assert f"`partsong log restore {place} --from FOLDER --replace`" in shown
+    (accept,) = re.findall(r"`(partsong log restore [^`]*--as-is)`", shown)
+    assert accept == f"partsong log restore {place} --as-is"
+    await offline(own, tmp_path, accept)
+    told, _ = await offline(own, tmp_path, f"partsong log verify {place}")
+    assert json.loads(told)["accepted_runs"] == ["r_other"]
+
+
+async def test_records_that_were_of_no_run_are_said_to_hit_none_with_what_to_do(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    await filled(own, tmp_path)
+    for id in ("nobody's", "later"):
+        await own.log().append(own.subjects.owner(3), b"%s;" % id.encode(), id=id)
+    async with damaged(nats_server, own.names.log, b"nobody's;"):
+        code, said = await partsong(own, tmp_path, "verify")
+        assert (code, said["damaged_runs"]) == (78, [])
+        assert "no run is hit, and all go on" in str(said["says"])
+        assert "--as-is`" in str(said["says"])
+        async with a_monitor(own, tmp_path) as monitor:
+            assert monitor.problem is None
+        await restored(own, tmp_path, "--as-is")
+        await accepted(own, tmp_path)
+
+
+async def test_what_fails_offline_says_what_to_do_offline(
+    subjects: Subjects, tmp_path: Path
+) -> None:
+    async with stopped(tmp_path, subjects) as own:
+        await filled(own, tmp_path)
+        await limited(own, max_msgs=3)
+    place = f"--data {shlex.quote(str(tmp_path))} --offline"
+    shown, _ = await offline(own, tmp_path, f"partsong log verify {place}", code=78)
+    assert f"`partsong log adopt --new {place}`" in json.loads(shown)["says"]
+    _, told = await offline(own, tmp_path, f"partsong log restore {place} --as-is", code=3)
+    (adopt,) = re.findall(r"`(partsong log adopt [^`]*)`", json.loads(told)["fix"])
+    assert adopt == f"partsong log adopt --new {place}"
+    await offline(own, tmp_path, adopt)
+    await offline(own, tmp_path, f"partsong log verify {place}")
 
 
 def kept_in(data: Path) -> bytes:

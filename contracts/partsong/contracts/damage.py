@@ -55,12 +55,20 @@ BEGIN_ANEW = (
 )
 """What can be done about a log that neither a backup nor a mirror brings back, and of which too little is left."""
 
-_RESTORE = "run `partsong log verify`, then `partsong log restore` from a backup or a mirror; nothing is written until then"
-_NO_BEGINNING = (
-    f"run `partsong log restore --replace` from a backup or a mirror; without one, {BEGIN_ANEW}"
+_BACK = "`partsong log restore --from FOLDER --replace` with a backup, or with `--from-mirror STREAM --replace`"
+_AS_IS = "`partsong log restore --as-is`"
+_RESTORE = (
+    f"run `partsong log verify`, then {_BACK}; without either, {_AS_IS} goes on with what is left; "
+    "nothing is written until then"
 )
-_MEND = "these runs are not written to, all others go on; run `partsong log verify`, then restore from a backup or a mirror"
-_MEND_NONE = "no run is hit, and all go on; run `partsong log verify`, then restore from a backup or a mirror when it suits"
+_GONE = f"run {_BACK}; without either, {BEGIN_ANEW}"
+_MEND = (
+    f"these runs are not written to, all others go on; run `partsong log verify`, then {_BACK}, which loses what came "
+    f"after a backup; {_AS_IS} accepts that these runs stay damaged"
+)
+_MEND_NONE = (
+    f"no run is hit, and all go on; run `partsong log verify`, then {_AS_IS}, which accepts that"
+)
 _SHOWN = 20
 """So many runs are named in a message."""
 _AND = "; "
@@ -288,8 +296,7 @@ def lost_with(run_id: str, restores: Sequence[Restored]) -> Problem | None:
 def _missing(marks: Sequence[Mark], what: str) -> Damaged:
     newest = max(marks, key=_age)
     why = f"{what}, but record {newest.seq} of log {newest.log_id[:12]} was acknowledged"
-    fix = f"{_RESTORE}; without one, {BEGIN_ANEW}"
-    return Damaged(why, ((1, newest.seq),), fix=fix)
+    return Damaged(why, ((1, newest.seq),), fix=_GONE)
 
 
 def _known(marks: Sequence[Mark], identity: Identity) -> Damaged | None:
@@ -339,10 +346,10 @@ def _shape(view: View, gone: Sequence[Range]) -> Answer:
     """
     if view.first_seq > 1:
         why = f"the log begins at {view.first_seq}: a limit or somebody has removed its beginning"
-        return Damaged(_also(why, view), ((1, view.first_seq - 1),), fix=_NO_BEGINNING)
+        return Damaged(_also(why, view), ((1, view.first_seq - 1),), fix=_GONE)
     if view.identity is None and view.messages:
         why = "record 1, which says what log this is, cannot be read"
-        return Damaged(_also(why, view), holes=((1, 1),), fix=_NO_BEGINNING)
+        return Damaged(_also(why, view), holes=((1, 1),), fix=_GONE)
     deleted = ranges(sorted(view.deleted))
     told = outside(deleted, gone)
     gaps = view.last_seq - view.first_seq + 1 - view.messages if view.messages else 0
