@@ -331,6 +331,43 @@ async def test_what_fails_offline_says_what_to_do_offline(
     await offline(own, tmp_path, f"partsong log verify {place}")
 
 
+async def listed(bus: Bus, data: Path) -> tuple[list[dict[str, object]], str]:
+    """What `run list` prints as data, and what it says beside."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", "run", "list", "-o", "json"),
+        *("--nats", bus.url, "--prefix", bus.subjects.prefix, "--data", str(data)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, error = await process.communicate()
+    assert process.returncode == 0, error
+    return json.loads(out), error.decode()
+
+
+async def test_a_list_of_runs_says_that_the_log_is_damaged_though_it_still_has_some(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    await filled(own, tmp_path)
+    for run in ("r_1", "r_2"):
+        headers = {"Partsong-Status": "completed", "Partsong-Graph": "echo"}
+        await own.log().append(own.subjects.engine(run), run.encode(), id=run, headers=headers)
+    assert [len(found) for found in await listed(own, tmp_path)] == [2, 0]
+    async with damaged(nats_server, own.names.log, b"other 3;"):
+        assert (await partsong(own, tmp_path, "verify"))[0] == 78
+        runs, said = await listed(own, tmp_path)
+        assert [run["run_id"] for run in runs] == ["r_1", "r_2"]
+        assert said.startswith("log damaged: ")
+        assert said.count("\n") == 1
+        assert f"--data {shlex.quote(str(tmp_path))} --as-is`" in said
+        await restored(own, tmp_path, "--as-is")
+        assert (await listed(own, tmp_path))[1] == ""
+    await limited(own, max_msgs=3)
+    runs, said = await listed(own, tmp_path)
+    assert [run["run_id"] for run in runs] == ["r_1", "r_2"]
+    assert "the log begins at" in said
+    assert "partsong log adopt --new" in said
+
+
 def kept_in(data: Path) -> bytes:
     """What was copied before a stream was deleted."""
     (kept,) = data.glob("replaced-*/log.jsonl")

@@ -12,6 +12,7 @@ import click
 
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import Output, output_option, run_async
+from partsong.cli.repairs import carried
 from partsong.contracts.counts import number_of, verb_of
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import LANES
@@ -58,7 +59,7 @@ def status(address: Address, out: Output) -> None:
             streams = [asdict(queue) for queue in queues]
             out.record({"log": asdict(log), "streams": streams, "workers": workers})
         if log.log != "sound":
-            out.say(f"log {log.log}: {log.says}")
+            out.say(f"log {log.log}: {carried(log.says, address.given)}")
         for said in (*_idle(queues, {beat.service for beat in beats}), *_blocked(beats)):
             out.say(said)
         if missing:  # last, for damage to the log may be why

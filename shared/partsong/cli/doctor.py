@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from partsong.cli.options import Address, address_options
-from partsong.cli.output import EXIT, Output, output_option, run_async
+from partsong.cli.output import EXIT, Output, out_of, output_option, run_async
+from partsong.cli.repairs import carried
 from partsong.contracts.counts import number_of, verb_of
 from partsong.contracts.errors import NotFound, PartsongError, Unavailable
 
@@ -83,9 +84,9 @@ async def _row(name: str, check: Awaitable[str]) -> dict[str, object]:
 
 
 def _failed(name: str, error: PartsongError) -> dict[str, object]:
-    problem = error.problem
+    problem, given = error.problem, out_of(click.get_current_context()).given
     fix = f"; {problem.fix}" if problem.fix else ""
-    return {"check": name, "ok": False, "says": f"{problem.message}{fix}"}
+    return {"check": name, "ok": False, "says": carried(f"{problem.message}{fix}", given)}
 
 
 async def _python() -> str:
