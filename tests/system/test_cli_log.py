@@ -32,6 +32,14 @@ PATIENCE = 60.0
 ECHO = WorkflowGraph("echo").add_agent("say", Agent(model="scripted:echo"), prompt="{{text}}")
 
 
+TWICE = (
+    WorkflowGraph("twice")
+    .add_agent("say", Agent(model="scripted:echo"), prompt="{{text}}")
+    .add_agent("again", Agent(model="scripted:echo"), prompt="{{text}}")
+    .add_edge("say", "again")
+)
+
+
 @pytest.fixture
 async def own(nats_server: EmbeddedNats, subjects: Subjects) -> AsyncIterator[Bus]:
     async with a_bus(nats_server.url, subjects) as bus:
@@ -331,16 +339,18 @@ async def test_what_fails_offline_says_what_to_do_offline(
     await offline(own, tmp_path, f"partsong log verify {place}")
 
 
-async def listed(bus: Bus, data: Path) -> tuple[list[dict[str, object]], str]:
-    """What `run list` prints as data, and what it says beside."""
+async def listed(
+    bus: Bus, data: Path, *words: str, code: int = 0
+) -> tuple[list[dict[str, object]], str]:
+    """What `run list`, or another command of `run`, prints as data, and what it says beside."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "partsong.cli.main", "run", "list", "-o", "json"),
+        *(sys.executable, "-m", "partsong.cli.main", "run", *(words or ("list",)), "-o", "json"),
         *("--nats", bus.url, "--prefix", bus.subjects.prefix, "--data", str(data)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     out, error = await process.communicate()
-    assert process.returncode == 0, error
+    assert process.returncode == code, (out, error)
     return json.loads(out), error.decode()
 
 
@@ -366,6 +376,34 @@ async def test_a_list_of_runs_says_that_the_log_is_damaged_though_it_still_has_s
     assert [run["run_id"] for run in runs] == ["r_1", "r_2"]
     assert "the log begins at" in said
     assert "partsong log adopt --new" in said
+
+
+@pytest.mark.parametrize("lost", [1, -1])
+async def test_the_history_of_a_damaged_run_is_listed_up_to_where_it_ends(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path, lost: int
+) -> None:
+    async with a_platform(own, Settings(data_dir=tmp_path)) as platform:
+        run_id = await platform.client.start(TWICE, {"text": "hello"}, run_id="r_1")
+        await platform.client.result(run_id, timeout=PATIENCE)
+        whole = await platform.client.history(run_id)
+        commits = [record async for record in own.log().read(own.subjects.engine(run_id))]
+    seqs = [checkpoint.seq for checkpoint in whole]
+    hole = seqs[lost]
+    (needle,) = [record.id.encode() for record in commits if record.seq == hole]
+    readable = seqs[: seqs.index(hole)]
+    async with damaged(nats_server, own.names.log, needle):
+        rows, said = await listed(own, tmp_path, "history", run_id, code=1)
+        assert [row["seq"] for row in rows] == readable
+        problem = json.loads(said)
+        assert problem["code"] == "log.unreadable"
+        assert f"can be read up to {readable[-1]}" in problem["message"]
+        async with Client(own.url, prefix=own.subjects.prefix, data=tmp_path) as client:
+            with pytest.raises(Unavailable, match="can be read up to"):
+                await client.history(run_id)
+        await restored(own, tmp_path, "--as-is")
+        rows, said = await listed(own, tmp_path, "history", run_id, code=1)
+        assert [row["seq"] for row in rows] == readable
+        assert "restored the log" in json.loads(said)["message"]
 
 
 def kept_in(data: Path) -> bytes:
