@@ -20,6 +20,7 @@ from partsong.contracts.damage import (
     merged,
     wanted,
 )
+from partsong.contracts.differences import Difference
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.marks import (
     Acked,
@@ -148,7 +149,7 @@ def test_a_beginning_that_a_limit_has_removed_is_damage_also_without_marks() -> 
         identity=None,
         first_seq=42,
         messages=49,
-        differences=("stream L: max_msgs should be -1, is 49",),
+        differences=(Difference("stream", "L", "max_msgs", -1, 49),),
     )
     for marks in ((), (mark(90),)):
         found = damaged(assess(marks, said))
@@ -165,10 +166,12 @@ def test_records_missing_within_the_log_are_damage_with_their_places_if_the_lead
 
 
 def test_a_changed_configuration_is_damage_that_passes_when_it_is_set_back() -> None:
-    found = damaged(
-        assess((mark(5),), view(5, differences=("stream L: max_age should be 0, is 1",)))
-    )
+    limits = (("max_age", 0, 1), ("max_msgs", -1, 49), ("max_bytes", -1, 7))
+    changed = tuple(Difference("stream", "L", *limit) for limit in limits)
+    found = damaged(assess((mark(5),), view(5, differences=changed)))
     assert (found.code, found.lost, found.passes) == ("log.config_changed", (), True)
+    assert "stream L: max_age should be 0, is 1; stream L: max_msgs should be" in str(found)
+    assert "`nats stream edit L --max-age=0s --max-msgs=-1 --max-bytes=-1`" in found.fix
     assert not damaged(assess((mark(9),), view(5))).passes
 
 

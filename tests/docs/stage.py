@@ -28,6 +28,7 @@ __all__ = ["LANGUAGES", "BlockFailed", "Stage"]
 
 COMMAND_SECONDS = 120
 OUTPUT_MARK = "#> "
+_PROGRAM = 'if __name__ == "__main__":'
 # Drawn, not run: GitHub and the site draw a diagram only under this name.
 DIAGRAM = re.compile(
     r"\s*(flowchart|graph|sequenceDiagram|stateDiagram(-v2)?|classDiagram|gantt)\b"
@@ -83,6 +84,8 @@ class Stage:
         if block.title:
             self._write(block.title, block)
         match block.language:
+            case "python" if block.title and _PROGRAM in block.text:
+                self._compare(block, self._program(block, block.title))
             case "python":
                 self._python(block)
             case "bash":
@@ -116,13 +119,36 @@ class Stage:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             self._execute(code)
+        self._compare(block, printed.getvalue())
+
+    def _program(self, block: Block, file: str) -> str:
+        """Run a block that was written to a file as a reader does, who has nothing but the folder; what it prints."""
+        environment = {k: v for k, v in self._environment.items() if k != "PYTHONPATH"}
+        done = subprocess.run(
+            [sys.executable, file],
+            cwd=self._folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise BlockFailed(
+                block, f"exit code {done.returncode} from python {file}\n{done.stderr}"
+            )
+        return done.stdout
+
+    @staticmethod
+    def _compare(block: Block, printed: str) -> None:
         promised = [
             line.lstrip().removeprefix(OUTPUT_MARK)
             for line in block.text.splitlines()
             if line.lstrip().startswith(OUTPUT_MARK)
         ]
-        if promised and not _matches("\n".join(promised), printed.getvalue()):
-            raise BlockFailed(block, _disagreement("\n".join(promised), printed.getvalue()))
+        if promised and not _matches("\n".join(promised), printed):
+            raise BlockFailed(block, _disagreement("\n".join(promised), printed))
 
     def _execute(self, code: CodeType) -> None:
         names = self._module.__dict__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from tests.docs.blocks import read
 from tests.docs.stage import BlockFailed, Stage
 
 
-def play(folder: Path, markdown: str) -> None:
+def play(folder: Path, markdown: str, **environment: str) -> None:
     """Run a document given as text, indented as it stands in the test."""
     document = folder / "page.md"
     document.write_text(textwrap.dedent(markdown), "utf-8")
     scene = folder / "scene"
     scene.mkdir()
-    with Stage(scene, {}).entered() as stage:
+    with Stage(scene, environment).entered() as stage:
         for block in read(document).blocks:
             stage.run(block)
 
@@ -50,6 +51,48 @@ def test_a_block_may_run_an_event_loop_of_its_own(tmp_path: Path) -> None:
         ```
         """,
     )
+
+
+def test_a_file_that_is_a_program_runs_as_one(tmp_path: Path) -> None:
+    play(
+        tmp_path,
+        """
+        ```python title="shop/prices.py"
+        PRICE = 7
+        ```
+        ```python title="ask.py"
+        import asyncio
+        import os
+
+        from shop.prices import PRICE
+
+
+        async def main():
+            print(PRICE, os.getpid() != int(os.environ["PARENT"]))
+
+
+        if __name__ == "__main__":
+            asyncio.run(main())
+        #> 7 True
+        ```
+        """,
+        PARENT=str(os.getpid()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("print(await one)", "SyntaxError"),
+        ("print(1)\n#> 2", "but this was printed"),
+    ],
+)
+def test_a_program_that_does_not_run_as_a_file_is_named(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    text += '\nif __name__ == "__main__":\n    one = 1'
+    with pytest.raises(BlockFailed, match=complaint):
+        play(tmp_path, f'```python title="one.py"\n{text}\n```\n')
 
 
 def test_a_variable_that_a_command_sets_is_there_for_the_next_ones(tmp_path: Path) -> None:

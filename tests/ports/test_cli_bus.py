@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from partsong.cli.main import main
+from partsong.contracts.envelope import encode_report
+from partsong.contracts.events import OwnerChanged
 from partsong.contracts.marks import Mark
-from partsong.contracts.subjects import LANES
+from partsong.contracts.subjects import LANES, OURS
 from partsong.log.marks import FileMarks
 from partsong.runtime import clock
 from partsong.testing.nats import Bus
@@ -76,7 +78,7 @@ async def test_lanes_in_which_nothing_waits_are_one_row(bus: Bus, partsong: Term
     _, shown, said = await asyncio.to_thread(partsong, "bus", "status")
     assert f"{LANES - 1} empty lanes" in shown
     assert shown.count("starts-") == 1
-    assert "1 messages wait for graph-engine, and none is alive" in said
+    assert "1 message waits for graph-engine, and none is alive" in said
 
 
 async def test_a_blocked_function_is_named_with_its_run_and_call(
@@ -111,6 +113,47 @@ async def test_a_worker_that_starts_is_alive_and_not_ready(bus: Bus, partsong: T
             assert (code, said) == (0, f"{name}~1 is ready\n")
     code, _, said = await asyncio.to_thread(partsong, "worker", "health", "--name", "gone")
     assert (code, said) == (1, "no heartbeat of gone\n")
+
+
+async def owns(bus: Bus, engine: str, *partitions: int) -> None:
+    """An engine has taken partitions, as it announces itself in their logs."""
+    for partition in partitions:
+        id_ = f"{OURS}.owner.{partition}.1.{engine}"
+        event = OwnerChanged(id=id_, time="2026-01-01T00:00:00.000Z", owner=engine)
+        await bus.log().append(bus.subjects.owner(partition), encode_report(OURS, event), id=id_)
+
+
+async def test_an_engine_that_died_has_a_row_and_its_partitions_are_named(
+    bus: Bus, partsong: Terminal
+) -> None:
+    await owns(bus, "first~1", 0, 1)
+    await owns(bus, "second~1", 2, 3, 7)
+    js = bus.nc.jetstream()
+    kept = await js.publish(f"$KV.{bus.names.partitions}.3", b"a checkpoint")
+    when = (await js.get_msg(kept.stream, kept.seq)).time
+    assert when is not None
+    since = clock.to_text(when)
+    with beating(bus, worker("first", service="graph-engine")):
+        _, shown, said = await asyncio.to_thread(partsong, "bus", "status")
+        assert f"second~1: not heard; the last sign of it is of {since}" in said
+        assert "partitions 2 to 3, 7 wait for an owner, and the engines that are alive take" in said
+        (row,) = [line for line in shown.splitlines() if line.startswith("second~1")]
+        assert row.split()[1:] == ["graph-engine", since]
+        _, data, _ = await asyncio.to_thread(partsong, "bus", "status", "-o", "json")
+    silent = {"worker": "second~1", "partitions": [2, 3, 7], "last_sign": since}
+    assert json.loads(data)["silent"] == [silent]
+    _, _, said = await asyncio.to_thread(partsong, "bus", "status")
+    assert "first~1: not heard; the last sign of it is of 2026-01-01T00:00:00.000Z" in said
+    assert "nobody owns partitions 0 to 3, 7: no graph-engine is alive; start one" in said
+
+
+async def test_engines_that_are_alive_have_nothing_to_be_said_of(
+    bus: Bus, partsong: Terminal
+) -> None:
+    await owns(bus, "first~1", *range(4))
+    with beating(bus, worker("first", service="graph-engine")):
+        _, _, said = await asyncio.to_thread(partsong, "bus", "status")
+    assert said == ""
 
 
 async def test_damage_is_said_also_where_streams_are_missing(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from partsong.cli.child import last_words
-from partsong.cli.repairs import offline, verified
+from partsong.cli.repairs import carried, verified
 from partsong.contracts.damage import Damaged
 
 
@@ -27,10 +27,16 @@ def test_advice_is_put_so_that_its_commands_work() -> None:
     both = "run `partsong log verify`, then `partsong log restore` from a backup"
     assert verified(both) == "run `partsong log restore` from a backup"
     assert verified("run `partsong log verify`; restore the log") == "restore the log"
-    assert offline(both) == (
+    assert carried(both, ["--offline"]) == (
         "run `partsong log verify --offline`, then `partsong log restore --offline` from a backup"
     )
-    assert offline("`partsong log adopt --new`") == "`partsong log adopt --new --offline`"
+    assert carried("`partsong log adopt --new`", ["--data", "my data", "--offline"]) == (
+        "`partsong log adopt --new --data 'my data' --offline`"
+    )
+    assert carried(r"run `partsong log restore --as-is`", ["--data", r"a\g<0>"]) == (
+        r"run `partsong log restore --data 'a\g<0>' --as-is`"
+    )
+    assert carried(both, []) == both
 
 
 @pytest.mark.parametrize(

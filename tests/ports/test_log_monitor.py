@@ -231,6 +231,7 @@ async def test_a_limit_set_by_hand_shows_before_it_takes_anything_and_passes_whe
         answer = await monitor.check()
         assert isinstance(answer, Damaged)
         assert answer.passes
+        assert f"`nats stream edit {own.names.log} --max-msgs=-1`" in str(answer.problem.fix)
         with pytest.raises(Unavailable, match="max_msgs should be -1, is 1000"):
             await append(log, own, 1, 50)
         await api(own, "STREAM.UPDATE", **config)

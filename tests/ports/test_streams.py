@@ -200,6 +200,8 @@ async def test_all_differences_are_reported_at_once(bus: Bus) -> None:
     with pytest.raises(Conflict) as refused:
         await provision(bus.nc, bus.subjects)
     assert refused.value.problem.message.count("max_msgs should be -1, is 5") == 2
+    for name in (bus.names.requests, bus.names.dead):
+        assert f"`nats stream edit {name} --max-msgs=-1`" in str(refused.value.problem.fix)
 
 
 async def test_a_subject_taken_by_a_foreign_stream_is_said(bus: Bus) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import shlex
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,16 +19,25 @@ from partsong.client import Client
 from partsong.contracts.damage import Sound
 from partsong.contracts.errors import PartsongError, Unavailable
 from partsong.contracts.subjects import Subjects
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.connect import connect, disconnect
+from partsong.runtime.nats_server import EmbeddedNats, start_embedded
 from partsong.runtime.settings import Settings
-from partsong.runtime.streams import log_config
+from partsong.runtime.streams import Names, log_config, provision
 from partsong.testing.nats import Bus, a_bus
 from partsong.workflow import WorkflowGraph
-from tests.ports.damage import a_monitor, damaged, until
+from tests.ports.damage import a_monitor, damaged, flip, until
 from tests.system.platform import a_platform
 
 PATIENCE = 60.0
 ECHO = WorkflowGraph("echo").add_agent("say", Agent(model="scripted:echo"), prompt="{{text}}")
+
+
+TWICE = (
+    WorkflowGraph("twice")
+    .add_agent("say", Agent(model="scripted:echo"), prompt="{{text}}")
+    .add_agent("again", Agent(model="scripted:echo"), prompt="{{text}}")
+    .add_edge("say", "again")
+)
 
 
 @pytest.fixture
@@ -245,6 +258,152 @@ async def test_readers_say_what_the_log_has_lost_before_they_say_that_there_is_n
             )
             assert (code, said.get("code")) == (78, "log.damaged"), (words, said)
             assert f"lost: records {lost}" in str(said["message"])
+
+
+@asynccontextmanager
+async def stopped(data: Path, subjects: Subjects) -> AsyncIterator[Bus]:
+    """A bus on the embedded server of a data directory, which is stopped behind it."""
+    async with start_embedded(data / "nats", fast=True) as server:
+        nc = await connect(server.url, name="test")
+        try:
+            await provision(nc, subjects)
+            yield Bus(nc, server.url, subjects, Names.of(subjects))
+        finally:
+            await disconnect(nc)
+
+
+async def offline(
+    bus: Bus, data: Path, command: str, *, code: int = 0, form: str = "json"
+) -> tuple[str, str]:
+    """What a command line prints while no server runs, word for word as it is typed, and says beside."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", *shlex.split(command)[1:], "-o", form),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PARTSONG_PREFIX": bus.subjects.prefix},
+        cwd=data,
+    )
+    out, error = await process.communicate()
+    assert process.returncode == code, (command, out, error)
+    return out.decode(), error.decode()
+
+
+async def test_what_is_to_be_done_about_single_runs_is_a_command_that_works_where_no_server_runs(
+    subjects: Subjects, tmp_path: Path
+) -> None:
+    async with stopped(tmp_path, subjects) as own:
+        await filled(own, tmp_path)
+    flip(EmbeddedNats(tmp_path / "nats"), own.names.log, b"other 3;")
+    place = f"--data {shlex.quote(str(tmp_path))} --offline"
+    shown, _ = await offline(own, tmp_path, f"partsong log verify {place}", code=78, form="table")
+    assert "all others go on" in shown
+    assert "log verify" not in shown, "it was just done"
+    assert f"`partsong log restore {place} --from FOLDER --replace`" in shown
+    (accept,) = re.findall(r"`(partsong log restore [^`]*--as-is)`", shown)
+    assert accept == f"partsong log restore {place} --as-is"
+    await offline(own, tmp_path, accept)
+    told, _ = await offline(own, tmp_path, f"partsong log verify {place}")
+    assert json.loads(told)["accepted_runs"] == ["r_other"]
+
+
+async def test_records_that_were_of_no_run_are_said_to_hit_none_with_what_to_do(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    await filled(own, tmp_path)
+    for id in ("nobody's", "later"):
+        await own.log().append(own.subjects.owner(3), b"%s;" % id.encode(), id=id)
+    async with damaged(nats_server, own.names.log, b"nobody's;"):
+        code, said = await partsong(own, tmp_path, "verify")
+        assert (code, said["damaged_runs"]) == (78, [])
+        assert "no run is hit, and all go on" in str(said["says"])
+        assert "--as-is`" in str(said["says"])
+        async with a_monitor(own, tmp_path) as monitor:
+            assert monitor.problem is None
+        await restored(own, tmp_path, "--as-is")
+        await accepted(own, tmp_path)
+
+
+async def test_what_fails_offline_says_what_to_do_offline(
+    subjects: Subjects, tmp_path: Path
+) -> None:
+    async with stopped(tmp_path, subjects) as own:
+        await filled(own, tmp_path)
+        await limited(own, max_msgs=3)
+    place = f"--data {shlex.quote(str(tmp_path))} --offline"
+    shown, _ = await offline(own, tmp_path, f"partsong log verify {place}", code=78)
+    assert f"`partsong log adopt --new {place}`" in json.loads(shown)["says"]
+    _, told = await offline(own, tmp_path, f"partsong log restore {place} --as-is", code=3)
+    (adopt,) = re.findall(r"`(partsong log adopt [^`]*)`", json.loads(told)["fix"])
+    assert adopt == f"partsong log adopt --new {place}"
+    await offline(own, tmp_path, adopt)
+    await offline(own, tmp_path, f"partsong log verify {place}")
+
+
+async def listed(
+    bus: Bus, data: Path, *words: str, code: int = 0
+) -> tuple[list[dict[str, object]], str]:
+    """What `run list`, or another command of `run`, prints as data, and what it says beside."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", "run", *(words or ("list",)), "-o", "json"),
+        *("--nats", bus.url, "--prefix", bus.subjects.prefix, "--data", str(data)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, error = await process.communicate()
+    assert process.returncode == code, (out, error)
+    return json.loads(out), error.decode()
+
+
+async def test_a_list_of_runs_says_that_the_log_is_damaged_though_it_still_has_some(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    await filled(own, tmp_path)
+    for run in ("r_1", "r_2"):
+        headers = {"Partsong-Status": "completed", "Partsong-Graph": "echo"}
+        await own.log().append(own.subjects.engine(run), run.encode(), id=run, headers=headers)
+    assert [len(found) for found in await listed(own, tmp_path)] == [2, 0]
+    async with damaged(nats_server, own.names.log, b"other 3;"):
+        assert (await partsong(own, tmp_path, "verify"))[0] == 78
+        runs, said = await listed(own, tmp_path)
+        assert [run["run_id"] for run in runs] == ["r_1", "r_2"]
+        assert said.startswith("log damaged: ")
+        assert said.count("\n") == 1
+        assert f"--data {shlex.quote(str(tmp_path))} --as-is`" in said
+        await restored(own, tmp_path, "--as-is")
+        assert (await listed(own, tmp_path))[1] == ""
+    await limited(own, max_msgs=3)
+    runs, said = await listed(own, tmp_path)
+    assert [run["run_id"] for run in runs] == ["r_1", "r_2"]
+    assert "the log begins at" in said
+    assert "partsong log adopt --new" in said
+
+
+@pytest.mark.parametrize("lost", [1, -1])
+async def test_the_history_of_a_damaged_run_is_listed_up_to_where_it_ends(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path, lost: int
+) -> None:
+    async with a_platform(own, Settings(data_dir=tmp_path)) as platform:
+        run_id = await platform.client.start(TWICE, {"text": "hello"}, run_id="r_1")
+        await platform.client.result(run_id, timeout=PATIENCE)
+        whole = await platform.client.history(run_id)
+        commits = [record async for record in own.log().read(own.subjects.engine(run_id))]
+    seqs = [checkpoint.seq for checkpoint in whole]
+    hole = seqs[lost]
+    (needle,) = [record.id.encode() for record in commits if record.seq == hole]
+    readable = seqs[: seqs.index(hole)]
+    async with damaged(nats_server, own.names.log, needle):
+        rows, said = await listed(own, tmp_path, "history", run_id, code=1)
+        assert [row["seq"] for row in rows] == readable
+        problem = json.loads(said)
+        assert problem["code"] == "log.unreadable"
+        assert f"can be read up to {readable[-1]}" in problem["message"]
+        async with Client(own.url, prefix=own.subjects.prefix, data=tmp_path) as client:
+            with pytest.raises(Unavailable, match="can be read up to"):
+                await client.history(run_id)
+        await restored(own, tmp_path, "--as-is")
+        rows, said = await listed(own, tmp_path, "history", run_id, code=1)
+        assert [row["seq"] for row in rows] == readable
+        assert "restored the log" in json.loads(said)["message"]
 
 
 def kept_in(data: Path) -> bytes:

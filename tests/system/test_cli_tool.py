@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+import click
 import pytest
 
 from partsong.cli.main import main
+from partsong.cli.mcp import command as mcp_group
+from partsong.cli.tool import command as tool_group
+from tests.house.sources import ROOT
+from tests.system.test_cli_offline import process
 
 Said: TypeAlias = tuple[int, str, str]
 Partsong: TypeAlias = Callable[..., Said]
@@ -141,3 +147,38 @@ def test_an_error_does_not_show_a_secret_argument(partsong: Partsong) -> None:
     assert code == 1
     assert "hunter2" not in err
     assert "[redacted]" in err
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [(group, name) for group in (tool_group, mcp_group) for name in group.commands],
+    ids=lambda part: part if isinstance(part, str) else part.name,
+)
+def test_every_command_takes_the_data_directory(group: click.Group, name: str) -> None:
+    assert "--data" in {opt for one in group.commands[name].params for opt in one.opts}
+
+
+def test_what_mcp_servers_said_is_kept_in_the_data_directory_that_is_named(tmp_path: Path) -> None:
+    said = tmp_path / "said.json"
+    said.write_text(json.dumps({"look": "Look."}))
+    program = [sys.executable, str(ROOT / "tests/ports/tools/mcp_shelf.py"), str(said)]
+    place = ("--mcp", f"shelf={shlex.join(program)}", "--data", "there", "-o", "json")
+    process(tmp_path, "mcp", "allow", "shelf", *place)
+    assert "shelf" in json.loads((tmp_path / "there" / "mcp.json").read_text())
+    said.write_text(json.dumps({"look": "Look elsewhere."}))
+    (changed,) = [
+        row["tool"]
+        for row in json.loads(process(tmp_path, "mcp", "list", *place).stdout)
+        if row["is"] == "changed"
+    ]
+    assert changed == "look"
+    words = ("tool", "call", "shelf__look", "-i", "where=here")
+    assert "mcp.changed" in process(tmp_path, *words, *place, code=1).stderr
+    assert not (tmp_path / ".partsong").exists()
+
+
+def test_what_is_remembered_is_kept_in_the_data_directory_that_is_named(tmp_path: Path) -> None:
+    words = ("tool", "call", "remember", "-i", "text=We open at nine.", "--yes")
+    process(tmp_path, *words, "--data", "there")
+    assert list((tmp_path / "there").iterdir())
+    assert not (tmp_path / ".partsong").exists()

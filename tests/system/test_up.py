@@ -176,7 +176,8 @@ async def test_it_ends_on_a_damaged_log_as_its_services_do(tmp_path: Path) -> No
     assert said.count("error: up.unfit: ") == 1
     assert said.count("log.damaged") == 1
     assert said.count("  fix  ") == 1
-    assert "  fix  run `partsong log verify --offline`" in said
+    place = f"--data {tmp_path / 'data'} --offline"
+    assert f"  fix  run `partsong log restore {place} --from FOLDER --replace`" in said
     (problem,) = [line for line in said.splitlines() if "up.unfit" in line]
     assert "cannot start: log.damaged: " in problem, "no lines of its log"
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from partsong.contracts.counts import number_of, verb_of
+from partsong.contracts.differences import Difference, set_back
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.marks import Identity, Mark, Restored
 from partsong.contracts.ranges import (
@@ -52,12 +54,20 @@ BEGIN_ANEW = (
 )
 """What can be done about a log that neither a backup nor a mirror brings back, and of which too little is left."""
 
-_RESTORE = "run `partsong log verify`, then `partsong log restore` from a backup or a mirror; nothing is written until then"
-_NO_BEGINNING = (
-    f"run `partsong log restore --replace` from a backup or a mirror; without one, {BEGIN_ANEW}"
+_BACK = "`partsong log restore --from FOLDER --replace` with a backup, or with `--from-mirror STREAM --replace`"
+_AS_IS = "`partsong log restore --as-is`"
+_RESTORE = (
+    f"run `partsong log verify`, then {_BACK}; without either, {_AS_IS} goes on with what is left; "
+    "nothing is written until then"
 )
-_MEND = "these runs are not written to, all others go on; run `partsong log verify`, then restore from a backup or a mirror"
-_MEND_NONE = "no run is hit, and all go on; run `partsong log verify`, then restore from a backup or a mirror when it suits"
+_GONE = f"run {_BACK}; without either, {BEGIN_ANEW}"
+_MEND = (
+    f"these runs are not written to, all others go on; run `partsong log verify`, then {_BACK}, which loses what came "
+    f"after a backup; {_AS_IS} accepts that these runs stay damaged"
+)
+_MEND_NONE = (
+    f"no run is hit, and all go on; run `partsong log verify`, then {_AS_IS}, which accepts that"
+)
 _UNSURE = "what it says of itself may be wrong: begin it again under another id, or restore the log from a whole backup"
 _READABLE = "run `partsong log verify`; restore the log from a mirror or a backup"
 _SHOWN = 20
@@ -80,7 +90,7 @@ class View:
     """Sequences that the leader itself says it lacks."""
     digests: Mapping[int, str | None] | None = None
     """Digests of the records at the marks; None for one that the leader does not have."""
-    differences: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
     """Fields of the stream's configuration that are not as the table of streams says."""
     replicas: int = 1
 
@@ -276,8 +286,7 @@ class Hit:
 def _missing(marks: Sequence[Mark], what: str) -> Damaged:
     newest = max(marks, key=_age)
     why = f"{what}, but record {newest.seq} of log {newest.log_id[:12]} was acknowledged"
-    fix = f"{_RESTORE}; without one, {BEGIN_ANEW}"
-    return Damaged(why, ((1, newest.seq),), fix=fix)
+    return Damaged(why, ((1, newest.seq),), fix=_GONE)
 
 
 def _known(marks: Sequence[Mark], identity: Identity) -> Damaged | None:
@@ -327,27 +336,29 @@ def _shape(view: View, gone: Sequence[Range]) -> Answer:
     """
     if view.first_seq > 1:
         why = f"the log begins at {view.first_seq}: a limit or somebody has removed its beginning"
-        return Damaged(_also(why, view), ((1, view.first_seq - 1),), fix=_NO_BEGINNING)
+        return Damaged(_also(why, view), ((1, view.first_seq - 1),), fix=_GONE)
     if view.identity is None and view.messages:
         why = "record 1, which says what log this is, cannot be read"
-        return Damaged(_also(why, view), holes=((1, 1),), fix=_NO_BEGINNING)
+        return Damaged(_also(why, view), holes=((1, 1),), fix=_GONE)
     deleted = ranges(sorted(view.deleted))
     told = outside(deleted, gone)
     gaps = view.last_seq - view.first_seq + 1 - view.messages if view.messages else 0
     untold = gaps - size_of(deleted) - size_of(outside(gone, deleted))
     if told or untold > 0:
         count = size_of(told) + max(untold, 0)
-        why = f"{count} record{' is' if count == 1 else 's are'} missing within the log"
+        why = f"{number_of(count, 'record')} {verb_of(count, 'is', 'are')} missing within the log"
         return Damaged(_also(why, view), holes=told, missing=count)
     if view.differences:
-        why = "the log's stream is not configured as it must be: " + "; ".join(view.differences)
-        fix = "set these fields back; writing goes on by itself if nothing was lost meanwhile"
+        why = "the log's stream is not configured as it must be: " + "; ".join(
+            map(str, view.differences)
+        )
+        fix = f"set back what was set by hand: {set_back(view.differences)}; then writing goes on by itself"
         return Damaged(why, code="log.config_changed", fix=fix)
     return Sound()
 
 
 def _also(why: str, view: View) -> str:
-    return "; ".join((why, *view.differences))
+    return "; ".join((why, *map(str, view.differences)))
 
 
 def _binds(mark: Mark, identity: Identity, gone: Sequence[Range]) -> bool:

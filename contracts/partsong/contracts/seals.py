@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from pydantic import Field, ValidationError
 
+from partsong.contracts.counts import number_of, verb_of
 from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
@@ -203,7 +204,8 @@ class Scrub:
         }
         holes = ranges(sorted({*gone.values()}))
         lacks = known.count - at.count
-        said = f"covers {known.count} records, {at.count} are there" if lacks else "does not agree"
+        left = f"{at.count} {verb_of(at.count, 'is', 'are')} there"
+        said = f"covers {number_of(known.count, 'record')}, {left}" if lacks else "does not agree"
         return Damaged(
             f"{who} {said}",
             ((after + 1, known.seq),),

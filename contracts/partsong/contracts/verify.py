@@ -8,7 +8,7 @@ had seen it. What lies behind the newest commit's `seen` nobody vouches for yet.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from partsong.contracts.envelope import START_HASH, Commit, chain, decode_known
@@ -16,7 +16,7 @@ from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.fold import fold_message
 from partsong.contracts.state import RunState
 
-__all__ = ["Replay", "replay"]
+__all__ = ["Replay", "replay", "sound_part"]
 
 _RESTORE = "restore the records of this range from a mirror or a backup of the log"
 
@@ -66,6 +66,16 @@ def replay(run_id: str, records: Iterable[tuple[int, bytes]]) -> Replay:
     return Replay(
         run_id, reader.state, reader.records, reader.events, reader.verified, tuple(reader.findings)
     )
+
+
+def sound_part(run_id: str, records: Sequence[tuple[int, bytes]]) -> Sequence[tuple[int, bytes]]:
+    """The records of a run before the first one that shows that something is wrong with its log."""
+    reader = _Reader(run_id, RunState(run_id))
+    for count, (seq, body) in enumerate(records):
+        _take(reader, seq, body)
+        if reader.findings:
+            return records[:count]
+    return records
 
 
 def _take(reader: _Reader, seq: int, body: bytes) -> None:

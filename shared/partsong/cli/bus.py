@@ -12,6 +12,9 @@ import click
 
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import Output, output_option, run_async
+from partsong.cli.owners import ENGINE, silent_owners, told_of
+from partsong.cli.repairs import carried
+from partsong.contracts.counts import number_of, verb_of
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import LANES
 
@@ -46,19 +49,25 @@ def status(address: Address, out: Output) -> None:
             (queues, missing), beats, log = await asyncio.gather(
                 _queues(client), hear(client), _log(client, address.data)
             )
+            alive = {beat.worker for beat in beats if beat.service == ENGINE}
+            silent = [] if missing else await silent_owners(client, alive)
         workers = [_worker(beat) for beat in beats]
         if out.form == "table":
             queues = _folded(queues)
             columns = ("stream", "messages", "bytes", "consumer", "waiting", "unanswered")
             out.rows([asdict(queue) for queue in queues], columns)
             click.echo()
-            out.rows(workers, ("worker", "service", "in_flight", "started", "url"))
+            shown = ["worker", "service", "in_flight", "started", "url"]
+            shown[2:2] = ["last_sign"] if silent else []
+            out.rows([*workers, *(one.row for one in silent)], shown)
         else:
             streams = [asdict(queue) for queue in queues]
-            out.record({"log": asdict(log), "streams": streams, "workers": workers})
+            dead = [asdict(one) for one in silent]
+            out.record({"log": asdict(log), "streams": streams, "workers": workers, "silent": dead})
         if log.log != "sound":
-            out.say(f"log {log.log}: {log.says}")
-        for said in (*_idle(queues, {beat.service for beat in beats}), *_blocked(beats)):
+            out.say(f"log {log.log}: {carried(log.says, address.given)}")
+        idle = _idle(queues, {beat.service for beat in beats})
+        for said in (*told_of(silent, alive), *idle, *_blocked(beats)):
             out.say(said)
         if missing:  # last, for damage to the log may be why
             raise Unavailable(
@@ -210,10 +219,10 @@ def _calls(beat: Beat, blocked: Blocked, function: str) -> str:
 
 def _idle(queues: list[_Queue], services: set[str]) -> list[str]:
     """Queues in which something waits while nobody who could take it is alive."""
-    takers = dict.fromkeys(("engine", "control", "starts", *_lanes()), "graph-engine")
+    takers = dict.fromkeys(("engine", "control", "starts", *_lanes()), ENGINE)
     waiting = [(queue, takers.get(queue.consumer, queue.consumer)) for queue in queues]
     return [
-        f"{queue.stream}: {queue.waiting} messages wait for {service}, and none is alive"
+        f"{queue.stream}: {number_of(queue.waiting, 'message')} {verb_of(queue.waiting, 'waits', 'wait')} for {service}, and none is alive"
         for queue, service in waiting
         if queue.waiting and service not in services
     ]

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from partsong.cli.options import Address, address_options
-from partsong.cli.output import EXIT, Output, output_option, run_async
+from partsong.cli.output import EXIT, Output, out_of, output_option, run_async
+from partsong.cli.repairs import carried
+from partsong.contracts.counts import number_of, verb_of
 from partsong.contracts.errors import NotFound, PartsongError, Unavailable
 
 if TYPE_CHECKING:
@@ -82,9 +84,9 @@ async def _row(name: str, check: Awaitable[str]) -> dict[str, object]:
 
 
 def _failed(name: str, error: PartsongError) -> dict[str, object]:
-    problem = error.problem
+    problem, given = error.problem, out_of(click.get_current_context()).given
     fix = f"; {problem.fix}" if problem.fix else ""
-    return {"check": name, "ok": False, "says": f"{problem.message}{fix}"}
+    return {"check": name, "ok": False, "says": carried(f"{problem.message}{fix}", given)}
 
 
 async def _python() -> str:
@@ -250,7 +252,8 @@ async def _clocks(client: Client) -> str:
         worst = ", ".join(f"{name}: {said(offset)}" for name, offset in sorted(apart.items()))
         raise Unavailable("clock.skew", worst, fix="run NTP on those machines")
     most = max(map(abs, found.values()), default=0.0)
-    return f"{len(found)} workers agree with the broker's to {most:.3f} s"
+    agree = verb_of(len(found), "agrees", "agree")
+    return f"{number_of(len(found), 'worker')} {agree} with the broker's to {most:.3f} s"
 
 
 async def _all_answers(client: Client, subject: str) -> list[dict[str, Any]]:

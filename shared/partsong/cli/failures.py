@@ -11,6 +11,7 @@ import traceback
 import click
 
 from partsong.cli.output import EXIT, Output
+from partsong.cli.repairs import carried
 from partsong.contracts.damage import DAMAGED
 from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Problem, RunFailed
 
@@ -38,7 +39,9 @@ def report(error: BaseException, out: Output) -> int:
 
 
 def tell(problem: Problem, out: Output) -> None:
-    """Print a problem to stderr."""
+    """Print a problem to stderr; what it advises is about the log that was meant."""
+    if problem.fix:
+        problem = problem.model_copy(update={"fix": carried(problem.fix, out.given)})
     if out.form in {"json", "jsonl"}:
         click.echo(problem.model_dump_json(exclude_none=True), err=True)
     else:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from partsong.cli.options import Address, address_options
-from partsong.cli.output import EXIT, Output, output_option, run_async
+from partsong.cli.output import EXIT, Output, out_of, output_option, run_async
 from partsong.cli.progress import progress_of
-from partsong.cli.repairs import verified
+from partsong.cli.repairs import carried, verified
 
 if TYPE_CHECKING:
     from partsong.client import Client
@@ -72,6 +72,9 @@ def _place_options(command: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(command)
     def placed(*args: Any, address: Address, offline: bool, **named: Any) -> R:
+        if offline:
+            address = replace(address, given=(*address.given, "--offline"))
+            out_of(click.get_current_context()).given = address.given
         return command(*args, place=_Place(address, offline), **named)
 
     offline = click.option(
@@ -116,10 +119,12 @@ def verify(place: _Place, out: Output) -> None:
             )
             if (damage := found.damage) is not None:
                 await tell(client.nats, client.subjects, standing, damage)
+                # What is to be done depends on what the reading has found: of whom the records were, for one.
+                standing = await log_standing(client.nats, client.subjects, place.data)
         findings = [problem.model_dump(exclude_none=True) for problem in found.findings]
         for finding in findings:
             if "fix" in finding:
-                finding["fix"] = verified(finding["fix"])
+                finding["fix"] = _advice(finding["fix"], place)
         out.record(
             {
                 "log": "sound" if found.ok and standing.log == "sound" else "damaged",
@@ -130,7 +135,9 @@ def verify(place: _Place, out: Output) -> None:
                 "seals": found.seals,
                 "sealed": found.sealed,
                 "marked": standing.marked,
-                "says": verified(standing.says) if standing.log != "sound" or standing.runs else "",
+                "says": _advice(standing.says, place)
+                if standing.log != "sound" or standing.runs
+                else "",
                 "holes": [list(hole) for hole in found.holes],
                 "lost_of": found.lost_of,
                 "damaged_runs": list(found.hit),
@@ -146,6 +153,11 @@ def verify(place: _Place, out: Output) -> None:
         return EXIT["ok" if found.ok and standing.log == "sound" else "damaged"]
 
     sys.exit(run_async(work()))
+
+
+def _advice(says: str, place: _Place) -> str:
+    """What is to be done, for who has just read the whole log with these options."""
+    return carried(verified(says), place.address.given)
 
 
 @command.command(epilog="Example: partsong log backup /backup/partsong")

@@ -7,23 +7,28 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from partsong.cli.options import Address, address_options
+from partsong.cli.options import Address, address_options, data_option
 from partsong.cli.output import Output, output_option, run_async
 
 if TYPE_CHECKING:
     from partsong.tools.mcp import McpServers
     from partsong.tools.tool import AnyTool
 
-__all__ = ["command", "mcp_option", "servers"]
+__all__ = ["command", "mcp_option", "servers", "tools_data_option"]
 
 mcp_option = click.option(
     "--mcp", "mcp", multiple=True, metavar="NAME=URL|COMMAND",
     help="MCP server with tools; may be repeated.  [env: PARTSONG_MCP]",
 )  # fmt: skip
+
+tools_data_option = data_option(
+    "Data directory of the tool-runner: what MCP servers said of their tools, and what `remember` keeps."
+)
 
 
 @click.group()
@@ -33,12 +38,13 @@ def command() -> None:
 
 @command.command("list")
 @mcp_option
+@tools_data_option
 @output_option
-def list_(mcp: tuple[str, ...], out: Output) -> None:
+def list_(mcp: tuple[str, ...], data: Path, out: Output) -> None:
     """The tools of the MCP servers, and whether each is allowed, new or changed."""
 
     async def work() -> list[dict[str, object]]:
-        async with servers(mcp, out) as connected:
+        async with servers(mcp, out, data=data) as connected:
             return [
                 {"server": name, "tool": one.tool, "is": one.how, "says": one.says}
                 for name in connected.names
@@ -51,13 +57,14 @@ def list_(mcp: tuple[str, ...], out: Output) -> None:
 @command.command()
 @click.argument("name")
 @mcp_option
+@tools_data_option
 @output_option
-def allow(name: str, mcp: tuple[str, ...], out: Output) -> None:
+def allow(name: str, mcp: tuple[str, ...], data: Path, out: Output) -> None:
     """Allow the tools of the server NAME as they are now. The tool-runner takes them up at its next start."""
     from partsong.contracts.errors import NotFound
 
     async def work() -> list[dict[str, object]]:
-        async with servers(mcp, out) as connected:
+        async with servers(mcp, out, data=data) as connected:
             if name not in connected.names or name in connected.unreachable:
                 raise NotFound(
                     "mcp.unknown",
@@ -106,16 +113,23 @@ def serve(port: int | None, url: str | None, by: str | None, address: Address) -
 
 @asynccontextmanager
 async def servers(
-    mcp: tuple[str, ...], out: Output, *, register: Callable[[AnyTool], None] | None = None
+    mcp: tuple[str, ...],
+    out: Output,
+    *,
+    data: Path,
+    register: Callable[[AnyTool], None] | None = None,
 ) -> AsyncIterator[McpServers]:
-    """The MCP servers given, or those of the settings; who cannot be reached is said on stderr."""
+    """The MCP servers given, or those of the settings; who cannot be reached is said on stderr.
+
+    What they said of their tools when these were allowed is in the `data` directory.
+    """
     from partsong.runtime.settings import from_env
     from partsong.tools.mcp import McpServers, Pins
     from partsong.tools.mcp.pins import FILE
 
     logging.getLogger("partsong.tools.mcp").addHandler(logging.NullHandler())  # it is said below
     settings = from_env(os.environ)
-    pins = Pins(settings.data_dir / FILE)
+    pins = Pins(data / FILE)
     async with McpServers(mcp or settings.mcp, pins=pins, register=register) as connected:
         for name, why in connected.unreachable.items():
             out.say(f"MCP server {name} cannot be reached: {why}")

@@ -6,12 +6,15 @@ import functools
 import json
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
+
+from partsong.cli.output import out_of
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -22,6 +25,7 @@ __all__ = [
     "Address",
     "address_options",
     "data_option",
+    "given_options",
     "parse_edit",
     "parse_inputs",
     "parse_moment",
@@ -42,6 +46,8 @@ class Address:
     prefix: str | None
     data: Path
     """Data directory of the services: their marks of the log, and a note of the `partsong up` that runs on it."""
+    given: tuple[str, ...] = ()
+    """What of it was typed, as words of a command line, for commands that are advised."""
 
     def client(self) -> Client:
         """A client that is not connected yet.
@@ -79,7 +85,14 @@ def address_options(command: Callable[..., R]) -> Callable[..., R]:
     def addressed(
         *args: Any, nats_url: str | None, prefix: str | None, data: Path, **named: Any
     ) -> R:
-        return command(*args, address=Address(nats_url, prefix, data), **named)
+        typed = (
+            ("--nats", "nats_url", nats_url),
+            ("--prefix", "prefix", prefix),
+            ("--data", "data", data),
+        )
+        given = given_options(typed)
+        out_of(click.get_current_context()).given = given
+        return command(*args, address=Address(nats_url, prefix, data, given), **named)
 
     url = click.option(
         "--nats", "nats_url", metavar="URL", help="NATS server.  [env: PARTSONG_NATS_URL]"
@@ -89,6 +102,17 @@ def address_options(command: Callable[..., R]) -> Callable[..., R]:
     )
     data = data_option("Data directory of the services: their marks, and where `partsong up` runs.")
     return url(first(data(addressed)))
+
+
+def given_options(options: Iterable[tuple[str, str, object]]) -> tuple[str, ...]:
+    """Those of some options, `(word, parameter, value)`, that were typed, as words of a command line."""
+    ctx = click.get_current_context()
+    return tuple(
+        word
+        for name, parameter, value in options
+        if ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+        for word in (name, str(value))
+    )
 
 
 def parse_inputs(pairs: tuple[str, ...], option: str = "-i") -> dict[str, JsonValue]:

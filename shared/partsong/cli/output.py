@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-__all__ = ["EXIT", "Form", "Output", "output_option", "run_async"]
+__all__ = ["EXIT", "Form", "Output", "out_of", "output_option", "run_async"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,6 +36,8 @@ class Output:
     quiet: bool = False
     color: bool | None = None
     """None: where a terminal shows it."""
+    given: tuple[str, ...] = ()
+    """Options that say which log is meant, as they were typed: what is advised repeats them."""
 
     def rows(self, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
         """Many records; a table has only these columns."""
@@ -113,24 +115,24 @@ def output_option(command: F) -> F:
     return form(quiet(color(command)))
 
 
-def _output(ctx: click.Context) -> Output:
+def out_of(ctx: click.Context) -> Output:
     """The one output of this invocation."""
     return ctx.find_root().ensure_object(Output)
 
 
 def _chosen(ctx: click.Context, _param: click.Parameter, value: Form | None) -> Output:
-    out = _output(ctx)
+    out = out_of(ctx)
     out.form = value or out.form
     return out
 
 
 def _silenced(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click's signature
-    out = _output(ctx)
+    out = out_of(ctx)
     out.quiet = out.quiet or value
 
 
 def _uncolored(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001
-    out = _output(ctx)
+    out = out_of(ctx)
     out.color = False if value else out.color
 
 

@@ -26,11 +26,16 @@ _AT = click.IntRange(1)
 @address_options
 @output_option
 def history(run_id: str, address: Address, out: Output) -> None:
-    """A run's checkpoints: the sequences that can be read, compared and forked from, and what was decided there."""
+    """A run's checkpoints: the sequences that can be read, compared and forked from, and what was decided there.
 
-    async def work() -> None:
+    Of a damaged run those before the first lost record are listed, and the exit code is 1, or 78 as for all readers.
+    """
+
+    async def work() -> int:
+        from partsong.cli.failures import report
+
         async with address.client() as client:
-            found = await client.history(run_id)
+            found, problem = await client.readable_history(run_id)
         plain = out.form == "table"
         rows = (
             {
@@ -43,8 +48,9 @@ def history(run_id: str, address: Address, out: Output) -> None:
             for checkpoint in found
         )
         out.rows(rows, ("seq", "time", "status", "did"))
+        return EXIT["ok"] if problem is None else report(problem, out)
 
-    run_async(work())
+    sys.exit(run_async(work()))
 
 
 @click.command(epilog="Example: partsong run state r_1 --at 12")

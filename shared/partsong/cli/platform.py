@@ -13,11 +13,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from partsong.cli.child import Child
-from partsong.cli.repairs import offline
+from partsong.cli.repairs import carried
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
 from partsong.runtime import clock
 from partsong.runtime.nats_server import FAST_SYNC, LEAST_FREE, EmbeddedNats, start_embedded
@@ -52,9 +53,12 @@ class Platform:
         fast: bool = False,
         roles: Sequence[str] = ROLES,
         say: Callable[[str, str], None] = lambda _who, _what: None,
+        words: Sequence[str] = (),
     ) -> None:
+        """`words` are the options by which it was started that advice about its log repeats."""
         self._data, self._env, self._given = data, dict(env), nats_url
         self._fast, self._roles, self._say = fast, tuple(roles), say
+        self._words = tuple(words)
         self._claim: Claim | None = None
         self._nats: EmbeddedNats | None = None
         self._children: list[Child] = []
@@ -226,7 +230,8 @@ class Platform:
             env["PARTSONG_SYNC_INTERVAL"] = self._sync_interval
         command = (sys.executable, "-m", "partsong.cli.main", "worker", "start", role)
         log = self._data / "logs" / f"{role}.log"
-        advice = offline if self._given is None else str  # the server ends with this
+        words = (*self._words, "--offline") if self._given is None else self._words
+        advice = partial(carried, given=words)  # the embedded server ends with this
         return Child(role, command, env, log, say=self._say, changed=self._changed, advice=advice)
 
     @property

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Sequence
 
-__all__ = ["offline", "verified"]
+__all__ = ["carried", "verified"]
 
 _COMMAND = re.compile(r"`partsong log (?:verify|restore|adopt)(?: --new)?")
-_VERIFY = re.compile(r"run `partsong log verify`(?:, then |; )(`?)")
+_VERIFY = re.compile(r"run `partsong log verify[^`]*`(?:, then |; )(`?)")
 
 
-def offline(fix: str) -> str:
-    """The same advice where the server is the embedded one of a platform that is not up: each command runs it itself."""
-    return _COMMAND.sub(r"\g<0> --offline", fix)
+def carried(fix: str, given: Sequence[str]) -> str:
+    """The same advice with the options that the reader has given: without them its commands are about another log."""
+    words = "".join(f" {shlex.quote(word)}" for word in given)
+    return _COMMAND.sub(lambda found: f"{found[0]}{words}", fix)
 
 
 def verified(says: str) -> str:

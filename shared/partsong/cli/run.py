@@ -12,6 +12,7 @@ from partsong.cli import control, past
 from partsong.cli.explain import explain
 from partsong.cli.options import Address, address_options, parse_inputs, parse_moment
 from partsong.cli.output import EXIT, Output, output_option, run_async
+from partsong.cli.repairs import carried
 from partsong.cli.waiting import SHOWN, Waiting, wait_options
 
 if TYPE_CHECKING:
@@ -105,16 +106,21 @@ def start(
 @address_options
 @output_option
 def list_(status: str | None, graph: str | None, limit: int, address: Address, out: Output) -> None:
-    """Runs, the newest first."""
+    """Runs, the newest first. If the log is damaged, some may be missing: stderr says so, and what to do."""
 
     async def work() -> None:
+        from partsong.runtime.log_standing import log_standing
+
         async with address.client() as client:
             runs = await client.runs(status=status, graph=graph, limit=limit)
+            log = await log_standing(client.nats, client.subjects, address.data)
         columns = ("run_id", "status", "graph", "started", "error", "uncompensated")
         rows = [{c: getattr(run, c) for c in columns} for run in runs]
         if out.form == "table":
             rows = [{**row, "uncompensated": ", ".join(row["uncompensated"])} for row in rows]
         out.rows(rows, columns)
+        if log.log == "damaged":
+            out.say(f"log damaged: {carried(log.says, address.given)}")
 
     run_async(work())
 

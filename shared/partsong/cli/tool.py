@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from partsong.cli.mcp import mcp_option
+from partsong.cli.mcp import mcp_option, tools_data_option
 from partsong.cli.options import parse_inputs
 from partsong.cli.output import Output, output_option, run_async
 
@@ -26,6 +26,7 @@ __all__ = ["command"]
 
 _RUN = "cli"
 """The run and the node a tool is told it is called from."""
+_DATA = "PARTSONG_DATA"
 
 allow_option = click.option(
     "--allow", "allowed", multiple=True, metavar="NAME",
@@ -41,12 +42,13 @@ def command() -> None:
 @command.command("list")
 @allow_option
 @mcp_option
+@tools_data_option
 @output_option
-def list_(allowed: tuple[str, ...], mcp: tuple[str, ...], out: Output) -> None:
+def list_(allowed: tuple[str, ...], mcp: tuple[str, ...], data: Path, out: Output) -> None:
     """The tools that agents and graphs may name."""
 
     async def work() -> list[dict[str, object]]:
-        async with _registry(allowed, mcp, out) as registry:
+        async with _registry(allowed, mcp, data, out) as registry:
             return [_row(registry.get(name)) for name in registry.names]
 
     out.rows(run_async(work()), ("name", "side_effect", "approval", "does"))
@@ -56,12 +58,15 @@ def list_(allowed: tuple[str, ...], mcp: tuple[str, ...], out: Output) -> None:
 @click.argument("name")
 @allow_option
 @mcp_option
+@tools_data_option
 @output_option
-def show(name: str, allowed: tuple[str, ...], mcp: tuple[str, ...], out: Output) -> None:
+def show(
+    name: str, allowed: tuple[str, ...], mcp: tuple[str, ...], data: Path, out: Output
+) -> None:
     """One tool: what it does, its manners, and the schema of its arguments."""
 
     async def work() -> AnyTool:
-        async with _registry(allowed, mcp, out) as registry:
+        async with _registry(allowed, mcp, data, out) as registry:
             return registry.get(name)
 
     tool = run_async(work())
@@ -89,6 +94,7 @@ def show(name: str, allowed: tuple[str, ...], mcp: tuple[str, ...], out: Output)
 @click.option("--yes", is_flag=True, help="Approve the call of a tool that needs approval.")
 @allow_option
 @mcp_option
+@tools_data_option
 @output_option
 def call(
     name: str,
@@ -97,6 +103,7 @@ def call(
     yes: bool,
     allowed: tuple[str, ...],
     mcp: tuple[str, ...],
+    data: Path,
     out: Output,
 ) -> None:
     """Call a tool here, as the tool-runner would: arguments checked, time and output limited.
@@ -105,7 +112,7 @@ def call(
     """
 
     async def work() -> JsonValue:
-        async with _registry(allowed, mcp, out) as registry:
+        async with _registry(allowed, mcp, data, out) as registry:
             tool = registry.get(name)
             args = parse_inputs(tuple(_as_text(tool, pair) for pair in pairs))
             if not yes:
@@ -119,7 +126,7 @@ def call(
 
 @asynccontextmanager
 async def _registry(
-    allowed: tuple[str, ...], mcp: tuple[str, ...], out: Output
+    allowed: tuple[str, ...], mcp: tuple[str, ...], data: Path, out: Output
 ) -> AsyncIterator[ToolRegistry]:
     """The registry that a tool-runner with the same settings has, with its MCP servers connected."""
     from partsong.cli.mcp import servers
@@ -128,8 +135,22 @@ async def _registry(
 
     sys.path.insert(0, str(Path.cwd()))
     registry = ToolRegistry(allow=allowed or from_env(os.environ).tools)
-    async with servers(mcp, out, register=registry.register):
-        yield registry
+    with _data_directory(data):
+        async with servers(mcp, out, data=data, register=registry.register):
+            yield registry
+
+
+@contextmanager
+def _data_directory(data: Path) -> Iterator[None]:
+    """Have the tools that are built in keep what they keep in the directory: they read it from the environment."""
+    before = os.environ.get(_DATA)
+    os.environ[_DATA] = str(data)
+    try:
+        yield
+    finally:
+        os.environ.pop(_DATA)
+        if before is not None:
+            os.environ[_DATA] = before
 
 
 def _check_approval(tool: AnyTool, args: dict[str, JsonValue]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from partsong.cli.options import data_option
+from partsong.cli.options import data_option, given_options
 from partsong.cli.output import Output, output_option, run_async
 from partsong.cli.platform import Platform
 
@@ -87,7 +87,8 @@ def command(
     def say(who: str, what: str) -> None:
         out.say(f"{who:<14} {what}")
 
-    platform = Platform(data.resolve(), env=env, nats_url=nats_url, fast=fast, say=say)
+    words = given_options((("--nats", "nats_url", nats_url), ("--data", "data", data)))
+    platform = Platform(data.resolve(), env=env, nats_url=nats_url, fast=fast, say=say, words=words)
     run_async(_run(platform, ready_file, out))
 
 

@@ -7,14 +7,19 @@ from contextlib import aclosing
 from partsong.client.comparison import Comparison, Stretch, begun_by, compared, origin_of
 from partsong.client.connection import Connection, unknown
 from partsong.client.presence import seen
-from partsong.contracts.errors import NotFound
+from partsong.contracts.damage import DAMAGED
+from partsong.contracts.errors import NotFound, PartsongError, Unavailable
 from partsong.contracts.state import Origin, RunState
 from partsong.contracts.subjects import check_id
 from partsong.contracts.timeline import Change, Checkpoint, checkpoints, diff
-from partsong.contracts.verify import Replay, replay
+from partsong.contracts.verify import Replay, replay, sound_part
+from partsong.log.blobs import BAD_BODY
 from partsong.log.snapshots.folded import fold_to
 
 __all__ = ["Past"]
+
+_LOST = DAMAGED | BAD_BODY | {"log.unreadable"}
+"""Codes of what is wrong with a log that goes on being read: no other one says where something ends."""
 
 
 class Past(Connection):
@@ -46,8 +51,40 @@ class Past(Connection):
 
         Raises:
             NotFound: the log holds nothing of such a run.
+            Unavailable: `log.unreadable` or `log.damaged`: not all of them can be read; see `readable_history`.
         """
-        return list(checkpoints(run_id, await self._records(run_id)))
+        found, problem = await self.readable_history(run_id)
+        if problem is not None:
+            raise problem
+        return found
+
+    async def readable_history(self, run_id: str) -> tuple[list[Checkpoint], PartsongError | None]:
+        """Those of the run's checkpoints that can be read, oldest first, and why there are no more.
+
+        The second is None if these are all. What lies behind a record that is lost is left out: nobody can say how the
+        run stood there.
+
+        Raises:
+            NotFound: the log holds nothing of such a run.
+            Unavailable: nothing of it can be read, or the server did not answer.
+        """
+        records: list[tuple[int, bytes]] = []
+        try:
+            async with self._reading(run_id):
+                async for record in self.log.read(self._run(run_id)):
+                    records.append((record.seq, record.body))  # noqa: PERF401  # also those before an error
+                if not records:
+                    raise unknown(run_id)
+                await self._whole(run_id)
+        except Unavailable as error:
+            if not records or error.problem.code not in _LOST:
+                raise
+            found = list(checkpoints(run_id, sound_part(run_id, records)))
+            if not found:
+                raise
+            said = f"the history of {run_id} can be read up to {found[-1].seq}: {error.problem.message}"
+            return found, Unavailable.of(error.problem.model_copy(update={"message": said}))
+        return list(checkpoints(run_id, records)), None
 
     async def diff(self, run_id: str, before: int, after: int) -> list[Change]:
         """Where the state at sequence `after` differs from the state at `before`.

@@ -24,6 +24,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from pydantic import JsonValue
 
+from partsong.contracts.counts import number_of
 from partsong.contracts.errors import Unavailable
 from partsong.log.link import Link, Lost, status
 from partsong.log.stored import place_of
@@ -45,7 +46,7 @@ class Unreadable(Exception):
     """A walk to an end was given less than the server had counted."""
 
     def __init__(self, missing: int) -> None:
-        super().__init__(f"{missing} records cannot be read")
+        super().__init__(f"{number_of(missing, 'record')} cannot be read")
         self.missing = missing
 
 

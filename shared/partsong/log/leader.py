@@ -16,6 +16,7 @@ from typing import Any
 from nats.aio.client import Client
 
 from partsong.contracts.damage import Gone, Silent, View, wanted
+from partsong.contracts.differences import Difference
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.marks import Genesis, Identity, Mark, digest_of, identity_of
 from partsong.contracts.subjects import Subjects
@@ -136,7 +137,7 @@ class Leader:
     async def view(
         self,
         marks: Sequence[Mark],
-        differences: Callable[[Mapping[str, Any]], Sequence[str]] = lambda _config: (),
+        differences: Callable[[Mapping[str, Any]], Sequence[Difference]] = lambda _config: (),
     ) -> View | Gone | Silent:
         """What is to be judged against the marks; `differences` says what is wrong with the stream's configuration."""
         try:

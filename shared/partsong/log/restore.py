@@ -19,6 +19,7 @@ from typing import Any
 from nats.aio.client import Client
 from pydantic import JsonValue
 
+from partsong.contracts.counts import number_of
 from partsong.contracts.damage import BEGIN_ANEW, Damaged, assess
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
 from partsong.contracts.marks import Identity, Mark, Restored
@@ -236,7 +237,7 @@ class Restoring:
         if count and self.keep is None:
             raise Conflict(
                 "log.not_empty",
-                f"{self.stream} holds {count} records; a restore never overwrites any",
+                f"{self.stream} holds {number_of(count, 'record')}; a restore never overwrites any",
                 where=self.stream,
                 fix="give --replace: what the stream holds is copied to a folder, then it is deleted",
             )

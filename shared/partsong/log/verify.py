@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from nats.aio.client import Client
 
 from partsong.contracts.chains import Chain
+from partsong.contracts.counts import number_of
 from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.marks import Identity
@@ -65,9 +66,10 @@ class Verified:
             return None
         count = size_of(self.holes)
         contained = sum(self.lost_of.values()) >= count and not self.lost
-        why = (
-            f"{count} records cannot be read, {len(self.findings)} findings in runs and partitions"
-        )
+        said = [f"{number_of(count, 'record')} cannot be read"] if count else []
+        if self.findings:
+            said.append(f"{number_of(len(self.findings), 'finding')} in runs and partitions")
+        why = ", ".join(said)
         return Damaged(why, self.lost, self.holes, self.hit, contained=contained, missing=count)
 
 

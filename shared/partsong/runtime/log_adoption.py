@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nats.aio.client import Client
 
+from partsong.contracts.counts import number_of
 from partsong.contracts.damage import BEGIN_ANEW, Damaged, Unknown, View
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
 from partsong.contracts.marks import Identity
@@ -69,7 +70,7 @@ async def adopt(
 def _not_empty(view: View) -> Conflict:
     return Conflict(
         "log.not_empty",
-        f"the server holds a log of {view.messages} records",
+        f"the server holds a log of {number_of(view.messages, 'record')}",
         fix="leave out --new to accept it",
     )
 

@@ -27,6 +27,7 @@ from partsong.contracts.damage import (
     damage_error,
     merged,
 )
+from partsong.contracts.differences import Difference
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.marks import Acked, Identity, Mark, digest_of, ripe
 from partsong.contracts.subjects import Subjects
@@ -46,8 +47,6 @@ _TWICE = 2.0
 _WINDOWS = 32
 """So many of the appends that may not be marked yet are remembered, evenly spaced."""
 
-_Differences = Callable[[Mapping[str, Any]], Sequence[str]]
-
 
 class LogMonitor:
     """Keeps the marks of one service, and judges the log by all marks it can see."""
@@ -61,7 +60,7 @@ class LogMonitor:
         file: FileMarks,
         bucket: BucketMarks,
         more: Sequence[MarkStore] = (),
-        differences: _Differences = lambda _config: (),
+        differences: Callable[[Mapping[str, Any]], Sequence[Difference]] = lambda _config: (),
         service: str = "",
         sync_interval: float = 0.0,
         every: float = 5.0,

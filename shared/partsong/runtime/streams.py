@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Iterable, Mapping
+from typing import Literal
 
 import nats.errors
 from nats.aio.client import Client
 from pydantic import JsonValue
 
+from partsong.contracts.differences import Difference, set_back
 from partsong.contracts.errors import Conflict, NotFound, PartsongError, Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.runtime.stream_table import (
@@ -86,10 +88,10 @@ async def check(nc: Client, subjects: Subjects, *, replicas: int = 1, within: fl
     await _Server(nc, within, create=False).ensure(subjects, replicas)
 
 
-def log_differences(subjects: Subjects, found: Mapping[str, JsonValue]) -> tuple[str, ...]:
+def log_differences(subjects: Subjects, found: Mapping[str, JsonValue]) -> tuple[Difference, ...]:
     """How the configuration of the log's stream, as the server tells it, differs from the table."""
     spec = _log_spec(subjects, replicas=1)
-    return tuple(_differences(f"stream {spec.name}", spec.config, found))
+    return tuple(_differences("stream", spec.name, spec.config, found))
 
 
 async def provision_mirror(nc: Client, subjects: Subjects, *, within: float = 15.0) -> str:
@@ -152,9 +154,9 @@ class _Server:
         await self._settle(self._stream(spec) for spec in wanted.streams)
         await self._settle(self._consumer(spec) for spec in wanted.consumers)
 
-    async def _settle(self, jobs: Iterable[Awaitable[list[str]]]) -> None:
+    async def _settle(self, jobs: Iterable[Awaitable[list[Difference]]]) -> None:
         """Do all the jobs, and report all their mismatches as one error."""
-        found: list[str] = []
+        found: list[Difference] = []
         for outcome in await asyncio.gather(*jobs, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -162,17 +164,18 @@ class _Server:
         if found:
             raise Conflict(
                 "streams.mismatch",
-                "the server disagrees with the table of streams:\n  " + "\n  ".join(found),
-                fix="correct the stream or consumer with the nats tool, or use another prefix; nothing was changed",
+                "the server disagrees with the table of streams:\n  "
+                + "\n  ".join(map(str, found)),
+                fix=f"set back what differs: {set_back(found)}; or use another prefix; nothing was changed",
                 fault="platform",
             )
 
-    async def _stream(self, spec: StreamSpec) -> list[str]:
+    async def _stream(self, spec: StreamSpec) -> list[Difference]:
         body: JsonValue = {"name": spec.name, **_plain(spec.config)}
         found = await self._get_or_create(
             f"STREAM.INFO.{spec.name}", f"STREAM.CREATE.{spec.name}", body
         )
-        differences = _differences(f"stream {spec.name}", spec.config, found)
+        differences = _differences("stream", spec.name, spec.config, found)
         grown = {
             field: spec.config[field] for field in spec.grows if not _same_field(field, spec, found)
         }
@@ -180,13 +183,13 @@ class _Server:
             return await self._extend(spec, {**found, **_plain(grown)})
         return differences
 
-    async def _extend(self, spec: StreamSpec, body: JsonValue) -> list[str]:
+    async def _extend(self, spec: StreamSpec, body: JsonValue) -> list[Difference]:
         """Set what earlier versions had otherwise, if nothing else differs."""
         try:
             changed = await self.config(f"STREAM.UPDATE.{spec.name}", body)
         except _Refused as refusal:
             raise _unavailable(f"STREAM.UPDATE.{spec.name}", refusal) from refusal
-        return _differences(f"stream {spec.name}", spec.config, changed)
+        return _differences("stream", spec.name, spec.config, changed)
 
     async def _retire(self, stream: str, consumer: str) -> None:
         """Remove a consumer of an earlier version; nothing if it is not there."""
@@ -201,7 +204,7 @@ class _Server:
             if code != _CONSUMER_NOT_FOUND:
                 raise _unavailable(f"CONSUMER.DELETE.{where}", _Refused(code, why))
 
-    async def _consumer(self, spec: ConsumerSpec) -> list[str]:
+    async def _consumer(self, spec: ConsumerSpec) -> list[Difference]:
         where = f"{spec.stream}.{spec.name}"
         body: JsonValue = {
             "stream_name": spec.stream,
@@ -211,7 +214,7 @@ class _Server:
         found = await self._get_or_create(
             f"CONSUMER.INFO.{where}", f"CONSUMER.CREATE.{where}", body
         )
-        return _differences(f"consumer {where}", spec.config, found)
+        return _differences("consumer", where, spec.config, found)
 
     async def _get_or_create(
         self, info: str, create: str, body: JsonValue
@@ -282,7 +285,9 @@ def _same_field(field: str, spec: StreamSpec, found: Mapping[str, JsonValue]) ->
     return field not in spec.config or _same(spec.config[field], found.get(field))
 
 
-def _differences(what: str, wanted: Config, found: Mapping[str, JsonValue]) -> list[str]:
+def _differences(
+    kind: Literal["stream", "consumer"], name: str, wanted: Config, found: Mapping[str, JsonValue]
+) -> list[Difference]:
     """The fields that differ. The server leaves out what is empty, and writes one filter as `filter_subject`."""
     actual = dict(found)
     if "filter_subject" in actual:
@@ -290,7 +295,7 @@ def _differences(what: str, wanted: Config, found: Mapping[str, JsonValue]) -> l
     if _more_replicas(wanted, actual):
         wanted = {k: v for k, v in wanted.items() if k not in {"num_replicas", "persist_mode"}}
     return [
-        f"{what}: {field} should be {json.dumps(value)}, is {json.dumps(actual.get(field))}"
+        Difference(kind, name, field, value, actual.get(field))
         for field, value in wanted.items()
         if not _same(value, actual.get(field))
     ]
