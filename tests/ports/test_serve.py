@@ -190,6 +190,18 @@ async def test_on_a_server_whose_clock_is_wrong_it_refuses_to_start_and_says_why
     assert "run NTP on both machines" in said
 
 
+async def test_where_a_limit_was_set_by_hand_it_refuses_to_start_and_names_the_command(
+    bus: Bus, start: Start
+) -> None:
+    """Tried again and again, it would not say so before whoever started it has given up."""
+    js = bus.nc.jetstream()
+    config = (await js.stream_info(bus.names.chunks)).config
+    await js.update_stream(config.evolve(max_msgs=10))
+    code, said = await end(await start())
+    assert code == 78
+    assert f"nats stream edit {bus.names.chunks} --max-msgs=" in said
+
+
 async def test_a_failed_start_leaves_nothing_open(bus: Bus, tmp_path: Path) -> None:
     contexts: list[Context] = []
 

@@ -41,7 +41,7 @@ __all__ = ["Context", "KeepsMarks", "Running", "SaysProblem", "Service", "open_c
 
 _log = logging.getLogger("partsong.serve")
 
-_UNFIT = frozenset({"nats.too_old", "clock.skew", *DAMAGED})
+_UNFIT = frozenset({"nats.too_old", "clock.skew", "streams.mismatch", *DAMAGED})
 """Codes of errors that starting again does not mend: somebody must change what the service stands on."""
 _EX_CONFIG = 78
 """As sysexits.h has it."""
