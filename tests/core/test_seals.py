@@ -104,7 +104,7 @@ def test_a_loss_that_no_run_accounts_for_is_not_contained() -> None:
 
 def test_a_scrub_may_begin_at_a_seal_it_trusts() -> None:
     records, sealer = sealed_log(30, every=10)
-    seals = [read_seal(body) for _, body, seal in records if seal]
+    seals = [read_seal(body, seq) for seq, body, seal in records if seal]
     base = Place(seals[0].upto, seals[0].count, bytes.fromhex(seals[0].root))
     found, at = scrub((r for r in records if r[0] > base.seq), Scrub(base))
     assert found == []
@@ -117,7 +117,21 @@ def test_a_seal_that_was_changed_is_found_by_the_next_one() -> None:
     found, _ = scrub(records)
     assert len(found) == 1
     with pytest.raises(InvalidInput, match=r"seal\.malformed"):
-        read_seal(b"garbage")
+        read_seal(b"garbage", 6)
+
+
+@pytest.mark.parametrize(
+    "lie", [{"upto": 5}, {"upto": 10**15}, {"count": 9}, {"count": -1}, {"root": "00"}]
+)
+def test_what_speaks_of_things_to_come_is_no_seal(lie: dict[str, int | str]) -> None:
+    """Whoever believed it would take all that it covers for lost."""
+    seal = Sealer(epoch=1).after(1, b"a", 0.0).after(4, b"b", 0.0).seal()
+    assert read_seal(seal.model_dump_json().encode(), 5) == seal
+    forged = seal.model_copy(update=lie).model_dump_json().encode()
+    with pytest.raises(InvalidInput, match=r"seal\.malformed"):
+        read_seal(forged, 5)
+    scrub = Scrub()
+    assert [scrub.take(1, b"a", seal=False), scrub.take(5, forged, seal=True)] == [None, None]
 
 
 def test_a_seal_is_due_after_a_thousand_records_a_minute_or_the_end() -> None:
@@ -140,7 +154,7 @@ def test_what_came_while_the_seal_was_under_way_is_sealed_by_the_next_one() -> N
     sealer = sealer.after(2, b"b", 1.0, ended="r_2").sealed(3, body)
     assert dict(sealer.ends) == {"r_2": 2}
     assert sealer.due(1e9)
-    assert (sealer.seal().n, sealer.seal().prev) == (2, read_seal(body).root)
+    assert (sealer.seal().n, sealer.seal().prev) == (2, read_seal(body, 3).root)
 
 
 def test_a_record_folded_twice_counts_once() -> None:

@@ -6,11 +6,10 @@ last record that a commit vouches for, so memory is bounded by what workers repo
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 
-from partsong.contracts.envelope import START_HASH, chain
+from partsong.contracts.envelope import START_HASH, chain, content_hash
 from partsong.contracts.errors import Problem
 
 __all__ = ["Chain"]
@@ -45,11 +44,10 @@ class Chain:
             raw = json.loads(body)
             run, n, seen = raw["run"], int(raw["n"]), int(raw["seen"])
             before, digest = str(raw["prev_hash"]), str(raw["hash"])
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             self._found(seq, "log.unreadable", f"not a commit: {error!r}")
             return
-        content, _, tail = body.rpartition(b',"hash":"')
-        if len(tail) != 34 or hashlib.sha256(content + b"}").hexdigest()[:32] != digest:
+        if content_hash(body) != digest:
             self._found(seq, "log.commit_changed", f"commit {n} is not what its own hash says")
         elif run != self.run_id:
             self._found(seq, "log.other_run", f"a commit of run {run}")

@@ -27,6 +27,7 @@ __all__ = [
     "Commit",
     "Report",
     "chain",
+    "content_hash",
     "decode",
     "decode_known",
     "encode_commit",
@@ -95,6 +96,12 @@ def encode_commit(
     return Commit(run, n, seen, prev_hash.hex()[:32], digest, what), body
 
 
+def content_hash(body: bytes) -> str:
+    """The hash of a commit's body as it was before the hash itself was put at its end, and nothing behind it."""
+    content, _, tail = body.rpartition(b',"hash":"')
+    return hashlib.sha256(content + b"}").hexdigest()[:32] if len(tail) == 34 else "no hash"
+
+
 def encode_report(run: str, *what: Event) -> bytes:
     """The body of a report."""
     return _dump({"run": run, "events": _brief(run, what)})
@@ -132,7 +139,7 @@ def decode_known(body: bytes) -> Commit | Report:
     """
     try:
         raw = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput("envelope.malformed", f"not JSON: {error}", where="body") from None
     if (
         not isinstance(raw, dict)
@@ -155,7 +162,7 @@ def decode_known(body: bytes) -> Commit | Report:
             found,
             newer,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InvalidInput(
             "envelope.malformed", f"a commit needs n, seen, prev_hash, hash: {error}", where="body"
         ) from None

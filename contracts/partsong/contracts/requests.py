@@ -223,7 +223,7 @@ def parse_request(verb: str, body: bytes) -> Request:
         )
     try:
         raw = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(
             "request.malformed", f"the body is not JSON: {error}", where="body"
         ) from None

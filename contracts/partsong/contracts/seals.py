@@ -57,15 +57,18 @@ class Place:
     root: bytes = START_ROOT
 
 
-def read_seal(body: bytes) -> Seal:
-    """A seal as it was written.
+def read_seal(body: bytes, seq: int) -> Seal:
+    """A seal as it was written in the record at `seq`.
 
     Raises:
-        InvalidInput: `seal.malformed`.
+        InvalidInput: `seal.malformed`; also if it speaks of what came after it.
     """
     try:
         seal = Seal.model_validate_json(body)
-        bytes.fromhex(seal.root)
+        if len(bytes.fromhex(seal.root)) != len(START_ROOT):
+            raise ValueError(f"its root has {len(seal.root)} digits")
+        if not 0 <= seal.count <= seal.upto < seq:
+            raise ValueError(f"record {seq} covers {seal.count} records up to {seal.upto}")
     except ValueError as error:
         said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise InvalidInput("seal.malformed", f"not a seal: {said}", fault="platform") from None
@@ -104,7 +107,7 @@ class Sealer:
         """
         if seq <= self.place.seq:
             return self
-        seal = read_seal(stored)
+        seal = read_seal(stored, seq)
         ends = {run: at for run, at in self.ends.items() if at > seal.upto}
         open_ = self.place.seq > seal.upto
         return replace(
@@ -154,7 +157,7 @@ class Scrub:
 
     def take(self, seq: int, stored: bytes, *, seal: bool) -> Damaged | None:
         """Read one record; what is wrong, if it is a `seal` that disagrees with what was read before it."""
-        found = self._compare(stored) if seal else None
+        found = self._compare(seq, stored) if seal else None
         self._full = self._full or len(self._tail) == _MOST
         digest = hashlib.sha256(stored).digest()
         self._tail.append(_Read(digest, _further(self._place, seq, digest)))
@@ -170,9 +173,9 @@ class Scrub:
     def _place(self) -> Place:
         return self._tail[-1].place if self._tail else self.base
 
-    def _compare(self, stored: bytes) -> Damaged | None:
+    def _compare(self, seq: int, stored: bytes) -> Damaged | None:
         try:
-            seal = read_seal(stored)
+            seal = read_seal(stored, seq)
         except InvalidInput:  # the next seal, or the checkpoint, covers it like every other record
             return None
         if seal.upto < self.base.seq:

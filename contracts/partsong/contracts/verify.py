@@ -7,11 +7,10 @@ had seen it. What lies behind the newest commit's `seen` nobody vouches for yet.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from partsong.contracts.envelope import START_HASH, Commit, chain, decode_known
+from partsong.contracts.envelope import START_HASH, Commit, chain, content_hash, decode_known
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.fold import fold_message
 from partsong.contracts.state import RunState
@@ -104,7 +103,7 @@ def _check_commit(reader: _Reader, seq: int, body: bytes, commit: Commit) -> Non
         said = f"after commit {reader.commits} comes commit {commit.n}"
         _found(reader, seq, "log.commit_missing", said)
     reader.commits = commit.n
-    digest = _content_hash(body)
+    digest = content_hash(body)
     if digest != commit.hash:
         said = f"commit {commit.n} says its content has the hash {commit.hash}, it has {digest}"
         _found(reader, seq, "log.commit_changed", said)
@@ -129,12 +128,6 @@ def _check_history(reader: _Reader, seq: int, commit: Commit) -> None:
         _found(reader, seq, "log.history_changed", said)
     else:
         reader.verified = max(reader.verified, commit.seen)
-
-
-def _content_hash(body: bytes) -> str:
-    """The hash of a commit's body as it was before the hash itself was put at its end, and nothing behind it."""
-    content, _, tail = body.rpartition(b',"hash":"')
-    return hashlib.sha256(content + b"}").hexdigest()[:32] if len(tail) == 34 else "no hash"
 
 
 def _found(reader: _Reader, seq: int, code: str, message: str, fix: str = _RESTORE) -> None:

@@ -9,16 +9,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 
 from pydantic import BaseModel, JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.command_events import Verb
-from partsong.contracts.envelope import decode, decode_known, encode_report, newest_event
+from partsong.contracts.envelope import decode_known, encode_report, newest_event
 from partsong.contracts.errors import Conflict, InvalidInput, Unavailable
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.contracts.subjects import Subjects
-from partsong.log.port import Log, WrongSequence
+from partsong.graph_engine.core import hear
+from partsong.graph_engine.ledger import Ledger
+from partsong.log.blobs import LOST
+from partsong.log.port import Log, Record, WrongSequence
 from partsong.runtime import clock
 
 __all__ = ["Commands"]
@@ -60,18 +64,27 @@ class Commands:
         return not done.duplicate
 
     async def outcome(self, run_id: str, request_id: str) -> Accepted | Rejected | None:
-        """What became of a command; None if its run has not been decided on since."""
-        first = 0
-        async for record in self._log.read(self._subjects.run(run_id)):
-            first = first or record.seq
-            if record.subject != self._subjects.engine(run_id):
-                continue
-            for event in decode(record.body).events:
-                if isinstance(event, e.CommandSettled) and event.request_id == request_id:
-                    if event.error is not None:
-                        return Rejected(id=request_id, error=event.error)
-                    return Accepted(id=request_id, run_id=run_id, seq=first)
-        return None
+        """What became of a command; None if its run has not been decided on since, and somebody will.
+
+        Nobody decides on a run whose log cannot be folded, so why it cannot be is the answer then.
+        """
+        ledger = Ledger(self._log, self._subjects, run_id)
+        try:
+            async for record in self._log.read(self._subjects.run(run_id)):
+                ledger.fold(record)
+                for event in _commands_of(record):
+                    if isinstance(event, e.CommandSettled) and event.request_id == request_id:
+                        if event.error is not None:
+                            return Rejected(id=request_id, error=event.error)
+                        return Accepted(id=request_id, run_id=run_id, seq=ledger.first_seq)
+        except (InvalidInput, Conflict) as error:
+            return Rejected(id=request_id, error=error.problem)
+        except Unavailable as error:
+            if error.problem.code not in LOST:
+                raise
+            return Rejected(id=request_id, error=error.problem)
+        newer = ledger.state.newer is not None
+        return Rejected(id=request_id, error=hear.too_old(ledger.state)) if newer else None
 
     async def unsettled(self, run_id: str) -> set[str]:
         """Requests about a run whose commands stand in its log without an outcome, as far as it can be read."""
@@ -79,10 +92,10 @@ class Commands:
         try:
             async for record in self._log.read(self._subjects.run(run_id)):
                 with contextlib.suppress(InvalidInput):
-                    for event in decode_known(record.body).events:
+                    for event in _commands_of(record):
                         if isinstance(event, e.CommandReceived):
                             received.add(event.request_id)
-                        elif isinstance(event, e.CommandSettled):
+                        else:
                             settled.add(event.request_id)
         except Unavailable:
             pass  # what the server cannot read is what the run was set aside for
@@ -99,6 +112,13 @@ class Commands:
             where="id",
             fix="give every request an id of its own; only the very same request may be repeated",
         )
+
+
+def _commands_of(record: Record) -> Iterator[e.CommandReceived | e.CommandSettled]:
+    if b'"command.' in record.body:  # most records hold none, and are not read
+        for event in decode_known(record.body).events:
+            if isinstance(event, e.CommandReceived | e.CommandSettled):
+                yield event
 
 
 def _digest(asked: dict[str, JsonValue]) -> str:

@@ -50,6 +50,8 @@ _AGAIN, _LONGEST_AGAIN = 1.0, 30.0
 """Seconds until a turn that failed is taken again: the first time, and at most."""
 _AT_ONCE = 16
 """Open runs that are looked after side by side when a partition is taken."""
+_MOST_FAILURES = 5
+"""Turns of a run in a row that broke for a reason that does not pass; then it is parked."""
 _OVERDUE = 100
 """Runs that are taken up at a time because a timer of theirs is late."""
 _FINISH = 10.0
@@ -310,6 +312,12 @@ class HeldRuns:
         else:
             _log.exception("turn broke", extra={"run": run_id})
         slot.failures += 1
+        passes = isinstance(error, Unavailable) or (
+            isinstance(error, PartsongError) and error.problem.retryable
+        )
+        if slot.failures >= _MOST_FAILURES and not passes:
+            self._park(slot, _broken(run_id, error))
+            return
         slot.woken = True
         wait = backoff(slot.failures, first=_AGAIN, longest=_LONGEST_AGAIN)
 
@@ -360,6 +368,19 @@ class HeldRuns:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _broken(run_id: str, error: Exception) -> Problem:
+    """Why nobody decides on a run any more: each try has failed, and nothing says that the next one would not."""
+    if isinstance(error, PartsongError):
+        return error.problem
+    return Problem(
+        code="engine.fault",
+        message=f"run {run_id} cannot be decided on: {type(error).__name__}: {error}",
+        where=run_id,
+        fix="the engine's log has the traceback: report it; an engine that starts tries again",
+        fault="platform",
+    )
 
 
 def _stale_read(run_id: str, seen: int, newest: int) -> Unavailable:

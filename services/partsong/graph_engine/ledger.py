@@ -19,6 +19,7 @@ from partsong.contracts.envelope import (
     Commit,
     Report,
     chain,
+    content_hash,
     decode_known,
     encode_commit,
 )
@@ -218,6 +219,9 @@ class Ledger:
         """Refuse a commit that is not the next one, or that was decided on another history."""
         if commit.n != self._sure.commits + 1:
             why = f"after commit {self._sure.commits} comes commit {commit.n}"
+            raise HistoryChanged(self.run_id, record.seq, why)
+        if content_hash(record.body) != commit.hash:
+            why = f"commit {commit.n} is not what its own hash says"
             raise HistoryChanged(self.run_id, record.seq, why)
         known = self._hashes.get(commit.seen)
         if known is None and commit.seen < min(self._hashes):

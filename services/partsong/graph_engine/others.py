@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Protocol
 
-from partsong.contracts.errors import Problem
+from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.requests import AdmitRequest, CancelRequest, RunRequest
 from partsong.contracts.state import Pending, RunState
 from partsong.contracts.subjects import OURS
 from partsong.graph_engine.children import Children, abandoned
 from partsong.graph_engine.commands import Commands
-from partsong.graph_engine.core.commands import Prepared
+from partsong.graph_engine.core.commands import Prepared, asked
 from partsong.graph_engine.threads import Threads
 
 __all__ = ["Others", "Relations"]
@@ -46,7 +46,10 @@ class Relations:
     ) -> None:
         """See `Others.settled`."""
         if command.verb == "run":
-            request = RunRequest.model_validate(command.request)
+            try:
+                request = asked(RunRequest, command)
+            except InvalidInput:
+                return  # nobody can be told of what is no request
             if error is not None and state.graph is None:
                 await self._children.refused(state.run_id, request.options, error)
             elif state.ended:

@@ -17,7 +17,7 @@ from partsong.contracts.hooks import PluginRef
 from partsong.contracts.requests import ForkRequest, RetryRequest, RunRequest
 from partsong.contracts.state import Pending, RunState
 from partsong.contracts.timeline import edited, state_at
-from partsong.graph_engine.core.commands import Prepared
+from partsong.graph_engine.core.commands import Prepared, asked
 from partsong.graph_engine.threads import Threads
 
 __all__ = ["Preparing", "Resolve"]
@@ -54,11 +54,11 @@ class Preparing:
         try:
             match command.verb:
                 case "run":
-                    return await self._start(state, RunRequest.model_validate(command.request))
+                    return await self._start(state, asked(RunRequest, command))
                 case "fork":
-                    return await self._fork(state, ForkRequest.model_validate(command.request))
+                    return await self._fork(state, asked(ForkRequest, command))
                 case "retry":
-                    return await self._retry(state, RetryRequest.model_validate(command.request))
+                    return await self._retry(state, asked(RetryRequest, command))
                 case "admit":
                     return await self._admit(state)
                 case _:

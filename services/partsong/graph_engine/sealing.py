@@ -93,11 +93,14 @@ class Sealing:
         return where
 
     def _place(self, record: Record) -> LogSubject | None:
+        where: LogSubject | None
         try:
             where = self._subjects.parse_log(record.subject)
         except InvalidInput as error:
-            _log.warning("record passed over", extra={"seq": record.seq, "why": str(error)})
-            return None
+            where = self._subjects.stray(record.subject)
+            if where is None:
+                _log.warning("record passed over", extra={"seq": record.seq, "why": str(error)})
+                return None
         return where if where.own or partition_of(where.run_id) == self._partition else None
 
     def _cover(self, record: Record, stored: bytes, where: LogSubject | None) -> None:

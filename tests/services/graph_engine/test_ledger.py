@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -189,6 +190,16 @@ async def test_a_log_that_is_not_what_its_commits_say_is_named() -> None:
     with pytest.raises(HistoryChanged, match="commit 2 was decided on records up to 2") as refused:
         await first.refresh()
     assert refused.value.problem.where == "seq 3"
+
+
+async def test_a_commit_that_is_not_what_its_own_hash_says_is_named() -> None:
+    story = Story()
+    ledger = story.engine()
+    await story.begin(ledger)
+    (record,) = await story.records()
+    changed = replace(record, body=record.body.replace(b'"two"', b'"six"'))
+    with pytest.raises(HistoryChanged, match="commit 1 is not what its own hash says"):
+        story.engine().fold(changed)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from partsong.contracts import events as e
-from partsong.contracts.errors import Conflict, NotFound, PartsongError, Problem
+from partsong.contracts.errors import Conflict, InvalidInput, NotFound, PartsongError, Problem
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
 from partsong.contracts.hooks import PluginRef
@@ -26,9 +27,12 @@ from partsong.contracts.requests import (
     SignalRequest,
 )
 from partsong.contracts.state import Pending, RunState
+from partsong.contracts.validate import problem_of
 from partsong.graph_engine.core import hear, signals
 
-__all__ = ["PREPARED", "Prepared", "carry_out"]
+__all__ = ["PREPARED", "Prepared", "asked", "carry_out"]
+
+T = TypeVar("T", bound=BaseModel)
 
 PREPARED = frozenset({"run", "fork", "retry", "admit"})
 """Verbs that need to be prepared."""
@@ -54,6 +58,18 @@ class Prepared:
     """Of an admission: the thread is the run's."""
     refused: PartsongError | None = None
     """It cannot be carried out, whatever the run's state is."""
+
+
+def asked(kind: type[T], command: Pending) -> T:
+    """What a command asks for.
+
+    Raises:
+        InvalidInput: `request.malformed`: the door did not write it.
+    """
+    try:
+        return kind.model_validate(dict(command.request))
+    except ValidationError as error:
+        raise InvalidInput.of(problem_of(error, "request.malformed")) from None
 
 
 def carry_out(
@@ -95,29 +111,28 @@ def _meaning(
     Raises:
         PartsongError: it must be refused.
     """
-    request = dict(command.request)
     if command.verb == "run":
-        return _start(state, command, RunRequest.model_validate(request), prepared, now)
+        return _start(state, command, asked(RunRequest, command), prepared, now)
     if command.verb == "fork":
-        return _fork(state, command, ForkRequest.model_validate(request), prepared, now)
+        return _fork(state, command, asked(ForkRequest, command), prepared, now)
     if state.graph is None:
         raise NotFound("run.unknown", f"no run {state.run_id}", where="run_id")
     match command.verb:
         case "retry":
             if prepared.refused is not None:
                 raise prepared.refused
-            retry = RetryRequest.model_validate(request)
+            retry = asked(RetryRequest, command)
             return hear.retry(state, prepared.graph, retry.options, retry.reason, retry.id, now)
         case "cancel":
-            cancel = CancelRequest.model_validate(request)
+            cancel = asked(CancelRequest, command)
             return hear.cancel(state, cancel.reason, cancel.id, now)
         case "pause":
-            pause = PauseRequest.model_validate(request)
+            pause = asked(PauseRequest, command)
             return hear.pause(state, pause.reason, pause.id, now)
         case "resume":
-            return hear.resume(state, ResumeRequest.model_validate(request).id, now)
+            return hear.resume(state, asked(ResumeRequest, command).id, now)
         case "signal":
-            sent = SignalRequest.model_validate(request)
+            sent = asked(SignalRequest, command)
             return signals.signal(state, sent.name, sent.payload, sent.id, now)
         case "admit":
             return hear.admit(state, now, dict(prepared.remembered)) if prepared.free else ()
