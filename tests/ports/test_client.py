@@ -196,6 +196,17 @@ async def test_a_bus_without_streams_is_said(bus: Bus) -> None:
     assert missing.value.problem.code == "request.not_stored"
 
 
+async def test_a_request_that_the_stream_refuses_is_told_in_the_servers_words(bus: Bus) -> None:
+    js = bus.nc.jetstream()
+    config = (await js.stream_info(bus.names.requests)).config
+    await js.update_stream(config.evolve(max_msg_size=10))
+    async with Client(bus.url, prefix=bus.subjects.prefix) as client:
+        with pytest.raises(Unavailable, match=r"message size exceeds maximum.*\(\d+\)") as refused:
+            await client.cancel("r_1")
+    assert refused.value.problem.code == "request.not_stored"
+    assert "partsong doctor" in str(refused.value.problem.fix)
+
+
 async def test_an_unknown_run_is_not_found_whatever_is_asked(client: Client) -> None:
     with pytest.raises(NotFound):
         await client.result("r_nobody", timeout=WITHIN)

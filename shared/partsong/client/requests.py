@@ -158,13 +158,16 @@ async def _store(nc: Nats, subject: str, body: bytes, message_id: str) -> int:
 
 
 async def _not_stored(nc: Nats, error: Exception) -> Unavailable:
+    why, fix = repr(error), "check the NATS URL, and that the streams exist: `partsong doctor`"
     if isinstance(error, APIError):
         said = {"description": error.description, "err_code": error.err_code}
         if is_full(said):
             return await log_full(nc, "requests", said)
+        why = f"the server says {error.description!r} ({error.err_code})"
+        fix = "`partsong doctor` says what is not as it must be, and what sets it back"
     return Unavailable(
         "request.not_stored",
-        f"the request could not be stored: {error!r}",
-        fix="check the NATS URL, and that the streams exist: `partsong doctor`",
+        f"the request could not be stored: {why}",
+        fix=fix,
         retryable=True,
     )
