@@ -83,13 +83,11 @@ class Threads:
         """
         if options.thread is None:
             return None
-        unsure = self._unsure()
         place = Place(run_id=run_id, since=clock.now_text())
         begun = await self._begun(run_id) is not None
 
         def change(line: Line) -> Line:
-            if unsure and line == Line(thread=line.thread) and options.on_busy != "allow":
-                raise _unsure_of(line.thread)
+            self._surely(line, options.on_busy)
             return line if begun else entered(line, place, options.on_busy)
 
         line = await self._change(options.thread, change, clear=not begun)
@@ -110,6 +108,7 @@ class Threads:
 
         def change(line: Line) -> Line:
             nonlocal left
+            self._surely(line, on_busy)
             left = line.seat(run_id) is None
             return entered(line, place, on_busy)
 
@@ -152,6 +151,15 @@ class Threads:
 
         await self._change(thread, change)
         self._looked[run_id] = now
+
+    def _surely(self, line: Line, on_busy: OnBusy) -> None:
+        """Let nobody into a line that may just have been lost, but who would go beside others.
+
+        Raises:
+            Unavailable: `thread.unsure`: ask again in a moment.
+        """
+        if self._unsure() and on_busy != "allow" and line == Line(thread=line.thread):
+            raise _unsure_of(line.thread)
 
     def _unsure(self) -> bool:
         """Whether a line that is not there may just have been lost."""

@@ -133,5 +133,7 @@ async def test_nobody_is_let_into_a_lost_line_before_those_that_were_in_it_have_
     with pytest.raises(Unavailable, match="nobody is in thread 't' now") as refused:
         await line.waits("r_2")
     assert refused.value.problem.retryable
+    with pytest.raises(Unavailable, match="nobody is in thread 't' now"):
+        await line.threads.rejoin("r_0", WAITS)
     line.clock.at += 10.0
     assert not await line.waits("r_2"), "nobody else has come"
