@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -258,6 +258,27 @@ async def test_readers_say_what_the_log_has_lost_before_they_say_that_there_is_n
             )
             assert (code, said.get("code")) == (78, "log.damaged"), (words, said)
             assert f"lost: records {lost}" in str(said["message"])
+
+
+async def test_whatever_is_asked_of_a_damaged_log_is_refused_with_what_it_has_lost(
+    own: Bus, tmp_path: Path
+) -> None:
+    """Also of a run that is unknown now: it may be among what is lost."""
+    async with a_platform(own, Settings(data_dir=tmp_path)) as platform:
+        client = platform.client
+        await client.result(await client.start(ECHO, {"text": "x"}), timeout=PATIENCE)
+        await limited(own, max_msgs=1)
+
+        async def code(ask: Awaitable[object]) -> str:
+            with pytest.raises(PartsongError) as refused:
+                await ask
+            return refused.value.problem.code
+
+        async with asyncio.timeout(PATIENCE):
+            while await code(client.cancel("r_nobody")) == "run.unknown":
+                pass
+        asked = client.cancel("r_nobody"), client.signal("r_nobody", "go"), client.fork("r_nobody")
+        assert {await code(ask) for ask in asked} == {"log.damaged"}
 
 
 @asynccontextmanager

@@ -48,7 +48,7 @@ async def goes_on(platform: Platform) -> None:
 async def refused(platform: Platform) -> set[str]:
     """The reasons for which what is asked of the run that is hurt is refused."""
     codes = set()
-    for ask in (platform.client.cancel, platform.client.pause):
+    for ask in (platform.client.cancel, platform.client.pause, platform.client.fork):
         with pytest.raises(PartsongError) as caught:
             await ask(HURT)
         codes.add(caught.value.problem.code)

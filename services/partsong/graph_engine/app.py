@@ -19,7 +19,7 @@ from partsong.bus.handling import Handling
 from partsong.bus.nats_feed import NatsFeed
 from partsong.bus.pull import Delivery, PullLoop
 from partsong.bus.queued import AtTheDoor, the_beginning
-from partsong.contracts.damage import DAMAGED, Damaged
+from partsong.contracts.damage import DAMAGED, Damaged, damage_error
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.marks import Restored
 from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
@@ -37,7 +37,7 @@ from partsong.graph_engine.losses import Losses
 from partsong.graph_engine.others import Relations
 from partsong.graph_engine.outbox import NatsOutbox
 from partsong.graph_engine.ownership import Ownership
-from partsong.graph_engine.preparing import Preparing
+from partsong.graph_engine.preparing import Preparing, past_of
 from partsong.graph_engine.processor import Processor
 from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.scrubbing import Scrubber
@@ -224,7 +224,12 @@ class GraphEngine:
                 children.begin,
                 Backlog(context.nc, context.names.work).of,
             ),
-            Preparing(graphs.resolve, partial(_past, context), threads, plugins),
+            Preparing(
+                graphs.resolve,
+                partial(past_of, context.log, context.subjects, partial(_restores, context)),
+                threads,
+                plugins,
+            ),
             partial(_answer, context),
             silent=context.watch.silent,
             holds=context.watch.holds,
@@ -289,9 +294,11 @@ def _doors(context: Context, name: str, door: Door, schedules: Schedules) -> Nat
 async def _request(context: Context, door: Door, name: str, command: Command) -> None:
     """Take one request; one that is refused is answered, and kept as a dead letter."""
     body = command.body
-    if (blob := command.headers.get(BLOB)) is not None:
-        body = await context.blobs.get(blob)
     try:
+        if (damage := context.monitor.damage) is not None and context.monitor.read_only:
+            raise damage_error(damage)  # whatever is asked: what is unknown here may be lost
+        if (blob := command.headers.get(BLOB)) is not None:
+            body = await context.blobs.get(blob)
         where = context.subjects.parse_request(command.subject)
         if where.lane is not None and not command.seq:
             raise InvalidInput(
@@ -347,11 +354,6 @@ async def _at_the_door(context: Context, run_id: str) -> AtTheDoor | None:
     if found is None or found.blob is None:
         return found
     return replace(found, body=await context.blobs.get(found.blob))
-
-
-async def _past(context: Context, run_id: str) -> list[tuple[int, bytes]]:
-    records = context.log.read(context.subjects.run(run_id))
-    return [(record.seq, record.body) async for record in records]
 
 
 def _alive(context: Context, service: str) -> set[str]:

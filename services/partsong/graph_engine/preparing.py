@@ -7,23 +7,42 @@ what lies in the log does not change.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic import JsonValue
 
-from partsong.contracts.errors import NotFound, PartsongError, Unavailable
+from partsong.contracts.damage import Hit
+from partsong.contracts.errors import Conflict, NotFound, PartsongError, Unavailable
 from partsong.contracts.graph import Graph
 from partsong.contracts.hooks import PluginRef
+from partsong.contracts.marks import Restored
 from partsong.contracts.requests import ForkRequest, RetryRequest, RunRequest
 from partsong.contracts.state import Pending, RunState
+from partsong.contracts.subjects import Subjects
 from partsong.contracts.timeline import edited, state_at
 from partsong.graph_engine.core.commands import Prepared, asked
 from partsong.graph_engine.threads import Threads
+from partsong.log.blobs import LOST
+from partsong.log.port import Log
 
-__all__ = ["Preparing", "Resolve"]
+__all__ = ["Preparing", "Resolve", "past_of"]
 
 Resolve = Callable[[str | dict[str, JsonValue]], Awaitable[Graph]]
 OffLoop = Callable[[Callable[[], RunState]], Awaitable[RunState]]
+
+
+async def past_of(
+    log: Log, subjects: Subjects, restores: Callable[[], Sequence[Restored]], run_id: str
+) -> list[tuple[int, bytes]]:
+    """Read all records of a run, as (sequence, body).
+
+    Raises:
+        Conflict: a restore did not bring all of them back.
+        Unavailable: the log did not answer.
+    """
+    if (lost := Hit(restores()).why(run_id)) is not None:
+        raise Conflict.of(lost)
+    return [(record.seq, record.body) async for record in log.read(subjects.run(run_id))]
 
 
 class Preparing:
@@ -63,9 +82,9 @@ class Preparing:
                     return await self._admit(state)
                 case _:
                     return Prepared()
-        except Unavailable:
-            raise
         except PartsongError as error:
+            if isinstance(error, Unavailable) and error.problem.code not in LOST:
+                raise
             return Prepared(refused=error)
 
     async def _start(self, state: RunState, request: RunRequest) -> Prepared:
