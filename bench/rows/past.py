@@ -93,8 +93,9 @@ async def _kept(log: FileLog, snapshots: FileSnapshots, run_id: str) -> None:
     """Snapshots as an engine on a bus would have kept them."""
     folded = Folded(RunState(run_id))
     records = size = last = 0
-    async for record in log.read(Subjects().run(run_id)):
-        folded, records, size = folded.after(record), records + 1, size + len(record.body)
+    subjects = Subjects()
+    async for record in log.read(subjects.run(run_id)):
+        folded, records, size = folded.after(record, subjects), records + 1, size + len(record.body)
         if due(records, size, last):
             packed = pack(folded)
             await snapshots.put(packed)

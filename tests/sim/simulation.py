@@ -149,7 +149,7 @@ class _Simulation:
             if run_id == OURS or run_id in self._world.spoiled:
                 continue
             folded = self._folds.get(run_id, Folded(RunState(run_id)))
-            self._folds[run_id] = folded.after(record)
+            self._folds[run_id] = folded.after(record, SUBJECTS)
         self._read = self._world.broker.log.head
         states = (f.state for run, f in self._folds.items() if run not in self._world.spoiled)
         return [state for state in states if state.graph is not None or state.pending]

@@ -7,11 +7,43 @@ pass any more, and an empty one under a call's lets nobody claim it. Whoever dec
 
 from __future__ import annotations
 
-from partsong.contracts.envelope import Commit, Report
+from partsong.contracts.envelope import Commit, Report, decode_known
+from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import Event
-from partsong.contracts.subjects import LogSubject
+from partsong.contracts.subjects import OURS, LogSubject, Subjects
 
-__all__ = ["misplaced"]
+__all__ = ["misplaced", "placed", "stray"]
+
+
+def placed(subjects: Subjects, subject: str, body: bytes) -> Commit | Report:
+    """Decode a message of a run's log that may stand where it stands, as far as this reader knows its events.
+
+    Raises:
+        InvalidInput: what `decode_known` raises; `subject.invalid`; `log.misplaced`.
+    """
+    message = decode_known(body)
+    if (why := misplaced(subjects.parse_log(subject), message)) is not None:
+        raise InvalidInput(
+            "log.misplaced",
+            f"a record does not belong under its subject: {why}",
+            where=subject,
+            fix="no worker of Partsong writes that: see who else may publish to the log. "
+            "`partsong run fork` goes on from before it",
+            fault="platform",
+        )
+    return message
+
+
+def stray(subjects: Subjects, subject: str) -> LogSubject | None:
+    """Say whose log a record is part of that stands under a run's subjects and is none of them; None if it is nobody's.
+
+    It is told as a fact; whoever reads it finds that it cannot be one.
+    """
+    partition = subjects.partition_in(subject)
+    run_id = [*subject.removeprefix(f"{subjects.prefix}.log.").split("."), ""][1]
+    if partition is None or run_id in {"", OURS}:
+        return None
+    return LogSubject(partition, run_id, "fact")
 
 
 def misplaced(where: LogSubject, message: Commit | Report) -> str | None:

@@ -237,19 +237,6 @@ class Subjects:
                     where="subject",
                 )
 
-    def stray(self, subject: str) -> LogSubject | None:
-        """Whose log a record is part of that stands under a run's subjects and is none of them; None if it is nobody's.
-
-        What stands there is told as a fact, and cannot be folded.
-        """
-        number, run_id, *_ = [*subject.removeprefix(f"{self.prefix}.log.").split("."), ""]
-        partition = _PARTITIONS.get(number)
-        return (
-            None
-            if partition is None or run_id in {"", OURS}
-            else LogSubject(partition, run_id, "fact")
-        )
-
     def partition_in(self, subject: str) -> int | None:
         """The partition that a subject of the log names; None for the log's own records. Quicker than `parse_log`."""
         return _PARTITIONS.get(subject[len(self.prefix) + 5 :].partition(".")[0])

@@ -20,14 +20,13 @@ from partsong.contracts.envelope import (
     Report,
     chain,
     content_hash,
-    decode_known,
     encode_commit,
 )
 from partsong.contracts.errors import Conflict, InvalidInput
 from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
 from partsong.contracts.frozen import replace
-from partsong.contracts.placement import misplaced
+from partsong.contracts.placement import placed
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log, Record
@@ -240,26 +239,16 @@ class Ledger:
 
     def _decoded(self, record: Record) -> Commit | Report:
         try:
-            message = decode_known(record.body)
-            place = self._subjects.parse_log(record.subject)
+            return placed(self._subjects, record.subject, record.body)
         except InvalidInput as error:
             raise InvalidInput(
                 error.problem.code,
                 f"the log of {self.run_id} holds what cannot be read: {error.problem.message}",
                 where=f"{record.subject} at {record.seq}",
-                fix="run `partsong run replay` on it, and update Partsong if the log is newer",
+                fix=error.problem.fix
+                or "run `partsong run replay` on it, and update Partsong if the log is newer",
                 fault="platform",
             ) from error
-        if (why := misplaced(place, message)) is not None:
-            raise InvalidInput(
-                "log.misplaced",
-                f"the log of {self.run_id} holds what does not belong under its subject: {why}",
-                where=f"{record.subject} at {record.seq}",
-                fix=f"no worker of Partsong writes that: see who else may publish to the log. "
-                f"`partsong run fork {self.run_id}` goes on from before it",
-                fault="platform",
-            )
-        return message
 
 
 def _laid(state: RunState, own: _Own) -> RunState:

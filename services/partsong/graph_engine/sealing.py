@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.placement import stray
 from partsong.contracts.seals import Place, Seal, Sealer
 from partsong.contracts.subjects import OURS, LogSubject, Subjects, partition_of
 from partsong.graph_engine.open_runs import ends
@@ -97,7 +98,7 @@ class Sealing:
         try:
             where = self._subjects.parse_log(record.subject)
         except InvalidInput as error:
-            where = self._subjects.stray(record.subject)
+            where = stray(self._subjects, record.subject)
             if where is None:
                 _log.warning("record passed over", extra={"seq": record.seq, "why": str(error)})
                 return None

@@ -7,9 +7,10 @@ import logging
 import zlib
 from dataclasses import dataclass
 
-from partsong.contracts.envelope import START_HASH, Commit, chain, decode_known
+from partsong.contracts.envelope import START_HASH, Commit, chain
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.fold import fold_message
+from partsong.contracts.placement import placed
 from partsong.contracts.portable import dump_state, load_state, version
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
@@ -36,13 +37,13 @@ class Folded:
     commit_seq: int = 0
     """The newest commit of the run's engine."""
 
-    def after(self, record: Record) -> Folded:
+    def after(self, record: Record, subjects: Subjects) -> Folded:
         """One record further.
 
         Raises:
-            InvalidInput: the record cannot be read.
+            InvalidInput: the record cannot be read, or has no business there.
         """
-        message = decode_known(record.body)
+        message = placed(subjects, record.subject, record.body)
         return Folded(
             fold_message(self.state, message, record.seq),
             record.seq,
@@ -107,5 +108,5 @@ async def fold_to(
     """
     folded = await nearest(snapshots, run_id, at)
     async for record in log.read(subjects.run(run_id), after=folded.seq, upto=at):
-        folded = folded.after(record)
+        folded = folded.after(record, subjects)
     return folded
