@@ -9,20 +9,21 @@ from collections.abc import Iterable, Mapping
 
 from partsong.contracts.state import ENDED
 from partsong.contracts.subjects import LogSubject
+from partsong.graph_engine.core.summary import REFUSED
 from partsong.log.port import Record
 from partsong.log.stored import seen_in
 
 __all__ = ["OpenRuns", "ends"]
 
-_OVER = frozenset({*ENDED, "refused"})
+_OVER = frozenset({*ENDED, REFUSED})
+_LEFT = frozenset({"Partsong-Webhook", "Partsong-Pending"})
+"""Headers of what is left to be done for a run that has ended, or that has not begun."""
 """What a commit's header says of a run in which nothing is left to be done."""
 
 
 def ends(record: Record) -> bool:
     """Whether a commit says that its run has ended, and nothing is left to be done."""
-    return record.headers.get("Partsong-Status") in _OVER and (
-        "Partsong-Webhook" not in record.headers
-    )
+    return record.headers.get("Partsong-Status") in _OVER and not _LEFT & record.headers.keys()
 
 
 class OpenRuns:

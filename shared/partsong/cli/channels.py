@@ -206,6 +206,10 @@ HEADERS: dict[str, Schema] = {
                 "description": "The executions that could not be undone, the first ten of them.",
             },
             "Partsong-Origin": {**_TEXT, "description": "`<run>@<sequence>` it was forked from."},
+            "Partsong-Pending": {
+                **_TEXT,
+                "description": "How many requests about the run still wait for their outcome, if any do.",
+            },
             "Partsong-Webhook": {
                 **_TEXT,
                 "description": "`open` until the ended run's webhook has been told.",

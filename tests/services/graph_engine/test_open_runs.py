@@ -56,6 +56,16 @@ def test_that_holds_across_a_checkpoint() -> None:
     assert RUN in runs
 
 
+def test_a_request_that_the_last_commit_had_seen_and_left_for_later_keeps_the_run_open() -> None:
+    runs = OpenRuns()
+    note(runs, 1, SUBJECTS.command(RUN, "q"))
+    note(runs, 2, SUBJECTS.command(RUN, "later"))
+    commit(runs, 3, "refused", 2, Partsong_Pending="1")
+    assert runs.newest == {RUN: 3}
+    commit(runs, 4, "refused", 3)
+    assert RUN not in runs
+
+
 def test_a_run_whose_webhook_is_not_told_is_open() -> None:
     runs = OpenRuns()
     commit(runs, 1, "completed", 0, Partsong_Webhook="open")

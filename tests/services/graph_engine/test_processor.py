@@ -12,8 +12,8 @@ import pytest
 
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
-from partsong.contracts.errors import PartsongError, Unavailable
-from partsong.contracts.requests import Accepted, Rejected
+from partsong.contracts.errors import Conflict, PartsongError, Unavailable
+from partsong.contracts.requests import Accepted, Rejected, RunRequest
 from partsong.contracts.state import Call, Pending, RunState, Timer
 from partsong.contracts.subjects import Subjects, partition_of
 from partsong.contracts.validate import parse_graph
@@ -384,6 +384,32 @@ async def test_whatever_stands_under_a_runs_subjects_parks_it_at_once(
     one.work = one.finish
     await one.start("r_good")
     assert (await one.ended("r_good")).status == "completed"
+
+
+async def test_a_start_behind_a_refused_one_is_decided_on_by_the_next_owner(world: World) -> None:
+    """The engine refuses the first, has seen the second, and dies before it has what that one needs."""
+    engine = world.engine("e0")
+    ready = world.prepared
+
+    async def prepared(state: RunState, command: Pending) -> Prepared:
+        if command.request_id == "second":
+            raise Unavailable("graph.store", "no answer", retryable=True)
+        second = RunRequest(id="second", run_id="r_1", graph=world.graph.hash)
+        await world.commands.append("run", "r_1", "second", second)
+        ledger = engine.processors[partition_of("r_1")].runs.slots["r_1"].ledger
+        while "second" not in ledger.state.pending:  # noqa: ASYNC110  # the engine has no event for it
+            await asyncio.sleep(0.001)
+        return Prepared(refused=Conflict("thread.busy", "somebody has it"))
+
+    world.prepared = prepared  # type: ignore[method-assign]
+    await engine.start()
+    assert isinstance(await world.start("r_1", "first"), Rejected)
+    await engine.stop()
+    world.prepared = ready  # type: ignore[method-assign]
+    engine = world.engine("e1", Checkpoints(MemoryBucket()))
+    await engine.start()
+    assert (await world.ended("r_1")).status == "completed"
+    await engine.stop()
 
 
 async def test_a_command_that_no_door_has_written_is_refused_and_its_run_goes_on(

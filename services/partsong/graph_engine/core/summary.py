@@ -26,6 +26,8 @@ def summary_headers(state: RunState) -> dict[str, str]:
         headers["Partsong-Uncompensated"] = ",".join(lost[:_MOST_NAMED]) + more
     if state.telling:
         headers["Partsong-Webhook"] = "open"
+    if state.pending:
+        headers["Partsong-Pending"] = str(len(state.pending))
     if state.origin is not None:
         headers["Partsong-Origin"] = f"{state.origin.run_id}@{state.origin.seq}"
     return headers
