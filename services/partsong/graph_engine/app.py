@@ -41,6 +41,7 @@ from partsong.graph_engine.preparing import Preparing
 from partsong.graph_engine.processor import Processor
 from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.scrubbing import Scrubber
+from partsong.graph_engine.seating import Seating
 from partsong.graph_engine.threads import Threads
 from partsong.graph_engine.turn import Turns
 from partsong.graph_engine.worker import Engine
@@ -208,6 +209,7 @@ class GraphEngine:
             snapshots,
             let_in,
             context.reconnects,
+            Seating(NatsBucket(context.nc, context.names.partitions), partial(_restores, context)),
         )
         chunks = JetStreamLog(
             context.nc, stream=context.names.chunks, attempt=1.0, deadline=2.0, forgets=True
