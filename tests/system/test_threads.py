@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from partsong.runtime import clock
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
 from tests.system.engines import an_engine, dies_after, replace_engine, signal, until
-from tests.system.platform import Platform, a_platform
+from tests.system.platform import Platform, a_platform, cli
 
 GATE: dict[str, JsonValue] = {
     "name": "gate",
@@ -64,17 +63,6 @@ async def began_with(platform: Platform, run_id: str) -> JsonValue:
     events = (await platform.client.result(run_id)).events
     found = [e.remembered for e in events if isinstance(e, RunStarted | RunAdmitted)]
     return found[-1].get("said")
-
-
-async def partsong(*words: str) -> None:
-    """The command line, as an operator uses it."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "partsong.cli.main", *words),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
 
 
 async def line(bus: Bus) -> int:
@@ -249,7 +237,6 @@ async def test_after_a_restore_runs_of_a_thread_go_one_by_one_in_the_order_they_
     bus: Bus, tmp_path: Path
 ) -> None:
     settings, copy = Settings(data_dir=tmp_path / "data"), str(tmp_path / "copy")
-    place = ("--nats", bus.url, "--prefix", bus.subjects.prefix, "--data", str(settings.data_dir))
     runs = [f"r_{i}" for i in range(6)]
     async with a_platform(bus, settings) as platform:
         await start(platform, "r_quiet", thread="quiet")
@@ -257,13 +244,13 @@ async def test_after_a_restore_runs_of_a_thread_go_one_by_one_in_the_order_they_
         for run_id in runs:
             await start(platform, run_id)
         await until(platform, "r_0", "waiting")
-        await partsong("log", "backup", copy, *place)
+        await cli(bus, settings, "log", "backup", copy)
         for run_id in runs[:3]:
             await finish(platform, run_id, "what is lost")
         await until(platform, "r_3", "waiting")
         await start(platform, "r_gone", thread="quiet")
         await finish(platform, "r_gone", "what is lost")
-    await partsong("log", "restore", "--from", copy, "--replace", "--by", "ann", *place)
+    await cli(bus, settings, "log", "restore", "--from", copy, "--replace")
     async with a_platform(bus, settings) as platform, an_engine(platform.settings):
         await start(platform, "r_after")
         for open_, *waiting in (runs[n:] for n in range(len(runs))):

@@ -174,7 +174,7 @@ class GraphEngine:
         async def carry_out(delivery: Delivery) -> None:
             d = delivery
             command = Command(d.subject, d.data, d.headers, d.stream_seq, d.num_delivered)
-            await handling.answer(d, _request(context, door, self.name, command))
+            await handling.answer(d, _request(context, door, self.name, command, d.stored_ns))
 
         requests, work = context.names.requests, context.names.work
         return Admission(
@@ -288,8 +288,8 @@ def _doors(context: Context, name: str, door: Door, schedules: Schedules) -> Nat
     return broker
 
 
-async def _request(context: Context, door: Door, name: str, command: Command) -> None:
-    """Take one request; one that is refused is answered, and kept as a dead letter."""
+async def _request(context: Context, door: Door, name: str, command: Command, at: int = 0) -> None:
+    """Take one request, which was stored `at` so many nanoseconds; one that is refused is answered, and kept as a dead letter."""
     body = command.body
     if (blob := command.headers.get(BLOB)) is not None:
         body = await context.blobs.get(blob)
@@ -302,7 +302,7 @@ async def _request(context: Context, door: Door, name: str, command: Command) ->
                 where="subject",
                 fix=f"publish to {context.subjects.beginning(where.verb, where.caller, where.run_id)}",
             )
-        reply = await door.request(where.verb, body, where.run_id)
+        reply = await door.request(where.verb, body, where.run_id, stored_ns=at)
     except Unavailable as error:
         if error.problem.code not in DAMAGED:
             raise

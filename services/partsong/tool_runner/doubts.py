@@ -15,11 +15,14 @@ from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ToolWork
 from partsong.log.blobs import LOST
 from partsong.log.port import Log
+from partsong.log.stored import ASKED
 
 __all__ = ["Doubts"]
 
 _REMEMBERED = 10_000
 """Runs whose beginning is read once: many children may have one parent."""
+_NEVER = "~"
+"""Behind all moments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class _Beginning:
 
     seq: int
     """Of its first record; 0 if there are records and none can be read."""
+    asked: str
+    """When it was asked for."""
     parent: str | None
     """The run that the platform began it for."""
 
@@ -45,8 +50,9 @@ class Doubts:
 
         A run that was there when the log was restored may have gone further before than the log says. So each call that
         is asked for by it since, for the first time, may have been made; whoever is asked about it once, is not asked
-        again. The same holds for the run of a detached subgraph, wherever it begins since: its parent may have begun it
-        before, under the same id, and its parent's parent that one.
+        again. The same holds for a run that begins since and may have begun before under the same id: the run of a
+        detached subgraph, whose parent was there, or that one's parent; and one whose request was stored before the
+        restore, and is delivered once more.
 
         Raises:
             Unavailable: the log did not answer.
@@ -59,7 +65,7 @@ class Doubts:
         there = await self._there(work.run_id, restored)
         if there is None:
             return None
-        who = "this run" if there == work.run_id else f"run {there}, which began this one,"
+        who = "this run" if there == work.run_id else f"run {there}, for which this one began,"
         return (
             f"{restored.by} restored the log from {restored.source} at {restored.at}: what {who} did behind record "
             f"{restored.kept} is not known, and this call may have been made then"
@@ -75,7 +81,7 @@ class Doubts:
         )
 
     async def _there(self, run_id: str, restored: Restored) -> str | None:
-        """The run itself, or the nearest that it descends from, that had records when the log was restored."""
+        """The run itself, or the nearest that it descends from, that may have begun before the log was restored."""
         if self._epoch != restored.epoch:
             self._beginnings.clear()
             self._epoch = restored.epoch
@@ -84,7 +90,7 @@ class Doubts:
             beginning = await self._beginning(at)
             if beginning is None:
                 return None
-            if beginning.seq <= restored.accepted:
+            if beginning.seq <= restored.accepted or beginning.asked <= restored.at:
                 return at
             at = beginning.parent
         return None
@@ -101,19 +107,20 @@ class Doubts:
         return found
 
     async def _read(self, run_id: str) -> _Beginning | None:
-        first = 0
+        first, asked = 0, _NEVER
         try:
             async with aclosing(self._log.read(self._subjects.run(run_id))) as records:
                 async for record in records:
                     first = first or record.seq
+                    asked = min(asked, record.headers.get(ASKED, _NEVER))
                     for event in _events(record.body):
                         if isinstance(event, RunStarted | RunForked):
-                            return _Beginning(first, _parent(run_id, event))
+                            return _Beginning(first, asked, _parent(run_id, event))
         except Unavailable as error:
             if error.problem.code not in LOST:
                 raise
-            return _Beginning(first, None)
-        return _Beginning(first, None) if first else None
+            return _Beginning(first, asked, None)
+        return _Beginning(first, asked, None) if first else None
 
 
 def _events(body: bytes) -> tuple[Event, ...]:

@@ -28,7 +28,7 @@ class Clock:
 
 
 class Told:
-    """Hears of a takeover."""
+    """Hears of a takeover; to be made in a test's own task, whose clock it sets."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -47,17 +47,14 @@ class Told:
             work.send(None)  # it waits for nothing
 
 
-@pytest.fixture
-def told() -> Told:
-    return Told()
-
-
-def test_it_is_said_at_once_where_no_run_is_open(told: Told) -> None:
+async def test_it_is_said_at_once_where_no_run_is_open() -> None:
+    told = Told()
     told.takeover.begin([])
     assert told.times == 1
 
 
-def test_it_is_said_when_the_last_run_has_been_looked_after(told: Told) -> None:
+async def test_it_is_said_when_the_last_run_has_been_looked_after() -> None:
+    told = Told()
     told.takeover.look()
     told.takeover.begin(["r_1", "r_2"])
     for run_id in ("r_1", "r_other", "r_1"):
@@ -69,7 +66,8 @@ def test_it_is_said_when_the_last_run_has_been_looked_after(told: Told) -> None:
     assert told.times == 1
 
 
-def test_a_run_that_comes_to_nothing_is_waited_for_a_minute(told: Told) -> None:
+async def test_a_run_that_comes_to_nothing_is_waited_for_a_minute() -> None:
+    told = Told()
     told.takeover.begin(["r_1"])
     told.clock.at += 59.0
     told.takeover.look()
@@ -79,7 +77,8 @@ def test_a_run_that_comes_to_nothing_is_waited_for_a_minute(told: Told) -> None:
     assert told.times == 1
 
 
-def test_it_is_said_again_when_it_was_not_heard_and_now_and_then(told: Told) -> None:
+async def test_it_is_said_again_when_it_was_not_heard_and_now_and_then() -> None:
+    told = Told()
     told.deaf = True
     told.takeover.begin([])
     told.deaf = False
@@ -91,7 +90,8 @@ def test_it_is_said_again_when_it_was_not_heard_and_now_and_then(told: Told) -> 
     assert told.times == 2
 
 
-def test_nothing_is_said_of_a_partition_that_was_given_back(told: Told) -> None:
+async def test_nothing_is_said_of_a_partition_that_was_given_back() -> None:
+    told = Told()
     told.takeover.begin(["r_1"])
     told.takeover.drop()
     told.takeover.done("r_1")

@@ -16,17 +16,19 @@ from partsong.contracts.validate import parse_graph
 from partsong.contracts.work import ToolWork, child_of
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Record
+from partsong.log.stored import ASKED
 from partsong.testing.nats import fresh_subjects
 from partsong.tool_runner.doubts import Doubts
 
 SUBJECTS = fresh_subjects()
 RUN, CALL = "r_1", "pay:1"
 BODY = b'{"run":"r_1","events":[]}'
+BEFORE, AT, LATER = (f"2026-01-01T00:{minute}:00.000Z" for minute in (10, 20, 30))
 
 
 def restored(kept: int, *, upto: int | None = None) -> Restored:
     return Restored(
-        log_id="a", epoch=2, kept=kept, upto=upto, lost=None, since="", at="then", by="ann", source="backup"
+        log_id="a", epoch=2, kept=kept, upto=upto, lost=None, since="", at=AT, by="ann", source="backup"
     )  # fmt: skip
 
 
@@ -108,12 +110,15 @@ def child(of: str, attempt: int = 1) -> str:
     return child_of(Parent(run_id=of, call_id=CALL_OF_A_CHILD, attempt=attempt))
 
 
-async def begins(log: MemoryLog, run_id: str, of: str | None = None) -> None:
+async def begins(
+    log: MemoryLog, run_id: str, of: str | None = None, asked: str | None = None
+) -> None:
     """A run that was asked for by a caller, or by the run that waits for it."""
     parent = None if of is None else Parent(run_id=of, call_id=CALL_OF_A_CHILD)
     options = RunOptions(parent=parent)
     started = e.RunStarted(id=f"{run_id}.s", graph=GRAPH, graph_hash="", input={}, options=options)
-    await log.append(SUBJECTS.command(run_id, "q"), BODY, id=f"{run_id}.q")
+    headers = {ASKED: asked} if asked else None
+    await log.append(SUBJECTS.command(run_id, "q"), BODY, id=f"{run_id}.q", headers=headers)
     _, body = encode_commit(run_id, 1, 0, START_HASH, (started,))
     await log.append(SUBJECTS.engine(run_id), body, id=f"{run_id}.1")
 
@@ -134,7 +139,7 @@ async def test_the_platform_may_have_begun_a_run_before_that_one_of_before_waits
         await begins(log, here, parent)
     why = await Doubts(log, SUBJECTS).about(work_of(here), [restored(2)])
     assert why is not None
-    assert f"what run {RUN}, which began this one, did behind record 2 is not known" in why
+    assert f"what run {RUN}, for which this one began, did behind record 2 is not known" in why
 
 
 async def test_about_a_call_of_a_child_is_asked_once() -> None:
@@ -152,6 +157,19 @@ async def test_the_child_of_a_run_that_began_since_made_nothing_before() -> None
     await begins(log, RUN)
     await begins(log, child(RUN), RUN)
     assert await Doubts(log, SUBJECTS).about(work_of(child(RUN)), [restored(2)]) is None
+
+
+@pytest.mark.parametrize(("asked", "doubted"), [(BEFORE, True), (AT, True), (LATER, False)])
+async def test_a_run_that_was_asked_for_before_the_restore_may_have_begun_before(
+    asked: str, doubted: bool
+) -> None:
+    log = MemoryLog()
+    await begins(log, "r_before")
+    await begins(log, RUN, asked=asked)
+    await begins(log, child(RUN), RUN)
+    doubts = Doubts(log, SUBJECTS)
+    for run_id in (RUN, child(RUN)):
+        assert (await doubts.about(work_of(run_id), [restored(2)]) is not None) is doubted
 
 
 async def test_how_a_run_began_is_read_once_and_anew_after_the_next_restore() -> None:
