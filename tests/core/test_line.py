@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from partsong.contracts.errors import Conflict
-from partsong.graph_engine.core.line import Line, OnBusy, Place, Seat, entered, without
+from partsong.graph_engine.core.line import Line, OnBusy, Place, Seat, entered, returned, without
 
 
 def line(*runs: tuple[str, OnBusy]) -> Line:
@@ -54,3 +54,33 @@ def test_who_leaves_the_queue_lets_nobody_in() -> None:
     left = without(line(("a", "enqueue"), ("b", "enqueue"), ("c", "enqueue")), {"b"})
     assert left.seat("b") is None
     assert left.seat("c") == Seat(queued=True, ahead=("a",))
+
+
+def test_those_that_are_back_have_the_order_in_which_they_were_accepted() -> None:
+    made = Line(thread="t")
+    for run_id, since in (("c", "3"), ("a", "1"), ("b", "2"), ("b2", "2")):
+        made = returned(made, Place(run_id=run_id, since=since), queued=True, lost="")
+    made = returned(made, Place(run_id="open", since="9"), queued=False, lost="")
+    assert made.seat("b2") == Seat(queued=True, ahead=("open", "a", "b"))
+    assert made.seat("c") == Seat(queued=True, ahead=("open", "a", "b", "b2"))
+    assert made.lost == ""
+
+
+def test_a_line_says_since_when_it_lacks_somebody() -> None:
+    made = returned(Line(thread="t"), Place(run_id="a", since="1"), queued=True, lost="5")
+    assert returned(made, Place(run_id="b", since="1"), queued=False, lost="7").lost == "5"
+
+
+def test_nobody_follows_at_once_where_somebody_may_still_come() -> None:
+    two = line(("a", "enqueue"), ("b", "enqueue"))
+    left = without(two, {"a"}, follows=False)
+    assert left.seat("b") == Seat(queued=True, ahead=())
+    assert without(left, ()).seat("b") == Seat(queued=False, ahead=())
+
+
+def test_a_line_knows_the_last_few_that_left_it() -> None:
+    made = Line(thread="t")
+    for n in range(20):
+        made = without(entered(made, Place(run_id=f"r{n}", since="1"), "enqueue"), {f"r{n}"})
+    assert made.last == "r19"
+    assert made.before == tuple(f"r{n}" for n in range(18, 2, -1))

@@ -37,6 +37,11 @@ def pays_later() -> WorkflowGraph:
     return graph.add_edge("wait", "pay")
 
 
+def pays_apart() -> WorkflowGraph:
+    graph = WorkflowGraph("apart").add_wait("wait", signal="go")
+    return graph.add_subgraph("sub", pays(), detached=True).add_edge("wait", "sub")
+
+
 def environment(at: Path) -> dict[str, str]:
     tool = with_tool(at, "pay", "tests.soak.work:pay")
     return {**tool, "PARTSONG_HTTP_PORT": "0", "PARTSONG_DATA": str(at / "data")}
@@ -88,17 +93,20 @@ async def test_after_a_restore_what_may_have_been_done_is_asked_and_nothing_is_r
         for name in ("again", "not"):
             await client.start(pays(), order(name), run_id=f"r_{name}")
         further = await client.start(pays_later(), order("further"), run_id="r_further")
+        apart = await client.start(pays_apart(), order("apart"), run_id="r_apart")
         async with asyncio.timeout(WITHIN):
-            while (await client.state(further)).phase != "waiting":  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+            for waiting in (further, apart):
+                while (await client.state(waiting)).phase != "waiting":  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
         await partsong(env, "log", "backup", copy, "--nats", platform.nats_url)
         os.kill(platform.pids["tool-runner"], signal.SIGCONT)
         for name in ("again", "not"):
             assert (await client.result(f"r_{name}", timeout=WITHIN)).status == "completed"
         await client.result(await client.start(pays(), order("late"), run_id="r_late"))
-        await client.signal(further, "go")
-        assert (await client.result(further, timeout=WITHIN)).status == "completed"
-    before = {f"pay {name}": 1 for name in ("done", "again", "not", "late", "further")}
+        for waiting in (further, apart):
+            await client.signal(waiting, "go")
+            assert (await client.result(waiting, timeout=WITHIN)).status == "completed"
+    before = {f"pay {name}": 1 for name in ("done", "again", "not", "late", "further", "apart")}
     assert written(file) == before
     shutil.rmtree(tmp_path / "data" / "nats")
     await partsong(env, "log", "restore", "--from", copy, "--offline", "--by", "ann")
@@ -106,15 +114,18 @@ async def test_after_a_restore_what_may_have_been_done_is_asked_and_nothing_is_r
         assert (await client.result("r_done", timeout=WITHIN)).status == "completed"
         with pytest.raises(NotFound):
             await client.state("r_late")
-        await client.signal(further, "go")  # it waits for that once more
+        for waiting in (further, apart):
+            await client.signal(waiting, "go")  # it waits for that once more
         questions = {name: await asked(client, f"r_{name}") for name in ("again", "not", "further")}
+        questions["apart"] = await asked(client, "r_apart--sub-1")
         assert written(file) == before, "nothing is paid before somebody has answered"
         api = Api(platform.http_url)
-        for name, decision in (("again", "approve"), ("not", "reject"), ("further", "reject")):
+        decisions = {"again": "approve", "not": "reject", "further": "reject", "apart": "reject"}
+        for name, decision in decisions.items():
             await asyncio.to_thread(api.decide, questions[name], decision, "ann", None)
         assert (await client.result("r_again", timeout=WITHIN)).status == "completed"
-        for name in ("not", "further"):
+        for name in ("not", "further", "apart"):
             assert (await client.result(f"r_{name}", timeout=WITHIN)).status == "failed"
-        for run_id in ("r_done", "r_again", "r_not", "r_further"):
+        for run_id in ("r_done", "r_again", "r_not", "r_further", "r_apart--sub-1"):
             assert (await client.replay(run_id)).ok
     assert written(file) == {**before, "pay again": 2}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +21,7 @@ from partsong.runtime.serve import Running, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
 
-__all__ = ["Platform", "a_platform", "decide"]
+__all__ = ["Platform", "a_platform", "cli", "decide"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,18 @@ async def a_platform(bus: Bus, settings: Settings | None = None) -> AsyncIterato
             stack.push_async_callback(_stop, services, running.service.name)
         client = await stack.enter_async_context(Client(bus.url, prefix=bus.subjects.prefix))
         yield Platform(client, settings, services)
+
+
+async def cli(bus: Bus, settings: Settings, *words: str) -> None:
+    """The command line, as an operator uses it."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", *words),
+        *("--nats", bus.url, "--prefix", bus.subjects.prefix, "--data", str(settings.data_dir)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
 
 
 async def _stop(services: dict[str, Running], name: str) -> None:

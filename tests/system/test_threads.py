@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
@@ -11,18 +12,20 @@ from pydantic import JsonValue
 from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.requests import RetryRequest, RunRequest
-from partsong.contracts.run_events import RunOptions
+from partsong.contracts.run_events import RunAdmitted, RunOptions, RunStarted
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.line import OnBusy
 from partsong.runtime import clock
+from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
 from tests.system.engines import an_engine, dies_after, replace_engine, signal, until
-from tests.system.platform import Platform, a_platform
+from tests.system.platform import Platform, a_platform, cli
 
 GATE: dict[str, JsonValue] = {
     "name": "gate",
     "entry": "wait",
-    "nodes": {"wait": {"type": "wait", "signal": "go"}},
+    "memory": ["said"],
+    "nodes": {"wait": {"type": "wait", "signal": "go", "output": "said"}},
 }
 
 
@@ -48,11 +51,18 @@ async def start(
     await ask(client.nats, client.subjects, "run", request.id, request, within=20)
 
 
-async def finish(platform: Platform, run_id: str) -> None:
+async def finish(platform: Platform, run_id: str, said: JsonValue = None) -> None:
     """Let a run go through its gate, once it stands there."""
     await until(platform, run_id, "waiting")
-    await signal(platform, run_id)
+    await platform.client.signal(run_id, "go", said)
     assert (await platform.client.result(run_id, timeout=30)).status == "completed"
+
+
+async def began_with(platform: Platform, run_id: str) -> JsonValue:
+    """What the thread's last run had said when this one began."""
+    events = (await platform.client.result(run_id)).events
+    found = [e.remembered for e in events if isinstance(e, RunStarted | RunAdmitted)]
+    return found[-1].get("said")
 
 
 async def line(bus: Bus) -> int:
@@ -221,3 +231,37 @@ async def test_two_engines_let_in_one_run_at_a_time(platform: Platform) -> None:
             for run_id in open_:
                 await finish(platform, run_id)
                 left.discard(run_id)
+
+
+async def test_after_a_restore_runs_of_a_thread_go_one_by_one_in_the_order_they_were_accepted(
+    bus: Bus, tmp_path: Path
+) -> None:
+    settings, copy = Settings(data_dir=tmp_path / "data"), str(tmp_path / "copy")
+    runs = [f"r_{i}" for i in range(6)]
+    async with a_platform(bus, settings) as platform:
+        await start(platform, "r_quiet", thread="quiet")
+        await finish(platform, "r_quiet", "what is kept")
+        for run_id in runs:
+            await start(platform, run_id)
+        await until(platform, "r_0", "waiting")
+        await cli(bus, settings, "log", "backup", copy)
+        for run_id in runs[:3]:
+            await finish(platform, run_id, "what is lost")
+        await until(platform, "r_3", "waiting")
+        await start(platform, "r_gone", thread="quiet")
+        await finish(platform, "r_gone", "what is lost")
+    await cli(bus, settings, "log", "restore", "--from", copy, "--replace")
+    async with a_platform(bus, settings) as platform, an_engine(platform.settings):
+        await start(platform, "r_after")
+        for open_, *waiting in (runs[n:] for n in range(len(runs))):
+            await until(platform, open_, "waiting")
+            states = [(await platform.client.state(run_id)).phase for run_id in waiting]
+            assert states == ["queued"] * len(waiting)
+            await finish(platform, open_, f"said by {open_}")
+        await finish(platform, "r_after")
+        await start(platform, "r_next", thread="quiet")
+        await finish(platform, "r_next")
+        begun = {id_: await began_with(platform, id_) for id_ in ("r_1", "r_after", "r_next")}
+        assert begun == {"r_1": "said by r_0", "r_after": "said by r_5", "r_next": "what is kept"}
+        for run_id in runs:
+            assert (await platform.client.replay(run_id)).ok

@@ -11,7 +11,9 @@ from pydantic import JsonValue
 
 from partsong.agents import Agent, Toolset
 from partsong.contracts import events as e
+from partsong.contracts.requests import RunRequest
 from partsong.contracts.results import RunResult
+from partsong.runtime.settings import Settings
 from partsong.testing import ScriptedModel, ToolCall
 from partsong.testing.nats import Bus
 from partsong.tool_runner.app import ToolRunner
@@ -20,7 +22,7 @@ from partsong.tools import ToolRegistry, tool
 from partsong.tools.tool import AnyTool
 from partsong.workflow import AgentSpec, WorkflowGraph
 from tests.services.hinted import running
-from tests.system.platform import Platform, a_platform, decide
+from tests.system.platform import Platform, a_platform, cli, decide
 
 
 @dataclass
@@ -187,3 +189,27 @@ async def test_code_that_waits_for_a_person_outlives_its_tool_runner(
         result = await platform.client.result(run_id, timeout=30)
     assert result.raise_for_status()["buy"] == {"value": ["paid 1", "paid 50", 42], "printed": ""}
     assert bank.paid == [1, 50]
+
+
+async def test_a_run_that_was_asked_for_before_a_restore_and_begins_since_asks_before_it_pays(
+    bus: Bus, bank: Bank, tmp_path: Path
+) -> None:
+    settings, copy = Settings(data_dir=tmp_path / "data"), str(tmp_path / "copy")
+    async with a_platform(bus, settings):
+        await cli(bus, settings, "log", "backup", copy)
+    graph = node(bank, "pay", amount=1).spec().spec()
+    request = RunRequest(id="q", run_id="r_1", graph=graph)
+    subject = bus.subjects.beginning("run", "ann", "r_1")
+    await bus.nc.jetstream().publish(subject, request.model_dump_json().encode())
+    await cli(bus, settings, "log", "restore", "--from", copy, "--replace")
+    async with a_platform(bus, settings) as platform:
+        await platform.services["tool-runner"].stop()
+        async with running(bus, runner(bank)) as platform.services["tool-runner"]:
+            async for placed in platform.client.events("r_1", follow=True):
+                if isinstance(placed.event, e.ApprovalRequested):
+                    assert "restored the log" in str(placed.event.detail)
+                    break
+            assert bank.paid == []
+            await decide(bus, platform, "r_1", approve=True)
+            assert (await platform.client.result("r_1", timeout=30)).status == "completed"
+    assert bank.paid == [1]

@@ -41,6 +41,7 @@ from partsong.graph_engine.preparing import Preparing, past_of
 from partsong.graph_engine.processor import Processor
 from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.scrubbing import Scrubber
+from partsong.graph_engine.seating import Seating
 from partsong.graph_engine.threads import Threads
 from partsong.graph_engine.turn import Turns
 from partsong.graph_engine.worker import Engine
@@ -173,7 +174,7 @@ class GraphEngine:
         async def carry_out(delivery: Delivery) -> None:
             d = delivery
             command = Command(d.subject, d.data, d.headers, d.stream_seq, d.num_delivered)
-            await handling.answer(d, _request(context, door, self.name, command))
+            await handling.answer(d, _request(context, door, self.name, command, d.stored_ns))
 
         requests, work = context.names.requests, context.names.work
         return Admission(
@@ -208,6 +209,7 @@ class GraphEngine:
             snapshots,
             let_in,
             context.reconnects,
+            Seating(NatsBucket(context.nc, context.names.partitions), partial(_restores, context)),
         )
         chunks = JetStreamLog(
             context.nc, stream=context.names.chunks, attempt=1.0, deadline=2.0, forgets=True
@@ -291,8 +293,8 @@ def _doors(context: Context, name: str, door: Door, schedules: Schedules) -> Nat
     return broker
 
 
-async def _request(context: Context, door: Door, name: str, command: Command) -> None:
-    """Take one request; one that is refused is answered, and kept as a dead letter."""
+async def _request(context: Context, door: Door, name: str, command: Command, at: int = 0) -> None:
+    """Take one request, which was stored `at` so many nanoseconds; one that is refused is answered, and kept as a dead letter."""
     body = command.body
     try:
         if (damage := context.monitor.damage) is not None and context.monitor.read_only:
@@ -307,7 +309,7 @@ async def _request(context: Context, door: Door, name: str, command: Command) ->
                 where="subject",
                 fix=f"publish to {context.subjects.beginning(where.verb, where.caller, where.run_id)}",
             )
-        reply = await door.request(where.verb, body, where.run_id)
+        reply = await door.request(where.verb, body, where.run_id, stored_ns=at)
     except Unavailable as error:
         if error.problem.code not in DAMAGED:
             raise

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from pydantic import BaseModel, JsonValue
 
@@ -23,6 +24,7 @@ from partsong.graph_engine.core import hear
 from partsong.graph_engine.ledger import Ledger
 from partsong.log.blobs import LOST
 from partsong.log.port import Log, Record, WrongSequence
+from partsong.log.stored import ASKED
 from partsong.runtime import clock
 
 __all__ = ["Commands"]
@@ -34,8 +36,10 @@ class Commands:
     def __init__(self, log: Log, subjects: Subjects) -> None:
         self._log, self._subjects = log, subjects
 
-    async def append(self, verb: Verb, run_id: str, request_id: str, request: BaseModel) -> bool:
-        """Store a command; False if it is stored already.
+    async def append(
+        self, verb: Verb, run_id: str, request_id: str, request: BaseModel, *, stored_ns: int = 0
+    ) -> bool:
+        """Store a command; False if it is stored already. `stored_ns` is when its request was, if a run may begin by it.
 
         Raises:
             Conflict: `request.reused`: the id belongs to a request that asks for something else.
@@ -53,10 +57,11 @@ class Commands:
             digest=digest,
             request=asked,
         )
-        subject = self._subjects.command(run_id, request_id)
+        subject, body = self._subjects.command(run_id, request_id), encode_report(run_id, event)
+        headers = {ASKED: _text_of(stored_ns)} if stored_ns else None
         try:
             done = await self._log.append(
-                subject, encode_report(run_id, event), id=f"{event.id}.{digest}", expect=0
+                subject, body, id=f"{event.id}.{digest}", expect=0, headers=headers
             )
         except WrongSequence:
             await self._same(subject, digest, request_id, run_id)
@@ -119,6 +124,10 @@ def _commands_of(record: Record) -> Iterator[e.CommandReceived | e.CommandSettle
         for event in decode_known(record.body).events:
             if isinstance(event, e.CommandReceived | e.CommandSettled):
                 yield event
+
+
+def _text_of(stored_ns: int) -> str:
+    return clock.to_text(datetime.fromtimestamp(stored_ns / 1e9, UTC))
 
 
 def _digest(asked: dict[str, JsonValue]) -> str:

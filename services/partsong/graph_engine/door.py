@@ -74,17 +74,20 @@ class Door:
         try:
             run = await self._schedules.due(name, moment_ns)
             if run is not None:
-                await self._start(run, str(run.run_id))
+                await self._start(run, str(run.run_id), moment_ns)
         except Unavailable:
             raise
         except PartsongError as error:
             told = {"schedule": name, "problem": error.problem.code, "why": error.problem.message}
             _log.error("scheduled run not started", extra=told)
 
-    async def request(self, verb: str, body: bytes, run_id: str = "") -> Accepted | Rejected | None:
+    async def request(
+        self, verb: str, body: bytes, run_id: str = "", *, stored_ns: int = 0
+    ) -> Accepted | Rejected | None:
         """Take one request; when this returns, it is in the log. None if its answer comes from the run's owner.
 
-        `run_id` is that of a run to begin, if the request's subject names it.
+        Of one by which a run may begin, `run_id` is that run's, if the subject names it, and `stored_ns` when the server
+        stored it.
 
         Raises:
             InvalidInput: naming the field.
@@ -104,10 +107,10 @@ class Door:
         match request:
             case RunRequest():
                 run_id = _new_id("run_id", request.run_id, run_id) or _named(request)
-                return await self._start(request, run_id)
+                return await self._start(request, run_id, stored_ns)
             case ForkRequest():
                 run_id = _new_id("new_run_id", request.new_run_id, run_id) or _named(request)
-                return await self._fork(request, run_id)
+                return await self._fork(request, run_id, stored_ns)
             case RetryRequest():
                 return await self._retry(request)
             case ScheduleRequest():
@@ -120,12 +123,14 @@ class Door:
             case _:
                 assert_never(request)
 
-    async def _start(self, request: RunRequest, run_id: str) -> Accepted | Rejected | None:
+    async def _start(
+        self, request: RunRequest, run_id: str, stored_ns: int
+    ) -> Accepted | Rejected | None:
         graph = await self._resolve(request.graph)
         check_state(graph.state_schema, request.input)
         check_options(run_id, request.options)
         named = request.model_copy(update={"graph": graph.hash, "run_id": run_id})
-        return await self._append("run", run_id, named)
+        return await self._append("run", run_id, named, stored_ns)
 
     async def _schedule(self, request: ScheduleRequest) -> Accepted:
         graph = await self._resolve(request.graph)
@@ -135,9 +140,12 @@ class Door:
             request = request.model_copy(update={"graph": graph.hash})
         return Accepted(id=request.id, run_id="", seq=await self._schedules.keep(request))
 
-    async def _fork(self, request: ForkRequest, run_id: str) -> Accepted | Rejected | None:
+    async def _fork(
+        self, request: ForkRequest, run_id: str, stored_ns: int
+    ) -> Accepted | Rejected | None:
         await self._known(request.run_id)
-        return await self._append("fork", run_id, request.model_copy(update={"new_run_id": run_id}))
+        named = request.model_copy(update={"new_run_id": run_id})
+        return await self._append("fork", run_id, named, stored_ns)
 
     async def _retry(self, request: RetryRequest) -> Accepted | Rejected | None:
         if request.graph is not None:
@@ -149,10 +157,14 @@ class Door:
         return await self._append("retry", request.run_id, request)
 
     async def _append(
-        self, verb: Verb, run_id: str, request: RunRequest | ForkRequest | RetryRequest | _OfARun
+        self,
+        verb: Verb,
+        run_id: str,
+        request: RunRequest | ForkRequest | RetryRequest | _OfARun,
+        stored_ns: int = 0,
     ) -> Accepted | Rejected | None:
         """Append the command; of one that is there already, the answer, if its run has been decided on since."""
-        if await self._commands.append(verb, run_id, request.id, request):
+        if await self._commands.append(verb, run_id, request.id, request, stored_ns=stored_ns):
             return None
         return await self._commands.outcome(run_id, request.id)
 

@@ -36,6 +36,7 @@ from partsong.graph_engine.looking_after import (
     waits_for_people,
 )
 from partsong.graph_engine.open_runs import OpenRuns
+from partsong.graph_engine.takeover import Takeover, has_place
 from partsong.graph_engine.turn import Answer, Slot, Turns
 from partsong.log.blobs import LOST
 from partsong.log.port import Log, Record
@@ -68,17 +69,20 @@ class HeldRuns:
         subjects: Subjects,
         answer: Answer,
         begin_anew: Callable[[], Awaitable[None]],
+        taken_up: Callable[[], Awaitable[None]],
         *,
         keep: int = 500,
         patience: float = PATIENCE,
     ) -> None:
         """`begin_anew` is called if the feed owes a record that is in the log.
 
+        `taken_up` is called when all runs have been looked after that were open when the partition was taken.
         `keep` is how many runs are held that wait for nobody but people.
         """
         self._turns, self._log, self._subjects, self._answer = turns, store, subjects, answer
         self._commands = Commands(store, subjects)
         self._begin_anew = begin_anew
+        self._takeover = Takeover(taken_up, self._spawn)
         self._keep, self._patience = keep, patience
         self.open = OpenRuns()
         self.active = False
@@ -97,6 +101,7 @@ class HeldRuns:
     async def stop(self) -> None:
         """Finish the turns that are being taken, and take no other."""
         self.active = False
+        self._takeover.drop()
         for handle in self._timers:
             handle.cancel()
         self._timers.clear()
@@ -150,6 +155,7 @@ class HeldRuns:
         for slot in neglected(self._slots.values(), self._turns.silent, self._patience):
             self._wake(slot, woken=True)
         moment = late()
+        self._takeover.look()
         overdue = (run_id for run_id, x in self._asleep.items() if x.at and x.at < moment)
         for run_id in list(islice(overdue, _OVERDUE)):
             self._wake(self._slot(run_id))
@@ -192,7 +198,9 @@ class HeldRuns:
 
     def look_after(self) -> None:
         """Take up what the owner before has left open."""
-        self._spawn(self._look_after(self.open.without(self._slots)))
+        run_ids = self.open.without(())
+        self._takeover.begin(run_ids)
+        self._spawn(self._look_after(run_ids))
 
     def wake_all(self) -> None:
         """Begin with what was delivered before the partition was known to be owned."""
@@ -241,11 +249,14 @@ class HeldRuns:
                 if not slot.warm:
                     await self._load(slot)
                     continue
+                woken = slot.woken
                 if slot.ledger.state.newer is not None:
                     self._park(slot, hear.too_old(slot.ledger.state))
                 elif not await self._turns.take(slot):
                     await self._begin_anew()
                 slot.failures = 0
+                if woken and not slot.woken:
+                    self._takeover.done(slot.ledger.run_id)
         except Exception as error:
             self._failed(slot, error)
         finally:
@@ -282,6 +293,8 @@ class HeldRuns:
         slot.asked.clear()
         for record in backlog:
             self._fold(slot, record)
+        if not has_place(ledger.state):
+            self._takeover.done(run_id)
 
     def _park(self, slot: Slot, problem: Problem) -> None:
         """Set a run aside whose log cannot be folded; what is asked of it is refused with the reason."""
@@ -289,6 +302,7 @@ class HeldRuns:
         told = {"run": run_id, "problem": problem.code, "why": problem.message}
         _log.error("run parked, its log cannot be folded", extra=told)
         slot.parked = problem
+        self._takeover.done(run_id)
         self._spawn(self._refuse_all(slot, problem))
 
     async def _refuse_all(self, slot: Slot, problem: Problem) -> None:

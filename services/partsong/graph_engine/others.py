@@ -34,6 +34,10 @@ class Others(Protocol):
         """A run was woken: what may have been lost for it is done again."""
         ...
 
+    async def taken_up(self, partition: int) -> None:
+        """All open runs of a partition have been looked after since it was taken."""
+        ...
+
 
 class Relations:
     """The others on the bus. What concerns another run becomes a command of that run."""
@@ -81,9 +85,14 @@ class Relations:
             else:
                 await self._threads.hold(state.run_id, state.options.thread)
 
+    async def taken_up(self, partition: int) -> None:
+        """See `Others.taken_up`."""
+        await self._threads.seated(partition)
+
     async def _admit(self, state: RunState) -> None:
         """Let a run begin that waits for its thread, if it has it now."""
-        if await self._threads.may_go(state.run_id, str(state.options.thread)):
+        thread = str(state.options.thread)
+        if await self._threads.may_go(state.run_id, thread, state.started):
             id_ = f"{OURS}admit-{state.commits}"
             request = AdmitRequest(id=id_, run_id=state.run_id)
             await self._commands.append("admit", state.run_id, id_, request)

@@ -125,7 +125,7 @@ class Preparing:
         thread = state.options.thread
         if thread is None or state.graph is None:
             return Prepared()
-        if not await self._threads.may_go(state.run_id, thread):
+        if not await self._threads.may_go(state.run_id, thread, state.started):
             return Prepared(free=False)
         known = await self._threads.remembered(thread, state.graph)
         return Prepared(remembered=known)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from functools import partial
 
 from partsong.bus.feed import Feed
 from partsong.contracts import events as e
@@ -47,7 +48,9 @@ class Processor:
         self.partition = partition
         self._feed, self._checkpoints = feed, checkpoints
         self._log, self._subjects, self._owner = store, subjects, owner
-        self.runs = HeldRuns(turns, store, subjects, answer, self._begin_anew)
+        self.runs = HeldRuns(
+            turns, store, subjects, answer, self._begin_anew, partial(turns.taken_up, partition)
+        )
         self._sealing = Sealing(partition, subjects)
         self.owned = False
         self.lost = False

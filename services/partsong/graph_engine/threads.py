@@ -8,6 +8,9 @@ have ended.
 The server may lose a line, as when its disk is damaged. Only the runs know then who has the thread: so one that is open
 looks now and then whether it is still in line, and one that waits and is not there any more lets the others come first.
 For a moment after the connection was lost, nobody is let into a thread that has no line.
+
+After a restore a line may be ahead of the log: then it is not believed, and all runs that are open take their places
+anew, those that wait in the order in which they were accepted. Nobody enters and nobody is let in before all have.
 """
 
 from __future__ import annotations
@@ -26,8 +29,9 @@ from partsong.contracts.run_events import RunOptions
 from partsong.contracts.state import ENDED
 from partsong.contracts.subjects import Subjects
 from partsong.graph_engine.bucket import Bucket, Overtaken
-from partsong.graph_engine.core.line import Line, OnBusy, Place, Seat, entered, without
+from partsong.graph_engine.core.line import Line, OnBusy, Place, Seat, entered, returned, without
 from partsong.graph_engine.core.summary import REFUSED
+from partsong.graph_engine.seating import Seating
 from partsong.log.port import Log, Record
 from partsong.log.snapshots.folded import fold_to
 from partsong.log.snapshots.port import Snapshots
@@ -60,11 +64,14 @@ class Threads:
         snapshots: Snapshots,
         let_in: Callable[[str, str], Awaitable[None]],
         connections: Callable[[], int] = lambda: 0,
+        seating: Seating | None = None,
     ) -> None:
         """`let_in` is called for runs that had waited and have the thread now, with the run that left it last.
 
-        `connections` counts how often the connection was lost and came back.
+        `connections` counts how often the connection was lost and came back. Without `seating`, the log was never
+        restored.
         """
+        self._seating = seating or Seating(bucket, tuple)
         self._bucket, self._log, self._subjects = bucket, log, subjects
         self._snapshots = snapshots
         self._let_in = let_in
@@ -73,24 +80,27 @@ class Threads:
         """When it was noticed that the connection is back."""
         self._looked: dict[str, float] = {}
         """When an open run was last found in line."""
+        self._life = ""
+        """In which of the log's lives that was."""
 
     async def enter(self, run_id: str, options: RunOptions) -> Seat | None:
         """Take the run's place in line; None if it has no thread, or is past all that.
 
         Raises:
             Conflict: `thread.busy`.
-            Unavailable: the bucket or the log did not answer, or it may just have lost the thread's line.
+            Unavailable: the bucket or the log did not answer, or those who were in line may still have to come.
         """
         if options.thread is None:
             return None
+        seated = await self._seating.done()
         place = Place(run_id=run_id, since=clock.now_text())
         begun = await self._begun(run_id) is not None
 
         def change(line: Line) -> Line:
             self._surely(line, options.on_busy)
-            return line if begun else entered(line, place, options.on_busy)
+            return line if begun else _entered(line, place, options.on_busy, seated=seated)
 
-        line = await self._change(options.thread, change, clear=not begun)
+        line = await self._change(options.thread, change, seated=seated, clear=not begun)
         return line.seat(run_id)
 
     async def rejoin(self, run_id: str, options: RunOptions) -> bool:
@@ -98,58 +108,63 @@ class Threads:
 
         Raises:
             Conflict: `thread.busy`: going on, it cannot wait.
-            Unavailable: the bucket or the log did not answer.
+            Unavailable: the bucket or the log did not answer, or those who were in line may still have to come.
         """
         if options.thread is None:
             return False
         place = Place(run_id=run_id, since=clock.now_text())
         on_busy: OnBusy = "allow" if options.on_busy == "allow" else "reject"
-        left = True
+        left, seated = True, await self._seating.done()
 
         def change(line: Line) -> Line:
             nonlocal left
             self._surely(line, on_busy)
             left = line.seat(run_id) is None
-            return entered(line, place, on_busy)
+            return _entered(line, place, on_busy, seated=seated)
 
-        await self._change(options.thread, change, clear=True)
+        await self._change(options.thread, change, seated=seated, clear=True)
         return left
 
     async def leave(self, run_id: str, thread: str) -> None:
         """Take a run out of line; nothing if it is not in it."""
         self._looked.pop(run_id, None)
-        await self._change(thread, lambda line: without(line, {run_id}))
+        seated = await self._seating.done()
 
-    async def may_go(self, run_id: str, thread: str) -> bool:
-        """Whether a run that waits has the thread now, those apart that have ended."""
-        place = Place(run_id=run_id, since=clock.now_text())
+        def change(line: Line) -> Line:
+            return without(line, {run_id}, follows=seated)
+
+        await self._change(thread, change, seated=seated)
+
+    async def may_go(self, run_id: str, thread: str, accepted: str) -> bool:
+        """Whether a run that waits since it was accepted has the thread now, those apart that have ended."""
+        place, seated = Place(run_id=run_id, since=accepted), await self._seating.done()
 
         def change(line: Line) -> Line:
             if line.seat(run_id) is None:
-                _log.warning("run was lost from its thread's line", extra={"run": run_id})
-                return line.model_copy(update={"queue": (*line.queue, place)})
-            nobody = not line.open and _age(line.queue[0]) > _WAIT
-            return without(line, ()) if nobody else line
+                return _back(line, place, queued=True, seated=seated)
+            return without(line, ()) if not line.open and _all_came(line, seated=seated) else line
 
-        line = await self._change(thread, change, clear=True)
+        line = await self._change(thread, change, seated=seated, clear=True)
         seat = line.seat(run_id)
         return seat is not None and not seat.queued
 
     async def hold(self, run_id: str, thread: str) -> None:
         """See to it that an open run, which waits no more, is in line; asked often, it looks now and then."""
         self._unsure()
+        if self._life != self._seating.life:
+            self._life = self._seating.life
+            self._looked.clear()
         now, looked = clock.monotonic(), self._looked.get(run_id)
         if looked is not None and looked > self._back and now - looked < _LOOK:
             return
         place = Place(run_id=run_id, since=clock.now_text())
+        seated = await self._seating.done()
 
         def change(line: Line) -> Line:
-            if line.seat(run_id) is not None:
-                return line
-            _log.warning("run was lost from its thread's line", extra={"run": run_id})
-            return line.model_copy(update={"open": (place, *line.open)})
+            there = line.seat(run_id) is not None
+            return line if there else _back(line, place, queued=False, seated=seated)
 
-        await self._change(thread, change)
+        await self._change(thread, change, seated=seated)
         self._looked[run_id] = now
 
     def _surely(self, line: Line, on_busy: OnBusy) -> None:
@@ -158,8 +173,16 @@ class Threads:
         Raises:
             Unavailable: `thread.unsure`: ask again in a moment.
         """
-        if self._unsure() and on_busy != "allow" and line == Line(thread=line.thread):
+        if self._unsure() and on_busy != "allow" and _nobody(line):
             raise _unsure_of(line.thread)
+
+    async def seated(self, partition: int) -> None:
+        """Take note that all open runs of a partition are in line, as `hold` and `may_go` have put them there.
+
+        Raises:
+            Unavailable: the bucket did not answer.
+        """
+        await self._seating.note(partition)
 
     def _unsure(self) -> bool:
         """Whether a line that is not there may just have been lost."""
@@ -184,15 +207,16 @@ class Threads:
         return {key: values[key] for key in graph.memory if key in values}
 
     async def _change(
-        self, thread: str, change: Callable[[Line], Line], *, clear: bool = False
+        self, thread: str, change: Callable[[Line], Line], *, seated: bool, clear: bool = False
     ) -> Line:
+        """Change a line; `seated` says whether all have taken their places since a restore, if there was one."""
         key = _key(thread)
         for _ in range(_TRIES):
             entry = await self._bucket.get(key)
             held = Line.model_validate_json(entry.value) if entry.value else Line(thread=thread)
-            line = held
-            if clear and (ended := await self._ended(held)):
-                line = without(held, ended)
+            line = believed = await self._believed(held)
+            if clear and (ended := await self._ended(line)):
+                line = without(line, ended, follows=seated)
             line = change(line)
             try:
                 if line == held:
@@ -203,7 +227,7 @@ class Threads:
                     await self._bucket.remove(key, entry.revision)
             except Overtaken:
                 continue
-            waited = {place.run_id for place in held.queue}
+            waited = {place.run_id for place in believed.queue}
             for place in line.open:
                 if place.run_id in waited:
                     await self._let_in(place.run_id, line.last)
@@ -211,6 +235,19 @@ class Threads:
         raise Unavailable(
             "thread.contended", f"thread {thread!r}: lost {_TRIES} races in a row", retryable=True
         )
+
+    async def _believed(self, line: Line) -> Line:
+        """The line, as far as the log may know of it: after a restore only who left it, of whom the log says so too."""
+        life = self._seating.life
+        if line.life == life:
+            return line
+        left = [name for name in (line.last, *line.before) if name and await self._has_ended(name)]
+        last, *before = left or [""]
+        return Line(thread=line.thread, life=life, last=last, before=tuple(before))
+
+    async def _has_ended(self, run_id: str) -> bool:
+        newest = await self._log.last(self._subjects.engine(run_id))
+        return newest is not None and newest.headers.get("Partsong-Status") in ENDED
 
     async def _begun(self, run_id: str) -> Record | None:
         """The newest commit of a run; None if it has not begun, though requests for it may have been refused."""
@@ -233,8 +270,37 @@ class Threads:
         return _age(place) > _UNBORN
 
 
+def _entered(line: Line, place: Place, on_busy: OnBusy, *, seated: bool) -> Line:
+    """The line with one more run, unless others have to take their places first."""
+    if not seated and on_busy != "allow" and line.seat(place.run_id) is None:
+        raise _unseated(line.thread)
+    return entered(line, place, on_busy)
+
+
+def _back(line: Line, place: Place, *, queued: bool, seated: bool) -> Line:
+    """The line with a run that was lost from it, or takes its place anew after a restore."""
+    if not seated:
+        return returned(line, place, queued=queued, lost="")
+    _log.warning("run was lost from its thread's line", extra={"run": place.run_id})
+    return returned(line, place, queued=queued, lost=clock.now_text())
+
+
+def _all_came(line: Line, *, seated: bool) -> bool:
+    """Whether all who were lost from a line have come: all of the log did since it was restored, or have had the time to."""
+    return seated and (not line.lost or _seconds_since(line.lost) > _WAIT)
+
+
+def _nobody(line: Line) -> bool:
+    """Whether nothing is known of a thread."""
+    return not (line.open or line.queue or line.last)
+
+
 def _age(place: Place) -> float:
-    return (clock.now() - datetime.fromisoformat(place.since)).total_seconds()
+    return _seconds_since(place.since)
+
+
+def _seconds_since(moment: str) -> float:
+    return (clock.now() - datetime.fromisoformat(moment)).total_seconds()
 
 
 def _unsure_of(thread: str) -> Unavailable:
@@ -242,6 +308,17 @@ def _unsure_of(thread: str) -> Unavailable:
         "thread.unsure",
         f"the connection was lost, and nobody is in thread {thread!r} now; those that were are waited for",
         where="options.thread",
+        retryable=True,
+    )
+
+
+def _unseated(thread: str) -> Unavailable:
+    return Unavailable(
+        "thread.unsure",
+        f"the log was restored, and runs that were open then have still to take their places: who has thread {thread!r} "
+        "is not known",
+        where="options.thread",
+        fix="it is tried again; `partsong doctor` says which partitions have no engine yet",
         retryable=True,
     )
 

@@ -127,6 +127,15 @@ class Turns:
         """Why a run lacks records since the log was restored; None if it does not."""
         return Hit(self._restores()).why(run_id)
 
+    async def taken_up(self, partition: int) -> None:
+        """Say that all open runs of a partition have been looked after since it was taken.
+
+        Raises:
+            Unavailable: try again.
+        """
+        if self.others is not None:
+            await self.others.taken_up(partition)
+
     async def drain(self) -> None:
         """Wait until all snapshots are kept."""
         await asyncio.gather(*self._keeping)

@@ -25,7 +25,7 @@ from partsong.log.port import Log
 from partsong.runtime import clock, spans
 from partsong.runtime.telemetry import Telemetry, traceparent
 from partsong.tool_runner.approvals import approved
-from partsong.tool_runner.doubts import doubt
+from partsong.tool_runner.doubts import Doubts
 from partsong.tool_runner.executor import Closed, Executor
 from partsong.tool_runner.hooks import Hooks
 
@@ -55,7 +55,7 @@ class CallWorker:
         restores: Callable[[], Sequence[Restored]] = tuple,
     ) -> None:
         """`restores` are those of the log that is worked on."""
-        self._restores = restores
+        self._restores, self._doubts = restores, Doubts(store, subjects)
         self._subjects, self._log, self._worker = subjects, store, worker
         self._executor, self._hooks, self._telemetry = executor, hooks, telemetry
         self._chunks = ChunkPublisher(nc, subjects)
@@ -115,7 +115,7 @@ class CallWorker:
 
     async def _guarded(self, work: ToolWork) -> None:
         if restores := self._restores():
-            why = await doubt(self._log, self._subjects, work, restores)
+            why = await self._doubts.about(work, restores)
             work = work.model_copy(update={"doubt": why})
         stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
         event = CallClaimed(

@@ -14,6 +14,7 @@ from partsong.log.port import Record
 from partsong.runtime import clock
 
 __all__ = [
+    "ASKED",
     "BLOB",
     "EXPECT",
     "EXPECT_LAST",
@@ -36,6 +37,8 @@ EXPECT_LAST = "Nats-Expected-Last-Sequence"
 BLOB = "Partsong-Blob"
 """`sha256:<hex>` of a body that is in the object store; the stored body only says so too, for people."""
 
+ASKED = "Partsong-Asked"
+"""On a command by which a run begins: when its request was stored, which may be long before it came into the log."""
 SEEN = "Partsong-Seen"
 """The newest record of a run that its engine knew: of a commit, when it was decided; of a hint, when it was sent."""
 

@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict
 
 from partsong.contracts.errors import Conflict
 
-__all__ = ["Line", "OnBusy", "Place", "Seat", "entered", "without"]
+__all__ = ["Line", "OnBusy", "Place", "Seat", "entered", "returned", "without"]
 
 OnBusy: TypeAlias = Literal["allow", "reject", "enqueue", "cancel_previous"]
+
+_REMEMBERED = 16
 
 
 class Place(BaseModel):
@@ -34,6 +36,12 @@ class Line(BaseModel):
     queue: tuple[Place, ...] = ()
     last: str = ""
     """The run that left last: the next one begins with what it remembers."""
+    before: tuple[str, ...] = ()
+    """Those that had left before it, newest first: a restored log may not know the last one."""
+    life: str = ""
+    """Which log it is of, and in which epoch; empty if that was never restored."""
+    lost: str = ""
+    """When the first run came back that the server had lost from it; empty if none was."""
 
     def seat(self, run_id: str) -> Seat | None:
         """Where a run is; None if it is not in line."""
@@ -75,12 +83,25 @@ def entered(line: Line, place: Place, on_busy: OnBusy) -> Line:
     return line.model_copy(update={"queue": (*line.queue, place)})
 
 
-def without(line: Line, gone: Collection[str]) -> Line:
-    """The line when runs have left it; if nobody has the thread then, it is the next one's."""
+def returned(line: Line, place: Place, *, queued: bool, lost: str) -> Line:
+    """The line when a run is back in it: one that is open, or one that waits, by when it was accepted.
+
+    `lost` is when it was found that the server had lost it, empty if it had not.
+    """
+    if not queued:
+        return line.model_copy(update={"open": (place, *line.open), "lost": line.lost or lost})
+    at = sum(other.since <= place.since for other in line.queue)
+    queue = (*line.queue[:at], place, *line.queue[at:])
+    return line.model_copy(update={"queue": queue, "lost": line.lost or lost})
+
+
+def without(line: Line, gone: Collection[str], *, follows: bool = True) -> Line:
+    """The line when runs have left it; if nobody has the thread then, it is the next one's, if that `follows` at once."""
     open_ = tuple(place for place in line.open if place.run_id not in gone)
     left = [place.run_id for place in line.open if place.run_id in gone]
     queue = tuple(place for place in line.queue if place.run_id not in gone)
-    if not open_:
+    if not open_ and follows:
         open_, queue = queue[:1], queue[1:]
-    last = left[-1] if left else line.last
-    return line.model_copy(update={"open": open_, "queue": queue, "last": last})
+    names = [*reversed(left), *filter(None, (line.last, *line.before))]
+    last, before = "".join(names[:1]), tuple(names[1 : _REMEMBERED + 1])
+    return line.model_copy(update={"open": open_, "queue": queue, "last": last, "before": before})
