@@ -406,6 +406,33 @@ async def test_the_history_of_a_damaged_run_is_listed_up_to_where_it_ends(
         assert "restored the log" in json.loads(said)["message"]
 
 
+@pytest.mark.parametrize("lost", [0, 1, -1])
+async def test_the_history_of_a_run_ends_where_a_restore_did_not_bring_it_back(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path, lost: int
+) -> None:
+    data, copy = tmp_path / "data", str(tmp_path / "copy")
+    async with a_platform(own, Settings(data_dir=data)) as platform:
+        run_id = await platform.client.start(TWICE, {"text": "hello"}, run_id="r_1")
+        await platform.client.result(run_id, timeout=PATIENCE)
+        seqs = [checkpoint.seq for checkpoint in await platform.client.history(run_id)]
+        commits = [record async for record in own.log().read(own.subjects.engine(run_id))]
+    (needle,) = [record.id.encode() for record in commits if record.seq == seqs[lost]]
+    readable = seqs[:lost]
+    async with damaged(nats_server, own.names.log, needle):
+        assert (await partsong(own, data, "backup", copy))[0] == 78
+        await restored(own, data, "--from", copy, "--replace")
+        code, problem, rows = 1, dict[str, object](), list[dict[str, object]]()
+        if readable:
+            rows, said = await listed(own, data, "history", run_id, code=1)
+            problem = json.loads(said)
+            assert f"can be read up to {readable[-1]}" in str(problem["message"])
+        else:
+            code, problem = await partsong(own, data, "history", run_id, group="run")
+        assert [row["seq"] for row in rows] == readable
+        assert (code, problem["code"]) == (1, "log.unreadable")
+        assert "restored the log" in str(problem["message"])
+
+
 def kept_in(data: Path) -> bytes:
     """What was copied before a stream was deleted."""
     (kept,) = data.glob("replaced-*/log.jsonl")

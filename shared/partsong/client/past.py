@@ -66,7 +66,7 @@ class Past(Connection):
 
         Raises:
             NotFound: the log holds nothing of such a run.
-            Unavailable: nothing of it can be read, or the server did not answer.
+            Unavailable: nothing of it can be read, be it that its first record is lost; or the server did not answer.
         """
         records: list[tuple[int, bytes]] = []
         try:
@@ -76,6 +76,8 @@ class Past(Connection):
                 if not records:
                     raise unknown(run_id)
                 await self._whole(run_id)
+            # Records that a restore could not bring back are not missed by the server: only the restore knows of them.
+            await self._brought_back(run_id)
         except Unavailable as error:
             if not records or error.problem.code not in _LOST:
                 raise
