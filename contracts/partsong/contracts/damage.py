@@ -28,6 +28,7 @@ from partsong.contracts.ranges import (
 )
 
 __all__ = [
+    "AT_REST",
     "BEGIN_ANEW",
     "DAMAGED",
     "Answer",
@@ -48,10 +49,10 @@ __all__ = [
 DAMAGED = frozenset({"log.damaged", "log.another", "log.restored", "log.config_changed"})
 """Codes of the errors with which a log is not written to: the same request gets the same answer until a person acts."""
 
-BEGIN_ANEW = (
-    "begin a new log with `partsong log adopt --new`, which first copies what is left to a folder; "
-    "with --offline where `partsong up` runs the server, for the services must not run"
-)
+AT_REST = "No service may run then: where `partsong up` runs the server, stop it, and add --offline"
+"""What is to be done before a log is put in another one's place; a sentence of its own, behind others."""
+
+BEGIN_ANEW = f"begin a new log with `partsong log adopt --new`, which first copies what is left to a folder. {AT_REST}"
 """What can be done about a log that neither a backup nor a mirror brings back, and of which too little is left."""
 
 _BACK = "`partsong log restore --from FOLDER --replace` with a backup, or with `--from-mirror STREAM --replace`"
