@@ -42,6 +42,7 @@ __all__ = [
     "accepted_note",
     "assess",
     "damage_error",
+    "lost_note",
     "merged",
     "wanted",
 ]
@@ -250,6 +251,19 @@ def accepted_note(identity: Identity | None) -> str | None:
     named = ", ".join(runs[:_SHOWN]) + _more(runs)
     said.append(f"damaged runs: {named}" if runs else "no run is known to be hit")
     return f"since the restore to epoch {identity.epoch} {'; '.join(said)}"
+
+
+def lost_note(restores: Sequence[Restored]) -> str | None:
+    """Which records the restores of a log, in order, have not brought back, in words; None if there are none."""
+    said, known = list[str](), tuple[Range, ...]()
+    for restored in restores:
+        tail = () if restored.lost is None else (restored.lost,)
+        gone = united((*tail, *outside(restored.missing, known)))
+        known = (*known, *restored.missing)  # each restore names what those before it have missed
+        if gone:
+            was = verb_of(size_of(gone), "was", "were")
+            said.append(f"{records(gone)} {was} lost before the restore of {restored.at}")
+    return "; ".join(said) or None
 
 
 @dataclass(frozen=True, slots=True)
