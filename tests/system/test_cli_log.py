@@ -431,6 +431,12 @@ async def test_the_history_of_a_run_ends_where_a_restore_did_not_bring_it_back(
         assert [row["seq"] for row in rows] == readable
         assert (code, problem["code"]) == (1, "log.unreadable")
         assert "restored the log" in str(problem["message"])
+        async with Client(own.url, prefix=own.subjects.prefix, data=data) as client:
+            for seq in readable:
+                assert (await client.state(run_id, at=seq)).values["text"] == "hello"
+            for read in (client.state(run_id, at=seqs[-1]), client.compare(run_id, run_id)):
+                with pytest.raises(Unavailable, match=r"log\.unreadable.*restored the log"):
+                    await read
 
 
 def kept_in(data: Path) -> bytes:
