@@ -203,7 +203,7 @@ async def test_what_a_backup_of_a_damaged_log_lacks_is_said_and_its_run_stays_da
         client = platform.client
         runs = {run.run_id: run.status for run in await client.runs()}
         assert runs == {"r_0": "completed", "r_1": "damaged"}
-        for ask in (client.state, client.replay, client.result, client.cancel):
+        for ask in (client.state, client.replay, client.result, client.cancel, client.fork):
             with pytest.raises(PartsongError, match=r"log\.unreadable.*r_1.*restored"):
                 await ask("r_1")
         for word in ("show",):

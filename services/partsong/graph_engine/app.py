@@ -19,7 +19,7 @@ from partsong.bus.handling import Handling
 from partsong.bus.nats_feed import NatsFeed
 from partsong.bus.pull import Delivery, PullLoop
 from partsong.bus.queued import AtTheDoor, the_beginning
-from partsong.contracts.damage import DAMAGED, Damaged
+from partsong.contracts.damage import DAMAGED, Damaged, Hit
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.marks import Restored
 from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
@@ -350,6 +350,8 @@ async def _at_the_door(context: Context, run_id: str) -> AtTheDoor | None:
 
 
 async def _past(context: Context, run_id: str) -> list[tuple[int, bytes]]:
+    if problem := Hit(_restores(context)).why(run_id):  # what is left of it may never have been
+        raise InvalidInput.of(problem)
     records = context.log.read(context.subjects.run(run_id))
     return [(record.seq, record.body) async for record in records]
 
