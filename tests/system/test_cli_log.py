@@ -477,6 +477,18 @@ async def test_without_a_stream_nothing_can_be_accepted_and_a_new_one_can_begin(
     await accepted(own, tmp_path)
 
 
+async def test_what_is_not_known_of_a_log_is_left_out(own: Bus, tmp_path: Path) -> None:
+    await filled(own, tmp_path)
+    known = {"log_id", "epoch", "marked"}
+    code, said = await partsong(own, tmp_path, "verify")
+    assert (code, known & {*said}) == (0, known)
+    for hurt in (limited(own, max_msgs=3), gone(own)):
+        await hurt
+        code, said = await partsong(own, tmp_path, "verify")
+        assert (code, known & {*said}) == (78, set()), said
+        assert "was acknowledged" in str(said["says"]) or "begins at" in str(said["says"])
+
+
 async def test_a_log_is_not_replaced_by_another_nor_while_services_run(
     own: Bus, bus: Bus, tmp_path: Path
 ) -> None:

@@ -81,13 +81,12 @@ def verify(place: Place, out: Output) -> None:
         out.record(
             {
                 "log": "sound" if found.ok and standing.log == "sound" else "damaged",
-                "log_id": standing.log_id,
-                "epoch": standing.epoch,
+                **_known(log_id=standing.log_id, epoch=standing.epoch),
                 "records": found.records,
                 "runs": found.runs,
                 "seals": found.seals,
                 "sealed": found.sealed,
-                "marked": standing.marked,
+                **_known(marked=standing.marked),
                 "says": _advice(standing.says, place)
                 if standing.log != "sound" or standing.runs
                 else "",
@@ -106,6 +105,11 @@ def verify(place: Place, out: Output) -> None:
         return EXIT["ok" if found.ok and standing.log == "sound" else "damaged"]
 
     sys.exit(run_async(work()))
+
+
+def _known(**found: object) -> dict[str, object]:
+    """What is known of some values."""
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _advice(says: str, place: Place) -> str:
