@@ -168,4 +168,5 @@ async def test_damage_is_said_also_where_streams_are_missing(
     assert "log damaged" in said
     assert "bus.incomplete" in said
     assert f"{bus.names.dead} is not there" in said
+    assert "makes at its start what is missing" in said
     assert bus.names.requests in shown, "what is there is shown"

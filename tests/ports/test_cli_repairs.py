@@ -6,7 +6,7 @@ import pytest
 
 from partsong.cli.child import last_words
 from partsong.cli.repairs import carried, verified
-from partsong.contracts.damage import Damaged
+from partsong.contracts.damage import AT_REST, BEGIN_ANEW, Damaged
 
 
 @pytest.mark.parametrize("contained", [True, False])
@@ -37,6 +37,15 @@ def test_advice_is_put_so_that_its_commands_work() -> None:
         r"run `partsong log restore --data 'a\g<0>' --as-is`"
     )
     assert carried(both, []) == both
+
+
+def test_who_has_given_offline_is_not_told_to_give_it() -> None:
+    fix = Damaged("there is no stream", fix=BEGIN_ANEW).problem.fix or ""
+    assert fix.endswith(f". {AT_REST}")
+    assert carried(fix, ["--data", "d"]).endswith(f". {AT_REST}")
+    offline = carried(fix, ["--data", "d", "--offline"])
+    assert "`partsong log adopt --new --data d --offline`" in offline
+    assert offline.endswith("to a folder")
 
 
 @pytest.mark.parametrize(

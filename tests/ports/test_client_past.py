@@ -186,6 +186,29 @@ async def test_a_reading_asks_once_which_runs_a_restore_has_not_brought_back(bus
                 await asked.next_msg(timeout=WITHIN)
 
 
+async def test_a_run_that_is_unknown_may_be_one_that_a_restore_has_lost(bus: Bus) -> None:
+    first = Restored(
+        log_id="l", epoch=2, kept=38, lost=(39, 75), since="s", at="2026-11-29T17:00:00.000Z", by="ann", source="b"
+    )  # fmt: skip
+    second = first.model_copy(
+        update={"epoch": 3, "lost": None, "missing": ((7, 7),), "at": "2026-11-30T17:00:00.000Z"}
+    )
+    async with Client(bus.url, prefix=bus.subjects.prefix) as client:
+        with pytest.raises(NotFound, match=r"the log holds no run r_lost \(at run_id\)$"):
+            await client.state("r_lost")
+        for restored in (first, second):
+            body = restored.model_dump_json(by_alias=True).encode()
+            await bus.log().append(bus.subjects.restored(), body, id=f"restored{restored.epoch}")
+        for read in (client.state, client.history, client.result, client.replay):
+            with pytest.raises(NotFound) as unknown:
+                await read("r_lost")
+            assert unknown.value.problem.code == "run.unknown"
+            assert unknown.value.problem.message == (
+                "the log holds no run r_lost; records 39 to 75 were lost before the restore of 2026-11-29T17:00:00.000Z; "
+                "record 7 was lost before the restore of 2026-11-30T17:00:00.000Z; the run may have been among them"
+            )
+
+
 async def test_a_graph_is_known_by_its_name_and_hash_once_a_run_had_it(client: Client) -> None:
     await client.result(await client.start(graphs.chain()), timeout=WITHIN)
     graph = graphs.chain().compile()

@@ -223,6 +223,20 @@ async def test_checking_creates_nothing(bus: Bus) -> None:
     assert json.loads(reply.data)["error"]["err_code"] == 10059
 
 
+async def test_what_is_missing_is_named_in_words_with_what_makes_it_again(bus: Bus) -> None:
+    calls = {
+        f"CONSUMER.DELETE.{bus.names.requests}.control": f"consumer control of stream {bus.names.requests}",
+        f"STREAM.DELETE.{bus.names.chunks}": f"stream {bus.names.chunks}",
+    }
+    for call, what in calls.items():
+        await bus.nc.request(f"$JS.API.{call}", b"", timeout=30)
+        with pytest.raises(NotFound) as missing:
+            await check(bus.nc, bus.subjects)
+        assert missing.value.problem.message == f"{what} is not there"
+        assert "makes at its start what is missing" in (missing.value.problem.fix or "")
+        await provision(bus.nc, bus.subjects)
+
+
 async def test_names_follow_the_prefix() -> None:
     names = Names.of(Subjects("acme.songs"))
     assert (names.log, names.blobs) == ("ACME_SONGS_LOG", "acme_songs_blobs")

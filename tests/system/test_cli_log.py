@@ -203,7 +203,7 @@ async def test_what_a_backup_of_a_damaged_log_lacks_is_said_and_its_run_stays_da
         client = platform.client
         runs = {run.run_id: run.status for run in await client.runs()}
         assert runs == {"r_0": "completed", "r_1": "damaged"}
-        for ask in (client.state, client.replay, client.result, client.cancel):
+        for ask in (client.state, client.replay, client.result, client.cancel, client.fork):
             with pytest.raises(PartsongError, match=r"log\.unreadable.*r_1.*restored"):
                 await ask("r_1")
         for word in ("show",):
@@ -427,6 +427,39 @@ async def test_the_history_of_a_damaged_run_is_listed_up_to_where_it_ends(
         assert "restored the log" in json.loads(said)["message"]
 
 
+@pytest.mark.parametrize("lost", [0, 1, -1])
+async def test_the_history_of_a_run_ends_where_a_restore_did_not_bring_it_back(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path, lost: int
+) -> None:
+    data, copy = tmp_path / "data", str(tmp_path / "copy")
+    async with a_platform(own, Settings(data_dir=data)) as platform:
+        run_id = await platform.client.start(TWICE, {"text": "hello"}, run_id="r_1")
+        await platform.client.result(run_id, timeout=PATIENCE)
+        seqs = [checkpoint.seq for checkpoint in await platform.client.history(run_id)]
+        commits = [record async for record in own.log().read(own.subjects.engine(run_id))]
+    (needle,) = [record.id.encode() for record in commits if record.seq == seqs[lost]]
+    readable = seqs[:lost]
+    async with damaged(nats_server, own.names.log, needle):
+        assert (await partsong(own, data, "backup", copy))[0] == 78
+        await restored(own, data, "--from", copy, "--replace")
+        code, problem, rows = 1, dict[str, object](), list[dict[str, object]]()
+        if readable:
+            rows, said = await listed(own, data, "history", run_id, code=1)
+            problem = json.loads(said)
+            assert f"can be read up to {readable[-1]}" in str(problem["message"])
+        else:
+            code, problem = await partsong(own, data, "history", run_id, group="run")
+        assert [row["seq"] for row in rows] == readable
+        assert (code, problem["code"]) == (1, "log.unreadable")
+        assert "restored the log" in str(problem["message"])
+        async with Client(own.url, prefix=own.subjects.prefix, data=data) as client:
+            for seq in readable:
+                assert (await client.state(run_id, at=seq)).values["text"] == "hello"
+            for read in (client.state(run_id, at=seqs[-1]), client.compare(run_id, run_id)):
+                with pytest.raises(Unavailable, match=r"log\.unreadable.*restored the log"):
+                    await read
+
+
 def kept_in(data: Path) -> bytes:
     """What was copied before a stream was deleted."""
     (kept,) = data.glob("replaced-*/log.jsonl")
@@ -463,6 +496,18 @@ async def test_without_a_stream_nothing_can_be_accepted_and_a_new_one_can_begin(
     code, said = await partsong(own, tmp_path, "adopt", "--new")
     assert code == 0, said
     await accepted(own, tmp_path)
+
+
+async def test_what_is_not_known_of_a_log_is_left_out(own: Bus, tmp_path: Path) -> None:
+    await filled(own, tmp_path)
+    known = {"log_id", "epoch", "marked"}
+    code, said = await partsong(own, tmp_path, "verify")
+    assert (code, known & {*said}) == (0, known)
+    for hurt in (limited(own, max_msgs=3), gone(own)):
+        await hurt
+        code, said = await partsong(own, tmp_path, "verify")
+        assert (code, known & {*said}) == (78, set()), said
+        assert "was acknowledged" in str(said["says"]) or "begins at" in str(said["says"])
 
 
 async def test_a_log_is_not_replaced_by_another_nor_while_services_run(

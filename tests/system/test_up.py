@@ -182,6 +182,48 @@ async def test_it_ends_on_a_damaged_log_as_its_services_do(tmp_path: Path) -> No
     assert "cannot start: log.damaged: " in problem, "no lines of its log"
 
 
+async def log(folder: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    """What a `partsong log` says of a data directory to which only that points."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", "log", *words),
+        *("--data", str(folder / "data"), "-o", "json"),
+        env={k: v for k, v in os.environ.items() if not k.startswith("PARTSONG_")},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(WITHIN):
+        out, error = await process.communicate()
+    assert process.returncode is not None
+    said: dict[str, Any] = json.loads(out or error)
+    return process.returncode, said
+
+
+async def test_what_a_command_of_the_log_advises_beside_it_and_behind_it_leads_on(
+    tmp_path: Path,
+) -> None:
+    accept, rest = ("restore", "--as-is"), "the same command with --offline"
+    async with up(tmp_path) as running:
+        pid = running.ready["pid"]
+        code, said = await log(tmp_path, *accept)
+        assert (code, said["code"]) == (1, "services.running")
+        assert f"stop `partsong up` (process {pid}), then give {rest}" in said["fix"]
+        code, said = await log(tmp_path, *accept, "--offline")
+        assert (code, said["code"]) == (1, "nats.already_running")
+        assert f"stop `partsong up` (process {pid}), then do it again" in said["fix"]
+        code, said = await log(tmp_path, "verify", "--offline")
+        assert (code, said["code"]) == (1, "nats.already_running")
+        assert said["fix"] == "leave out --offline"
+        assert (await log(tmp_path, "verify"))[0] == 0
+    for words in (accept, ("verify",)):
+        code, said = await log(tmp_path, *words)
+        assert (code, said["code"]) == (1, "nats.unknown")
+        assert rest in said["fix"]
+    assert (await log(tmp_path, *accept, "--offline"))[0] == 0
+    code, said = await log(tmp_path / "elsewhere", *accept)
+    assert said["code"] == "nats.unknown"
+    assert "--offline" not in said["fix"], "no server has run there"
+
+
 async def test_it_ends_on_the_server_data_of_another_project(tmp_path: Path) -> None:
     for name in ("here", "there"):
         async with up(tmp_path / name) as running, Client(running.ready["nats_url"]) as client:

@@ -28,6 +28,7 @@ from partsong.contracts.ranges import (
 )
 
 __all__ = [
+    "AT_REST",
     "BEGIN_ANEW",
     "DAMAGED",
     "Answer",
@@ -41,6 +42,7 @@ __all__ = [
     "accepted_note",
     "assess",
     "damage_error",
+    "lost_note",
     "merged",
     "wanted",
 ]
@@ -48,10 +50,10 @@ __all__ = [
 DAMAGED = frozenset({"log.damaged", "log.another", "log.restored", "log.config_changed"})
 """Codes of the errors with which a log is not written to: the same request gets the same answer until a person acts."""
 
-BEGIN_ANEW = (
-    "begin a new log with `partsong log adopt --new`, which first copies what is left to a folder; "
-    "with --offline where `partsong up` runs the server, for the services must not run"
-)
+AT_REST = "No service may run then: where `partsong up` runs the server, stop it, and add --offline"
+"""What is to be done before a log is put in another one's place; a sentence of its own, behind others."""
+
+BEGIN_ANEW = f"begin a new log with `partsong log adopt --new`, which first copies what is left to a folder. {AT_REST}"
 """What can be done about a log that neither a backup nor a mirror brings back, and of which too little is left."""
 
 _BACK = "`partsong log restore --from FOLDER --replace` with a backup, or with `--from-mirror STREAM --replace`"
@@ -249,6 +251,19 @@ def accepted_note(identity: Identity | None) -> str | None:
     named = ", ".join(runs[:_SHOWN]) + _more(runs)
     said.append(f"damaged runs: {named}" if runs else "no run is known to be hit")
     return f"since the restore to epoch {identity.epoch} {'; '.join(said)}"
+
+
+def lost_note(restores: Sequence[Restored]) -> str | None:
+    """Which records the restores of a log, in order, have not brought back, in words; None if there are none."""
+    said, known = list[str](), tuple[Range, ...]()
+    for restored in restores:
+        tail = () if restored.lost is None else (restored.lost,)
+        gone = united((*tail, *outside(restored.missing, known)))
+        known = (*known, *restored.missing)  # each restore names what those before it have missed
+        if gone:
+            was = verb_of(size_of(gone), "was", "were")
+            said.append(f"{records(gone)} {was} lost before the restore of {restored.at}")
+    return "; ".join(said) or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,8 @@ class GraphEngine:
             request = AdmitRequest(id=id_, run_id=run_id)
             await commands.append("admit", run_id, id_, request)
 
+        restores = partial(_restores, context)
+        past = partial(past_of, context.log, context.subjects, restores)
         threads = Threads(
             NatsBucket(context.nc, context.names.threads),
             context.log,
@@ -209,7 +211,7 @@ class GraphEngine:
             snapshots,
             let_in,
             context.reconnects,
-            Seating(NatsBucket(context.nc, context.names.partitions), partial(_restores, context)),
+            Seating(NatsBucket(context.nc, context.names.partitions), restores),
         )
         chunks = JetStreamLog(
             context.nc, stream=context.names.chunks, attempt=1.0, deadline=2.0, forgets=True
@@ -226,16 +228,11 @@ class GraphEngine:
                 children.begin,
                 Backlog(context.nc, context.names.work).of,
             ),
-            Preparing(
-                graphs.resolve,
-                partial(past_of, context.log, context.subjects, partial(_restores, context)),
-                threads,
-                plugins,
-            ),
+            Preparing(graphs.resolve, past, threads, plugins),
             partial(_answer, context),
             silent=context.watch.silent,
             holds=context.watch.holds,
-            restores=partial(_restores, context),
+            restores=restores,
             telemetry=context.telemetry,
             snapshots=snapshots,
             losses=Losses(chunks, context.subjects),

@@ -36,6 +36,7 @@ from partsong.graph_engine.looking_after import (
     waits_for_people,
 )
 from partsong.graph_engine.open_runs import OpenRuns
+from partsong.graph_engine.setbacks import broken, stale_read
 from partsong.graph_engine.takeover import Takeover, has_place
 from partsong.graph_engine.turn import Answer, Slot, Turns
 from partsong.log.blobs import LOST
@@ -288,7 +289,7 @@ class HeldRuns:
         finally:
             slot.backlog = None
         if ledger.seen < newest:
-            raise _stale_read(run_id, ledger.seen, newest)
+            raise stale_read(run_id, ledger.seen, newest)
         slot.ledger, slot.warm, slot.dirty = ledger, True, True
         slot.asked.clear()
         for record in backlog:
@@ -330,7 +331,7 @@ class HeldRuns:
             isinstance(error, PartsongError) and error.problem.retryable
         )
         if slot.failures >= _MOST_FAILURES and not passes:
-            self._park(slot, _broken(run_id, error))
+            self._park(slot, broken(run_id, error))
             return
         slot.woken = True
         wait = backoff(slot.failures, first=_AGAIN, longest=_LONGEST_AGAIN)
@@ -382,26 +383,3 @@ class HeldRuns:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _broken(run_id: str, error: Exception) -> Problem:
-    """Why nobody decides on a run any more: each try has failed, and nothing says that the next one would not."""
-    if isinstance(error, PartsongError):
-        return error.problem
-    return Problem(
-        code="engine.fault",
-        message=f"run {run_id} cannot be decided on: {type(error).__name__}: {error}",
-        where=run_id,
-        fix="the engine's log has the traceback: report it; an engine that starts tries again",
-        fault="platform",
-    )
-
-
-def _stale_read(run_id: str, seen: int, newest: int) -> Unavailable:
-    """In a cluster, the server that answered may be behind the one that delivered."""
-    return Unavailable(
-        "log.stale_read",
-        f"the log of {run_id} was read up to {seen}, and its record {newest} has been delivered",
-        where=run_id,
-        retryable=True,
-    )

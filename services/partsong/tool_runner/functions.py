@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
@@ -103,7 +104,7 @@ def _import(name: str) -> ModuleType:
             "function.module_failed",
             f"module {name} cannot be imported: {type(error).__name__}: {error}",
             where=name,
-            fix="run `python -c 'import …'` in the same directory and environment to see where it fails",
+            fix=f"run `python -c {shlex.quote(f'import {name}')}` in the same directory and environment to see where it fails",
         ) from error
 
 

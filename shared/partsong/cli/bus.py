@@ -45,6 +45,8 @@ def status(address: Address, out: Output) -> None:
     """Streams, what waits in their queues, and who is alive. Exit code 1 if a stream or a queue is missing."""
 
     async def work() -> None:
+        from partsong.runtime.streams import MADE_ANEW
+
         async with address.client() as client:
             (queues, missing), beats, log = await asyncio.gather(
                 _queues(client), hear(client), _log(client, address.data)
@@ -73,7 +75,7 @@ def status(address: Address, out: Output) -> None:
             raise Unavailable(
                 "bus.incomplete",
                 f"the streams of prefix {client.subjects.prefix} are not as they should be: {_listed(missing)}",
-                fix="start the platform, or check the prefix; `partsong doctor` says more",
+                fix=f"{MADE_ANEW}; if none has run here yet, check the prefix",
             )
 
     run_async(work())

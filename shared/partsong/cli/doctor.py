@@ -222,7 +222,8 @@ async def _log(client: Client, data: Path) -> str:
             who = ", ".join(x.worker.partition("~")[0] for x in said if x.problem == one.problem)
             message = f"{who}: {one.problem.message}"
             raise Unavailable.of(one.problem.model_copy(update={"message": message}))
-    return f"log {found.log_id[:12]}, epoch {found.epoch}: {found.says}"
+    which = f"log {found.log_id[:12]}, epoch {found.epoch}: " if found.log_id else ""
+    return f"{which}{found.says}"
 
 
 async def _clock(client: Client) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import getpass
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from partsong.cli.options import Address, address_options
-from partsong.cli.output import EXIT, Output, out_of, output_option, run_async
+from partsong.cli.log_place import Place, insist_on_rest, place_options
+from partsong.cli.output import EXIT, Output, output_option, run_async
 from partsong.cli.progress import progress_of
 from partsong.cli.repairs import carried, verified
 
@@ -28,34 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the log is, and where marks of it are."""
-
-    address: Address
-    offline: bool
-
-    @property
-    def data(self) -> Path:
-        """Where the marks are."""
-        return self.address.data
-
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
-        """A client; offline, of the embedded server, started for as long as it is used."""
-        async with AsyncExitStack() as stack:
-            address = self.address
-            if self.offline:
-                from partsong.runtime.nats_server import start_embedded
-
-                server = await stack.enter_async_context(start_embedded(self.data / "nats"))
-                address = replace(address, url=server.url)
-            yield await stack.enter_async_context(address.client())
-
-
 _replicas_option = click.option(
     "--replicas",
     type=click.Choice(["1", "3", "5"]),
@@ -67,33 +38,15 @@ _replicas_option = click.option(
 )
 
 
-def _place_options(command: Callable[..., R]) -> Callable[..., R]:
-    """Where the log is; the command gets `place`."""
-
-    @functools.wraps(command)
-    def placed(*args: Any, address: Address, offline: bool, **named: Any) -> R:
-        if offline:
-            address = replace(address, given=(*address.given, "--offline"))
-            out_of(click.get_current_context()).given = address.given
-        return command(*args, place=_Place(address, offline), **named)
-
-    offline = click.option(
-        "--offline",
-        is_flag=True,
-        help="Run the embedded NATS of the data directory for this command: the platform is not up.",
-    )
-    return address_options(offline(placed))
-
-
 @click.group()
 def command() -> None:
     """Verify the log, back it up, restore it, accept another one."""
 
 
 @command.command(epilog="Example: partsong log verify --data /var/lib/partsong")
-@_place_options
+@place_options
 @output_option
-def verify(place: _Place, out: Output) -> None:
+def verify(place: Place, out: Output) -> None:
     """Read the whole log and check every promise in it: marks, runs' chains, partitions' seals, holes.
 
     For after a crash, a full disk or a restore, and from time to time. The services are told of what is found.
@@ -128,13 +81,12 @@ def verify(place: _Place, out: Output) -> None:
         out.record(
             {
                 "log": "sound" if found.ok and standing.log == "sound" else "damaged",
-                "log_id": standing.log_id,
-                "epoch": standing.epoch,
+                **_known(log_id=standing.log_id, epoch=standing.epoch),
                 "records": found.records,
                 "runs": found.runs,
                 "seals": found.seals,
                 "sealed": found.sealed,
-                "marked": standing.marked,
+                **_known(marked=standing.marked),
                 "says": _advice(standing.says, place)
                 if standing.log != "sound" or standing.runs
                 else "",
@@ -155,16 +107,21 @@ def verify(place: _Place, out: Output) -> None:
     sys.exit(run_async(work()))
 
 
-def _advice(says: str, place: _Place) -> str:
+def _known(**found: object) -> dict[str, object]:
+    """What is known of some values."""
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _advice(says: str, place: Place) -> str:
     """What is to be done, for who has just read the whole log with these options."""
     return carried(verified(says), place.address.given)
 
 
 @command.command(epilog="Example: partsong log backup /backup/partsong")
 @click.argument("path", type=click.Path(path_type=Path, file_okay=False))
-@_place_options
+@place_options
 @output_option
-def backup(path: Path, place: _Place, out: Output) -> None:
+def backup(path: Path, place: Place, out: Output) -> None:
     """Copy the log into the folder PATH; made again, it goes on where the last copy ended.
 
     For every day, while all runs; and before a damaged stream is deleted, into a folder of its own.
@@ -208,14 +165,14 @@ def backup(path: Path, place: _Place, out: Output) -> None:
 )
 @click.option("--by", help="Who restores it.  [default: user@host]")
 @_replicas_option
-@_place_options
+@place_options
 @output_option
 def restore(
     source: Path | None,
     mirror: str | None,
     by: str | None,
     replicas: str,
-    place: _Place,
+    place: Place,
     out: Output,
     *,
     as_is: bool,
@@ -233,8 +190,8 @@ def restore(
     keep = _new_folder(place.data) if replace else None
 
     async def work() -> Restored:
-        async with place.client() as client:
-            await _insist_on_rest(client, "restore")
+        async with place.client(at_rest=True) as client:
+            await insist_on_rest(client, place, "restore")
             said = progress_of(out, "restored")
             async with _restoring(
                 client, place.data, who, said, replicas=int(replicas), keep=keep
@@ -283,26 +240,6 @@ def _new_folder(data: Path) -> Path:
     from partsong.runtime import clock
 
     return data / f"replaced-{clock.now_text().replace(':', '').replace('.', '')}"
-
-
-async def _insist_on_rest(client: Client, where: str) -> None:
-    """Refuse to put a log in the place of one that services work on.
-
-    Raises:
-        Conflict: `services.running`.
-    """
-    from partsong.cli.platform import ROLES
-    from partsong.contracts.errors import Conflict
-    from partsong.runtime.log_answers import ask_services
-
-    if said := await ask_services(client.nats, client.subjects, ROLES):
-        who = ", ".join(sorted(one.worker.partition("~")[0] for one in said))
-        raise Conflict(
-            "services.running",
-            f"these services are running: {who}",
-            where=where,
-            fix="stop them, then do it again; nothing was changed",
-        )
 
 
 @asynccontextmanager
@@ -356,9 +293,9 @@ async def _restored(restoring: Restoring, source: Path | None, mirror: str | Non
     help="Begin a new log where there is none, or one that has lost its first record.",
 )
 @_replicas_option
-@_place_options
+@place_options
 @output_option
-def adopt(replicas: str, place: _Place, out: Output, *, new: bool) -> None:
+def adopt(replicas: str, place: Place, out: Output, *, new: bool) -> None:
     """Let the services of a data directory accept the log that the server holds, in the place of another one.
 
     For when they say log.another because they were moved to another server on purpose, and for a log of which too
@@ -369,9 +306,9 @@ def adopt(replicas: str, place: _Place, out: Output, *, new: bool) -> None:
     async def work() -> dict[str, object]:
         from partsong.runtime.log_adoption import adopt as accept
 
-        async with place.client() as client:
+        async with place.client(at_rest=new) as client:
             if new:
-                await _insist_on_rest(client, "--new")
+                await insist_on_rest(client, place, "--new")
             here = client.nats, client.subjects, place.data
             found = await accept(*here, new=new, keep=keep, replicas=int(replicas))
         return {"log_id": found.log_id, "epoch": found.epoch, "data": str(place.data)}
@@ -381,9 +318,9 @@ def adopt(replicas: str, place: _Place, out: Output, *, new: bool) -> None:
 
 
 @command.command(epilog="Example: partsong log mirror")
-@_place_options
+@place_options
 @output_option
-def mirror(place: _Place, out: Output) -> None:
+def mirror(place: Place, out: Output) -> None:
     """Make a mirror stream of the log, for a cluster: a copy that can take the log's place.
 
     For before anything is lost; `log restore --from-mirror` uses it then.

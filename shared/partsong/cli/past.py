@@ -28,7 +28,8 @@ _AT = click.IntRange(1)
 def history(run_id: str, address: Address, out: Output) -> None:
     """A run's checkpoints: the sequences that can be read, compared and forked from, and what was decided there.
 
-    Of a damaged run those before the first lost record are listed, and the exit code is 1, or 78 as for all readers.
+    Of a damaged run those before the first lost record are listed: they can be read, not compared or forked from.
+    Then the exit code is 1; it is 78 if the log as a whole is damaged.
     """
 
     async def work() -> int:

@@ -127,7 +127,7 @@ def list_(status: str | None, graph: str | None, limit: int, address: Address, o
 
 @command.command(epilog="Example: partsong run show r_1")
 @click.argument("run_id")
-@click.option("--full", is_flag=True, help="Shorten nothing, however large; only tables are.")
+@click.option("--full", is_flag=True, help="Show long values whole, which a table cuts short.")
 @address_options
 @output_option
 def show(run_id: str, address: Address, out: Output, *, full: bool) -> None:

@@ -14,7 +14,7 @@ from nats.aio.client import Client as Nats
 from partsong.bus.queued import Queued, find_beginning
 from partsong.client.requests import ask
 from partsong.client.where import find_caller, find_data, find_nats, find_prefix, find_snapshots
-from partsong.contracts.damage import Damaged, Hit, damage_error
+from partsong.contracts.damage import Damaged, Hit, damage_error, lost_note
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.marks import Restored, read_restored
 from partsong.contracts.requests import Accepted, Request
@@ -154,6 +154,7 @@ class Connection:
         Raises:
             Unavailable: `log.damaged` or `log.another`, with the range; `log.unreadable`: the run lacks records since a
                 restore.
+            NotFound: there is nothing; what restores have not brought back is said with it.
         """
         try:
             if now:
@@ -164,6 +165,9 @@ class Connection:
                 await self._sound()
             if not now and error.problem.code in {_UNKNOWN, _UNREADABLE}:
                 await self._brought_back(run_id)
+            if error.problem.code == _UNKNOWN and (lost := lost_note(await self._all_restores())):
+                said = f"{error.problem.message}; {lost}; the run may have been among them"
+                raise NotFound.of(error.problem.model_copy(update={"message": said})) from error
             raise
 
     async def _sound(self) -> None:
@@ -182,6 +186,12 @@ class Connection:
         found = await self.log.last(self._subjects.restored())
         restored = None if found is None else read_restored(found.body)
         return () if restored is None else (restored,)
+
+    async def _all_restores(self) -> list[Restored]:
+        """All restores of the log, the oldest first."""
+        async with aclosing(self.log.read(self._subjects.restored())) as found:
+            told = [read_restored(record.body) async for record in found]
+        return [restored for restored in told if restored is not None]
 
     async def _brought_back(self, run_id: str) -> None:
         """Refuse a run that lacks records since the log was restored.

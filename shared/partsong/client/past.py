@@ -7,7 +7,7 @@ from contextlib import aclosing
 from partsong.client.comparison import Comparison, Stretch, begun_by, compared, origin_of
 from partsong.client.connection import Connection, unknown
 from partsong.client.presence import seen
-from partsong.contracts.damage import DAMAGED
+from partsong.contracts.damage import DAMAGED, Hit
 from partsong.contracts.errors import NotFound, PartsongError, Unavailable
 from partsong.contracts.state import Origin, RunState
 from partsong.contracts.subjects import check_id
@@ -37,6 +37,8 @@ class Past(Connection):
                 is named; `log.damaged`: the log has lost what may have been of this run.
         """
         run_id = check_id("run_id", run_id)
+        if at is not None:
+            await self._readable_at(run_id, at)
         async with self._reading(run_id, now=at is None):
             state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
             if state.graph is None and state.newer is None:
@@ -66,7 +68,7 @@ class Past(Connection):
 
         Raises:
             NotFound: the log holds nothing of such a run.
-            Unavailable: nothing of it can be read, or the server did not answer.
+            Unavailable: nothing of it can be read, be it that its first record is lost; or the server did not answer.
         """
         records: list[tuple[int, bytes]] = []
         try:
@@ -76,6 +78,8 @@ class Past(Connection):
                 if not records:
                     raise unknown(run_id)
                 await self._whole(run_id)
+            # Records that a restore could not bring back are not missed by the server: only the restore knows of them.
+            await self._brought_back(run_id)
         except Unavailable as error:
             if not records or error.problem.code not in _LOST:
                 raise
@@ -85,6 +89,18 @@ class Past(Connection):
             said = f"the history of {run_id} can be read up to {found[-1].seq}: {error.problem.message}"
             return found, Unavailable.of(error.problem.model_copy(update={"message": said}))
         return list(checkpoints(run_id, records)), None
+
+    async def _readable_at(self, run_id: str, at: int) -> None:
+        """Refuse a moment of a run behind the first record that a restore did not bring back.
+
+        Raises:
+            Unavailable: `log.unreadable`.
+        """
+        if Hit(await self._restores()).why(run_id) is None:
+            return
+        found, problem = await self.readable_history(run_id)
+        if problem is not None and at > found[-1].seq:
+            raise problem
 
     async def diff(self, run_id: str, before: int, after: int) -> list[Change]:
         """Where the state at sequence `after` differs from the state at `before`.
@@ -100,6 +116,7 @@ class Past(Connection):
 
         Raises:
             NotFound: the log holds nothing of one of them.
+            Unavailable: `log.unreadable`: one of them lacks records.
         """
         return compared(await self._stretches(run_a), await self._stretches(run_b))
 
@@ -139,7 +156,7 @@ class Past(Connection):
 
     async def _stretches(self, run_id: str) -> list[Stretch]:
         """The run's records and those of the runs it comes from, up to where each was forked; the oldest first."""
-        found = [Stretch(run_id, None, await self._records(run_id))]
+        found = [Stretch(run_id, None, await self._records(run_id, now=True))]
         while (origin := origin_of(found[0].records)) is not None:
             try:
                 records = await self._records(origin.run_id)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.subjects import check_id
@@ -19,6 +20,7 @@ __all__ = [
     "find_nats",
     "find_prefix",
     "find_snapshots",
+    "find_up",
     "settings_nearby",
 ]
 
@@ -79,6 +81,17 @@ def find_caller(given: str | None = None, *, otherwise: str = "") -> str:
 def find_snapshots() -> str:
     """The URL of the snapshots that the engines keep; a client that finds none there reads the log instead."""
     return os.environ.get("PARTSONG_SNAPSHOTS") or "kv:"
+
+
+def find_up(data: Path, port: int | None = None) -> int | None:
+    """The process id of the `partsong up` that runs the server in a data directory; None if none does.
+
+    With `port`, none that runs another one than the server which listens there.
+    """
+    note = _note(data)
+    services, pid, url = note.get("services"), _pid(note), urlsplit(str(note.get("nats_url", "")))
+    embedded = isinstance(services, dict) and "nats" in services
+    return pid if embedded and alive(pid) and port in {None, url.port} else None
 
 
 def find_data(given: Path | None = None) -> Path:

@@ -32,11 +32,12 @@ class Standing:
     log: str
     """`sound`, `damaged` or `unknown`."""
     says: str
-    log_id: str = ""
-    epoch: int = 0
+    log_id: str | None = None
+    """None, as is all of the log that is not known, where its first record cannot be read."""
+    epoch: int | None = None
     records: int = 0
-    marked: int = 0
-    """The newest record that a mark vouches for."""
+    marked: int | None = None
+    """The newest record that a mark vouches for; 0 if none does."""
     lost: tuple[Range, ...] = ()
     """Within these something is lost; `holes` are the very records."""
     holes: tuple[Range, ...] = ()
@@ -107,15 +108,14 @@ def _standing(
     answer: Sound | Damaged | Unknown, view: View | None, marks: tuple[Mark, ...]
 ) -> Standing:
     identity = view.identity if view else None
-    known = (
-        identity.log_id if identity else "",
-        identity.epoch if identity else 0,
-        view.last_seq if view else 0,
-        max((m.seq for m in marks if identity and m.log_id == identity.log_id), default=0),
-    )
+    head = view.last_seq if view else 0
+    known: tuple[str | None, int | None, int, int | None] = (None, None, head, None)
+    if identity is not None:
+        marked = max((m.seq for m in marks if m.log_id == identity.log_id), default=0)
+        known = (identity.log_id, identity.epoch, head, marked)
     match answer:
         case Sound():
-            said = f"the log's head is at {known[2]}, marked up to {known[3]}"
+            said = f"the log's head is at {head}, marked up to {known[3] or 0}"
             if note := accepted_note(identity):
                 said = f"{said}; {note}"
             runs = tuple(sorted(identity.damaged_runs)) if identity else ()

@@ -32,6 +32,7 @@ from partsong.runtime.stream_table import (
 
 __all__ = [
     "CONTROL",
+    "MADE_ANEW",
     "STARTS",
     "Names",
     "Table",
@@ -44,6 +45,9 @@ __all__ = [
     "provision_mirror",
     "table",
 ]
+
+MADE_ANEW = "restart `partsong up` or any service: each makes at its start what is missing, but never a log that was there once"
+"""What to do where a stream or consumer is not there."""
 
 _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
 _TAKEN = frozenset({10058, 10148, 10013, 10105})
@@ -227,8 +231,8 @@ class _Server:
             if not self._create or create.removeprefix("STREAM.CREATE.") in self._kept:
                 raise NotFound(
                     "streams.missing",
-                    f"{info} does not exist",
-                    fix="provision the bus (`partsong up` does)",
+                    f"{_named(info)} is not there",
+                    fix=MADE_ANEW,
                     fault="platform",
                 ) from refusal
         try:
@@ -267,6 +271,15 @@ class _Server:
             with contextlib.suppress(TimeoutError):
                 return (await self._nc.request(subject, payload, share)).data
         return (await self._nc.request(subject, payload, share)).data
+
+
+def _named(info: str) -> str:
+    """The stream or consumer that a call of the API asks for, in words."""
+    kind, _, name = info.split(".", 2)
+    if kind == "STREAM":
+        return f"stream {name}"
+    stream, _, consumer = name.partition(".")
+    return f"consumer {consumer} of stream {stream}"
 
 
 def _plain(config: Config) -> dict[str, JsonValue]:

@@ -130,6 +130,7 @@ class TestLoaded:
             Functions(["shop_x.broken"])
         assert caught.value.problem.code == "function.module_failed"
         assert "no_such_module_x" in caught.value.problem.message
+        assert "`python -c 'import shop_x.broken'`" in (caught.value.problem.fix or "")
 
     def test_a_name_without_a_module_is_refused(self) -> None:
         missing(Functions(["shop_x.triage"]), "price")

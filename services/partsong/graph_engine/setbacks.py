@@ -1,0 +1,30 @@
+"""Setbacks: why a run could not be read or decided on, in words."""
+
+from __future__ import annotations
+
+from partsong.contracts.errors import PartsongError, Problem, Unavailable
+
+__all__ = ["broken", "stale_read"]
+
+
+def broken(run_id: str, error: Exception) -> Problem:
+    """Why nobody decides on a run any more: each try has failed, and nothing says that the next one would not."""
+    if isinstance(error, PartsongError):
+        return error.problem
+    return Problem(
+        code="engine.fault",
+        message=f"run {run_id} cannot be decided on: {type(error).__name__}: {error}",
+        where=run_id,
+        fix="the engine's log has the traceback: report it; an engine that starts tries again",
+        fault="platform",
+    )
+
+
+def stale_read(run_id: str, seen: int, newest: int) -> Unavailable:
+    """In a cluster, the server that answered may be behind the one that delivered."""
+    return Unavailable(
+        "log.stale_read",
+        f"the log of {run_id} was read up to {seen}, and its record {newest} has been delivered",
+        where=run_id,
+        retryable=True,
+    )
