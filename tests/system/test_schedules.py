@@ -16,6 +16,7 @@ from partsong.contracts.events import CommandSettled
 from partsong.contracts.requests import ScheduleRequest, UnscheduleRequest
 from partsong.graph_engine import worker
 from partsong.graph_engine.schedules import run_of
+from partsong.log.stored import ASKED
 from partsong.runtime import clock
 from partsong.testing.nats import Bus
 from tests.system import graphs
@@ -100,6 +101,9 @@ async def test_an_interval_starts_runs_named_after_their_moments(
         assert (result.status, result["x"], result["path"]) == ("completed", 1, "A")
         assert (await platform.client.state(run_id)).options.labels == {"schedule": "tick"}
         assert run_id.startswith("tick~2")
+        commands = platform.client.log.read(bus.subjects.run(run_id))
+        asked = [record.headers.get(ASKED) async for record in commands]
+        assert asked[0], "a restore goes by when its moment came, not by when the log says so"
 
 
 async def test_schedules_are_listed_as_they_were_asked_for_and_replaced_by_name(
