@@ -104,6 +104,13 @@ async def once(folder: Path, *words: str) -> tuple[int, str]:
     return process.returncode, said.decode()
 
 
+async def remembered(folder: Path) -> None:
+    """A platform that had a log, and marks of it: what is not synced to the disk for certain is not marked yet."""
+    async with up(folder) as running, Client(running.ready["nats_url"]) as client:
+        await client.start(graphs.chain(), {"x": 1})
+        await running.until("marks", (folder / "data" / "marks.json").exists)
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; one that nobody has reaped yet does not."""
     try:
@@ -167,8 +174,7 @@ async def test_kill_9_leaves_no_orphan_and_the_next_one_starts(tmp_path: Path) -
 
 
 async def test_it_ends_on_a_damaged_log_as_its_services_do(tmp_path: Path) -> None:
-    async with up(tmp_path) as running, Client(running.ready["nats_url"]) as client:
-        await client.start(graphs.chain(), {"x": 1})
+    await remembered(tmp_path)
     shutil.rmtree(tmp_path / "data" / "nats")
     (tmp_path / "ready.json").unlink(missing_ok=True)
     code, said = await once(tmp_path)
@@ -226,8 +232,7 @@ async def test_what_a_command_of_the_log_advises_beside_it_and_behind_it_leads_o
 
 async def test_it_ends_on_the_server_data_of_another_project(tmp_path: Path) -> None:
     for name in ("here", "there"):
-        async with up(tmp_path / name) as running, Client(running.ready["nats_url"]) as client:
-            await client.start(graphs.chain(), {"x": 1})
+        await remembered(tmp_path / name)
     here, there = (tmp_path / name / "data" / "nats" for name in ("here", "there"))
     shutil.rmtree(here)
     shutil.copytree(there, here)
