@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -19,8 +21,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.runtime import clock
 
-__all__ = ["connect", "faults", "is_broken", "put_aside", "writing"]
+__all__ = ["connect", "faults", "into_wal", "is_broken", "put_aside", "writing"]
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -28,7 +31,7 @@ _DRIVERS = {
     "postgresql": "postgresql+asyncpg",
 }
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY_DBMOVED}
-_TRIES = 5
+_PAUSE = 0.01
 _BUSY = 10.0
 """Seconds to wait for another process's transaction, or for a server to answer."""
 
@@ -78,7 +81,7 @@ def writing(engine: AsyncEngine) -> AsyncEngine:
 def faults(engine: AsyncEngine) -> tuple[type[Exception], ...]:
     """What goes wrong with a database, as exceptions; drivers raise some of their own while they connect."""
     if engine.dialect.name != "postgresql":
-        return (SQLAlchemyError, OSError)
+        return (SQLAlchemyError, sqlite3.Error, OSError)
     import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
     return (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -86,9 +89,39 @@ def faults(engine: AsyncEngine) -> tuple[type[Exception], ...]:
 
 def is_broken(error: Exception) -> bool:
     """Whether a file that was a SQLite database is none any more, or has been taken away under our hands."""
+    code = _code(error)
+    return code in _BROKEN or code & 0xFF in _BROKEN
+
+
+def _code(error: Exception) -> int:
+    """SQLite's own code of an error, which comes wrapped or, while a connection is made, as the driver raised it."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    code = getattr(cause, "sqlite_errorcode", None)
-    return code in _BROKEN or (code is not None and code & 0xFF in _BROKEN)
+    return int(getattr(cause, "sqlite_errorcode", 0))
+
+
+async def into_wal(engine: AsyncEngine) -> None:
+    """Switch a SQLite file to WAL, for good; several processes may do so at the same time.
+
+    Not on a connection of the engine: SQLite does not wait for a lock there, and a connection that was refused once is
+    refused for ever (3.40 and others), so each try takes a new one.
+    """
+    name = engine.url.database
+    if engine.url.get_backend_name() == "sqlite" and name and name != ":memory:":
+        await asyncio.to_thread(_into_wal, name)
+
+
+def _into_wal(name: str) -> None:
+    until = clock.monotonic() + _BUSY
+    while True:
+        with closing(sqlite3.connect(name, timeout=_BUSY)) as connection:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.Error as error:
+                if _code(error) & 0xFF != sqlite3.SQLITE_BUSY or clock.monotonic() > until:
+                    raise
+            else:
+                return
+        time.sleep(_PAUSE)
 
 
 async def put_aside(engine: AsyncEngine) -> Path | None:
@@ -132,19 +165,6 @@ def _run(raw: _RawConnection, *commands: str) -> None:
         cursor.close()
 
 
-def _into_wal(raw: _RawConnection) -> None:
-    """Switch the file to WAL; if others are about to, after them: SQLite does not wait for a lock there, to begin a transaction it does."""
-    for last in (*[False] * _TRIES, True):
-        try:
-            _run(raw, "PRAGMA journal_mode=WAL")
-        except DBAPIError as error:
-            if last or getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
-                raise
-            _run(raw, "BEGIN EXCLUSIVE", "COMMIT")
-        else:
-            return
-
-
 def _sqlite(url: URL) -> AsyncEngine:
     Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(url, connect_args={"timeout": _BUSY})
@@ -153,7 +173,6 @@ def _sqlite(url: URL) -> AsyncEngine:
     def _connected(raw: _RawConnection, _record: object) -> None:
         raw.isolation_level = None
         try:
-            _into_wal(raw)
             _run(raw, "PRAGMA synchronous=NORMAL")
         except Exception:
             raw.close()  # the pool has not got it yet, and nobody else would

@@ -18,7 +18,7 @@ from sqlmodel import and_, col, delete, not_, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from partsong.approval.core.approval import Approval, Position, Status
-from partsong.approval.database import faults, is_broken, put_aside, writing
+from partsong.approval.database import faults, into_wal, is_broken, put_aside, writing
 from partsong.approval.tables import (
     METADATA,
     ApprovalRow,
@@ -91,14 +91,19 @@ class Store:
         log.warning("projection begun anew", extra={"why": why, "aside": str(aside or "")})
 
     async def _open(self) -> None:
-        async with self._talking("open"), self._writer.begin() as connection:
+        async with self._talking("open"):
+            await into_wal(self._engine)
+            await self._make_tables()
+        self._opened = True
+
+    async def _make_tables(self) -> None:
+        async with self._writer.begin() as connection:
             if self._engine.dialect.name == "postgresql":
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
             await connection.run_sync(METADATA.create_all)
             if (await connection.execute(select(CheckpointRow))).first() is None:
                 start = {"name": _NAME, "seq": START.seq, "record": START.record}
                 await connection.execute(insert(CheckpointRow).values(start))
-        self._opened = True
 
     async def load(self) -> tuple[Checkpoint, list[Approval]]:
         """The checkpoint, and the approvals that were open there."""

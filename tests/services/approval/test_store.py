@@ -147,7 +147,7 @@ async def test_tables_are_made_once_by_processes_that_start_together(opens: Open
 
 async def test_processes_that_project_the_same_log_into_one_database_agree(opens: Opens) -> None:
     rows = [an_approval(seq) for seq in range(1, 61)]
-    stores = [opens() for _ in range(3)]
+    stores = [opens() for _ in range(8)]
     await asyncio.gather(*(store.open() for store in stores))
 
     async def project(store: Store, stride: int) -> None:
