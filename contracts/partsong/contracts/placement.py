@@ -12,7 +12,7 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import Event
 from partsong.contracts.subjects import OURS, LogSubject, Subjects
 
-__all__ = ["misplaced", "placed", "stray"]
+__all__ = ["placed", "stray"]
 
 
 def placed(subjects: Subjects, subject: str, body: bytes) -> Commit | Report:
@@ -22,7 +22,7 @@ def placed(subjects: Subjects, subject: str, body: bytes) -> Commit | Report:
         InvalidInput: what `decode_known` raises; `subject.invalid`; `log.misplaced`.
     """
     message = decode_known(body)
-    if (why := misplaced(subjects.parse_log(subject), message)) is not None:
+    if (why := _misplaced(subjects.parse_log(subject), message)) is not None:
         raise InvalidInput(
             "log.misplaced",
             f"a record does not belong under its subject: {why}",
@@ -46,7 +46,7 @@ def stray(subjects: Subjects, subject: str) -> LogSubject | None:
     return LogSubject(partition, run_id, "fact")
 
 
-def misplaced(where: LogSubject, message: Commit | Report) -> str | None:
+def _misplaced(where: LogSubject, message: Commit | Report) -> str | None:
     """Say why a message cannot stand where it stands; None if it can.
 
     An event that is newer than this reader speaks for itself, so the place of what follows it is not judged.

@@ -65,8 +65,7 @@ class ApprovalService:
         source, subjects = context.log, context.subjects
 
         def hit() -> Hit:
-            identity = context.monitor.identity
-            return Hit(() if identity is None else identity.restores, context.monitor.damage)
+            return Hit(context.restores(), context.monitor.damage)
 
         projector = self._projector = Projector(
             source, subjects, self._store, self._hub, damaged=lambda: hit().runs

@@ -102,8 +102,8 @@ def _code(error: Exception) -> int:
 async def into_wal(engine: AsyncEngine) -> None:
     """Switch a SQLite file to WAL, for good; several processes may do so at the same time.
 
-    Not on a connection of the engine: SQLite does not wait for a lock there, and a connection that was refused once is
-    refused for ever (3.40 and others), so each try takes a new one.
+    Not on a connection of the engine: SQLite does not wait for a lock there, and a connection that was refused once goes
+    on being refused (seen with 3.40.1, for ten seconds), so each try takes a new one.
     """
     name = engine.url.database
     if engine.url.get_backend_name() == "sqlite" and name and name != ":memory:":
@@ -158,11 +158,10 @@ def _parse(url: str) -> URL:
     return found.set(drivername=driver)
 
 
-def _run(raw: _RawConnection, *commands: str) -> None:
-    for command in commands:
-        cursor = raw.cursor()
-        cursor.execute(command)
-        cursor.close()
+def _run(raw: _RawConnection, command: str) -> None:
+    cursor = raw.cursor()
+    cursor.execute(command)
+    cursor.close()
 
 
 def _sqlite(url: URL) -> AsyncEngine:

@@ -21,7 +21,6 @@ from partsong.bus.pull import Delivery, PullLoop
 from partsong.bus.queued import AtTheDoor, the_beginning
 from partsong.contracts.damage import DAMAGED, Damaged, damage_error
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
-from partsong.contracts.marks import Restored
 from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
 from partsong.contracts.subjects import LANES, OURS, PARTITIONS
 from partsong.graph_engine.admission import Admission
@@ -202,8 +201,7 @@ class GraphEngine:
             request = AdmitRequest(id=id_, run_id=run_id)
             await commands.append("admit", run_id, id_, request)
 
-        restores = partial(_restores, context)
-        past = partial(past_of, context.log, context.subjects, restores)
+        past = partial(past_of, context.log, context.subjects, context.restores)
         threads = Threads(
             NatsBucket(context.nc, context.names.threads),
             context.log,
@@ -211,7 +209,7 @@ class GraphEngine:
             snapshots,
             let_in,
             context.reconnects,
-            Seating(NatsBucket(context.nc, context.names.partitions), restores),
+            Seating(NatsBucket(context.nc, context.names.partitions), context.restores),
         )
         chunks = JetStreamLog(
             context.nc, stream=context.names.chunks, attempt=1.0, deadline=2.0, forgets=True
@@ -232,7 +230,7 @@ class GraphEngine:
             partial(_answer, context),
             silent=context.watch.silent,
             holds=context.watch.holds,
-            restores=restores,
+            restores=context.restores,
             telemetry=context.telemetry,
             snapshots=snapshots,
             losses=Losses(chunks, context.subjects),
@@ -372,11 +370,6 @@ def _life(context: Context) -> Life:
     """Which log is processed, and in which of its lives."""
     identity = context.monitor.identity
     return ("", 1) if identity is None else (identity.log_id, identity.epoch)
-
-
-def _restores(context: Context) -> tuple[Restored, ...]:
-    identity = context.monitor.identity
-    return () if identity is None else identity.restores
 
 
 async def _scrub(

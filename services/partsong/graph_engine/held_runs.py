@@ -155,8 +155,8 @@ class HeldRuns:
         """Look after open runs whose worker has fallen silent, and those that nobody has reported on for a while."""
         for slot in neglected(self._slots.values(), self._turns.silent, self._patience):
             self._wake(slot, woken=True)
-        moment = late()
         self._takeover.look()
+        moment = late()
         overdue = (run_id for run_id, x in self._asleep.items() if x.at and x.at < moment)
         for run_id in list(islice(overdue, _OVERDUE)):
             self._wake(self._slot(run_id))

@@ -16,9 +16,9 @@ from partsong.log.stored import seen_in
 __all__ = ["OpenRuns", "ends"]
 
 _OVER = frozenset({*ENDED, REFUSED})
+"""What a commit's header says of a run in which nothing is left to be done."""
 _LEFT = frozenset({"Partsong-Webhook", "Partsong-Pending"})
 """Headers of what is left to be done for a run that has ended, or that has not begun."""
-"""What a commit's header says of a run in which nothing is left to be done."""
 
 
 def ends(record: Record) -> bool:

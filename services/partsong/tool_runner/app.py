@@ -73,7 +73,7 @@ class ToolRunner:
             self._hooks,
             context.worker,
             context.telemetry,
-            lambda: context.monitor.identity.restores if context.monitor.identity else (),
+            context.restores,
         )
         self._drain = context.settings.drain
         self._broker = command_broker(context.nc, context.subjects, self.name)

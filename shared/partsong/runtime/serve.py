@@ -19,6 +19,7 @@ from nats.aio.client import Client
 
 from partsong.contracts.damage import DAMAGED
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
+from partsong.contracts.marks import Restored
 from partsong.contracts.subjects import Subjects
 from partsong.log.blobs import Blobs
 from partsong.log.jetstream import JetStreamLog
@@ -64,6 +65,11 @@ class Context:
     telemetry: Telemetry
     monitor: LogMonitor
     """Says how the log stands, and is told of what reading it has found."""
+
+    def restores(self) -> tuple[Restored, ...]:
+        """The restores that the log has been through, as far as it is known which log it is."""
+        identity = self.monitor.identity
+        return () if identity is None else identity.restores
 
     def reconnects(self) -> int:
         """How often the connection was lost and came back."""

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Coroutine
 
 import pytest
 
 from partsong.contracts.errors import Unavailable
 from partsong.graph_engine.takeover import Takeover
-from partsong.runtime import clock
-
-
-class Clock:
-    """Stands still until it is put forward."""
-
-    at = 1_000_000.0
-
-    def wall(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
-
-    def randbits(self, bits: int) -> int:
-        return secrets.randbits(bits)
+from tests.services.graph_engine.clocks import Still
 
 
 class Told:
     """Hears of a takeover; to be made in a test's own task, whose clock it sets."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
-        clock.set_source(self.clock)
+        self.clock = Still()
         self.times, self.deaf = 0, False
         self.takeover = Takeover(self.tell, self.spawn)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 import pytest
 
 from partsong.contracts.errors import Unavailable
@@ -18,23 +16,9 @@ from partsong.log.port import Record
 from partsong.log.snapshots.memory import MemorySnapshots
 from partsong.runtime import clock
 from partsong.testing.bucket import MemoryBucket
+from tests.services.graph_engine.clocks import Still
 
 WAITS = RunOptions(thread="t", on_busy="enqueue")
-
-
-class Clock:
-    """Stands still until it is put forward."""
-
-    at = 1_000_000.0
-
-    def wall(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
-
-    def randbits(self, bits: int) -> int:
-        return secrets.randbits(bits)
 
 
 class Forgetful(MemoryLog):
@@ -52,8 +36,7 @@ class Line:
     """One thread, and the server that keeps its line."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
-        clock.set_source(self.clock)
+        self.clock = Still()
         self.bucket, self.seats, self.log = MemoryBucket(), MemoryBucket(), Forgetful()
         self.connections, self.restores = 0, list[Restored]()
         self.threads = self.another_engine()
