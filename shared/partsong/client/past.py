@@ -13,12 +13,12 @@ from partsong.contracts.state import Origin, RunState
 from partsong.contracts.subjects import check_id
 from partsong.contracts.timeline import Change, Checkpoint, checkpoints, diff
 from partsong.contracts.verify import Replay, replay, sound_part
-from partsong.log.blobs import BAD_BODY
+from partsong.log.blobs import LOST
 from partsong.log.snapshots.folded import fold_to
 
 __all__ = ["Past"]
 
-_LOST = DAMAGED | BAD_BODY | {"log.unreadable"}
+_LOST = DAMAGED | LOST
 """Codes of what is wrong with a log that goes on being read: no other one says where something ends."""
 
 
