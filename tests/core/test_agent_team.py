@@ -238,7 +238,7 @@ def test_an_answer_that_does_not_fit_is_sent_back_with_the_reason() -> None:
     says(run, "a:1/t1", '{"n": "many"}').then("agent.turn.requested a:1/t2")
     told = hint(run, "a:1/t2").messages[-1]
     assert isinstance(told, UserMessage)
-    assert "'many' is not of type 'integer'" in told.text
+    assert '"many" is not of type "integer"' in told.text
     says(run, "a:1/t2", '```json\n{"n": 3}\n```')
     assert run.state.values["a"] == {"n": 3}
     assert run.refolded == run.state

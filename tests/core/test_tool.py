@@ -318,7 +318,9 @@ class TestApproval:
     ) -> None:
         assert self.pay(approval, amount=150) is asked
 
-    @pytest.mark.parametrize("approval", ["args.nothing == 1", "args.note == 1.5 + 1", "args"])
+    @pytest.mark.parametrize(
+        "approval", ["args.nothing == 1", "args.note == 1.5 + args.amount", "args"]
+    )
     def test_a_rule_that_cannot_be_followed_asks(self, approval: str) -> None:
         assert self.pay(approval, amount=1)
 

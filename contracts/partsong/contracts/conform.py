@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import cast
 
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.foreign import schema as json_schema
+from partsong.contracts.foreign.question import Evaluate, Fit, at_once
 
-if TYPE_CHECKING:
-    from jsonschema.protocols import Validator
-
-__all__ = ["check_edit", "check_schema", "check_state", "check_value"]
+__all__ = ["check_edit", "check_schema", "check_state", "check_value", "findings_of"]
 
 
 def check_edit(
-    edited: JsonValue, editable: str | None, schema: Mapping[str, JsonValue] | None, decision: str
+    edited: JsonValue,
+    editable: str | None,
+    schema: Mapping[str, JsonValue] | None,
+    decision: str,
+    evaluate: Evaluate = at_once,
 ) -> None:
     """Refuse what an approver may not put in the place of a value.
 
     Raises:
-        InvalidInput: `approval.not_editable`, `approval.bad_edit`.
+        InvalidInput: `approval.not_editable`, `approval.bad_edit`, `schema.budget`.
     """
     if edited is None:
         return
@@ -37,7 +38,7 @@ def check_edit(
             fix="decide without an edit",
         )
     if schema is not None:
-        check_value(schema, edited, editable, "approval.bad_edit")
+        check_value(schema, edited, editable, "approval.bad_edit", evaluate)
 
 
 def check_schema(schema: Mapping[str, JsonValue], where: str) -> None:
@@ -47,56 +48,75 @@ def check_schema(schema: Mapping[str, JsonValue], where: str) -> None:
         InvalidInput: `schema.invalid`.
     """
     try:
-        from jsonschema import Draft202012Validator, SchemaError
+        json_schema.check(dict(schema))
     except ImportError:
         return
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise InvalidInput(
-            "schema.invalid", f"not a JSON Schema: {error.message}", where=where
-        ) from None
+    except InvalidInput as error:
+        place = f"{where}.{error.problem.where}".rstrip(".")
+        raise InvalidInput.of(error.problem.model_copy(update={"where": place})) from None
 
 
 def check_value(
-    schema: Mapping[str, JsonValue], value: JsonValue, where: str, code: str = "state.invalid"
+    schema: Mapping[str, JsonValue],
+    value: JsonValue,
+    where: str,
+    code: str = "state.invalid",
+    evaluate: Evaluate = at_once,
 ) -> None:
     """Refuse a value that does not fit.
 
     Raises:
-        InvalidInput: `code`, naming the place in the value.
+        InvalidInput: `code`, naming the place in the value; `schema.budget`, `schema.invalid`.
     """
-    for error in _validator(json.dumps(schema, sort_keys=True)).iter_errors(value):
-        path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
-        raise InvalidInput(code, f"{where}{path}: {error.message[:300]}", where=f"{where}{path}")
+    for place, said in findings_of(dict(schema), value, evaluate):
+        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+        raise InvalidInput(code, f"{where}{path}: {said}", where=f"{where}{path}")
 
 
-def check_state(schema: Mapping[str, JsonValue] | None, values: Mapping[str, JsonValue]) -> None:
+def check_state(
+    schema: Mapping[str, JsonValue] | None,
+    values: Mapping[str, JsonValue],
+    evaluate: Evaluate = at_once,
+) -> None:
     """Refuse keys that do not fit the schema of a state. Keys that are not there yet are not missed.
 
     Raises:
-        InvalidInput: `state.invalid`, naming the key.
+        InvalidInput: `state.invalid`, naming the key; `schema.budget`, `schema.invalid`.
     """
-    if schema is None:
+    if schema is None or not values:
         return
     properties = schema.get("properties")
     known = properties if isinstance(properties, dict) else {}
-    for key, value in values.items():
-        wanted = known.get(key)
-        if isinstance(wanted, dict):
-            definitions = {"$defs": schema["$defs"]} if "$defs" in schema else {}
-            check_value({**definitions, **wanted}, value, f"state.{key}")
-        elif schema.get("additionalProperties") is False and key not in known:
+    if schema.get("additionalProperties") is False and "patternProperties" not in schema:
+        for key in values.keys() - known.keys():
             raise InvalidInput(
                 "state.invalid",
                 f"the state may have no key {key!r} (there are: {', '.join(sorted(known))})",
                 where=f"state.{key}",
                 fix="add it to the state's schema, or return another key",
             )
+    wanted = {key: schema[key] for key in _OF_SINGLE_KEYS if key in schema}
+    check_value(wanted, dict(values), "state", evaluate=evaluate)
 
 
-@lru_cache(maxsize=512)
-def _validator(schema: str) -> Validator:
-    from jsonschema import Draft202012Validator
+_OF_SINGLE_KEYS = (
+    "$schema",
+    "$id",
+    "$defs",
+    "definitions",
+    "properties",
+    "patternProperties",
+    "additionalProperties",
+)
+"""What a state's schema says of each key by itself, and what that refers to."""
 
-    return Draft202012Validator(json.loads(schema))
+
+def findings_of(
+    schema: JsonValue, value: JsonValue, evaluate: Evaluate = at_once, most: int = 1
+) -> list[tuple[list[str | int], str]]:
+    """What of a value does not fit, at most so much: where, and what is said of it.
+
+    Raises:
+        InvalidInput: `schema.budget`, `schema.invalid`.
+    """
+    return cast("list[tuple[list[str | int], str]]", evaluate(Fit(schema, value, most)))

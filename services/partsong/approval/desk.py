@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from partsong.approval.core.approval import Approval, Position, Status, parse_id
 from partsong.approval.core.decision import Closed, Decision, after, decide, is_repeat
@@ -21,6 +22,7 @@ from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log, WrongSequence
 from partsong.runtime import clock, spans
+from partsong.runtime.evaluation.evaluator import settle
 from partsong.runtime.telemetry import Telemetry, traceparent
 
 __all__ = ["LONGEST_PAGE", "Decided", "Desk", "Listed"]
@@ -157,7 +159,7 @@ class Desk:
             ) from error
 
     async def _append(self, approval: Approval, decision: Decision) -> Decided:
-        event = decide(approval, decision, clock.now_text())
+        event = await settle(partial(decide, approval, decision, clock.now_text()))
         run_id, call_id = approval.run_id, approval.call_id
         place = traceparent(run_id, call_id, "approval")
         with self._telemetry.span(spans.append(run_id, events=1), parent=place):

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import assert_never
 
 from partsong.bus.queued import AtTheDoor
@@ -37,6 +38,7 @@ from partsong.graph_engine.preparing import Resolve
 from partsong.graph_engine.schedules import Schedules
 from partsong.log.blobs import LOST
 from partsong.log.port import Log
+from partsong.runtime.evaluation.evaluator import settle
 
 __all__ = ["MAX_BODY", "Door", "request_id"]
 
@@ -127,14 +129,14 @@ class Door:
         self, request: RunRequest, run_id: str, stored_ns: int
     ) -> Accepted | Rejected | None:
         graph = await self._resolve(request.graph)
-        check_state(graph.state_schema, request.input)
+        await settle(partial(check_state, graph.state_schema, request.input))
         check_options(run_id, request.options)
         named = request.model_copy(update={"graph": graph.hash, "run_id": run_id})
         return await self._append("run", run_id, named, stored_ns)
 
     async def _schedule(self, request: ScheduleRequest) -> Accepted:
         graph = await self._resolve(request.graph)
-        check_state(graph.state_schema, request.input)
+        await settle(partial(check_state, graph.state_schema, request.input))
         check_options(request.name, request.options)
         if not isinstance(request.graph, str):
             request = request.model_copy(update={"graph": graph.hash})

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from partsong.contracts import events as e
@@ -17,6 +18,7 @@ from partsong.contracts.damage import Hit
 from partsong.contracts.doubt import in_doubt
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import PartsongError, Problem
+from partsong.contracts.foreign.question import Evaluate
 from partsong.contracts.marks import Restored
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.contracts.state import Call, Pending, RunState
@@ -24,7 +26,7 @@ from partsong.contracts.subjects import OURS, Subjects
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.commands import PREPARED, Prepared, carry_out
 from partsong.graph_engine.core.decide import decide
-from partsong.graph_engine.core.draft import Closing
+from partsong.graph_engine.core.draft import Closing, Decision
 from partsong.graph_engine.core.summary import summary_headers
 from partsong.graph_engine.ledger import HistoryChanged, Ledger
 from partsong.graph_engine.losses import Losses
@@ -35,6 +37,7 @@ from partsong.log.port import Log, Record, WrongSequence
 from partsong.log.snapshots.port import Snapshot, Snapshots
 from partsong.log.stored import SEEN
 from partsong.runtime import clock, spans
+from partsong.runtime.evaluation.evaluator import Settle, settle
 from partsong.runtime.telemetry import Telemetry, traceparent
 
 __all__ = ["Answer", "Prepares", "Slot", "Turns", "owed"]
@@ -108,13 +111,14 @@ class Turns:
         telemetry: Telemetry | None = None,
         snapshots: Snapshots | None = None,
         losses: Losses | None = None,
+        settle: Settle = settle,
     ) -> None:
         self._log, self._subjects, self._outbox = store, subjects, outbox
         self._prepare, self._answer, self.silent = prepare, answer, silent
         self._holds, self._restores = holds, restores
         self._telemetry = telemetry or Telemetry()
         self._snapshots, self._keeping = snapshots, set[asyncio.Task[None]]()
-        self._losses = losses
+        self._losses, self._settle = losses, settle
         self.others: Others | None = None
         """Who is told what became of a run."""
 
@@ -149,10 +153,7 @@ class Turns:
         ledger = slot.ledger
         woken, slot.woken = slot.woken, False
         await self._prepare_all(slot)
-        now = clock.now_text()
-        news, state = carry_out(ledger.state, slot.prepared, now)
-        lapsed = (*hear.lapsed(state, self.silent, now), *self._in_doubt(state, now))
-        decision = decide(state, now)
+        state, news, lapsed, decision = await self._settle(partial(self._decided, slot))
         if lapsed or decision.closings:
             slot.woken = woken
             await self._close(state, (*lapsed, *decision.closings))
@@ -174,6 +175,15 @@ class Turns:
         await self._follow_up(slot, before, events, commit, woken=woken)
         slot.unsent = False
         return True
+
+    def _decided(
+        self, slot: Slot, evaluate: Evaluate
+    ) -> tuple[RunState, tuple[e.Event, ...], tuple[Closing, ...], Decision]:
+        """What follows from what has been delivered by now: it may be more than when a question was asked."""
+        now = clock.now_text()
+        news, state = carry_out(slot.ledger.state, slot.prepared, now, evaluate)
+        lapsed = (*hear.lapsed(state, self.silent, now), *self._in_doubt(state, now))
+        return state, news, lapsed, decide(state, now, evaluate=evaluate)
 
     def _in_doubt(self, state: RunState, now: str) -> tuple[Closing, ...]:
         """The ends of calls that may have been made in the window whose records a restore of the log did not bring back."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from partsong.contracts.answers import parsed
+from partsong.contracts.conform import findings_of
 from partsong.contracts.errors import InvalidInput, Unavailable
-
-if TYPE_CHECKING:
-    from jsonschema.protocols import Validator
+from partsong.contracts.foreign import schema as json_schema
+from partsong.runtime.evaluation.evaluator import evaluate
 
 __all__ = ["Output", "OutputType", "Unfit", "output_of"]
 
@@ -33,7 +33,6 @@ class Output:
 
     schema: dict[str, JsonValue]
     model: type[BaseModel] | None = None
-    _validator: Validator | None = None
 
     def read(self, text: str) -> object:
         """The value of an answer that came as text; a fence around it is no harm.
@@ -58,12 +57,12 @@ class Output:
                 return self.model.model_validate_json(json.dumps(value))
             except ValidationError as error:
                 raise Unfit(_said(_of_pydantic(error))) from error
-        if self._validator is not None:
-            found = [
-                (error.json_path, error.message) for error in self._validator.iter_errors(value)
-            ]
-            if found:
-                raise Unfit(_said(found))
+        try:
+            found = findings_of(self.schema, value, evaluate, _MOST_FINDINGS + 1)
+        except InvalidInput as error:
+            raise Unfit(error.problem.message) from error
+        if found:
+            raise Unfit(_said([(_path(place), said) for place, said in found]))
         return value
 
 
@@ -86,49 +85,17 @@ def output_of(wanted: OutputType) -> Output | None:
             fix='put it into one: {"type": "object", "properties": {"value": …}, "required": ["value"]}',
         )
     schema = dict(wanted)
-    return Output(schema, None, _validator(schema))
-
-
-def _validator(schema: dict[str, JsonValue]) -> Validator:
     try:
-        from jsonschema import SchemaError
-        from jsonschema.validators import validator_for
-        from referencing import Registry
-        from referencing.exceptions import Unresolvable
-        from referencing.jsonschema import DRAFT202012
+        json_schema.check(schema)
     except ImportError as error:
         raise Unavailable(
             "jsonschema.not_installed",
-            "a JSON Schema needs the package 'jsonschema'",
+            "a JSON Schema needs the package 'jsonschema-rs'",
             fix="pip install 'partsong[gateway]', or give a pydantic model",
         ) from error
-    kind = validator_for(schema)
-    # A registry of its own, that fetches nothing: what is not in the schema is not there.
-    registry = Registry().with_resource("", DRAFT202012.create_resource(schema)).crawl()
-    try:
-        kind.check_schema(schema)
-        for reference in _references(schema):
-            registry.resolver().lookup(reference)
-    except SchemaError as error:
-        raise _bad(error.message, f"output{error.json_path[1:]}") from error
-    except Unresolvable as error:
-        raise _bad(f"{error.ref} does not lead to a part of the schema", "output") from error
-    return kind(schema, registry=registry)
-
-
-def _references(schema: JsonValue) -> Iterator[str]:
-    """Every `$ref` in a schema."""
-    match schema:
-        case dict():
-            if isinstance(reference := schema.get("$ref"), str):
-                yield reference
-            for inner in schema.values():
-                yield from _references(inner)
-        case list():
-            for inner in schema:
-                yield from _references(inner)
-        case _:
-            pass
+    except InvalidInput as error:
+        raise _bad(error.problem.message, f"output.{error.problem.where}".rstrip(".")) from error
+    return Output(schema)
 
 
 def _bad(message: str, where: str) -> InvalidInput:
@@ -136,14 +103,15 @@ def _bad(message: str, where: str) -> InvalidInput:
 
 
 def _of_pydantic(error: ValidationError) -> list[tuple[str, str]]:
-    return [
-        ("$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in e["loc"]), e["msg"])
-        for e in error.errors(include_url=False)
-    ]
+    return [(_path(e["loc"]), e["msg"]) for e in error.errors(include_url=False)]
+
+
+def _path(place: Iterable[str | int]) -> str:
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
 
 
 def _said(findings: list[tuple[str, str]]) -> str:
     lines = [f"{where}: {what}" for where, what in findings[:_MOST_FINDINGS]]
     if len(findings) > _MOST_FINDINGS:
-        lines.append(f"and {len(findings) - _MOST_FINDINGS} more")
+        lines.append("and more")
     return "\n".join(lines)

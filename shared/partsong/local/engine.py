@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from pydantic_core import to_jsonable_python
@@ -24,10 +25,12 @@ from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork, Work
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.core.draft import Decision
 from partsong.graph_engine.core.hints import work_of
 from partsong.graph_engine.ledger import Ledger
 from partsong.log.port import Log
 from partsong.runtime import clock
+from partsong.runtime.evaluation.evaluator import settle
 
 __all__ = ["Approver", "Item", "LocalRun", "Perform", "Result"]
 
@@ -135,13 +138,13 @@ class LocalRun:
     async def _step(self, news: tuple[e.Event, ...]) -> RunState:
         """Fold news, decide, commit; then begin what was decided."""
         state = fold_all(self.state, news)
-        decision = decide(state, clock.now_text(), park=False)
+        decision = await self._decision(state)
         events = [*news]
         while decision.closings:
             closing = tuple(closing.event for closing in decision.closings)
             events += closing
             state = fold_all(state, closing)
-            decision = decide(state, clock.now_text(), park=False)
+            decision = await self._decision(state)
         events += decision.events
         if events:
             await self._ledger.commit(tuple(events), decision.state)
@@ -151,6 +154,11 @@ class LocalRun:
                 self._emit(event)
                 self._follow(event)
         return self.state
+
+    async def _decision(self, state: RunState) -> Decision:
+        return await settle(
+            lambda evaluate: decide(state, clock.now_text(), park=False, evaluate=evaluate)
+        )
 
     def _follow(self, event: e.Event) -> None:
         match event:
@@ -221,7 +229,7 @@ class LocalRun:
     async def _ask(self, approve: Approver, request: e.ApprovalRequested) -> Result:
         answer = await approve(request)
         edited = to_jsonable_python(answer.value) if isinstance(answer, Edited) else None
-        check_edit(edited, request.editable, request.edit_schema, "approve")
+        await settle(partial(check_edit, edited, request.editable, request.edit_schema, "approve"))
         return e.ApprovalDecided(
             id=f"{self.state.run_id}.{request.call_id}.decided",
             time=clock.now_text(),

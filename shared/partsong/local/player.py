@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -29,6 +30,7 @@ from partsong.local.performers import Performers, routed
 from partsong.log.port import Log
 from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock
+from partsong.runtime.evaluation.evaluator import settle
 from partsong.tools.registry import ToolRegistry
 
 __all__ = ["Emit", "Player", "open_player"]
@@ -77,7 +79,7 @@ class Player:
         before = await run.load()
         news: tuple[e.Event, ...] = ()
         if before.graph is None:
-            check_state(self._graph.state_schema, input)
+            await settle(partial(check_state, self._graph.state_schema, input))
             now = clock.now_text()
             news = hear.start(
                 run_id,

@@ -15,6 +15,7 @@ from partsong.contracts.expressions import check_expression, holds
 from partsong.contracts.messages import ToolSpec
 from partsong.contracts.nodes import SideEffect
 from partsong.contracts.routing import NodeContext
+from partsong.runtime.evaluation.evaluator import evaluate
 from partsong.tools.docstring import described
 from partsong.tools.parameters import Parameters, parameters_of
 from partsong.tools.pausing import Pausing
@@ -67,7 +68,7 @@ class Tool(Generic[P, R_co]):
             InvalidInput: `cel.syntax`.
         """
         if self.approval not in _PLAIN:
-            check_expression(self.approval, f"tool {self.name}: approval")
+            check_expression(self.approval, f"tool {self.name}: approval", "args")
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function as it is, with nothing checked."""
@@ -153,7 +154,7 @@ class Bound:
         if tool.approval in _PLAIN:
             return tool.approval == "always"
         try:
-            return holds(tool.approval, tool.parameters.written(self.values), "args")
+            return holds(tool.approval, tool.parameters.written(self.values), "args", evaluate)
         except (InvalidInput, ImportError, ValueError):
             return True
 

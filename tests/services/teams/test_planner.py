@@ -89,7 +89,7 @@ async def test_a_doer_that_there_is_not_is_no_plan() -> None:
     with models(boss=[wrong, plan(task("a")), "Done."], ann=["r"], bob=[]) as asked:
         result = await team().execute(GOAL)
     assert result.raise_for_status().status == "completed"
-    assert "'eve' is not one of ['ann', 'bob']" in asked["boss"].asked[1].messages[-1].text
+    assert '"eve" is not one of "ann" or "bob"' in asked["boss"].asked[1].messages[-1].text
 
 
 async def test_the_plan_that_a_person_edited_is_the_one_that_is_carried_out() -> None:

@@ -36,7 +36,7 @@ async def test_a_judge_may_name_only_a_side_or_none() -> None:
     with models(pro=["p"], con=["c"], judge=[wrong, VERDICT]) as asked:
         result = await debate(SIDES, model("judge"), rounds=1).execute({"question": "Tabs?"})
     assert result.raise_for_status()["verdict"] == VERDICT
-    assert "'me' is not one of ['pro', 'con', 'none']" in asked["judge"].asked[1].messages[-1].text
+    assert '"me" is not one of "pro", "con" or "none"' in asked["judge"].asked[1].messages[-1].text
 
 
 async def test_a_debate_without_one_of_its_sides_is_not_judged() -> None:

@@ -12,6 +12,7 @@ from partsong.approval.core.approval import Approval, Closure, Outcome, Position
 from partsong.contracts.conform import check_edit
 from partsong.contracts.errors import Conflict, Unavailable
 from partsong.contracts.events import ApprovalDecided
+from partsong.contracts.foreign.question import Evaluate, at_once
 
 __all__ = ["Closed", "Decision", "after", "closed_by", "decide", "is_repeat"]
 
@@ -42,13 +43,15 @@ class Closed(Conflict):
         self.approval = approval
 
 
-def decide(approval: Approval, decision: Decision, now: str) -> ApprovalDecided:
+def decide(
+    approval: Approval, decision: Decision, now: str, evaluate: Evaluate = at_once
+) -> ApprovalDecided:
     """The event that carries the decision made at `now` (RFC 3339).
 
     Raises:
         Closed: the approval has ended already.
         Conflict: `approval.deadline_passed`.
-        InvalidInput: `approval.not_editable`, `approval.bad_edit`.
+        InvalidInput: `approval.not_editable`, `approval.bad_edit`, `schema.budget`.
         Unavailable: `log.unreadable`: its run lacks records, so no decision would lead anywhere.
     """
     if approval.closure is not None:
@@ -62,7 +65,7 @@ def decide(approval: Approval, decision: Decision, now: str) -> ApprovalDecided:
             where="id",
             fix="nothing is left to decide",
         )
-    check_edit(decision.edited, approval.editable, approval.edit_schema, decision.verdict)
+    check_edit(decision.edited, approval.editable, approval.edit_schema, decision.verdict, evaluate)
     return ApprovalDecided(
         id=_event_id(approval, decision),
         time=now,

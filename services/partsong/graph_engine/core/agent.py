@@ -7,6 +7,7 @@ from partsong.contracts.answers import answer_of, declined, handoff_of, parsed
 from partsong.contracts.conform import check_value
 from partsong.contracts.conversation import REPAIR, begun, most_repeated
 from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.foreign.question import Evaluate
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.state import Call, Execution
 from partsong.graph_engine.core import flow
@@ -122,8 +123,11 @@ def _answered(
         if not tools_done(draft, execution, node, turn, answer):
             return
     elif answer.stop != "pause":
-        problem = declined(answer)
-        why = _unfit(node, answer.message.text) if problem is None else None
+        problem, why = declined(answer), None
+        try:
+            why = _unfit(draft.evaluate, node, answer.message.text) if problem is None else None
+        except InvalidInput as error:  # it was not compared with its schema
+            problem = error.problem
         if why is not None and execution.talk.repairs >= node.agent.repairs:
             problem = _bad_output(execution, why, answer)
         if problem is not None:
@@ -152,13 +156,19 @@ def _next_turn(
         ask(draft, current, node, following, turn.name, cause, repair)
 
 
-def _unfit(node: AgentNode, text: str) -> str | None:
-    """Why an answer does not fit the schema that was asked for."""
+def _unfit(evaluate: Evaluate, node: AgentNode, text: str) -> str | None:
+    """Why an answer does not fit the schema that was asked for.
+
+    Raises:
+        InvalidInput: `schema.budget`, `schema.invalid`.
+    """
     if node.agent.output_schema is None:
         return None
     try:
-        check_value(node.agent.output_schema, parsed(text), "answer", "agent.bad_output")
+        check_value(node.agent.output_schema, parsed(text), "answer", "agent.bad_output", evaluate)
     except InvalidInput as error:
+        if error.problem.code != "agent.bad_output":
+            raise
         return error.problem.message
     except ValueError as error:
         return f"the answer is not JSON: {error}"

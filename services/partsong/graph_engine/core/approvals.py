@@ -48,7 +48,7 @@ def _answered(
     if isinstance(answer, e.ApprovalDecided):
         decision, by, reason = answer.decision, answer.by, answer.reason
         try:
-            check_edit(answer.edited, node.editable, node.edit_schema, decision)
+            check_edit(answer.edited, node.editable, node.edit_schema, decision, draft.evaluate)
         except InvalidInput as error:
             flow.fail(draft, execution, error.problem, cause, handled=False)
             return

@@ -15,6 +15,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from partsong.contracts import events as e
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, PartsongError, Problem
 from partsong.contracts.fold import fold_all
+from partsong.contracts.foreign.question import Evaluate, at_once
 from partsong.contracts.graph import Graph
 from partsong.contracts.hooks import PluginRef
 from partsong.contracts.requests import (
@@ -73,7 +74,7 @@ def asked(kind: type[T], command: Pending) -> T:
 
 
 def carry_out(
-    state: RunState, prepared: Mapping[str, Prepared], now: str
+    state: RunState, prepared: Mapping[str, Prepared], now: str, evaluate: Evaluate = at_once
 ) -> tuple[tuple[e.Event, ...], RunState]:
     """The events of all pending commands in order, up to the first that is not prepared, and the state they lead to."""
     news: list[e.Event] = []
@@ -81,19 +82,19 @@ def carry_out(
         ready = prepared.get(command.request_id)
         if ready is None and command.verb in PREPARED:
             break
-        events = _outcome(state, command, ready or Prepared(), now)
+        events = _outcome(state, command, ready or Prepared(), now, evaluate)
         news += events
         state = fold_all(state, events)
     return tuple(news), state
 
 
 def _outcome(
-    state: RunState, command: Pending, prepared: Prepared, now: str
+    state: RunState, command: Pending, prepared: Prepared, now: str, evaluate: Evaluate
 ) -> tuple[e.Event, ...]:
     problem: Problem | None = None
     events: tuple[e.Event, ...] = ()
     try:
-        events = _meaning(state, command, prepared, now)
+        events = _meaning(state, command, prepared, now, evaluate)
     except PartsongError as error:
         problem = error.problem
     id_ = f"{state.run_id}.{command.request_id}.settled"
@@ -104,7 +105,7 @@ def _outcome(
 
 
 def _meaning(
-    state: RunState, command: Pending, prepared: Prepared, now: str
+    state: RunState, command: Pending, prepared: Prepared, now: str, evaluate: Evaluate
 ) -> tuple[e.Event, ...]:
     """The events that a command means.
 
@@ -133,7 +134,7 @@ def _meaning(
             return hear.resume(state, asked(ResumeRequest, command).id, now)
         case "signal":
             sent = asked(SignalRequest, command)
-            return signals.signal(state, sent.name, sent.payload, sent.id, now)
+            return signals.signal(state, sent.name, sent.payload, sent.id, now, evaluate)
         case "admit":
             return hear.admit(state, now, dict(prepared.remembered)) if prepared.free else ()
 

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
+from partsong.contracts.foreign.question import Evaluate, at_once
 from partsong.contracts.graph import (
     AgentNode,
     ApprovalNode,
@@ -35,12 +36,15 @@ from partsong.graph_engine.core.hear import overdue
 __all__ = ["decide"]
 
 
-def decide(state: RunState, now: str, *, park: bool = True) -> Decision:
+def decide(
+    state: RunState, now: str, *, park: bool = True, evaluate: Evaluate = at_once
+) -> Decision:
     """All that follows from `state` at `now` (RFC 3339).
 
-    With `park`, a call that no worker can make is offered again later; without, it has failed.
+    With `park`, a call that no worker can make is offered again later; without, it has failed. `evaluate` answers what
+    the graph's author wrote; if it has no answer yet, NotAnswered comes out of here, and the same is asked again later.
     """
-    draft = Draft(state, now, park=park)
+    draft = Draft(state, now, park=park, evaluate=evaluate)
     if state.newer is not None:  # a newer engine goes on with it
         return Decision((), (), state)
     if state.graph is not None and not state.ended:

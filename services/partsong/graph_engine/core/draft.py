@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.fold import fold
+from partsong.contracts.foreign.question import Evaluate, at_once
 from partsong.contracts.state import RunState
 
 __all__ = ["Closing", "Decision", "Draft"]
@@ -44,6 +45,8 @@ class Draft:
     now: str
     park: bool = True
     """Whether a function or tool that nobody has may still turn up."""
+    evaluate: Evaluate = at_once
+    """Answers what the graph's author wrote and we evaluate."""
     events: list[e.Event] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)
 

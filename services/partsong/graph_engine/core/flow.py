@@ -42,8 +42,8 @@ def complete(
     scope = state.scope(execution)
     updates = updates_of(state, execution, computed, signal)
     try:
-        after = _checked(scope, execution, updates)
-        edges = _route(scope, execution, label, goto, after)
+        after = _checked(draft, scope, execution, updates)
+        edges = _route(draft, scope, execution, label, goto, after)
     except InvalidInput as error:
         fail(draft, execution, error.problem, cause, handled=False)
         return
@@ -120,7 +120,7 @@ def close_scope(draft: Draft, scope: Scope, error: Problem | None, cause: str) -
 
 
 def _checked(
-    scope: Scope, execution: Execution, updates: tuple[Mapping[str, JsonValue], ...]
+    draft: Draft, scope: Scope, execution: Execution, updates: tuple[Mapping[str, JsonValue], ...]
 ) -> dict[str, JsonValue]:
     """The state after the updates; they fit the reducers and the schema, and contradict nothing that ran beside them.
 
@@ -136,7 +136,7 @@ def _checked(
             changed[key] = view[key]
             if reducer == "replace":
                 _no_conflict(scope, execution, key, value)
-    check_state(scope.graph.state_schema, changed)
+    check_state(scope.graph.state_schema, changed, draft.evaluate)
     return view
 
 
@@ -159,6 +159,7 @@ def _no_conflict(scope: Scope, execution: Execution, key: str, value: JsonValue)
 
 
 def _route(
+    draft: Draft,
     scope: Scope,
     execution: Execution,
     label: str | None,
@@ -175,7 +176,7 @@ def _route(
     taken = [i for i in plan.outgoing[execution.node] if edges[i].plain or edges[i].on == outcome]
     _known_route(scope, execution, label, taken, goto)
     if conditions := plan.conditions[execution.node]:
-        taken.append(_first_true(scope, execution, conditions, view))
+        taken.append(_first_true(draft, scope, execution, conditions, view))
     for target in goto:
         named = [
             i for i in plan.outgoing[execution.node] if edges[i].goto and edges[i].to == target
@@ -194,12 +195,16 @@ def _route(
 
 
 def _first_true(
-    scope: Scope, execution: Execution, conditions: tuple[int, ...], view: Mapping[str, JsonValue]
+    draft: Draft,
+    scope: Scope,
+    execution: Execution,
+    conditions: tuple[int, ...],
+    view: Mapping[str, JsonValue],
 ) -> int:
     edges = scope.graph.edges
     for i in conditions:
         when = edges[i].when
-        if when is None or holds(when, view):
+        if when is None or holds(when, view, evaluate=draft.evaluate):
             return i
     tried = ", ".join(repr(edges[i].when) for i in conditions)
     raise InvalidInput(

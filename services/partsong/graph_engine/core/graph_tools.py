@@ -41,7 +41,11 @@ def graph_done(
     )
     try:
         check_value(
-            node.graphs[wanted.name].parameters, wanted.args, wanted.name, "tool.invalid_arguments"
+            node.graphs[wanted.name].parameters,
+            wanted.args,
+            wanted.name,
+            "tool.invalid_arguments",
+            draft.evaluate,
         )
     except InvalidInput as error:
         flow.close_scope(draft, draft.state.scopes[path], error.problem, draft.id(path, "opened"))

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.conform import check_value
 from partsong.contracts.errors import Conflict, InvalidInput
+from partsong.contracts.foreign.question import Evaluate, at_once
 from partsong.contracts.graph import Graph, WaitNode, graphs_in
 from partsong.contracts.state import RunState
 
@@ -17,13 +18,18 @@ __all__ = ["signal"]
 
 
 def signal(
-    state: RunState, name: str, payload: JsonValue, request_id: str, now: str
+    state: RunState,
+    name: str,
+    payload: JsonValue,
+    request_id: str,
+    now: str,
+    evaluate: Evaluate = at_once,
 ) -> tuple[e.Event, ...]:
     """A signal for whoever waits for it, now or later.
 
     Raises:
         Conflict: `run.ended`.
-        InvalidInput: `signal.unknown`, `signal.invalid`.
+        InvalidInput: `signal.unknown`, `signal.invalid`, `schema.budget`.
     """
     id_ = f"{state.run_id}.signal.{request_id}"
     if id_ in state.signalled:
@@ -47,7 +53,7 @@ def signal(
         )
     for node in fitting:
         if node.signal_schema is not None:
-            check_value(node.signal_schema, payload, "payload", "signal.invalid")
+            check_value(node.signal_schema, payload, "payload", "signal.invalid", evaluate)
     received = e.SignalReceived(id=id_, time=now, cause=request_id, name=name, payload=payload)
     return (received,)
 

@@ -22,7 +22,10 @@ def transform(draft: Draft, execution: Execution, node: TransformNode) -> None:
     view = draft.state.view(execution)
     cause = draft.id(execution.id, "scheduled")
     try:
-        computed = {key: compute(expression, view) for key, expression in node.set.items()}
+        computed = {
+            key: compute(expression, view, evaluate=draft.evaluate)
+            for key, expression in node.set.items()
+        }
     except InvalidInput as error:
         flow.fail(draft, execution, error.problem, cause)
         return
