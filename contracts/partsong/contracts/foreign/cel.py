@@ -99,6 +99,8 @@ def _uses(name: str) -> re.Pattern[str]:
 
 
 def _failed(expression: str, name: str, said: str) -> InvalidInput:
+    if _ITERATIONS in said:
+        return InvalidInput("cel.budget", f"{expression!r:.300}: {said[:200]}", fix=LESS)
     return InvalidInput(
         "cel.failed",
         f"{expression!r:.300}: {said[:200]}",
@@ -106,6 +108,9 @@ def _failed(expression: str, name: str, said: str) -> InvalidInput:
     )
 
 
+_ITERATIONS = "Iteration budget exceeded"
+LESS = "ask less of fewer values: a function has a worker's time"
+"""What to do about an expression that takes more than it may."""
 _STATUS = re.compile(r"^[A-Z_]+: ")
 _NO_KEY = re.compile(r'Key not found in map : "?(.*?)"?$', re.DOTALL)
 

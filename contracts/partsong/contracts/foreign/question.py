@@ -56,7 +56,7 @@ class Expression:
         return Problem(
             code="cel.budget",
             message=f"{self.text!r:.300}: {why}",
-            fix="ask less of fewer values: a function has a worker's time",
+            fix=cel.LESS,
         )
 
 

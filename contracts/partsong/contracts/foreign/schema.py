@@ -75,7 +75,9 @@ def cheap(schema: JsonValue, value: JsonValue) -> bool:
     compiled = _compiled(_text(schema))
     if compiled.validator is None or compiled.parts is None or compiled.large_patterns:
         return False
-    most = min(_SMALL, _WORK // compiled.parts, _PATTERN_WORK // max(1, compiled.patterns))
+    most = min(_SMALL, _WORK // compiled.parts)
+    if compiled.patterns:
+        most = min(most, _PATTERN_WORK // compiled.patterns)
     return at_most(value, most)
 
 
@@ -202,7 +204,7 @@ def _why(error: ValueError, schema: _Schema) -> InvalidInput:
     if not isinstance(error, ValidationError):
         return _invalid("it has a text that is none of Unicode")
     said, place = error.message, ".".join(map(str, error.instance_path))
-    if error.kind.name == "referencing":
+    if error.kind.name == "$ref":
         place, to = next(
             ((at, to) for at, to in references_in(schema) if to.lstrip("#") in said), ("", "")
         )

@@ -35,13 +35,13 @@ def at_most(value: object, most: int) -> bool:
 
 
 def depth_within(value: object, most: int) -> bool:
-    """Whether no list or object lies more than `most` deep in others; nothing is called once per level."""
-    level: list[object] = [value]
-    for _ in range(most + 1):
-        level = [inner for outer in level for inner in _inside(outer)]
+    """Whether lists and objects are nested at most `most` levels; nothing is called once per level."""
+    level: list[object] = [value] if isinstance(value, dict | list) else []
+    for _ in range(most):
         if not level:
             return True
-    return False
+        level = [inner for outer in level for inner in _inside(outer)]
+    return not level
 
 
 def _inside(value: object) -> Iterable[object]:

@@ -64,6 +64,11 @@ class Evaluator:
         """The answer; meanwhile the loop goes on."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.ask, asked)
 
+    @property
+    def pid(self) -> int | None:
+        """The small process; None if there is none now."""
+        return self._process.pid if self._process is not None else None
+
     def close(self) -> None:
         """Let the small process end."""
         with self._asking:
