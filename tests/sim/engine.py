@@ -10,12 +10,13 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
+from typing import TypeVar, cast
 
 from pydantic import JsonValue
 
 from partsong.bus.pull import Delivery
 from partsong.contracts.errors import NotFound, PartsongError, Unavailable
+from partsong.contracts.foreign.question import Evaluate, at_once
 from partsong.contracts.graph import Graph
 from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
 from partsong.contracts.state import RunState
@@ -44,6 +45,8 @@ from tests.sim.world import World
 from tests.whole_log import WholeLogOf
 
 __all__ = ["Engine", "start_engine"]
+
+T = TypeVar("T")
 
 _FAR = 30
 """Few, so that partitions are caught up with often."""
@@ -78,6 +81,9 @@ def start_engine(world: World, process: Process, snapshots: Snapshots) -> Engine
     async def past(run_id: str) -> list[tuple[int, bytes]]:
         return [(record.seq, record.body) async for record in log.read(SUBJECTS.run(run_id))]
 
+    async def settle(decide: Callable[[Evaluate], T], /) -> T:
+        return decide(at_once)  # a process of its own has a time of its own
+
     async def answer(reply: Accepted | Rejected) -> None:
         world.say(f"{process.name} answers {reply!r}")
         broker.answer(process, reply)
@@ -94,6 +100,7 @@ def start_engine(world: World, process: Process, snapshots: Snapshots) -> Engine
         answer,
         silent=lambda worker: world.silent(process, worker),
         snapshots=snapshots,
+        settle=settle,
     )
     turns.others = Relations(children, threads, commands)
     checkpoints = Checkpoints(SimBucket(broker, process))
@@ -126,7 +133,7 @@ def start_engine(world: World, process: Process, snapshots: Snapshots) -> Engine
         ),
         timers,
     )
-    door = Door(log, SUBJECTS, commands, graphs.resolve, cast("Schedules", None))
+    door = Door(log, SUBJECTS, commands, graphs.resolve, cast("Schedules", None), settle=settle)
     requests = _Requests(world, process, door)
 
     async def start() -> None:

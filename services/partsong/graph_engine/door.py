@@ -38,7 +38,7 @@ from partsong.graph_engine.preparing import Resolve
 from partsong.graph_engine.schedules import Schedules
 from partsong.log.blobs import LOST
 from partsong.log.port import Log
-from partsong.runtime.evaluation.evaluator import settle
+from partsong.runtime.evaluation.evaluator import Settle, settle
 
 __all__ = ["MAX_BODY", "Door", "request_id"]
 
@@ -61,11 +61,13 @@ class Door:
         resolve: Resolve,
         schedules: Schedules,
         at_the_door: Callable[[str], Awaitable[AtTheDoor | None]] | None = None,
+        *,
+        settle: Settle = settle,
     ) -> None:
         """`at_the_door` finds the request by which a run is to begin, if it still waits."""
         self._log, self._subjects, self._commands = log, subjects, commands
         self._resolve, self._schedules = resolve, schedules
-        self._at_the_door = at_the_door
+        self._at_the_door, self._settle = at_the_door, settle
 
     async def start_scheduled(self, name: str, moment_ns: int) -> None:
         """Start the run of a schedule whose time has come; whether its thread is busy is decided like for any run.
@@ -129,14 +131,14 @@ class Door:
         self, request: RunRequest, run_id: str, stored_ns: int
     ) -> Accepted | Rejected | None:
         graph = await self._resolve(request.graph)
-        await settle(partial(check_state, graph.state_schema, request.input))
+        await self._settle(partial(check_state, graph.state_schema, request.input))
         check_options(run_id, request.options)
         named = request.model_copy(update={"graph": graph.hash, "run_id": run_id})
         return await self._append("run", run_id, named, stored_ns)
 
     async def _schedule(self, request: ScheduleRequest) -> Accepted:
         graph = await self._resolve(request.graph)
-        await settle(partial(check_state, graph.state_schema, request.input))
+        await self._settle(partial(check_state, graph.state_schema, request.input))
         check_options(request.name, request.options)
         if not isinstance(request.graph, str):
             request = request.model_copy(update={"graph": graph.hash})

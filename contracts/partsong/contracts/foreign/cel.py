@@ -21,7 +21,7 @@ from partsong.contracts.foreign.size import at_most, unsayable
 if TYPE_CHECKING:
     from cel_expr_python.cel import Env, Expression
 
-__all__ = ["cheap", "check", "evaluate", "named"]
+__all__ = ["LESS", "LONGEST", "cheap", "check", "evaluate", "named"]
 
 LONGEST = 4096
 """Characters of an expression."""

@@ -22,18 +22,18 @@ from partsong.contracts.foreign.size import at_most, depth_within
 if TYPE_CHECKING:
     from jsonschema_rs import RegexOptions, Validator
 
-__all__ = ["Finding", "Place", "cheap", "check", "findings"]
+__all__ = ["LARGEST", "MOST_PARTS", "Finding", "Place", "cheap", "check", "findings"]
 
 Place: TypeAlias = tuple[str | int, ...]
 _Schema: TypeAlias = dict[str, JsonValue] | bool
 
 LARGEST = 64 * 1024
 """Bytes of a schema as JSON."""
-DEEPEST = 64
+_DEEPEST = 64
 """Levels of a schema."""
 MOST_PARTS = 10_000
 """Parts of a schema in which every reference is replaced by what it refers to."""
-MOST_LARGE_PATTERNS = 16
+_MOST_LARGE_PATTERNS = 16
 """Patterns that compile to more than 10 KiB; one that takes a megabyte takes 20 ms to compile."""
 
 _LARGE_PATTERN = 1024 * 1024
@@ -123,9 +123,9 @@ def _text(schema: JsonValue) -> str:
 def _bounded(schema: JsonValue) -> None:
     if not isinstance(schema, dict | bool):
         raise _invalid(f"it is a {type(schema).__name__}, a JSON Schema is an object")
-    if not depth_within(schema, DEEPEST):
+    if not depth_within(schema, _DEEPEST):
         raise _invalid(
-            f"it is nested more than {DEEPEST} levels deep", "put the inner parts into $defs"
+            f"it is nested more than {_DEEPEST} levels deep", "put the inner parts into $defs"
         )
     if not at_most(schema, LARGEST):
         raise _invalid(f"it is larger than {LARGEST:,} bytes")
@@ -144,9 +144,9 @@ def _compiled(text: str) -> _Compiled:
             f"with its references resolved it has more than {MOST_PARTS:,} parts",
             "let fewer parts refer to others that refer to others",
         )
-    if len(large) > MOST_LARGE_PATTERNS:
+    if len(large) > _MOST_LARGE_PATTERNS:
         refused = _invalid(
-            f"{len(large)} of its patterns are large, {MOST_LARGE_PATTERNS} may be: {large[0]!r:.60}"
+            f"{len(large)} of its patterns are large, {_MOST_LARGE_PATTERNS} may be: {large[0]!r:.60}"
         )
         return _Compiled(None, refused, parts, len(patterns), len(large))
     try:

@@ -18,11 +18,11 @@ from pydantic import JsonValue
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.foreign.question import question_of
 
-__all__ = ["main"]
+__all__ = ["BUDGET", "MEMORY", "main"]
 
 BUDGET = 0.25
 """Seconds of processor time for one answer."""
-READING = 5.0
+_READING = 5.0
 """Seconds of processor time to read a question: it is at most as large as a state."""
 MEMORY = 768 * 1024 * 1024
 """Bytes of address space."""
@@ -37,7 +37,7 @@ def main() -> None:
         with contextlib.suppress(ValueError, OSError):  # not every system has every limit
             resource.setrlimit(limit, (most, most))
     for line in sys.stdin.buffer:
-        signal.setitimer(signal.ITIMER_PROF, READING)
+        signal.setitimer(signal.ITIMER_PROF, _READING)
         said = json.dumps(_answered(line))
         signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.buffer.write(said.encode() + b"\n")
@@ -49,7 +49,7 @@ def _answered(line: bytes) -> dict[str, JsonValue]:
         question = question_of(line)
         signal.setitimer(signal.ITIMER_PROF, BUDGET)
         answer = question.answer()
-        signal.setitimer(signal.ITIMER_PROF, READING)
+        signal.setitimer(signal.ITIMER_PROF, _READING)
     except PartsongError as error:
         return {"problem": error.problem.model_dump(mode="json")}
     except MemoryError:
