@@ -145,3 +145,12 @@ def test_an_attribute_that_is_no_graph_is_said() -> None:
     with pytest.raises(InvalidInput) as found:
         load_graph("tests.system.graphs:__name__")
     assert found.value.problem.code == "graph.not_a_graph"
+
+
+def test_aliases_that_write_out_to_gigabytes_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    for text in ("\n".join(lines), "a: &a [*a]"):
+        (tmp_path / "bomb.yaml").write_text(text)
+        with pytest.raises(InvalidInput, match="aliases"):
+            read_graph(tmp_path / "bomb.yaml")

@@ -21,6 +21,7 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import ReducerName
 
 __all__ = [
+    "LONGEST_TEXT",
     "OVERWRITE",
     "Write",
     "contribute",
@@ -89,8 +90,10 @@ def reduce(  # noqa: C901  # one case per reducer
             return [*_before(name, key, present, old), *_listed(new)]
         case "union":
             grown = list(_before(name, key, present, old))
+            there = set(map(_frozen, grown))
             for value in _listed(new):
-                if value not in grown:
+                if (frozen := _frozen(value)) not in there:
+                    there.add(frozen)
                     grown.append(value)
             return grown
         case "merge":
@@ -167,30 +170,38 @@ def _listed(value: JsonValue) -> list[JsonValue]:
 def _messages(
     key: str, base: list[JsonValue], new: list[JsonValue], *, beside: bool
 ) -> list[JsonValue]:
-    grown = list(base)
+    grown: list[JsonValue] = list(base)
+    places: dict[object, list[int]] = {}
+    """Where the messages of an id stand; those that were removed leave their places empty until the end."""
+    gone: set[int] = set()
+    for place, message in enumerate(grown):
+        if isinstance(message, dict):
+            places.setdefault(_frozen(message.get("id")), []).append(place)
     for message in new:
         if not isinstance(message, dict):
             raise _unfit("messages", key, "objects", message)
+        id_ = _frozen(message.get("id"))
         if message.get("remove") is True:
             if message.get("id") == _REMOVE_ALL:
-                grown = []
+                grown, places, gone = [], {}, set()
                 continue
-            left = [m for m in grown if not isinstance(m, dict) or m.get("id") != message.get("id")]
-            if len(left) == len(grown) and not beside:
+            removed = places.pop(id_, [])
+            if not removed and not beside:
                 raise _unfit("messages", key, "the id of a message that is there", message)
-            grown = left
-            continue
-        same = (
-            i
-            for i, m in enumerate(grown)
-            if isinstance(m, dict) and m.get("id") == message.get("id")
-        )
-        place = next(same, None) if message.get("id") is not None else None
-        if place is None:
-            grown.append(message)
+            gone.update(removed)
+        elif id_ is not None and id_ in places:
+            grown[places[id_][0]] = message
         else:
-            grown[place] = message
-    return grown
+            places.setdefault(id_, []).append(len(grown))
+            grown.append(message)
+    return [message for place, message in enumerate(grown) if place not in gone]
+
+
+def _frozen(value: JsonValue) -> object:
+    """Something to be looked up by that equals exactly what the value equals: 1 is 1.0 and true, as in a list."""
+    if isinstance(value, dict):
+        return frozenset((key, _frozen(inner)) for key, inner in value.items())
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _number(value: JsonValue) -> bool:
@@ -216,16 +227,36 @@ def reduced(
     return value
 
 
+_PLACE = re.compile("[0-9]{1,9}")
 _HOLE = re.compile(r"\{\{\s*([A-Za-z_][\w\-]*(?:\.[\w\-]+)*)\s*\}\}")
+
+
+LONGEST_TEXT = 4 * 1024 * 1024
+"""Characters that a template may grow to."""
 
 
 def render(template: str, state: Mapping[str, JsonValue]) -> str:
     """The template with each `{{path.to.key}}` taken from the state; text as it is, other values as JSON.
 
     Raises:
-        InvalidInput: `template.unknown_key` if the state has no such key.
+        InvalidInput: `template.unknown_key` if the state has no such key; `template.too_large`.
     """
-    return _HOLE.sub(lambda hole: _text(look_up(hole[1], state)), template)
+    left = LONGEST_TEXT
+
+    def fill(hole: re.Match[str]) -> str:
+        nonlocal left
+        text = _text(look_up(hole[1], state))
+        left -= len(text)
+        if left < 0:
+            raise InvalidInput(
+                "template.too_large",
+                f"with {hole[0]} the text has more than {LONGEST_TEXT:,} characters",
+                where=hole[1],
+                fix="name the parts that are needed, or hand over where the rest lies",
+            )
+        return text
+
+    return _HOLE.sub(fill, template)
 
 
 def render_value(value: JsonValue, state: Mapping[str, JsonValue]) -> JsonValue:
@@ -250,7 +281,7 @@ def look_up(path: str, state: Mapping[str, JsonValue]) -> JsonValue:
     for part in path.split("."):
         if isinstance(value, Mapping) and part in value:
             value = value[part]
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+        elif isinstance(value, list) and _PLACE.fullmatch(part) and int(part) < len(value):
             value = value[int(part)]
         else:
             raise InvalidInput(

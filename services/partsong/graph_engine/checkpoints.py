@@ -9,9 +9,7 @@ processed from its beginning.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import zlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +17,7 @@ from pydantic import JsonValue
 
 from partsong.graph_engine.bucket import Bucket, Entry
 from partsong.graph_engine.sealing import Sealed
+from partsong.log.packed import packed, unpacked
 
 __all__ = ["Checkpoint", "Checkpoints", "Life"]
 
@@ -74,7 +73,7 @@ class Checkpoints:
         if entry.value is None:
             return Checkpoint(revision=entry.revision)
         try:
-            raw = json.loads(zlib.decompress(entry.value))
+            raw = unpacked(entry.value)
             if why := self._doubt(raw, head):
                 told = {"partition": partition, "at": raw["seq"], "head": head, "why": why}
                 _log.warning("checkpoint not believed, partition processed anew", extra=told)
@@ -83,7 +82,7 @@ class Checkpoints:
             return Checkpoint(
                 raw["seq"], raw["epoch"], dict(raw["open"]), sealed, revision=entry.revision
             )
-        except (ValueError, KeyError, TypeError, AssertionError, zlib.error):
+        except (ValueError, KeyError, TypeError, AssertionError):
             return Checkpoint(revision=entry.revision)
 
     def _doubt(self, raw: Mapping[str, JsonValue], head: int) -> str:
@@ -111,5 +110,4 @@ class Checkpoints:
             "log": log_id,
             "log_epoch": epoch,
         }
-        packed = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
-        return await self._bucket.put(str(partition), packed, checkpoint.revision)
+        return await self._bucket.put(str(partition), packed(content), checkpoint.revision)

@@ -10,8 +10,12 @@ import yaml
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, NotFound
+from partsong.contracts.foreign.size import at_most
 
 __all__ = ["read_role"]
+
+_LARGEST = 1024 * 1024
+"""Bytes of a role: nine lines of YAML whose aliases name each other are a gigabyte."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -53,6 +57,9 @@ def read_role(source: str | Path) -> tuple[JsonValue, str]:
         raise InvalidInput("role.bad_yaml", said, where=f"{place}{line}") from error
     except yaml.YAMLError as error:
         raise InvalidInput("role.bad_yaml", str(error), where=place) from error
+    if not at_most(value, _LARGEST):
+        said = f"with its aliases written out it is larger than {_LARGEST:,} bytes, or holds itself"
+        raise InvalidInput("role.bad_yaml", said, where=place)
     return value, place
 
 

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from pydantic import JsonValue
 
-__all__ = ["compose", "dump", "load"]
+from partsong.contracts.foreign.size import at_most
+
+__all__ = ["LARGEST", "compose", "dump", "load"]
+
+LARGEST = 16 * 1024 * 1024
+"""Bytes of a document with its aliases written out: nine lines whose aliases name each other are a gigabyte."""
 
 _CORE = {
     "null": (r"(~|null|Null|NULL|)$", "~nN"),
@@ -80,9 +85,13 @@ def load(text: str) -> JsonValue:
     """The document as plain data.
 
     Raises:
-        yaml.YAMLError: it is none; most say where.
+        yaml.YAMLError: it is none, or its aliases make it larger than `LARGEST`; most say where.
     """
-    return cast("JsonValue", yaml.load(text, _Loader))  # noqa: S506  # a SafeLoader
+    value: JsonValue = yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader
+    if not at_most(value, LARGEST):
+        said = f"with its aliases written out it is larger than {LARGEST:,} bytes, or holds itself"
+        raise yaml.YAMLError(said)
+    return value
 
 
 def compose(text: str) -> yaml.Node | None:

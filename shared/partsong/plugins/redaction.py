@@ -17,7 +17,8 @@ from partsong.plugins.plugin import Hook, Plugin, PluginKind
 __all__ = ["PiiRedaction", "redacted"]
 
 _KEY = re.compile(r"\b(?:sk|pk|rk|ghp|gho|xox[bp]|AKIA)[-_A-Za-z0-9]{16,}\b")
-_MAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
+_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
+"""It begins only where such signs begin: otherwise a million dots and letters were gone through from each of them."""
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
 _CARD = re.compile(
     r"(?<![\d.])(?:\d{4}[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7}|\d{4}[ -]?\d{6}[ -]?\d{5})(?![\d])"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import zlib
 from dataclasses import dataclass
 
 from partsong.contracts.envelope import START_HASH, Commit, chain
@@ -14,6 +12,7 @@ from partsong.contracts.placement import placed
 from partsong.contracts.portable import dump_state, load_state, version
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
+from partsong.log.packed import packed, unpacked
 from partsong.log.port import Log, Record
 from partsong.log.snapshots.port import Snapshot, Snapshots
 
@@ -69,14 +68,11 @@ def pack(folded: Folded) -> Snapshot:
         "commit_seq": folded.commit_seq,
         "state": dump_state(folded.state),
     }
-    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
-    return Snapshot(
-        folded.state.run_id, folded.seq, version(), zlib.compress(text, 1), folded.hash.hex()
-    )
+    return Snapshot(folded.state.run_id, folded.seq, version(), packed(body), folded.hash.hex())
 
 
 def _unpack(snapshot: Snapshot) -> Folded:
-    body = json.loads(zlib.decompress(snapshot.body))
+    body = unpacked(snapshot.body)
     return Folded(
         load_state(snapshot.run_id, body["state"]),
         snapshot.seq,
@@ -92,7 +88,7 @@ async def nearest(snapshots: Snapshots, run_id: str, up_to: int | None = None) -
         found = await snapshots.newest(run_id, up_to=up_to, version=version())
         if found is not None:
             return _unpack(found)
-    except (Unavailable, InvalidInput, ValueError, KeyError, zlib.error) as error:
+    except (Unavailable, InvalidInput, ValueError, KeyError, TypeError) as error:
         _log.info("no snapshot", extra={"run": run_id, "problem": repr(error)})
     return Folded(RunState(run_id))
 
