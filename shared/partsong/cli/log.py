@@ -194,11 +194,16 @@ def restore(
             await insist_on_rest(client, place, "restore")
             said = progress_of(out, "restored")
             async with _restoring(
-                client, place.data, who, said, replicas=int(replicas), keep=keep
+                client, place.data, who, said, replicas=int(replicas), keep=keep, as_is=as_is
             ) as restoring:
                 return await _restored(restoring, source, mirror)
 
-    restored = run_async(work())
+    try:
+        restored = run_async(work())
+    except BaseException:  # also when it is interrupted: by then the stream may be gone
+        if keep is not None and keep.exists():
+            out.say(f"the restore is not done: give it again; what was copied of the stream before is in {keep}")
+        raise
     out.record(restored.model_dump(by_alias=True, exclude={"run", "events"}))
     for line in _told(restored):
         out.say(line)
@@ -244,7 +249,14 @@ def _new_folder(data: Path) -> Path:
 
 @asynccontextmanager
 async def _restoring(
-    client: Client, data: Path, by: str, said: Progress, *, replicas: int, keep: Path | None
+    client: Client,
+    data: Path,
+    by: str,
+    said: Progress,
+    *,
+    replicas: int,
+    keep: Path | None,
+    as_is: bool,
 ) -> AsyncIterator[Restoring]:
     from partsong.contracts.errors import NotFound
     from partsong.log.restore import Restoring
@@ -256,7 +268,10 @@ async def _restoring(
         await monitor.look()
         marks = monitor.marks
     with suppress(NotFound):  # the log's stream is what is to come
-        await provision(client.nats, client.subjects, replicas=replicas, create_log=False)
+        # One that gives way may be configured in any way: a restore that was interrupted leaves it as it was filled.
+        await provision(
+            client.nats, client.subjects, replicas=replicas, create_log=False, see_log=as_is
+        )
     restoring = Restoring(
         client.nats,
         client.subjects,
