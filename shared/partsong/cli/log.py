@@ -202,7 +202,9 @@ def restore(
         restored = run_async(work())
     except BaseException:  # also when it is interrupted: by then the stream may be gone
         if keep is not None and keep.exists():
-            out.say(f"the restore is not done: give it again; what was copied of the stream before is in {keep}")
+            out.say(
+                f"the restore is not done: give it again; what was copied of the stream before is in {keep}"
+            )
         raise
     out.record(restored.model_dump(by_alias=True, exclude={"run", "events"}))
     for line in _told(restored):
