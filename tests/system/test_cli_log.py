@@ -546,3 +546,17 @@ async def test_a_restore_that_was_interrupted_is_made_again(own: Bus, tmp_path: 
     assert (code, said["code"]) == (1, "streams.mismatch"), "what is kept must be as it should be"
     await restored(own, tmp_path, "--from", copy, "--replace")
     await accepted(own, tmp_path)
+
+
+async def test_where_no_log_is_none_is_called_sound(own: Bus, tmp_path: Path) -> None:
+    """With a wrong prefix or server, a check that is made every night would find nothing wrong for ever."""
+    code, said = await partsong(own, tmp_path, "verify")
+    assert (code, said["code"]) == (3, "log.missing"), "there is a stream, and nothing in it"
+    await gone(own)
+    code, said = await partsong(own, tmp_path, "verify")
+    assert (code, said["code"]) == (3, "log.missing"), said
+    assert own.names.log in str(said["message"])
+    assert "the prefix" in str(said["fix"])
+    code, said = await partsong(own, tmp_path, "backup", str(tmp_path / "copy"))
+    assert (code, said["code"]) == (1, "log.empty"), said
+    assert "the prefix" in str(said["fix"])

@@ -20,6 +20,7 @@ from partsong.cli.repairs import carried, verified
 
 if TYPE_CHECKING:
     from partsong.client import Client
+    from partsong.contracts.errors import NotFound
     from partsong.contracts.marks import Restored
     from partsong.log.backup import Copied
     from partsong.log.restore import Restoring
@@ -61,6 +62,8 @@ def verify(place: Place, out: Output) -> None:
         async with place.client() as client:
             names = Names.of(client.subjects)
             standing = await log_standing(client.nats, client.subjects, place.data)
+            if standing.log == "sound" and standing.identity is None:
+                raise _nothing_there(names.log)
             found = await read_all(
                 client.nats,
                 client.subjects,
@@ -105,6 +108,17 @@ def verify(place: Place, out: Output) -> None:
         return EXIT["ok" if found.ok and standing.log == "sound" else "damaged"]
 
     sys.exit(run_async(work()))
+
+
+def _nothing_there(stream: str) -> NotFound:
+    from partsong.contracts.errors import NotFound
+
+    return NotFound(
+        "log.missing",
+        f"nothing to verify: {stream} holds no record, and no mark says that it ever did",
+        where=stream,
+        fix="check the NATS URL, the prefix and the data directory",
+    )
 
 
 def _known(**found: object) -> dict[str, object]:
