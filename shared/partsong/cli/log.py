@@ -20,11 +20,11 @@ from partsong.cli.repairs import carried, verified
 
 if TYPE_CHECKING:
     from partsong.client import Client
-    from partsong.contracts.errors import NotFound
     from partsong.contracts.marks import Restored
     from partsong.log.backup import Copied
     from partsong.log.restore import Restoring
     from partsong.log.walk import Progress
+    from partsong.runtime.log_standing import Standing
 
 __all__ = ["command"]
 
@@ -62,8 +62,7 @@ def verify(place: Place, out: Output) -> None:
         async with place.client() as client:
             names = Names.of(client.subjects)
             standing = await log_standing(client.nats, client.subjects, place.data)
-            if standing.log == "sound" and standing.identity is None:
-                raise _nothing_there(names.log)
+            _insist_on_a_log(standing, names.log)
             found = await read_all(
                 client.nats,
                 client.subjects,
@@ -110,10 +109,17 @@ def verify(place: Place, out: Output) -> None:
     sys.exit(run_async(work()))
 
 
-def _nothing_there(stream: str) -> NotFound:
+def _insist_on_a_log(standing: Standing, stream: str) -> None:
+    """Nothing that is not there is called sound.
+
+    Raises:
+        NotFound: `log.missing`.
+    """
     from partsong.contracts.errors import NotFound
 
-    return NotFound(
+    if standing.log != "sound" or standing.identity is not None:
+        return
+    raise NotFound(
         "log.missing",
         f"nothing to verify: {stream} holds no record, and no mark says that it ever did",
         where=stream,
