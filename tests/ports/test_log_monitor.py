@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
+import signal
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from partsong.contracts.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.link import Lost
 from partsong.log.marks import FileMarks
+from partsong.log.port import Appended
 from partsong.runtime.log_adoption import adopt
 from partsong.runtime.log_answers import LogSaid, ask_services, log_answers
 from partsong.runtime.log_monitor import LogMonitor
@@ -65,6 +68,10 @@ async def api(bus: Bus, call: str, **body: object) -> dict[str, object]:
     )
     answer: dict[str, object] = json.loads(reply.data)
     return answer
+
+
+async def _is(so: bool) -> bool:
+    return so
 
 
 async def written(bus: Bus, folder: Path, count: int = 20) -> int:
@@ -190,6 +197,41 @@ async def test_a_lost_tail_is_damage_with_its_exact_range_and_nothing_is_written
     async with a_monitor(own, tmp_path, started=False) as monitor:
         with pytest.raises(Unavailable, match=r"not the one that was acknowledged"):
             await monitor.begin()
+
+
+@pytest.mark.parametrize("hung", [False, True], ids=["dead", "hung"])
+async def test_what_waited_for_the_server_is_not_written_to_a_log_that_has_lost_its_tail(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path, hung: bool
+) -> None:
+    """Appends that were asked for while no server answered would take the places of lost records."""
+    async with a_monitor(own, tmp_path, every=0.5) as monitor:
+        log = JetStreamLog(
+            own.nc, stream=own.names.log, blobs=own.names.blobs, keeper=monitor, deadline=30
+        )
+        seq = await append(log, own, 20)
+        await marked(tmp_path, own, seq)
+        if hung:
+            os.kill(nats_server.pid, signal.SIGSTOP)
+        else:
+            nats_server.kill()
+            await until(lambda: _is(not own.nc.is_connected))
+        body = b"x" * 200_000
+        late: list[asyncio.Future[Appended]] = []
+        for wave in range(2):  # the first is more than the sockets take, so the second stays here
+            facts = [(own.subjects.fact(f"r_{wave}_{n}"), f"late{wave}.{n}") for n in range(40)]
+            late += [asyncio.ensure_future(log.append(s, body, id=i)) for s, i in facts]
+            await asyncio.sleep(0.2)
+        nats_server.kill()
+        flip(nats_server, own.names.log, b"record 11;")
+        await nats_server.restart()
+        await until(lambda: _is(monitor.read_only))
+        outcomes = await asyncio.gather(*late, return_exceptions=True)
+        codes = {o.problem.code if isinstance(o, Unavailable) else repr(o) for o in outcomes}
+        assert codes == {"log.damaged"}
+        head = await own.log().head()
+        assert head < seq
+        assert monitor.damage is not None
+        assert monitor.damage.lost == ((head + 1, seq),)
 
 
 async def test_a_log_that_is_gone_is_not_begun_anew(own: Bus, tmp_path: Path) -> None:

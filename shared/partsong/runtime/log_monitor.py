@@ -223,7 +223,7 @@ class LogMonitor:
         """See `Keeper.admit`."""
         if self.damage is not None and not self.damage.contained:
             raise damage_error(self.damage)
-        if connection != self._connection:
+        if connection != self._connection or not self._nc.is_connected:
             raise Lost("the log has not been looked at on this connection")
 
     def acked(self, seq: int, id: str, stored: bytes) -> None:
