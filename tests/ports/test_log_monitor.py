@@ -23,6 +23,7 @@ from partsong.log.port import Appended
 from partsong.runtime.log_adoption import adopt
 from partsong.runtime.log_answers import LogSaid, ask_services, log_answers
 from partsong.runtime.log_monitor import LogMonitor
+from partsong.runtime.log_standing import log_standing
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.runtime.streams import provision
 from partsong.testing.nats import Bus, a_bus
@@ -473,3 +474,27 @@ async def test_a_place_for_marks_that_fails_does_not_stop_a_service(
         await until(kept)
         found = await bus.nc.jetstream().get_last_msg(f"KV_{bus.names.marks}", subject)
         assert json.loads(found.data or b"")["seq"] == seq
+
+
+async def test_a_bucket_that_somebody_deleted_is_no_server_that_stores_nothing(
+    own: Bus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_monitor(own, tmp_path) as monitor:
+        log = log_of(own, monitor)
+        await append(log, own, 1)
+        stream = f"KV_{own.names.marks}"
+        assert await own.nc.jetstream().delete_stream(stream)
+        await append(log, own, 1, first=2)
+        said = "a place for marks fails"
+
+        async def told() -> bool:
+            return monitor.problem is not None or said in caplog.messages
+
+        await until(told)
+        assert monitor.problem is None
+        assert [r.__dict__["why"] for r in caplog.records if r.message == said] == [
+            f"the bucket of marks is not there: no stream {stream}"
+        ]
+        await marked(tmp_path, own, 2)
+        with pytest.raises(Unavailable, match=r"marks\.missing"):
+            await log_standing(own.nc, own.subjects, tmp_path, room=True)
