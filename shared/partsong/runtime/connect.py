@@ -24,8 +24,8 @@ _SCHEMES = ("nats", "tls", "ws", "wss")
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
 _PENDING = 16 * 1024 * 1024
 """Bytes a connection may hold back while it is down; beyond that a publish fails instead of filling memory."""
-_WITH_REPLY = 5
-"""Words of an HPUB that wants an answer: itself, subject, reply, bytes of the headers, bytes of all."""
+_SUBJECT_WITHIN = 256
+"""Bytes at the beginning of a command that name its subject, as far as it matters here."""
 
 
 async def connect(
@@ -103,7 +103,7 @@ class _Client(Client):
     the server had the subscription.
     And what still waits in its buffer when a connection is lost, as much where a server hangs before it dies, it sends
     as the first thing on the next one: an append would be stored before anybody has looked whether that server still
-    holds the log that it was meant for. Whoever waits for an answer asks again, so such requests are dropped.
+    holds the log that it was meant for. Whoever appends does so again until it is answered, so appends are dropped.
     """
 
     async def _process_connect_init(self) -> None:
@@ -133,8 +133,10 @@ class _Client(Client):
 
 
 def _is_append(sent: bytes) -> bool:
-    """Whether a command publishes with headers and wants an answer, as every append does."""
-    return sent.startswith(b"HPUB ") and len(sent.partition(b"\r\n")[0].split()) == _WITH_REPLY
+    """Whether a command publishes to a log: `HPUB <prefix>.log.… …`."""
+    command, _, rest = sent[:_SUBJECT_WITHIN].partition(b" ")
+    subject = rest.partition(b" ")[0]
+    return command in {b"PUB", b"HPUB"} and subject.split(b".", 2)[1:2] == [b"log"]
 
 
 @lru_cache(maxsize=512)
