@@ -85,6 +85,7 @@ async def claim(
             case "open":
                 pass
             case "ours":
+                await store.append(subject, last.body, id=event.id, expect=0)
                 return Claim(store, subject, run_id, last.seq, decode(last.body).events)
             case "busy" | "closed" as standing:
                 return standing
