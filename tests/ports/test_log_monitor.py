@@ -235,6 +235,30 @@ async def test_what_waited_for_the_server_is_not_written_to_a_log_that_has_lost_
         assert monitor.damage.lost == ((head + 1, seq),)
 
 
+async def test_what_is_lost_is_said_in_full_once_the_last_mark_is_there(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    """Services keep their marks each in its own time: one may look before another has kept its newest."""
+    async with a_monitor(own, tmp_path, every=0.5) as monitor:
+        seq = await append(log_of(own, monitor), own, 20)
+        await marked(tmp_path, own, seq)
+        nats_server.kill()
+        flip(nats_server, own.names.log, b"record 11;")
+        await nats_server.restart()
+        await until(lambda: _is(monitor.read_only))
+        assert monitor.damage is not None
+        assert monitor.damage.lost == ((12, seq),)
+        mark = monitor.marks[0].model_copy(update={"seq": seq + 3, "digest": "0" * 64})
+        await FileMarks(tmp_path / "marks.json", own.subjects.prefix).save(mark)
+
+        async def wider() -> bool:
+            return monitor.damage is not None and monitor.damage.lost == ((12, seq + 3),)
+
+        await until(wider)
+        assert monitor.problem is not None
+        assert f"records 12 to {seq + 3}" in monitor.problem.message
+
+
 async def test_a_log_that_is_gone_is_not_begun_anew(own: Bus, tmp_path: Path) -> None:
     seq = await written(own, tmp_path)
     assert (await api(own, "STREAM.DELETE")).get("success")

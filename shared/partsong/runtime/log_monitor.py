@@ -350,7 +350,8 @@ class LogMonitor:
         known = self.damage
         if known is not None and known.contained and damage.contained:
             damage = merged([known, damage])
-        if known is None or (known.contained and damage != known):
+        wider = known is not None and damage.covers(known) and not known.covers(damage)
+        if known is None or wider or (known.contained and damage != known):
             said = "log damaged" if damage.contained else "log damaged, not written to any more"
             _log.error(said, extra={"problem": damage.problem.message, "fix": damage.problem.fix})
             self.damage = damage
