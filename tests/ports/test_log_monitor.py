@@ -322,6 +322,25 @@ async def test_a_limit_that_has_taken_records_is_damage_that_stays(
         assert monitor.read_only
 
 
+async def test_a_limit_that_takes_records_after_all_is_said_as_damage(
+    own: Bus, tmp_path: Path
+) -> None:
+    """To set it back is no way out any more."""
+    async with a_monitor(own, tmp_path) as monitor:
+        await append(log_of(own, monitor), own, 20)
+        config = (await api(own, "STREAM.INFO"))["config"]
+        assert isinstance(config, dict)
+        for most, code in ((1000, "log.config_changed"), (10, "log.damaged")):
+            await api(own, "STREAM.UPDATE", **(config | {"max_msgs": most}))
+            await monitor.check()
+            assert monitor.problem is not None
+            assert monitor.problem.code == code
+        await api(own, "STREAM.UPDATE", **config)
+        await monitor.check()
+        assert monitor.problem
+        assert monitor.problem.code == "log.damaged"
+
+
 async def test_another_server_is_refused_with_the_command_that_accepts_it(
     bus: Bus, own: Bus, tmp_path: Path
 ) -> None:

@@ -347,7 +347,7 @@ class LogMonitor:
             self._full = None  # it took a write, so there is room
 
     def _set(self, damage: Damaged) -> None:
-        known = self.damage
+        known = None if self.damage and self.damage.passes and not damage.passes else self.damage
         if known is not None and known.contained and damage.contained:
             damage = merged([known, damage])
         wider = known is not None and damage.covers(known) and not known.covers(damage)
