@@ -12,7 +12,7 @@ import nats.errors
 from nats.aio.client import Client
 from pydantic import JsonValue
 
-from partsong.contracts.differences import Difference, set_back
+from partsong.contracts.differences import PAUSED, Difference, set_back
 from partsong.contracts.errors import Conflict, NotFound, PartsongError, Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.runtime.stream_table import (
@@ -230,7 +230,9 @@ class _Server:
         found = await self._get_or_create(
             f"CONSUMER.INFO.{where}", f"CONSUMER.CREATE.{where}", body
         )
-        return _differences("consumer", where, spec.config, found)
+        # Somebody may want that nothing is delivered for a while, so no service refuses to start because of it.
+        unpaused: Config = {} if self._create else {PAUSED: ""}
+        return _differences("consumer", where, {**spec.config, **unpaused}, found)
 
     async def _get_or_create(
         self, info: str, create: str, body: JsonValue
@@ -273,7 +275,9 @@ class _Server:
             raise _Refused(
                 answer["error"].get("err_code", 0), answer["error"].get("description", "")
             )
-        config: Mapping[str, JsonValue] = answer["config"]
+        config: dict[str, JsonValue] = answer["config"]
+        if not answer.get("paused"):
+            config.pop(PAUSED, None)  # it stays there when its time is over
         return config
 
     async def _answer(self, api: str, payload: bytes) -> bytes:
