@@ -219,6 +219,24 @@ async def test_a_disk_that_nobody_saw_full_is_got_over_too(small_disk: Path) -> 
         await platform.stop()
 
 
+async def test_a_stream_of_requests_that_takes_nothing_says_where_to_look(small_disk: Path) -> None:
+    """The server that somebody else runs; its log is sound, and so are all services."""
+    async with (
+        start_embedded(small_disk / "nats", fast=True) as server,
+        a_bus(server.url, Subjects("mute")) as bus,
+    ):
+        free = shutil.disk_usage(small_disk).free
+        (small_disk / "ballast").write_bytes(bytes(free - 2 * LEAST_FREE))
+        with pytest.raises(nats.errors.TimeoutError):
+            await bus.nc.request(bus.subjects.request("run"), bytes(4 * LEAST_FREE), timeout=2)
+        (small_disk / "ballast").unlink()
+        async with Client(server.url, prefix="mute") as client:
+            with pytest.raises(Unavailable, match="has not said within") as silent:
+                await client.cancel("r_1")
+        assert silent.value.problem.code == "request.not_stored"
+        assert "if its disk is full" in str(silent.value.problem.fix)
+
+
 @pytest.mark.parametrize("killed", [True, False])
 async def test_a_full_disk_loses_nothing_that_was_acknowledged(
     small_disk: Path, tmp_path: Path, killed: bool

@@ -46,6 +46,12 @@ async def test_a_server_on_this_machine_has_its_clock(bus: Bus) -> None:
     assert abs(found.offset) <= 0.1 + found.error
 
 
+async def test_where_the_server_says_something_else_its_own_words_are_said(bus: Bus) -> None:
+    assert await bus.nc.jetstream().delete_stream(bus.names.timers)
+    with pytest.raises(Unavailable, match=rf"its time: {bus.names.timers}: stream not found"):
+        await measure(bus.nc, bus.names.timers)
+
+
 @pytest.mark.parametrize("ahead", [HOUR, -HOUR, 2, -2])
 async def test_a_server_whose_clock_is_wrong_is_measured_and_refused_with_both_times(
     bus: Bus, ahead: int

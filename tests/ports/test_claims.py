@@ -201,3 +201,14 @@ async def test_a_claim_that_was_not_confirmed_is_not_acted_on_but_found_again() 
     with pytest.raises(Unavailable):
         await claim(store, SUBJECTS, RUN, claimed("w1"))
     assert await (await ours(store, "w1")).close(completed())
+
+
+async def test_a_claim_of_ours_is_not_acted_on_in_a_log_that_is_not_written_to() -> None:
+    """One that has lost its tail may have lost our result: what stands open there was made already."""
+    store = Silent(0, stored=False)
+    await ours(store, "w1")
+    store.times = 1
+    with pytest.raises(Unavailable):
+        await claim(store, SUBJECTS, RUN, claimed("w1"))
+    assert await (await ours(store, "w1")).close(completed())
+    assert await story(store) == ["call.claimed", "call.completed"]

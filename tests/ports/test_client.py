@@ -490,3 +490,15 @@ async def test_a_service_beside_a_platform_goes_by_its_server_and_how_that_syncs
     assert settings_nearby(elsewhere) == elsewhere
     own = {**data, "PARTSONG_SYNC_INTERVAL": "5"}
     assert settings_nearby(own) == {**data, **beside, "PARTSONG_SYNC_INTERVAL": "5"}
+
+
+@pytest.mark.parametrize("prefix", ["a b", "a.*", "a>", "a..b"])
+def test_a_prefix_that_cannot_stand_in_a_subject_is_refused_at_once(
+    prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server answers nothing to such a subject, so whoever asked would wait."""
+    with pytest.raises(InvalidInput, match=r"id\.invalid.*prefix"):
+        Client("nats://127.0.0.1:1", prefix=prefix)
+    monkeypatch.setenv("PARTSONG_PREFIX", prefix)
+    with pytest.raises(InvalidInput, match=r"id\.invalid.*prefix"):
+        Client("nats://127.0.0.1:1")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
+import signal
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,9 +19,11 @@ from partsong.contracts.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.link import Lost
 from partsong.log.marks import FileMarks
+from partsong.log.port import Appended
 from partsong.runtime.log_adoption import adopt
 from partsong.runtime.log_answers import LogSaid, ask_services, log_answers
 from partsong.runtime.log_monitor import LogMonitor
+from partsong.runtime.log_standing import log_standing
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.runtime.streams import provision
 from partsong.testing.nats import Bus, a_bus
@@ -65,6 +69,10 @@ async def api(bus: Bus, call: str, **body: object) -> dict[str, object]:
     )
     answer: dict[str, object] = json.loads(reply.data)
     return answer
+
+
+async def _is(so: bool) -> bool:
+    return so
 
 
 async def written(bus: Bus, folder: Path, count: int = 20) -> int:
@@ -192,6 +200,65 @@ async def test_a_lost_tail_is_damage_with_its_exact_range_and_nothing_is_written
             await monitor.begin()
 
 
+@pytest.mark.parametrize("hung", [False, True], ids=["dead", "hung"])
+async def test_what_waited_for_the_server_is_not_written_to_a_log_that_has_lost_its_tail(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path, hung: bool
+) -> None:
+    """Appends that were asked for while no server answered would take the places of lost records."""
+    async with a_monitor(own, tmp_path, every=0.5) as monitor:
+        log = JetStreamLog(
+            own.nc, stream=own.names.log, blobs=own.names.blobs, keeper=monitor, deadline=30
+        )
+        seq = await append(log, own, 20)
+        await marked(tmp_path, own, seq)
+        if hung:
+            os.kill(nats_server.pid, signal.SIGSTOP)
+        else:
+            nats_server.kill()
+            await until(lambda: _is(not own.nc.is_connected))
+        body = b"x" * 200_000
+        late: list[asyncio.Future[Appended]] = []
+        for wave in range(2):  # the first is more than the sockets take, so the second stays here
+            facts = [(own.subjects.fact(f"r_{wave}_{n}"), f"late{wave}.{n}") for n in range(40)]
+            late += [asyncio.ensure_future(log.append(s, body, id=i)) for s, i in facts]
+            await asyncio.sleep(0.2)
+        nats_server.kill()
+        flip(nats_server, own.names.log, b"record 11;")
+        await nats_server.restart()
+        await until(lambda: _is(monitor.read_only))
+        outcomes = await asyncio.gather(*late, return_exceptions=True)
+        codes = {o.problem.code if isinstance(o, Unavailable) else repr(o) for o in outcomes}
+        assert codes == {"log.damaged"}
+        head = await own.log().head()
+        assert head < seq
+        assert monitor.damage is not None
+        assert monitor.damage.lost == ((head + 1, seq),)
+
+
+async def test_what_is_lost_is_said_in_full_once_the_last_mark_is_there(
+    own: Bus, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    """Services keep their marks each in its own time: one may look before another has kept its newest."""
+    async with a_monitor(own, tmp_path, every=0.5) as monitor:
+        seq = await append(log_of(own, monitor), own, 20)
+        await marked(tmp_path, own, seq)
+        nats_server.kill()
+        flip(nats_server, own.names.log, b"record 11;")
+        await nats_server.restart()
+        await until(lambda: _is(monitor.read_only))
+        assert monitor.damage is not None
+        assert monitor.damage.lost == ((12, seq),)
+        mark = monitor.marks[0].model_copy(update={"seq": seq + 3, "digest": "0" * 64})
+        await FileMarks(tmp_path / "marks.json", own.subjects.prefix).save(mark)
+
+        async def wider() -> bool:
+            return monitor.damage is not None and monitor.damage.lost == ((12, seq + 3),)
+
+        await until(wider)
+        assert monitor.problem is not None
+        assert f"records 12 to {seq + 3}" in monitor.problem.message
+
+
 async def test_a_log_that_is_gone_is_not_begun_anew(own: Bus, tmp_path: Path) -> None:
     seq = await written(own, tmp_path)
     assert (await api(own, "STREAM.DELETE")).get("success")
@@ -253,6 +320,25 @@ async def test_a_limit_that_has_taken_records_is_damage_that_stays(
         await api(own, "STREAM.UPDATE", **config)
         await monitor.check()
         assert monitor.read_only
+
+
+async def test_a_limit_that_takes_records_after_all_is_said_as_damage(
+    own: Bus, tmp_path: Path
+) -> None:
+    """To set it back is no way out any more."""
+    async with a_monitor(own, tmp_path) as monitor:
+        await append(log_of(own, monitor), own, 20)
+        config = (await api(own, "STREAM.INFO"))["config"]
+        assert isinstance(config, dict)
+        for most, code in ((1000, "log.config_changed"), (10, "log.damaged")):
+            await api(own, "STREAM.UPDATE", **(config | {"max_msgs": most}))
+            await monitor.check()
+            assert monitor.problem is not None
+            assert monitor.problem.code == code
+        await api(own, "STREAM.UPDATE", **config)
+        await monitor.check()
+        assert monitor.problem
+        assert monitor.problem.code == "log.damaged"
 
 
 async def test_another_server_is_refused_with_the_command_that_accepts_it(
@@ -431,3 +517,27 @@ async def test_a_place_for_marks_that_fails_does_not_stop_a_service(
         await until(kept)
         found = await bus.nc.jetstream().get_last_msg(f"KV_{bus.names.marks}", subject)
         assert json.loads(found.data or b"")["seq"] == seq
+
+
+async def test_a_bucket_that_somebody_deleted_is_no_server_that_stores_nothing(
+    own: Bus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_monitor(own, tmp_path) as monitor:
+        log = log_of(own, monitor)
+        await append(log, own, 1)
+        stream = f"KV_{own.names.marks}"
+        assert await own.nc.jetstream().delete_stream(stream)
+        await append(log, own, 1, first=2)
+        said = "a place for marks fails"
+
+        async def told() -> bool:
+            return monitor.problem is not None or said in caplog.messages
+
+        await until(told)
+        assert monitor.problem is None
+        assert [r.__dict__["why"] for r in caplog.records if r.message == said] == [
+            f"the bucket of marks is not there: no stream {stream}"
+        ]
+        await marked(tmp_path, own, 2)
+        with pytest.raises(Unavailable, match=r"marks\.missing"):
+            await log_standing(own.nc, own.subjects, tmp_path, room=True)

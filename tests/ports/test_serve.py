@@ -16,9 +16,11 @@ from nats.js.errors import NotFoundError
 
 from partsong.contracts.marks import Mark
 from partsong.log.marks import FileMarks
+from partsong.log.restore import Restoring
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.serve import Context, open_context
 from partsong.runtime.settings import Settings
+from partsong.runtime.streams import log_config
 from partsong.testing.nats import Bus
 from tests.ports.old_server import a_server_of
 from tests.ports.other_clock import another_clock
@@ -217,3 +219,18 @@ async def test_a_log_that_marks_know_of_and_that_is_not_there_ends_it_with_78(
     assert b"records 1 to 7" in said
     with pytest.raises(NotFoundError):
         await bus.nc.jetstream().stream_info(bus.names.log)
+
+
+async def test_it_ends_when_the_log_was_restored_under_it(
+    bus: Bus, start: Start, tmp_path: Path
+) -> None:
+    """To be started again: one that was stopped during a restore would keep its share of the work, and do nothing."""
+    process = await start()
+    assert (await line(process)).startswith("ready told")
+    names = bus.names
+    work = Restoring(bus.nc, bus.subjects, names.log, names.blobs, log_config(bus.subjects), "ann")
+    await work.as_it_is()
+    await work.close()
+    code, said = await end(process)
+    assert code == 1, "78 would be for ever"
+    assert "the log was restored to epoch 2" in said

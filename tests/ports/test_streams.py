@@ -194,6 +194,22 @@ async def test_a_consumer_that_differs_is_reported_with_both_values(bus: Bus) ->
         await provision(bus.nc, bus.subjects)
 
 
+async def test_a_consumer_that_somebody_has_paused_is_said_and_keeps_no_service_from_starting(
+    bus: Bus,
+) -> None:
+    """Its readers hear heartbeats, and nothing else for as long as it is paused."""
+    where = f"{bus.names.work}.tool-runner"
+    until = (now() + timedelta(hours=1)).isoformat(timespec="seconds").replace("+00:00", "Z")
+    assert (await api(bus, f"CONSUMER.PAUSE.{where}", {"pause_until": until}))["paused"]
+    await provision(bus.nc, bus.subjects)
+    with pytest.raises(Conflict, match=rf'consumer {where}: pause_until .*"{until}"') as caught:
+        await check(bus.nc, bus.subjects)
+    resume = f"`nats consumer resume {where.replace('.', ' ')}`"
+    assert resume in (caught.value.problem.fix or "")
+    await api(bus, f"CONSUMER.PAUSE.{where}", {})
+    await check(bus.nc, bus.subjects)
+
+
 async def test_all_differences_are_reported_at_once(bus: Bus) -> None:
     for name in (bus.names.requests, bus.names.dead):
         await api(bus, f"STREAM.UPDATE.{name}", {**await stream(bus, name), "max_msgs": 5})

@@ -46,6 +46,13 @@ def main(arguments: list[str]) -> int:
     return _many(range(args.first, args.first + args.seeds), knobs, args.jobs, args.most)
 
 
+def count(said: str) -> int:
+    """A number of things that there must be: of none of them nothing would be played, and all would be well."""
+    if (found := int(said)) < 1:
+        raise argparse.ArgumentTypeError(f"{said} is less than 1")
+    return found
+
+
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
     parser.add_argument("--seed", type=int, help="play this one")
@@ -53,12 +60,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--shrink", action="store_true", help="with --seed: look for less that fails"
     )
-    parser.add_argument("--seeds", type=int, default=1_000, help="play so many")
+    parser.add_argument("--seeds", type=count, default=1_000, help="play so many")
     parser.add_argument("--first", type=int, default=0, help="beginning with this one")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many at once")
-    parser.add_argument("--most", type=int, default=10, help="stop after so many that fail")
-    parser.add_argument("--engines", type=int, help="hold the number of engines fixed")
-    parser.add_argument("--runs", type=int, help="hold the number of runs fixed")
+    parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="so many at once")
+    parser.add_argument("--most", type=count, default=10, help="stop after so many that fail")
+    parser.add_argument("--engines", type=count, help="hold the number of engines fixed")
+    parser.add_argument("--runs", type=count, help="hold the number of runs fixed")
     parser.add_argument("--faults", type=int, help="no more faults than this")
     parser.add_argument(
         "--no-chaos", action="store_true", help="messages are neither lost nor late"

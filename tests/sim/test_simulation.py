@@ -190,6 +190,13 @@ def test_what_is_wrong_with_ones_own_graph_is_said_in_words(
     assert str(path) in printed
 
 
+@pytest.mark.parametrize("word", ["--engines", "--seeds", "--jobs", "--runs", "--most"])
+def test_a_simulation_of_nothing_is_refused(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([word, "0"])
+    assert f"{word}: 0 is less than 1" in capsys.readouterr().err
+
+
 # --- the loop -------------------------------------------------------------------------------------------------------
 
 

@@ -183,6 +183,7 @@ def test_bus_status_and_doctor_see_all_workers(shell: Shell) -> None:
     said = shell("doctor")
     assert "false" not in said
     assert "4 workers agree with the broker's" in said
+    assert "a request was answered in" in said
 
 
 def test_cancel_ends_a_waiting_run(shell: Shell) -> None:

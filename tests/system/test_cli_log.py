@@ -238,12 +238,18 @@ async def test_runs_go_on_after_a_restore_to_before_what_was_kept_beside_the_log
 
 async def limited(bus: Bus, **limit: int) -> None:
     """Somebody sets a limit by hand, and sets it back when it has taken some."""
-    for config in (log_config(bus.subjects) | limit, log_config(bus.subjects)):
-        await bus.nc.request(
-            f"$JS.API.STREAM.UPDATE.{bus.names.log}",
-            json.dumps({"name": bus.names.log, **config}).encode(),
-            timeout=5,
-        )
+    await configured(bus, **limit)
+    await configured(bus)
+
+
+async def configured(bus: Bus, **otherwise: int) -> None:
+    """The log's stream, as the table says it but for this."""
+    config = log_config(bus.subjects) | otherwise
+    await bus.nc.request(
+        f"$JS.API.STREAM.UPDATE.{bus.names.log}",
+        json.dumps({"name": bus.names.log, **config}).encode(),
+        timeout=5,
+    )
 
 
 async def test_readers_say_what_the_log_has_lost_before_they_say_that_there_is_nothing(
@@ -528,3 +534,29 @@ async def test_a_log_is_not_replaced_by_another_nor_while_services_run(
         code, said = await partsong(own, tmp_path / "ours", "adopt", "--new")
         assert (code, said["code"]) == (1, "services.running")
     assert await own.log().head() > 0
+
+
+async def test_a_restore_that_was_interrupted_is_made_again(own: Bus, tmp_path: Path) -> None:
+    """Its stream is configured then as it is only while it is filled, and what it kept is copied once more."""
+    await filled(own, tmp_path)
+    copy = str(tmp_path / "copy")
+    assert (await partsong(own, tmp_path, "backup", copy))[0] == 0
+    await configured(own, duplicate_window=100_000_000)
+    code, said = await partsong(own, tmp_path, "restore", "--as-is")
+    assert (code, said["code"]) == (1, "streams.mismatch"), "what is kept must be as it should be"
+    await restored(own, tmp_path, "--from", copy, "--replace")
+    await accepted(own, tmp_path)
+
+
+async def test_where_no_log_is_none_is_called_sound(own: Bus, tmp_path: Path) -> None:
+    """With a wrong prefix or server, a check that is made every night would find nothing wrong for ever."""
+    code, said = await partsong(own, tmp_path, "verify")
+    assert (code, said["code"]) == (3, "log.missing"), "there is a stream, and nothing in it"
+    await gone(own)
+    code, said = await partsong(own, tmp_path, "verify")
+    assert (code, said["code"]) == (3, "log.missing"), said
+    assert own.names.log in str(said["message"])
+    assert "the prefix" in str(said["fix"])
+    code, said = await partsong(own, tmp_path, "backup", str(tmp_path / "copy"))
+    assert (code, said["code"]) == (1, "log.empty"), said
+    assert "the prefix" in str(said["fix"])

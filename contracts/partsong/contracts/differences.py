@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Difference", "set_back"]
+__all__ = ["PAUSED", "Difference", "set_back"]
+
+PAUSED = "pause_until"
+"""Field of a consumer that delivers nothing until then."""
 
 _FLAGS = {
     "max_age": "max-age",
@@ -51,6 +54,8 @@ def set_back(found: Sequence[Difference]) -> str:
 
 
 def _command(kind: str, name: str, found: Sequence[Difference]) -> str:
+    if all(one.field == PAUSED for one in found):
+        return f"`nats {kind} resume {name.replace('.', ' ', 1)}`"
     known = kind == "stream" and all(one.field in _FLAGS for one in found)
     flags = [_flag(one) for one in found] if known else ["--interactive"]
     return f"`nats {kind} edit {name.replace('.', ' ', 1)} {' '.join(flags)}`"

@@ -77,7 +77,12 @@ class ApprovalService:
         async def engine_problem() -> Problem | None:
             """Why one of the engines does not look after all that belongs to it; None if all do that answer."""
             said = await ask_services(context.nc, subjects, ("graph-engine",), quiet=_QUIET)
-            return next((one.problem for one in said if one.problem is not None), None)
+            for one in said:
+                if one.problem is not None:
+                    who = one.worker.partition("~")[0]
+                    message = f"{who}: {one.problem.message}"
+                    return one.problem.model_copy(update={"message": message})
+            return None
 
         app = create_app(
             desk,

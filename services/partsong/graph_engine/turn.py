@@ -195,7 +195,9 @@ class Turns:
         for settled in slot.prepared.keys() - pending.keys():
             del slot.prepared[settled]
         for command in list(pending.values()):
-            if command.verb in PREPARED and command.request_id not in slot.prepared:
+            # A place in a thread is asked for by each turn: since a turn that failed the server may have lost the line.
+            known = command.request_id in slot.prepared and command.verb != "run"
+            if command.verb in PREPARED and not known:
                 ready = await self._prepare.prepared(slot.ledger.state, command)
                 slot.prepared[command.request_id] = ready
 

@@ -85,6 +85,9 @@ async def claim(
             case "open":
                 pass
             case "ours":
+                # Stores nothing. A log that has lost its end, and our result with it, refuses it, and nobody writes to
+                # one that was not looked at: what stands open there may have been done.
+                await store.append(subject, last.body, id=event.id, expect=0)
                 return Claim(store, subject, run_id, last.seq, decode(last.body).events)
             case "busy" | "closed" as standing:
                 return standing

@@ -18,7 +18,8 @@ from partsong.cli.options import Address, address_options
 from partsong.cli.output import EXIT, Output, out_of, output_option, run_async
 from partsong.cli.repairs import carried
 from partsong.contracts.counts import number_of, verb_of
-from partsong.contracts.errors import NotFound, PartsongError, Unavailable
+from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Unavailable
+from partsong.runtime import clock
 
 if TYPE_CHECKING:
     from partsong.client import Client
@@ -33,6 +34,8 @@ _EXTRAS = {
 }
 _ROOM = 1024**3
 _LISTEN = 1.0
+_ANSWERED = 15.0
+"""Seconds that an engine has to answer a request."""
 
 
 @click.command()
@@ -71,7 +74,10 @@ async def _bus_rows(address: Address) -> list[dict[str, object]]:
     try:
         async with address.client() as client:
             rows = [{"check": "bus", "ok": True, "says": _where(client)}]
-            return rows + [await _row(name, check(client)) for name, check in checks]
+            rows += [await _row(name, check(client)) for name, check in checks]
+            if rows[-1]["ok"]:  # otherwise nobody may be there who answers
+                rows.append(await _row("door", _door(client)))
+            return rows
     except PartsongError as error:
         return [_failed("bus", error)]
 
@@ -276,3 +282,22 @@ async def _workers(client: Client) -> str:
         fix = f"start them: `partsong worker start {missing[0]}`, or `partsong up`"
         raise NotFound("workers.missing", f"no heartbeat of {', '.join(missing)}", fix=fix)
     return "all services are alive"
+
+
+async def _door(client: Client) -> str:
+    """Ask for something that cannot be: only a request that was stored and refused shows that requests come through."""
+    began = clock.monotonic()
+    try:
+        async with asyncio.timeout(_ANSWERED):
+            await client.cancel(
+                f"doctor_{clock.new_id()}", "partsong doctor looks whether requests are answered"
+            )
+    except TimeoutError:
+        raise Unavailable(
+            "door.silent",
+            f"no engine has answered a request within {_ANSWERED:g} s",
+            fix="see whether a graph-engine runs, and whether the server's log speaks of its disk",
+        ) from None
+    except InvalidInput:
+        pass
+    return f"a request was answered in {(clock.monotonic() - began) * 1000:.0f} ms"

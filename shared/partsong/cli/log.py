@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from partsong.log.backup import Copied
     from partsong.log.restore import Restoring
     from partsong.log.walk import Progress
+    from partsong.runtime.log_standing import Standing
 
 __all__ = ["command"]
 
@@ -61,6 +62,7 @@ def verify(place: Place, out: Output) -> None:
         async with place.client() as client:
             names = Names.of(client.subjects)
             standing = await log_standing(client.nats, client.subjects, place.data)
+            _insist_on_a_log(standing, names.log)
             found = await read_all(
                 client.nats,
                 client.subjects,
@@ -105,6 +107,24 @@ def verify(place: Place, out: Output) -> None:
         return EXIT["ok" if found.ok and standing.log == "sound" else "damaged"]
 
     sys.exit(run_async(work()))
+
+
+def _insist_on_a_log(standing: Standing, stream: str) -> None:
+    """Nothing that is not there is called sound.
+
+    Raises:
+        NotFound: `log.missing`.
+    """
+    from partsong.contracts.errors import NotFound
+
+    if standing.log != "sound" or standing.identity is not None:
+        return
+    raise NotFound(
+        "log.missing",
+        f"nothing to verify: {stream} holds no record, and no mark says that it ever did",
+        where=stream,
+        fix="check the NATS URL, the prefix and the data directory",
+    )
 
 
 def _known(**found: object) -> dict[str, object]:
@@ -194,11 +214,18 @@ def restore(
             await insist_on_rest(client, place, "restore")
             said = progress_of(out, "restored")
             async with _restoring(
-                client, place.data, who, said, replicas=int(replicas), keep=keep
+                client, place.data, who, said, replicas=int(replicas), keep=keep, as_is=as_is
             ) as restoring:
                 return await _restored(restoring, source, mirror)
 
-    restored = run_async(work())
+    try:
+        restored = run_async(work())
+    except BaseException:  # also when it is interrupted: by then the stream may be gone
+        if keep is not None and keep.exists():
+            out.say(
+                f"the restore is not done: give it again; what was copied of the stream before is in {keep}"
+            )
+        raise
     out.record(restored.model_dump(by_alias=True, exclude={"run", "events"}))
     for line in _told(restored):
         out.say(line)
@@ -244,7 +271,14 @@ def _new_folder(data: Path) -> Path:
 
 @asynccontextmanager
 async def _restoring(
-    client: Client, data: Path, by: str, said: Progress, *, replicas: int, keep: Path | None
+    client: Client,
+    data: Path,
+    by: str,
+    said: Progress,
+    *,
+    replicas: int,
+    keep: Path | None,
+    as_is: bool,
 ) -> AsyncIterator[Restoring]:
     from partsong.contracts.errors import NotFound
     from partsong.log.restore import Restoring
@@ -256,7 +290,10 @@ async def _restoring(
         await monitor.look()
         marks = monitor.marks
     with suppress(NotFound):  # the log's stream is what is to come
-        await provision(client.nats, client.subjects, replicas=replicas, create_log=False)
+        # One that gives way may be configured in any way: a restore that was interrupted leaves it as it was filled.
+        await provision(
+            client.nats, client.subjects, replicas=replicas, create_log=False, see_log=as_is
+        )
     restoring = Restoring(
         client.nats,
         client.subjects,

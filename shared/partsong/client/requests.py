@@ -159,6 +159,14 @@ async def _store(nc: Nats, subject: str, body: bytes, message_id: str) -> int:
 
 async def _not_stored(nc: Nats, error: Exception) -> Unavailable:
     why, fix = repr(error), "check the NATS URL, and that the streams exist: `partsong doctor`"
+    if isinstance(
+        error, TimeoutError
+    ):  # the server is there, and after a failed write it is silent
+        why = f"the server has not said within {_STORED:g} s that it has it"
+        fix = (
+            "look into the server's log; if its disk is full, make room and restart it, for after a write has failed a "
+            "stream takes nothing more. `partsong doctor` says what else is not as it must be"
+        )
     if isinstance(error, APIError):
         said = {"description": error.description, "err_code": error.err_code}
         if is_full(said):

@@ -64,8 +64,15 @@ def settings_nearby(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def find_prefix(given: str | None = None) -> str:
-    """The first token of every subject."""
-    return given or os.environ.get("PARTSONG_PREFIX") or "partsong"
+    """The first token of every subject, or several with dots between.
+
+    Raises:
+        InvalidInput: `id.invalid`: it cannot stand in a subject, where no server would ever answer.
+    """
+    prefix = given or os.environ.get("PARTSONG_PREFIX") or "partsong"
+    for token in prefix.split("."):
+        check_id("prefix", token)
+    return prefix
 
 
 def find_caller(given: str | None = None, *, otherwise: str = "") -> str:

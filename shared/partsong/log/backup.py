@@ -100,7 +100,12 @@ class Backup:
             with self._file.open("rb") as file:
                 head = json.loads(file.readline())
         except FileNotFoundError as error:
-            raise NotFound("backup.none", f"{self._file} is not there", where="PATH") from error
+            raise NotFound(
+                "backup.none",
+                f"{self._file} is not there",
+                where=str(self.folder),
+                fix="give the folder that `partsong log backup` was given",
+            ) from error
         except ValueError as error:
             raise _malformed(self._file, 1, str(error)) from None
         if not isinstance(head, dict) or head.get("format") != _FORMAT:
@@ -224,7 +229,12 @@ async def backup(
     try:
         identity, info = await leader.identity(), await leader.info()
         if info is None or (identity is None and not info["state"]["messages"]):
-            raise Unavailable("log.empty", "the log has no record to copy", where=stream)
+            raise Unavailable(
+                "log.empty",
+                "the log has no record to copy",
+                where=stream,
+                fix="check the NATS URL, the prefix and the data directory",
+            )
         copy = Backup(folder)
         after = await _after(copy, identity or Identity(_UNNAMED), leader)
         counts = await counted(
@@ -322,7 +332,7 @@ def _raw(said: dict[str, object]) -> Raw:
 
 def _malformed(file: Path, line: int, why: str) -> InvalidInput:
     return InvalidInput(
-        "backup.malformed", f"{file}, line {line}: {why}", where="PATH", fix="use another backup"
+        "backup.malformed", f"{file}, line {line}: {why}", where=str(file), fix="use another backup"
     )
 
 
@@ -330,6 +340,6 @@ def _another(copy: Backup, why: str) -> Conflict:
     return Conflict(
         "backup.another_log",
         f"{copy.folder}: {why}",
-        where="PATH",
+        where=str(copy.folder),
         fix="give a new folder; keep this one, it may be what the log is to be restored from",
     )

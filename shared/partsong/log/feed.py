@@ -247,5 +247,5 @@ def _refused(stream: str, filter: str, error: dict[str, JsonValue]) -> Exception
         "log.refused",
         f"stream {stream} cannot be read with filter {filter}: {error.get('description')}",
         where=stream,
-        fix="provision the bus, and check that this user may read it",
+        fix="check that the stream is there, and that this user may read it: `partsong doctor`",
     )

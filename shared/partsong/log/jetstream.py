@@ -357,7 +357,7 @@ class JetStreamLog:
             "log.refused",
             f"stream {self._stream} refused {what}: {said}",
             where=self._stream,
-            fix="provision the bus, and check the stream's limits and this user's rights",
+            fix="check the NATS URL and the prefix, the stream's limits and this user's rights: `partsong doctor`",
         )
 
 

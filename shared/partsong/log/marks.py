@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -26,7 +27,7 @@ from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.marks import Identity, Mark, read_mark, thinned
 from partsong.log.full import is_full, log_full
-from partsong.log.link import Link
+from partsong.log.link import Link, Unheard
 from partsong.log.stored import headers_of
 
 __all__ = ["BucketMarks", "FileMarks", "Finding", "MarkStore"]
@@ -207,7 +208,7 @@ class BucketMarks:
         """See `MarkStore.save`.
 
         Raises:
-            Unavailable: `log.full` if the server has no room for it.
+            Unavailable: `log.full` if the server has no room for it, `marks.missing` if the bucket is not there.
         """
         await self._put(self._service, mark.model_dump_json().encode())
 
@@ -240,12 +241,22 @@ class BucketMarks:
         await self._link.close()
 
     async def _put(self, key: str, body: bytes) -> None:
-        ask = partial(self._link.ask, self._stem + key, body)
+        ask = partial(self._heard, self._stem + key, body)
         answer = json.loads((await self._link.insist(f"keeping {key}", ask)).data)
         if error := answer.get("error"):
             if is_full(error):
                 raise await log_full(self._link.nc, self._stream, error)
             raise _refused(error)
+
+    async def _heard(self, subject: str, body: bytes) -> Msg:
+        """Nobody hears it: because NATS restarts, which passes, or because somebody has deleted the bucket."""
+        try:
+            return await self._link.ask(subject, body)
+        except Unheard:
+            found = json.loads((await self._link.ask(f"$JS.API.STREAM.INFO.{self._stream}")).data)
+            if found.get("error", {}).get("err_code") == _NO_STREAM:
+                raise _missing(self._stream) from None
+            raise
 
     async def _get(self, subject: str) -> bytes | None:
         answer = await self._api("STREAM.MSG.GET", {"last_by_subj": subject})
@@ -265,6 +276,16 @@ class BucketMarks:
             raise _refused(error)
         found: dict[str, Any] = answer
         return found
+
+
+def _missing(stream: str) -> Unavailable:
+    return Unavailable(
+        "marks.missing",
+        f"the bucket of marks is not there: no stream {stream}",
+        where=stream,
+        fix="restart any service: each makes at its start what is missing",
+        retryable=True,
+    )
 
 
 def _refused(error: dict[str, object]) -> Unavailable:

@@ -79,7 +79,7 @@ class Restoring:
         identity = await asyncio.to_thread(copy.identity, self.subjects)
         if identity is None:
             raise NotFound(
-                "backup.none", f"{copy.folder} does not begin with record 1", where="PATH"
+                "backup.none", f"{copy.folder} does not begin with record 1", where=str(copy.folder)
             )
         newest, _ = await asyncio.to_thread(copy.last)
         assert newest is not None, "it has an identity, so it has a record"  # noqa: S101

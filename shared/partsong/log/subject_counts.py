@@ -59,5 +59,5 @@ def _refused(stream: str, error: dict[str, object]) -> Unavailable:
         "log.refused",
         f"stream {stream} cannot be counted: {error.get('description')} ({error.get('err_code')})",
         where=stream,
-        fix="`partsong doctor` says what is there and what is not",
+        fix="check the NATS URL and the prefix: `partsong doctor` says what is there and what is not",
     )

@@ -100,7 +100,14 @@ async def _once(nc: Client, stream: str, within: float, ours: Callable[[], datet
     reply = await nc.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=within)
     error = (clock.monotonic() - began) / 2
     answered = ours()
-    theirs = clock.server_time(str(json.loads(reply.data)["ts"]))
+    answer = json.loads(reply.data)
+    if refused := answer.get("error"):
+        raise Unavailable(
+            "clock.unknown",
+            f"the broker did not say its time: {stream}: {refused.get('description')}",
+            retryable=True,
+        )
+    theirs = clock.server_time(str(answer["ts"]))
     return Measured(asked + (answered - asked) / 2, theirs, error)
 
 

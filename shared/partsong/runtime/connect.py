@@ -24,6 +24,8 @@ _SCHEMES = ("nats", "tls", "ws", "wss")
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
 _PENDING = 16 * 1024 * 1024
 """Bytes a connection may hold back while it is down; beyond that a publish fails instead of filling memory."""
+_SUBJECT_WITHIN = 256
+"""Bytes at the beginning of a command that name its subject, as far as it matters here."""
 
 
 async def connect(
@@ -93,13 +95,22 @@ async def disconnect(client: Client, *, within: float = 5.0) -> None:
 
 
 class _Client(Client):
-    """NATS's own client (2.16), mended in two places.
+    """NATS's own client (2.16), mended in three places.
 
     It looks at every character of every header's name; they repeat, so once will do. Records and deliveries have up
     to a dozen headers, and reading them was the largest part of reading a log.
     And its PING overtakes what still waits in its buffer, so that a flush right after a subscription came back before
     the server had the subscription.
+    And what still waits in its buffer when a connection is lost, as much where a server hangs before it dies, it sends
+    as the first thing on the next one: an append would be stored before anybody has looked whether that server still
+    holds the log that it was meant for. Whoever appends does so again until it is answered, so appends are dropped.
     """
+
+    async def _process_connect_init(self) -> None:
+        await super()._process_connect_init()
+        # From here to the first byte that is sent nothing waits, so nothing comes in between.
+        self._pending = [sent for sent in self._pending if not _is_append(sent)]
+        self._pending_data_size = sum(map(len, self._pending))
 
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
         self._pongs.append(future or asyncio.get_running_loop().create_future())
@@ -119,6 +130,13 @@ class _Client(Client):
             if colon and (key := _header(name)) is not None:
                 found[key] = value.strip().decode("utf-8", "replace")
         return found
+
+
+def _is_append(sent: bytes) -> bool:
+    """Whether a command publishes to a log: `HPUB <prefix>.log.… …`."""
+    command, _, rest = sent[:_SUBJECT_WITHIN].partition(b" ")
+    subject = rest.partition(b" ")[0]
+    return command in {b"PUB", b"HPUB"} and subject.split(b".", 2)[1:2] == [b"log"]
 
 
 @lru_cache(maxsize=512)

@@ -223,7 +223,7 @@ class LogMonitor:
         """See `Keeper.admit`."""
         if self.damage is not None and not self.damage.contained:
             raise damage_error(self.damage)
-        if connection != self._connection:
+        if connection != self._connection or not self._nc.is_connected:
             raise Lost("the log has not been looked at on this connection")
 
     def acked(self, seq: int, id: str, stored: bytes) -> None:
@@ -347,10 +347,11 @@ class LogMonitor:
             self._full = None  # it took a write, so there is room
 
     def _set(self, damage: Damaged) -> None:
-        known = self.damage
+        known = None if self.damage and self.damage.passes and not damage.passes else self.damage
         if known is not None and known.contained and damage.contained:
             damage = merged([known, damage])
-        if known is None or (known.contained and damage != known):
+        wider = known is not None and damage.covers(known) and not known.covers(damage)
+        if known is None or wider or (known.contained and damage != known):
             said = "log damaged" if damage.contained else "log damaged, not written to any more"
             _log.error(said, extra={"problem": damage.problem.message, "fix": damage.problem.fix})
             self.damage = damage

@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 
 from nats.aio.client import Client
 
-from partsong.contracts.damage import DAMAGED
+from partsong.contracts.damage import DAMAGED, Damaged, damage_error
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.marks import Restored
 from partsong.contracts.subjects import Subjects
@@ -42,8 +42,10 @@ __all__ = ["Context", "KeepsMarks", "Running", "SaysProblem", "Service", "open_c
 
 _log = logging.getLogger("partsong.serve")
 
-_UNFIT = frozenset({"nats.too_old", "clock.skew", "streams.mismatch", *DAMAGED})
+_RESTORED = "log.restored"
+_UNFIT = frozenset({"nats.too_old", "clock.skew", "streams.mismatch", *DAMAGED}) - {_RESTORED}
 """Codes of errors that starting again does not mend: somebody must change what the service stands on."""
+_TICK = 1.0
 _EX_CONFIG = 78
 """As sysexits.h has it."""
 
@@ -248,9 +250,24 @@ async def _serve(service: Service, settings: Settings) -> None:
         f"ready {service.name} {running.context.worker} {running.context.heart.url or '-'}",
         flush=True,
     )
-    await stopping
+    outlived = loop.create_task(_outlived(running.context.monitor))
+    await asyncio.wait({stopping, outlived}, return_when=asyncio.FIRST_COMPLETED)
     _log.info("draining")
     await running.stop()
+    if outlived.done():
+        raise damage_error(outlived.result())
+    outlived.cancel()
+
+
+async def _outlived(monitor: LogMonitor) -> Damaged:
+    """Wait until the log has been restored under this service: one that slept meanwhile holds a share of the work.
+
+    What it has in memory is of before, so it may not go on, and nobody takes its share as long as it beats.
+    """
+    while True:
+        if monitor.damage is not None and monitor.damage.code == _RESTORED:
+            return monitor.damage
+        await asyncio.sleep(_TICK)
 
 
 def serve(service: Service, settings: Settings) -> int:

@@ -12,7 +12,7 @@ import nats.errors
 from nats.aio.client import Client
 from pydantic import JsonValue
 
-from partsong.contracts.differences import Difference, set_back
+from partsong.contracts.differences import PAUSED, Difference, set_back
 from partsong.contracts.errors import Conflict, NotFound, PartsongError, Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.runtime.stream_table import (
@@ -62,11 +62,13 @@ async def provision(
     replicas: int = 1,
     within: float = 15.0,
     create_log: bool = True,
+    see_log: bool = True,
 ) -> None:
     """Create what is missing; change nothing that is there.
 
     What is created is held by `replicas` servers; what is there may be held by more.
     Without `create_log` the log's stream is not made: a log that was there once and is gone is not begun anew.
+    Without `see_log` nothing is asked of it either: it is about to be deleted, however it is configured.
 
     Many processes may do so at the same time. What is complete already is only read, so on a
     provisioned bus this needs no right to create. A single server that restarts has forgotten its
@@ -77,8 +79,9 @@ async def provision(
         NotFound: `streams.missing`: the log's stream is not there, and it was not to be created.
         Unavailable: JetStream did not answer in time, or refused.
     """
-    kept = frozenset() if create_log else frozenset({Names.of(subjects).log})
-    await _Server(nc, within, create=True, kept=kept).ensure(subjects, replicas)
+    log = frozenset({Names.of(subjects).log})
+    kept, unseen = frozenset() if create_log else log, frozenset() if see_log else log
+    await _Server(nc, within, create=True, kept=kept, unseen=unseen).ensure(subjects, replicas)
 
 
 async def check(nc: Client, subjects: Subjects, *, replicas: int = 1, within: float = 15.0) -> None:
@@ -146,16 +149,25 @@ class _Server:
     """The JetStream API, spoken in JSON."""
 
     def __init__(
-        self, nc: Client, within: float, *, create: bool, kept: frozenset[str] = frozenset()
+        self,
+        nc: Client,
+        within: float,
+        *,
+        create: bool,
+        kept: frozenset[str] = frozenset(),
+        unseen: frozenset[str] = frozenset(),
     ) -> None:
-        """Streams in `kept` are not created, whatever becomes of the others."""
+        """Streams in `kept` are not created, whatever becomes of the others; those in `unseen` are not looked at."""
         self._nc, self._within, self._create, self._kept = nc, within, create, kept
+        self._unseen = unseen
 
     async def ensure(self, subjects: Subjects, replicas: int) -> None:
         wanted = table(subjects, replicas=replicas)
         if self._create:
             await asyncio.gather(*(self._retire(*consumer) for consumer in wanted.retired))
-        await self._settle(self._stream(spec) for spec in wanted.streams)
+        await self._settle(
+            self._stream(spec) for spec in wanted.streams if spec.name not in self._unseen
+        )
         await self._settle(self._consumer(spec) for spec in wanted.consumers)
 
     async def _settle(self, jobs: Iterable[Awaitable[list[Difference]]]) -> None:
@@ -218,7 +230,9 @@ class _Server:
         found = await self._get_or_create(
             f"CONSUMER.INFO.{where}", f"CONSUMER.CREATE.{where}", body
         )
-        return _differences("consumer", where, spec.config, found)
+        # Somebody may want that nothing is delivered for a while, so no service refuses to start because of it.
+        unpaused: Config = {} if self._create else {PAUSED: ""}
+        return _differences("consumer", where, {**spec.config, **unpaused}, found)
 
     async def _get_or_create(
         self, info: str, create: str, body: JsonValue
@@ -261,7 +275,9 @@ class _Server:
             raise _Refused(
                 answer["error"].get("err_code", 0), answer["error"].get("description", "")
             )
-        config: Mapping[str, JsonValue] = answer["config"]
+        config: dict[str, JsonValue] = answer["config"]
+        if not answer.get("paused"):
+            config.pop(PAUSED, None)  # it stays there when its time is over
         return config
 
     async def _answer(self, api: str, payload: bytes) -> bytes:
