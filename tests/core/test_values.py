@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.values import LONGEST_TEXT, reduce, render
+from partsong.contracts.graph import ReducerName
+from partsong.contracts.values import (
+    LONGEST_TEXT,
+    as_data,
+    contribute,
+    meant,
+    overwritten,
+    reduce,
+    render,
+)
 
 scalars = (
     st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, 1.0, "a", "b", "1"])
@@ -88,3 +97,35 @@ def test_a_template_grows_to_a_limit() -> None:
     with pytest.raises(InvalidInput) as refused:
         render("{{a}}" * 4 + "{{b.0}}", state)
     assert refused.value.problem.code == "template.too_large"
+
+
+LOOKS: list[JsonValue] = [{"__overwrite__": 1}, {"__data__": 1}, {"__data__": {"__overwrite__": 1}}]
+
+
+@pytest.mark.parametrize("value", LOOKS)
+def test_data_is_data_whatever_it_looks_like(value: JsonValue) -> None:
+    write = as_data(value)
+    assert overwritten(write) is None
+    assert meant(write) == value
+    assert reduce("replace", "k", True, 0, write) == value
+    assert reduce("append", "k", True, [0], write) == [0, value]
+    once = contribute("replace", "k", None, write)
+    assert reduce("replace", "k", True, 0, once) == value
+    both = contribute("append", "k", ([0],), write)
+    assert reduce("append", "k", False, None, both) == [0, value]
+
+
+@given(values, values, values)
+@settings(max_examples=200)
+def test_writes_taken_together_are_writes_one_by_one(
+    old: JsonValue, one: JsonValue, two: JsonValue
+) -> None:
+    names: tuple[ReducerName, ...] = ("append", "union", "replace")
+    for name in names:
+        before: JsonValue = old if name == "replace" or isinstance(old, list) else [old]
+        writes = [as_data(one), as_data(two)]
+        expected = before
+        for write in writes:
+            expected = reduce(name, "k", True, expected, write)
+        together = contribute(name, "k", (contribute(name, "k", None, writes[0]),), writes[1])
+        assert reduce(name, "k", True, before, together) == expected

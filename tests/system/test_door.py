@@ -96,6 +96,105 @@ BAD = {
     ),
     "unknown verb": ("dance", b'{"id": "q"}', "request.unknown_verb", "subject"),
     "cancel without a run": ("cancel", b'{"id": "q"}', "request.malformed", "run_id"),
+    "80 KB of CEL": (
+        "run",
+        with_graph(nodes={"a": {"type": "transform", "set": {"x": "1" + "+1" * 40_000}}}),
+        "cel.too_long",
+        "nodes.a.set.x",
+    ),
+    "CEL that nests": (
+        "run",
+        with_graph(nodes={"a": {"type": "transform", "set": {"x": "(" * 90 + "1" + ")" * 90}}}),
+        "cel.syntax",
+        "nodes.a.set.x",
+    ),
+    "a schema that leads elsewhere": (
+        "run",
+        with_graph(state_schema={"properties": {"x": {"$ref": "file:///etc/passwd"}}}),
+        "schema.invalid",
+        "state_schema.properties.x.$ref",
+    ),
+    "a slug that backtracking matches never": (
+        "run",
+        json.dumps(
+            {
+                "id": "q",
+                "graph": {
+                    **GRAPH,
+                    "state_schema": {"properties": {"x": {"pattern": "^([a-z]+-?)+$"}}},
+                },
+                "input": {"x": "a" * 41 + "!"},
+            }
+        ).encode(),
+        "state.invalid",
+        "state.x",
+    ),
+    "arrays in arrays": (
+        "run",
+        b'{"id": "q", "graph": "g", "input": {"x": ' + b"[" * 1000 + b"]" * 1000 + b"}}",
+        "request.malformed",
+        "body",
+    ),
+    "arrays in a hundred arrays": (
+        "run",
+        b'{"id": "q", "graph": "g", "input": {"x": ' + b"[" * 200 + b"]" * 200 + b"}}",
+        "request.malformed",
+        "input.x" + "[0]" * 99,
+    ),
+    "arrays in arrays where nobody looks": (
+        "cancel",
+        b'{"id": "q", "run_id": "r", "more": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        "request.malformed",
+        "body",
+    ),
+    "half a character in a field": (
+        "cancel",
+        b'{"id": "q", "run_id": "r", "reason": "\\ud800"}',
+        "request.malformed",
+        "reason",
+    ),
+    "half a character in the input": (
+        "run",
+        json.dumps({"id": "q", "graph": GRAPH, "input": {"x": ["\ud800"]}}).encode(),
+        "request.malformed",
+        "input.x[0]",
+    ),
+    "NUL in the input": (
+        "run",
+        json.dumps({"id": "q", "graph": GRAPH, "input": {"x\0": 1}}).encode(),
+        "request.malformed",
+        "input",
+    ),
+    "no number": (
+        "run",
+        b'{"id": "q", "graph": "g", "input": {"x": NaN}}',
+        "request.malformed",
+        "body",
+    ),
+    "an integer of 5,000 digits": (
+        "run",
+        b'{"id": "q", "graph": "g", "input": {"x": ' + b"9" * 5000 + b"}}",
+        "request.malformed",
+        "body",
+    ),
+    "an integer that no other language reads": (
+        "run",
+        json.dumps({"id": "q", "graph": GRAPH, "input": {"x": 2**64}}).encode(),
+        "request.malformed",
+        "input.x",
+    ),
+    "a new run's id where none begins": (
+        "cancel",
+        json.dumps({"id": "q", "run_id": "r", "new_run_id": "a b"}).encode(),
+        "run.unknown",
+        "run_id",
+    ),
+    "a new run's id that is no text": (
+        "pause",
+        json.dumps({"id": "q", "run_id": "r", "new_run_id": 7}).encode(),
+        "run.unknown",
+        "run_id",
+    ),
 }
 
 

@@ -87,5 +87,8 @@ def parsed(text: str) -> JsonValue:
         ValueError: it is no JSON.
     """
     fenced = _FENCED.fullmatch(text)
-    value: JsonValue = json.loads(fenced[1] if fenced else text)
+    try:
+        value: JsonValue = json.loads(fenced[1] if fenced else text)
+    except RecursionError:
+        raise ValueError("it is nested too deep to be read") from None
     return value

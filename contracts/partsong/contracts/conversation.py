@@ -28,7 +28,7 @@ from partsong.contracts.routes import Progress
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.tool_calls import made_by_code, refusal
-from partsong.contracts.values import OVERWRITE, render
+from partsong.contracts.values import OVERWRITE, as_data, render
 
 __all__ = [
     "REPAIR",
@@ -228,11 +228,11 @@ def written(state: RunState, execution: Execution, node: AgentNode) -> dict[str,
     key = node.output or execution.node
     update: dict[str, JsonValue]
     if handed is not None:
-        update = {key: handed.args.get("message")}
+        update = {key: as_data(handed.args.get("message"))}
     elif node.agent.output_schema is None:
         update = {key: answer.message.text}
     else:
-        update = {key: parsed(answer.message.text)}
+        update = {key: as_data(parsed(answer.message.text))}
     if node.history is not None:
         closing = [
             ToolMessage(call_id=call.id, name=call.name, content="handed over") for call in calls

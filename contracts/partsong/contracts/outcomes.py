@@ -25,7 +25,7 @@ from partsong.contracts.graph import (
 from partsong.contracts.hooked import replaced
 from partsong.contracts.scope import Execution, Scope
 from partsong.contracts.state import RunState
-from partsong.contracts.values import OVERWRITE, look_up, overwritten, render_value
+from partsong.contracts.values import OVERWRITE, as_data, look_up, meant, render_value
 
 __all__ = [
     "ask_id",
@@ -63,7 +63,7 @@ def updates_of(  # noqa: PLR0911  # one case per kind of node
             if not isinstance(outcome, e.CallCompleted):
                 return ()
             content = replaced(state, execution.id, "after_tool_call", outcome.content)
-            return ({node.output or execution.node: content},)
+            return ({node.output or execution.node: as_data(content)},)
         case AgentNode():
             update = written(state, execution, node)
             return (update,) if update else ()
@@ -78,9 +78,9 @@ def updates_of(  # noqa: PLR0911  # one case per kind of node
             taken = next(
                 (s for s in state.signals.get(node.signal or "", ()) if s.id == signal), None
             )
-            return ({node.output or execution.node: taken.payload},) if taken else ()
+            return ({node.output or execution.node: as_data(taken.payload)},) if taken else ()
         case TransformNode():
-            return (computed,) if computed else ()
+            return ({key: as_data(value) for key, value in computed.items()},) if computed else ()
         case _:
             assert_never(node)
 
@@ -121,8 +121,8 @@ def _crossing(
     outputs: Mapping[str, str] | None, values: Mapping[str, JsonValue]
 ) -> dict[str, JsonValue]:
     if outputs is None:
-        return dict(values)
-    return {outer: values[inner] for outer, inner in outputs.items() if inner in values}
+        return {key: as_data(value) for key, value in values.items()}
+    return {outer: as_data(values[inner]) for outer, inner in outputs.items() if inner in values}
 
 
 def result_of(node: object, scope: Scope) -> JsonValue:
@@ -137,12 +137,7 @@ def result_of(node: object, scope: Scope) -> JsonValue:
         case MapNode(collect=str(key)):
             return scope.values.get(key)
         case _:
-            return {key: _written(value) for key, value in scope.added.items()}
-
-
-def _written(value: JsonValue) -> JsonValue:
-    fresh = overwritten(value)
-    return fresh[0] if fresh is not None else value
+            return {key: meant(value) for key, value in scope.added.items()}
 
 
 def begins_with(state: RunState, execution: Execution, index: int) -> dict[str, JsonValue]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -18,6 +17,7 @@ from pydantic import (
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import RunOptions
 from partsong.contracts.graph import Seconds
+from partsong.contracts.plain import plain, read_json
 from partsong.contracts.subjects import check_id
 from partsong.contracts.validate import problem_of
 
@@ -222,8 +222,8 @@ def parse_request(verb: str, body: bytes) -> Request:
             fix=f"known: {', '.join(sorted(_VERBS))}",
         )
     try:
-        raw = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        raw = read_json(body)
+    except ValueError as error:
         raise InvalidInput(
             "request.malformed", f"the body is not JSON: {error}", where="body"
         ) from None
@@ -231,12 +231,15 @@ def parse_request(verb: str, body: bytes) -> Request:
         raise InvalidInput(
             "request.malformed", f"the body is a {type(raw).__name__}, not an object", where="body"
         )
+    for key, value in raw.items():
+        plain({key: None}, "body", "request.malformed")
+        plain(value, key, "request.malformed")
     try:
         request = model.model_validate(raw)
     except ValidationError as error:
         raise InvalidInput.of(problem_of(error, "request.malformed")) from None
     check_id("id", request.id)
     for name in ("run_id", "new_run_id"):
-        if (given := getattr(request, name, None)) is not None:
+        if name in model.model_fields and (given := getattr(request, name)) is not None:
             check_id(name, given)
     return request

@@ -24,8 +24,10 @@ __all__ = [
     "LONGEST_TEXT",
     "OVERWRITE",
     "Write",
+    "as_data",
     "contribute",
     "look_up",
+    "meant",
     "overwritten",
     "reduce",
     "reduced",
@@ -34,6 +36,8 @@ __all__ = [
 ]
 
 OVERWRITE = "__overwrite__"
+_DATA = "__data__"
+"""Marks a value that only looks like an instruction."""
 """`{"__overwrite__": value}` as a written value takes the place of what was there, whatever the reducer."""
 _REMOVE_ALL = "__all__"
 
@@ -83,6 +87,7 @@ def reduce(  # noqa: C901  # one case per reducer
         if not _fits(name, fresh[0]):
             raise _unfit(name, key, f"{_WANTS[name]} in an Overwrite", fresh[0])
         return fresh[0]
+    new = meant(new)
     match name:
         case "replace":
             return new
@@ -120,6 +125,20 @@ def _before(name: str, key: str, present: bool, old: JsonValue) -> list[JsonValu
     return old
 
 
+def as_data(value: JsonValue) -> JsonValue:
+    """A value of somebody else's as a write that says nothing but that value, whatever it looks like."""
+    if isinstance(value, dict) and len(value) == 1 and (OVERWRITE in value or _DATA in value):
+        return {_DATA: value}
+    return value
+
+
+def meant(value: JsonValue) -> JsonValue:
+    """The value that a write speaks of, whether it overwrites with it, or only says that it is data."""
+    if isinstance(value, dict) and len(value) == 1 and (OVERWRITE in value or _DATA in value):
+        return next(iter(value.values()))
+    return value
+
+
 def overwritten(value: JsonValue) -> tuple[JsonValue] | None:
     """The value inside an `Overwrite`, as a tuple of one; None if it is none."""
     if isinstance(value, dict) and len(value) == 1 and OVERWRITE in value:
@@ -141,8 +160,9 @@ def contribute(
     if before is not None:
         return {OVERWRITE: reduce(name, key, True, before[0], new, beside=True)}  # noqa: FBT003
     if name == "messages":
-        return [*(_listed(so_far[0]) if so_far is not None else ()), *_listed(new)]
-    return reduce(name, key, so_far is not None, so_far[0] if so_far is not None else None, new)
+        return [*(_listed(meant(so_far[0])) if so_far is not None else ()), *_listed(meant(new))]
+    base = None if so_far is None else meant(so_far[0])
+    return as_data(reduce(name, key, so_far is not None, base, new))
 
 
 _WANTS = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import assert_never
@@ -245,12 +246,17 @@ def _named(request: RunRequest | ForkRequest) -> str:
     return f"r_{hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:26]}"
 
 
+_ID = re.compile(rb'\{\s*"id"\s*:\s*"([A-Za-z0-9_:/@+=.-]{1,200})"')
+"""The id of a request that is no JSON, or nested too deep to be read, if it comes first: as clients write it."""
+
+
 def request_id(body: bytes, headers: Mapping[str, str]) -> str:
     """Whom to answer when a request could not be read: its id if that much is legible, else its message id."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError):
-        raw = None
+        found = _ID.search(body)
+        raw = {"id": found[1].decode()} if found else None
     written = raw.get("id") if isinstance(raw, dict) else None
     try:
         return check_id(

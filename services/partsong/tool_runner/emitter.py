@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.chunks import Chunk, End, ErrorClass, Failed, Raw, Text
 from partsong.contracts.errors import Problem
-from partsong.tool_runner.core.plain import plain
+from partsong.contracts.plain import plain
 
 __all__ = ["Emitter"]
 
@@ -38,7 +38,7 @@ class Emitter:
         Raises:
             InvalidInput: `chunk.not_json` for an object that JSON cannot hold.
         """
-        data = plain(what, "chunk", "chunk.not_json")
+        data = plain(what, "chunk", "chunk.not_json", fault="tool")
         if threading.get_ident() == self._thread:
             self._show(data)
             return

@@ -15,12 +15,12 @@ from partsong.contracts.calls import FUNCTION_TIMEOUT
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.events import CallCompleted, CallFailed, CallSuspended
+from partsong.contracts.plain import copied
 from partsong.contracts.routing import NodeContext
 from partsong.contracts.state import MISSING
 from partsong.contracts.work import FunctionWork, ToolWork
 from partsong.runtime import clock
 from partsong.tool_runner.bounded import Bounded, Idle
-from partsong.tool_runner.core.plain import copied
 from partsong.tool_runner.core.problems import fell_silent, raised, timed_out
 from partsong.tool_runner.core.refused import Refused, refused
 from partsong.tool_runner.core.returned import Content, Returned, content, returned

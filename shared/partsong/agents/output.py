@@ -13,6 +13,7 @@ from partsong.contracts.answers import parsed
 from partsong.contracts.conform import findings_of
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.foreign import schema as json_schema
+from partsong.contracts.plain import plain
 from partsong.runtime.evaluation.evaluator import evaluate
 
 __all__ = ["Output", "OutputType", "Unfit", "output_of"]
@@ -41,7 +42,9 @@ class Output:
             Unfit: it is not JSON, or does not fit.
         """
         try:
-            value = parsed(text)
+            value = plain(parsed(text), "$", "agent.bad_output", fault="provider")
+        except InvalidInput as error:
+            raise Unfit(error.problem.message) from error
         except ValueError as error:
             raise Unfit(f"the answer is not JSON: {error}") from error
         return self.check(value)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Protocol, TypeVar, cast
 
 from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import to_jsonable_python
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import Graph
+from partsong.contracts.plain import plain
 from partsong.contracts.validate import problem_of
 from partsong.runtime import clock
 
@@ -29,16 +31,24 @@ GraphLike = str | Graph | Portable | Mapping[str, object]
 """A graph, or the name or hash of one that the bus knows."""
 
 
+_FREE = frozenset({"input", "payload", "values", "outputs", "reason"})
+"""Fields that hold what a caller wants; all others have a form of their own."""
+
+
 def a_request(model: type[R], own_id: str | None = None, **fields: object) -> R:
     """A request with a fresh id, or one of the caller's.
 
     Raises:
         InvalidInput: `request.malformed`, naming the field.
     """
+    free = {key: plain(fields[key], key, "request.malformed") for key in _FREE & fields.keys()}
     try:
-        return model.model_validate({"id": own_id or f"q_{clock.new_id()}", **fields})
+        request = model.model_validate({"id": own_id or f"q_{clock.new_id()}", **fields, **free})
     except ValidationError as error:
         raise InvalidInput.of(problem_of(error, "request.malformed")) from error
+    for key in fields.keys() - free.keys():  # a limit that is NaN would travel as none at all
+        plain(to_jsonable_python(getattr(request, key, None)), key, "request.malformed")
+    return request
 
 
 def spec_of(graph: GraphLike) -> str | dict[str, JsonValue]:

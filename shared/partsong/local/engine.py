@@ -11,14 +11,13 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol
 
-from pydantic_core import to_jsonable_python
-
 from partsong.contracts import events as e
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.conform import check_edit
 from partsong.contracts.envelope import decode
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
+from partsong.contracts.plain import plain
 from partsong.contracts.routing import Edited
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
@@ -228,7 +227,9 @@ class LocalRun:
 
     async def _ask(self, approve: Approver, request: e.ApprovalRequested) -> Result:
         answer = await approve(request)
-        edited = to_jsonable_python(answer.value) if isinstance(answer, Edited) else None
+        edited = None
+        if isinstance(answer, Edited):
+            edited = plain(answer.value, "edit", "approval.bad_edit")
         await settle(partial(check_edit, edited, request.editable, request.edit_schema, "approve"))
         return e.ApprovalDecided(
             id=f"{self.state.run_id}.{request.call_id}.decided",

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -17,6 +18,7 @@ from partsong.contracts.errors import Conflict, NotFound
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
 from partsong.contracts.hooks import PluginRef
+from partsong.contracts.plain import plain
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects, check_id
@@ -75,6 +77,8 @@ class Player:
             InvalidInput: the input does not fit the graph's schema, or nobody waits for a signal.
         """
         run_id = check_id("run_id", run_id) if run_id is not None else clock.new_run_id()
+        input = _plain(input, "input")
+        signals = _plain(signals or {}, "signals")
         run = self._run(run_id, emit)
         before = await run.load()
         news: tuple[e.Event, ...] = ()
@@ -98,7 +102,7 @@ class Player:
                 where="run_id",
                 fix="start a new run, execute the graph it was started with, or retry it with this one",
             )
-        return await self._play(run, (*news, *_sent(fold_all(before, news), signals or {})))
+        return await self._play(run, (*news, *_sent(fold_all(before, news), signals)))
 
     async def stream(
         self,
@@ -166,16 +170,17 @@ class Player:
             InvalidInput: `fork.unknown_output`.
         """
         records = await self._records(run_id)
+        values, outputs = _plain(values or {}, "values"), _plain(outputs or {}, "outputs")
         state = state_at(run_id, records, seq, outputs)
         if state.graph is None:
             raise _unknown(run_id)
-        changed = (*(values or {}), *(outputs or {}))
+        changed = (*values, *outputs)
         run = self._run(new_run_id or clock.new_run_id(), emit)
         if (await run.load()).graph is not None:
             raise Conflict("run.exists", f"run {run.state.run_id} exists", where="new_run_id")
         at = seq if seq is not None else records[-1][0]
         now = clock.now_text()
-        source = edited(state, values or {})
+        source = edited(state, values)
         return await self._play(run, hear.fork(source, at, run.state.run_id, changed, "local", now))
 
     async def history(self, run_id: str) -> list[Checkpoint]:
@@ -225,6 +230,16 @@ class Player:
     async def _events(self, run_id: str) -> list[e.Event]:
         """All events of a run that another process began."""
         return [event for _, body in await self._records(run_id) for event in decode(body).events]
+
+
+def _plain(values: Mapping[str, object], where: str) -> dict[str, Any]:
+    """What a caller gives, as it would arrive on the bus.
+
+    Raises:
+        InvalidInput: `request.malformed`, naming the key.
+    """
+    found = plain(values, where, "request.malformed")
+    return found if isinstance(found, dict) else {}
 
 
 def _unknown(run_id: str) -> NotFound:

@@ -18,17 +18,19 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, JsonValue
 
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.routing import Route
-from partsong.tool_runner.core.plain import copied, plain
+from partsong.contracts.plain import copied, plain
+from partsong.contracts.routing import Overwrite, Route
+from partsong.contracts.values import reduce
 from partsong.tool_runner.core.returned import Content, Returned, capped, content, returned
 
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 JSON = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=20,
 )
 
@@ -84,7 +86,7 @@ def test_a_route_has_a_label_and_maybe_an_update() -> None:
     assert returned(Route("left", {"a": 1})) == Returned({"a": 1}, "left")
 
 
-@given(st.dictionaries(st.text(), JSON))
+@given(st.dictionaries(TEXT, JSON))
 def test_any_json_object_comes_out_as_it_went_in(update: dict[str, JsonValue]) -> None:
     assert returned(update) == Returned(update)
     json.dumps(returned(update).update, allow_nan=False).encode()
@@ -98,6 +100,17 @@ def test_models_become_objects_and_tuples_lists() -> None:
     assert update == {"item": written, "pair": [1, [written]], "colour": "red", "level": 3}
     assert update is not None
     assert [type(update[key]) for key in ("colour", "level")] == [str, int]
+
+
+def test_only_an_overwrite_overwrites() -> None:
+    """A dict that looks like one is somebody's data."""
+    looks: JsonValue = {"__overwrite__": []}
+    assert returned({"a": Overwrite([1])}).update == {"a": {"__overwrite__": [1]}}
+    update = returned({"a": looks, "b": [looks]}).update
+    assert update is not None
+    assert reduce("append", "a", True, [1], update["a"]) == [1, looks]
+    assert reduce("replace", "a", True, [1], update["a"]) == looks
+    assert update["b"] == [looks]
 
 
 def test_what_is_returned_is_a_copy() -> None:
@@ -129,6 +142,10 @@ def test_what_is_returned_is_a_copy() -> None:
         ({"a": Decimal(1)}, "update.a: a decimal.Decimal is no JSON value", None),
         ({"a": object()}, "update.a: a object is no JSON value", None),
         ({"a": "\ud800"}, "update.a: the text has a lone surrogate at 0", None),
+        ({"a": ["b\0"]}, "update.a[0]: the text has a NUL at 1", None),
+        ({"a\0": 1}, "update: the text has a NUL at 1", None),
+        ({"a": 2**64}, "update.a: an integer of 65 bits", "make it a text"),
+        ({"a": 10**5000}, "update.a: an integer of 16610 bits", "make it a text"),
         (Route("x", {"a": {1}}), "update.a: a set is no JSON value", None),
     ],
 )
@@ -178,7 +195,7 @@ def test_anything_else_is_refused_with_what_to_return(value: object, said: str) 
     assert problem.fix is not None
 
 
-@given(st.dictionaries(st.text(), JSON))
+@given(st.dictionaries(TEXT, JSON))
 def test_a_private_copy_is_equal_and_shares_nothing(state: dict[str, JsonValue]) -> None:
     before = json.dumps(state)
     copy = copied(state)

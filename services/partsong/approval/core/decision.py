@@ -13,6 +13,7 @@ from partsong.contracts.conform import check_edit
 from partsong.contracts.errors import Conflict, Unavailable
 from partsong.contracts.events import ApprovalDecided
 from partsong.contracts.foreign.question import Evaluate, at_once
+from partsong.contracts.plain import plain
 
 __all__ = ["Closed", "Decision", "after", "closed_by", "decide", "is_repeat"]
 
@@ -65,6 +66,8 @@ def decide(
             where="id",
             fix="nothing is left to decide",
         )
+    plain(decision.edited, "edit", "approval.bad_edit")
+    plain(decision.reason, "reason", "request.malformed")
     check_edit(decision.edited, approval.editable, approval.edit_schema, decision.verdict, evaluate)
     return ApprovalDecided(
         id=_event_id(approval, decision),

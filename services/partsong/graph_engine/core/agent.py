@@ -9,6 +9,7 @@ from partsong.contracts.conversation import REPAIR, begun, most_repeated
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.foreign.question import Evaluate
 from partsong.contracts.graph import AgentNode
+from partsong.contracts.plain import plain
 from partsong.contracts.state import Call, Execution
 from partsong.graph_engine.core import flow
 from partsong.graph_engine.core.asking import another_may, ask, ask_again, stand_in
@@ -165,7 +166,8 @@ def _unfit(evaluate: Evaluate, node: AgentNode, text: str) -> str | None:
     if node.agent.output_schema is None:
         return None
     try:
-        check_value(node.agent.output_schema, parsed(text), "answer", "agent.bad_output", evaluate)
+        value = plain(parsed(text), "answer", "agent.bad_output", fault="provider")
+        check_value(node.agent.output_schema, value, "answer", "agent.bad_output", evaluate)
     except InvalidInput as error:
         if error.problem.code != "agent.bad_output":
             raise

@@ -14,7 +14,7 @@ from partsong.contracts.graph import AgentNode, ApprovalNode
 from partsong.contracts.hooked import error_left
 from partsong.contracts.outcomes import updates_of
 from partsong.contracts.scope import Execution, Scope
-from partsong.contracts.values import overwritten, reduce
+from partsong.contracts.values import meant, reduce
 from partsong.graph_engine.core.draft import Draft
 from partsong.graph_engine.core.ending import quiesce
 from partsong.graph_engine.core.gates import passes
@@ -141,13 +141,11 @@ def _checked(
 
 
 def _no_conflict(scope: Scope, execution: Execution, key: str, value: JsonValue) -> None:
-    fresh = overwritten(value)
-    wanted = fresh[0] if fresh is not None else value
+    wanted = meant(value)
     for write in scope.writes.get(key, ()):
         if write.exec in execution.seen or write.exec == execution.id:
             continue
-        other = overwritten(write.value)
-        there = other[0] if other is not None else write.value
+        there = meant(write.value)
         if there != wanted:
             raise InvalidInput(
                 "state.conflict",

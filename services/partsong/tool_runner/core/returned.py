@@ -11,9 +11,9 @@ from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.plain import plain
 from partsong.contracts.routing import Goto, Overwrite, Route
-from partsong.contracts.values import OVERWRITE
-from partsong.tool_runner.core.plain import plain
+from partsong.contracts.values import OVERWRITE, as_data
 
 __all__ = ["Content", "Returned", "capped", "content", "returned"]
 
@@ -79,9 +79,10 @@ def _update(value: object) -> dict[str, JsonValue]:
         key: {OVERWRITE: entry.value} if isinstance(entry, Overwrite) else entry
         for key, entry in value.items()
     }
-    update = plain(whole, "update", _BAD_RETURN)
+    update = plain(whole, "update", _BAD_RETURN, fault="tool")
     assert isinstance(update, dict)  # noqa: S101  # a mapping becomes an object
-    return update
+    ours = {key for key, entry in value.items() if isinstance(entry, Overwrite)}
+    return {key: entry if key in ours else as_data(entry) for key, entry in update.items()}
 
 
 def _described(value: object) -> str:
@@ -114,7 +115,7 @@ def content(value: object, cap: int, hide: Callable[[str], str] | None = None) -
             fix="return text, or values that JSON can hold",
             fault="tool",
         ) from None
-    result = plain(value, "result", "tool.bad_return")
+    result = plain(value, "result", "tool.bad_return", fault="tool")
     return Content(capped(result if hide is None else _hidden(result, hide), cap))
 
 
