@@ -182,7 +182,9 @@ async def _awaited(make: Callable[[], object], waiter: _Waiter) -> None:
         value = make()
         if inspect.isawaitable(value):
             value = await value
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+    except KeyboardInterrupt:  # it is meant for the process, which is the user's
+        raise
+    except BaseException as error:
         _answer(waiter, Raised(error))
     else:
         _answer(waiter, Value(value))

@@ -127,7 +127,11 @@ class Executor:
             raise
         except PartsongError as error:
             result = error.problem
-        except Exception as error:  # a user's validator or serializer
+        except KeyboardInterrupt:
+            raise
+        except (
+            BaseException
+        ) as error:  # a user's validator or serializer; some libraries panic outside Exception
             result = raised(work.kind, error, None)
         emitter.end(_problem_of(result))
         return self._closed(work, result)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
-from partsong.contracts.errors import Problem
+from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import HookDecided
 from partsong.contracts.hooks import (
     Continue,
@@ -25,11 +25,13 @@ from partsong.contracts.hooks import (
     Veto,
 )
 from partsong.contracts.messages import MESSAGES
+from partsong.contracts.plain import plain
 from partsong.contracts.work import HookWork
 from partsong.plugins.plugin import Hook
 from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock
 from partsong.tool_runner.bounded import Bounded
+from partsong.tool_runner.core.problems import message_of
 from partsong.tool_runner.outcome import Late, Raised
 from partsong.tool_runner.user_loops import CallName, UserLoops
 
@@ -149,7 +151,7 @@ class Hooks:
             return self._failure(ref, f"no answer within {ref.timeout:g} s")
         if isinstance(outcome, Raised):
             _log.warning("plugin failed", extra={"plugin": ref.name}, exc_info=outcome.error)
-            return self._failure(ref, f"{type(outcome.error).__name__}: {outcome.error}")
+            return self._failure(ref, message_of(outcome.error))
         said = outcome.value if outcome.value is not None else Continue()
         if (wrong := _wrong(ref, work.point, said)) is not None:
             return self._failure(ref, wrong)
@@ -177,12 +179,14 @@ def _wrong(ref: PluginRef, point: HookPoint, said: object) -> str | None:  # one
     asks = point in {"before_node", "before_agent_call", "before_tool_call"}
     if isinstance(said, RequireApproval) and not asks:
         return f"nobody can be asked to agree at {point}"
-    if not isinstance(said, Replace):
-        return None
-    if point not in _REPLACED:
+    if isinstance(said, Replace) and point not in _REPLACED:
         return f"there is nothing to replace at {point}"
     try:
-        _VALUES.get(point, _ANY).validate_python(said.value)
+        plain(said.model_dump(), "outcome", "hook.not_json", fault="tool")
+        if isinstance(said, Replace):
+            _VALUES.get(point, _ANY).validate_python(said.value)
+    except InvalidInput as error:
+        return error.problem.message
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in (_REPLACED[point], *found["loc"]))

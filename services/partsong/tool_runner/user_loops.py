@@ -126,7 +126,7 @@ class UserCall:
             value = self._make()
             if inspect.isawaitable(value):
                 value = await value
-        except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as error:
+        except BaseException as error:  # whatever it is, the call has ended, and somebody waits
             outcome = Raised(error)
         else:
             outcome = Value(value)

@@ -108,6 +108,10 @@ async def test_context_variables_reach_the_thread() -> None:
     assert done.update == {"variable": "set"}
 
 
+class Panic(BaseException):
+    """Like that of PyO3, which is no Exception, so that nobody catches it by accident."""
+
+
 class TestFailures:
     async def test_an_unknown_function_is_not_worth_a_retry(self) -> None:
         problem = await Calls().problem("m:f")
@@ -175,6 +179,9 @@ class TestFailures:
             (asyncio.CancelledError(), "CancelledError"),
             (TimeoutError("mine"), "TimeoutError: mine"),
             (RuntimeError("\ud800"), "RuntimeError: ?"),
+            (RuntimeError("a\0b"), "RuntimeError: a\N{REPLACEMENT CHARACTER}b"),
+            (GeneratorExit(), "GeneratorExit"),
+            (Panic("of a library in Rust"), "Panic: of a library in Rust"),
             (RuntimeError("x" * 5000), f"RuntimeError: {'x' * 1986}…"),
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import pytest
@@ -9,7 +10,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.hooks import HookOutcome, HookPoint, PluginRef
 from partsong.contracts.work import HookWork
-from partsong.plugins import Hook, Plugin, Replace, RequireApproval, Retry
+from partsong.plugins import Hook, Plugin, Replace, RequireApproval, Retry, Veto
 from partsong.plugins.plugin import PluginKind
 from partsong.plugins.shelf import Shelf
 from partsong.tool_runner.hooks import Hooks
@@ -81,6 +82,8 @@ async def test_what_is_shown_may_be_replaced_by_its_like(
         ("before_tool_call", Retry(reason="again"), "nothing can be done once more"),
         ("on_error", RequireApproval(reason="may it?"), "nobody can be asked to agree"),
         ("before_node", "no", "it returned a str, not an outcome"),
+        ("after_node", Replace(value={"n": math.nan}), "outcome.value.n: nan is no JSON number"),
+        ("before_node", Veto(reason="\ud800"), "outcome.reason: the text has a lone surrogate"),
     ],
 )
 async def test_what_means_nothing_at_a_point_is_a_guards_failure(

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.events import CallKind
 
-__all__ = ["fell_silent", "raised", "timed_out"]
+__all__ = ["fell_silent", "message_of", "raised", "timed_out"]
 
 _LONGEST = 2000
 
@@ -25,7 +25,7 @@ def raised(kind: CallKind, error: BaseException, source: str | None) -> Problem:
             problem if problem.where or not where else problem.model_copy(update={"where": where})
         )
     return Problem(
-        code=f"{kind}.raised", message=_message(error), where=where, retryable=True, fault="tool"
+        code=f"{kind}.raised", message=message_of(error), where=where, retryable=True, fault="tool"
     )
 
 
@@ -58,11 +58,11 @@ def fell_silent(kind: CallKind, name: str, seconds: float) -> Problem:
     )
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """`ValueError: …`; of a group, its first error and how many more there are."""
     if isinstance(error, BaseExceptionGroup):
         more = _leaves(error) - 1
-        return _message(error.exceptions[0]) + (f" (and {more} more)" if more else "")
+        return message_of(error.exceptions[0]) + (f" (and {more} more)" if more else "")
     said = _said(error)
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
@@ -70,8 +70,10 @@ def _message(error: BaseException) -> str:
 
 def _said(error: BaseException) -> str:
     try:
-        return str(error).encode(errors="replace").decode()
-    except Exception as broken:  # a user's __str__ may do anything
+        return (
+            str(error).encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+        )
+    except BaseException as broken:  # a user's __str__ may do anything
         return f"(its text cannot be shown: {type(broken).__name__})"
 
 
