@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import MapNode, parse_duration
@@ -202,3 +203,26 @@ def test_an_option_that_a_kind_of_node_does_not_heed_is_a_mistake(kind: str, opt
 def test_what_can_be_undone_may_say_how_often_that_is_tried() -> None:
     node = {**KINDS["wait"], "compensate": "m:undo", "retry": {"attempts": 9}}
     assert problems_in({"name": "t", "nodes": {"n": node}}) == []
+
+
+def around(levels: int, *, detached: bool = False) -> dict[str, JsonValue]:
+    """A graph in so many others, whose nodes have the longest names."""
+    graph: dict[str, JsonValue] = {
+        "name": "g",
+        "nodes": {"n" * 64: {"type": "wait", "seconds": 1}},
+    }
+    for level in range(levels):
+        node: JsonValue = {"type": "subgraph", "graph": graph}
+        if detached and level == levels // 2 and isinstance(node, dict):
+            node["detached"] = True
+        graph = {"name": "g", "nodes": {"n" * 64: node}}
+    return graph
+
+
+def test_graphs_in_graphs_are_refused_where_the_ids_of_their_calls_would_not_fit() -> None:
+    """A hint with such an id was buried, and its run waited for ever."""
+    assert problems_in(around(11)) == []
+    (found,) = problems_in(around(13))
+    assert found.code == "graph.too_deep"
+    assert (found.where or "").endswith(".graph")
+    assert problems_in(around(13, detached=True)) == []

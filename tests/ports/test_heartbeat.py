@@ -124,7 +124,7 @@ async def test_more_calls_than_can_be_listed_are_counted(world: World) -> None:
 
 
 async def test_a_call_whose_names_do_not_fit_is_counted(world: World) -> None:
-    slot = world.heartbeat.held.hold("r_1", "n" * 1000, 1, "f")
+    slot = world.heartbeat.held.hold("r_1", "n:1", 1, "f" * 3000)
     assert (await world.pong()).held_more == 1
     world.heartbeat.held.release(slot)
     assert (await world.pong()).held_more == 0

@@ -28,6 +28,7 @@ from partsong.contracts.errors import InvalidInput
 __all__ = [
     "BEGINNINGS",
     "LANES",
+    "LONGEST_PATH",
     "OURS",
     "PARTITIONS",
     "Entity",
@@ -62,25 +63,29 @@ _LANES = frozenset(map(str, range(LANES)))
 
 _ID = re.compile(r"[A-Za-z0-9_\-:/~@+=]+")
 _MAX = 200
+LONGEST_PATH = 1000
+"""Characters of the id of a call or a timer: the path of its execution, through all graphs that are in each other."""
+_PATHS = frozenset({"call_id", "timer_id"})
 
 
 def check_id(kind: str, value: str) -> str:
-    """Return `value` if it can stand in a subject.
+    """Return `value` if it can stand in a subject: with 200 characters at most, the id of a call or a timer with 1,000.
 
     Raises:
         InvalidInput: `id.invalid`, with the offending character and its place.
     """
+    most = LONGEST_PATH if kind in _PATHS else _MAX
     if not value:
         raise InvalidInput(
             "id.invalid",
             f"{kind} is empty",
             where=kind,
-            fix=f"give a {kind} of 1 to {_MAX} characters",
+            fix=f"give a {kind} of 1 to {most} characters",
         )
-    if len(value) > _MAX:
+    if len(value) > most:
         raise InvalidInput(
             "id.invalid",
-            f"{kind} has {len(value)} characters, at most {_MAX} fit",
+            f"{kind} has {len(value)} characters, at most {most} fit",
             where=kind,
             fix=f"shorten the {kind}",
         )

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.expressions import check_expression
-from partsong.contracts.graph import END, START, Edge, FunctionNode, Graph, graphs_in
+from partsong.contracts.graph import END, START, Edge, FunctionNode, Graph, SubgraphNode, graphs_in
 from partsong.contracts.plan import Plan, plan_of
+from partsong.contracts.subjects import LONGEST_PATH
 from partsong.contracts.validate_nodes import node_findings
 
 __all__ = ["check_graph", "findings", "functions_of", "parse_graph", "problem_of", "problems_in"]
@@ -70,8 +71,14 @@ def check_graph(graph: Graph) -> Graph:
     return graph
 
 
-def findings(graph: Graph) -> Iterator[Problem]:
-    """All that is wrong with a graph, most basic first."""
+_VISIT = 12
+"""What an execution's id has beside its node's name: `:<visit>`, the number of an item or a turn, slashes."""
+_INNERMOST = 64 + 2 * _VISIT
+"""What the name of a node in the innermost graph and a call of it may take."""
+
+
+def findings(graph: Graph, outside: int = 0) -> Iterator[Problem]:
+    """All that is wrong with a graph, most basic first; `outside` is how long the path of its executions is already."""
     yield from _entry_and_names(graph)
     dangling = list(_edges(graph))
     yield from dangling
@@ -82,10 +89,25 @@ def findings(graph: Graph) -> Iterator[Problem]:
     yield from _endless(graph)
     yield from node_findings(graph, plan)
     for name, node in graph.nodes.items():
+        apart = isinstance(node, SubgraphNode) and node.detached  # a run of its own
+        before = 0 if apart else outside + len(name) + _VISIT
         for place, inner in graphs_in(node).items():
-            for problem in findings(inner):
+            if before > LONGEST_PATH - _INNERMOST:
+                yield _too_deep(name, place, before)
+                continue
+            for problem in findings(inner, before):
                 where = f"nodes.{name}.{place}.{problem.where}"
                 yield problem.model_copy(update={"where": where})
+
+
+def _too_deep(name: str, place: str, length: int) -> Problem:
+    return Problem(
+        code="graph.too_deep",
+        message=f"the names of the nodes around the graph in {name} take {length} characters of the ids of its calls, "
+        f"which have {LONGEST_PATH} at most",
+        where=f"nodes.{name}.{place}",
+        fix="give the outer nodes shorter names, put fewer graphs into each other, or make one of them detached",
+    )
 
 
 def _with_entry(spec: object, whole: str, place: str) -> dict[str, object]:

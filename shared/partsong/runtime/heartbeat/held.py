@@ -24,7 +24,7 @@ MOST = 256
 """Calls that are listed; further ones are only counted."""
 _STALL = 1.5
 """Seconds without an answer after which what it has received may have been given to others."""
-_SLOT, _HEAD, _TEXT = 512, 4096, 64
+_SLOT, _HEAD, _TEXT = 2048, 4096, 64
 _SIZE = _HEAD + MOST * _SLOT
 _STATE = struct.Struct("dII")
 """When its loop last answered, calls in flight, calls that are held but not listed."""
