@@ -11,11 +11,21 @@ import pytest
 from partsong.contracts.errors import Conflict, InvalidInput, PartsongError
 from partsong.contracts.marks import Restored
 from partsong.log import backup_check
-from partsong.log.backup import Backup
+from partsong.log.backup import Backup, Lacking
 from partsong.runtime.log_standing import log_standing
 from partsong.runtime.streams import provision
 from partsong.testing.nats import Bus
-from tests.ports.test_log_restore import copied, delete, filled, log_of, raws, restoring, sealed
+from tests.core.test_verify import RUN
+from tests.ports.test_log_restore import (
+    WHOLE,
+    copied,
+    delete,
+    filled,
+    log_of,
+    raws,
+    restoring,
+    sealed,
+)
 
 Change = Callable[[list[bytes]], list[bytes]]
 
@@ -134,6 +144,40 @@ async def test_what_a_backup_lacks_without_a_note_is_accepted_only_when_that_is_
     assert (await raws(bus))[2].subject == bus.subjects.lost()
 
 
+async def test_a_run_is_named_whose_chain_lacks_the_one_record_that_is_missing(
+    bus: Bus, tmp_path: Path
+) -> None:
+    for seq, body in WHOLE:
+        subject = bus.subjects.engine(RUN) if seq % 2 else bus.subjects.fact(RUN)
+        await log_of(bus).append(subject, body, id=f"{seq}")
+    await copied(bus, tmp_path / "copy")
+    changed(tmp_path / "copy", without(2))
+    error = await refused(bus, tmp_path, tmp_path / "copy")
+    assert error.problem.message.endswith(f"runs: {RUN}"), "and nothing is unknown"
+    restored, unclear = await taken(bus, tmp_path, tmp_path / "copy")
+    assert (restored.missing, restored.runs, unclear) == (((2, 2),), (RUN,), ())
+
+
+@pytest.mark.parametrize(("seq", "runs"), [(2, (RUN,)), (len(WHOLE) + 1, ())])
+async def test_what_a_note_says_is_missing_is_done_without_and_what_it_does_not_know_is_said(
+    bus: Bus, tmp_path: Path, seq: int, runs: tuple[str, ...]
+) -> None:
+    for n, body in WHOLE:
+        subject = bus.subjects.engine(RUN) if n % 2 else bus.subjects.fact(RUN)
+        await log_of(bus).append(subject, body, id=f"{n}")
+    for n in range(2):
+        await log_of(bus).append(bus.subjects.fact("r_2"), b"on", id=f"on{n}")
+    await copied(bus, tmp_path / "copy")
+    changed(tmp_path / "copy", without(seq))
+    Backup(tmp_path / "copy").note(Lacking(upto=len(WHOLE) + 2, missing=((seq, seq),)))
+    await delete(bus)
+    work = await restoring(bus, tmp_path)
+    restored = await work.from_backup(Backup(tmp_path / "copy"))
+    await work.close()
+    assert (restored.missing, restored.runs) == (((seq, seq),), runs)
+    assert work.unclear == (() if runs else ((seq, seq),))
+
+
 async def test_a_body_that_is_not_beside_its_record_names_its_run(
     bus: Bus, tmp_path: Path, copy: Path
 ) -> None:
@@ -170,7 +214,7 @@ async def test_what_does_not_fit_a_seal_is_accepted_only_when_that_is_said(
     assert error.problem.code == "backup.damaged"
     said = f"partition {partition}: seal 2 does not agree; lost: records 11 to 21"
     assert said in error.problem.message
-    assert "no run is known to be hit; it is not known whether" in error.problem.message
+    assert error.problem.message.endswith("not known which runs are hit within records 11 to 21")
     told: list[tuple[int, int]] = []
     monkeypatch.setattr(backup_check, "_STRIDE", 10)
     backup_check.check(Backup(folder), bus.subjects, (), lambda done, of: told.append((done, of)))

@@ -254,10 +254,7 @@ def _told(restored: Restored, unclear: tuple[Range, ...] = ()) -> list[str]:
     if restored.runs:
         said.append(f"damaged runs, which nobody goes on with: {', '.join(restored.runs)}")
     if unclear:
-        others = "other runs" if restored.runs else "runs"
-        said.append(
-            f"within {records(unclear)} something is lost or changed; of which {others} is not known"
-        )
+        said.append(f"not known which runs are hit within {records(unclear)}")
     elif restored.missing and not restored.runs:
         said.append("no run is known to lack one of them")
     return said or ["nothing that is known of is lost"]

@@ -13,7 +13,7 @@ from partsong.contracts.counts import verb_of
 from partsong.contracts.damage import Damaged, View, assess, wanted
 from partsong.contracts.errors import Conflict, NotFound
 from partsong.contracts.marks import Identity, Mark, digest_of, identity_of
-from partsong.contracts.ranges import Range, ranges, records, size_of, united
+from partsong.contracts.ranges import Range, outside, ranges, records, size_of, united
 from partsong.contracts.subjects import Subjects
 from partsong.log.backup import Backup, Lacking
 from partsong.log.verify import Reading, Verified
@@ -57,12 +57,12 @@ class Checked:
         if not self.news:
             return
         more = f"; and {len(self.news) - _SHOWN} more" if len(self.news) > _SHOWN else ""
-        whose = f"runs: {', '.join(self.runs)}" if self.runs else "no run is known to be hit"
+        whose = [f"runs: {', '.join(self.runs)}"] if self.runs else []
         if self.unclear:
-            whose += f"; it is not known whether others are, by {records(self.unclear)}"
+            whose.append(f"not known which runs are hit within {records(self.unclear)}")
         raise Conflict(
             "backup.damaged",
-            f"{copy.folder}: {'; '.join(self.news[:_SHOWN])}{more}; {whose}",
+            f"{copy.folder}: {'; '.join(self.news[:_SHOWN])}{more}; {'; '.join(whose)}",
             where=str(copy.folder),
             fix=_FIX,
             fault="platform",
@@ -102,7 +102,7 @@ def check(copy: Backup, subjects: Subjects, marks: Sequence[Mark], progress: Pro
         since=last.at if last is not None else "",
         missing=ranges(reading.gone),
         runs=tuple(sorted(named.union(found.hit))),
-        unclear=_unclear(noted, found, changed),
+        unclear=outside(_unclear(noted, found, changed), reading.owned(ranges(reading.gone))),
         news=tuple(_news(found, changed)),
     )
 

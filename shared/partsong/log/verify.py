@@ -27,6 +27,9 @@ from partsong.log.walk import Progress, Raw, walk
 
 __all__ = ["Reading", "Verified", "verify"]
 
+_LACKS = ("log.commit_missing", "log.record_missing")
+"""Findings in a chain that no changed record explains."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verified:
@@ -146,6 +149,15 @@ class Reading:
         """Runs whose chains break where records are known not to be there."""
         broken = self._chains.broken()
         return frozenset(c.run_id for c in broken if clipped(holes, (c.verified + 1, c.at)))
+
+    def owned(self, holes: Sequence[Range]) -> tuple[Range, ...]:
+        """Those of some holes whose runs are surely named: by a seal, or by a chain that lacks a record where only one is missing."""
+        found = [hole for _, damage in self._broken for hole in damage.holes]
+        for chain in self._chains.broken():
+            gone = clipped(holes, (chain.verified + 1, chain.at))
+            if chain.broken is not None and chain.broken.code in _LACKS and size_of(gone) == 1:
+                found += gone
+        return united(found)
 
     def judged(
         self, lost_of: Mapping[str, int], known: Sequence[Range], damaged: Collection[str]
