@@ -190,10 +190,16 @@ async def test_input_that_is_not_json_is_refused_before_it_is_sent(client: Clien
 
 
 async def test_a_bus_without_streams_is_said(bus: Bus) -> None:
-    async with Client(bus.url, prefix=fresh_subjects().prefix) as stranger:
+    prefix = fresh_subjects().prefix
+    async with Client(bus.url, prefix=prefix) as stranger:
         with pytest.raises(Unavailable) as missing:
             await stranger.start(GRAPH)
-    assert missing.value.problem.code == "request.not_stored"
+    problem = missing.value.problem
+    assert problem.code == "request.not_stored"
+    assert f"{prefix.upper()}_REQUESTS, the stream of requests, is not there" in problem.message
+    assert "Error" not in problem.message, "no name of a class"
+    assert "the prefix" in str(problem.fix)
+    assert "restart `partsong up` or any service" in str(problem.fix)
 
 
 async def test_a_request_that_the_stream_refuses_is_told_in_the_servers_words(bus: Bus) -> None:

@@ -466,6 +466,10 @@ async def test_the_history_of_a_run_ends_where_a_restore_did_not_bring_it_back(
                     await read
 
 
+def put_aside(data: Path) -> list[Path]:
+    return list(data.glob("replaced-*"))
+
+
 def kept_in(data: Path) -> bytes:
     """What was copied before a stream was deleted."""
     (kept,) = data.glob("replaced-*/log.jsonl")
@@ -534,6 +538,28 @@ async def test_a_log_is_not_replaced_by_another_nor_while_services_run(
         code, said = await partsong(own, tmp_path / "ours", "adopt", "--new")
         assert (code, said["code"]) == (1, "services.running")
     assert await own.log().head() > 0
+
+
+async def test_a_backup_that_lacks_a_record_takes_no_logs_place_before_somebody_has_accepted_that(
+    own: Bus, tmp_path: Path
+) -> None:
+    head = await filled(own, tmp_path)
+    file = tmp_path / "copy" / "log.jsonl"
+    assert (await partsong(own, tmp_path, "backup", str(file.parent)))[0] == 0
+    lines = file.read_bytes().splitlines(keepends=True)
+    words = ("restore", "--from", str(file.parent), "--replace")
+    file.write_bytes(b"".join([*lines[:3], lines[4], lines[3], *lines[5:]]))
+    code, said = await partsong(own, tmp_path, *words)
+    assert (code, said["code"]) == (2, "backup.malformed"), said
+    file.write_bytes(b"".join(lines[:3] + lines[4:]))
+    code, said = await partsong(own, tmp_path, *words)
+    assert (code, said["code"]) == (1, "backup.damaged"), said
+    assert "record 3 is missing" in str(said["message"])
+    assert await own.log().head() == head
+    assert not put_aside(tmp_path), "nothing was touched"
+    done = await restored(own, tmp_path, *words[1:], "--accept-damage")
+    assert done["missing"] == [[3, 3]]
+    await accepted(own, tmp_path)
 
 
 async def test_a_restore_that_was_interrupted_is_made_again(own: Bus, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ class Chain:
     verified: int = 0
     """Sequence up to which a commit vouches for every record."""
     broken: Problem | None = None
+    at: int = 0
+    """Where the finding is; 0 without one."""
     _hash: bytes = START_HASH
     _hashes: dict[int, bytes] = field(default_factory=lambda: {0: START_HASH})
 
@@ -65,6 +67,7 @@ class Chain:
             self._hashes = {at: h for at, h in self._hashes.items() if at >= seen}
 
     def _found(self, seq: int, code: str, message: str) -> None:
+        self.at = self.at or seq
         fix = "restore the records of this range from a mirror or a backup of the log"
         self.broken = self.broken or Problem(
             code=code, message=message, where=f"{self.run_id} at {seq}", fix=fix, fault="platform"

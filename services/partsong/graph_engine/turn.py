@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -195,11 +195,17 @@ class Turns:
         for settled in slot.prepared.keys() - pending.keys():
             del slot.prepared[settled]
         for command in list(pending.values()):
-            # A place in a thread is asked for by each turn: since a turn that failed the server may have lost the line.
-            known = command.request_id in slot.prepared and command.verb != "run"
-            if command.verb in PREPARED and not known:
-                ready = await self._prepare.prepared(slot.ledger.state, command)
-                slot.prepared[command.request_id] = ready
+            before = slot.prepared.get(command.request_id)
+            # What is read for a fork stays. A place in a thread is asked for by each turn: since a turn that failed the
+            # server may have lost the line, and another run may have it.
+            if command.verb not in PREPARED or (before is not None and command.verb == "fork"):
+                continue
+            ready = await self._prepare.prepared(slot.ledger.state, command)
+            if (
+                before is not None and before.rejoined
+            ):  # it is still to be left if it comes to nothing
+                ready = replace(ready, rejoined=True)
+            slot.prepared[command.request_id] = ready
 
     async def _delivered(self, slot: Slot, seq: int) -> bool:
         """Wait until the feed has delivered the run's record at `seq`."""

@@ -21,9 +21,9 @@ from partsong.cli.repairs import carried, verified
 if TYPE_CHECKING:
     from partsong.client import Client
     from partsong.contracts.marks import Restored
+    from partsong.contracts.ranges import Range
     from partsong.log.backup import Copied
     from partsong.log.restore import Restoring
-    from partsong.log.walk import Progress
     from partsong.runtime.log_standing import Standing
 
 __all__ = ["command"]
@@ -183,6 +183,11 @@ def backup(path: Path, place: Place, out: Output) -> None:
     is_flag=True,
     help="Delete the damaged stream, after all that it still holds was copied to a new folder in --data.",
 )
+@click.option(
+    "--accept-damage",
+    is_flag=True,
+    help="Take a backup that lacks records or does not fit its seals: what it lacks is lost.",
+)
 @click.option("--by", help="Who restores it.  [default: user@host]")
 @_replicas_option
 @place_options
@@ -197,6 +202,7 @@ def restore(
     *,
     as_is: bool,
     replace: bool,
+    accept_damage: bool,
 ) -> None:
     """Bring the log back and begin a new epoch. Stop the services first; needs an administrator's rights on NATS.
 
@@ -206,20 +212,22 @@ def restore(
         raise click.UsageError("give one of --from, --from-mirror and --as-is")
     if as_is and replace:
         raise click.UsageError("--as-is keeps the stream, --replace deletes it: give one of them")
+    if accept_damage and source is None:
+        raise click.UsageError("--accept-damage is about a backup: give --from")
     who = by or f"{getpass.getuser()}@{socket.gethostname()}"
     keep = _new_folder(place.data) if replace else None
 
-    async def work() -> Restored:
+    async def work() -> tuple[Restored, list[str]]:
         async with place.client(at_rest=True) as client:
             await insist_on_rest(client, place, "restore")
-            said = progress_of(out, "restored")
             async with _restoring(
-                client, place.data, who, said, replicas=int(replicas), keep=keep, as_is=as_is
+                client, place.data, who, out, replicas=int(replicas), keep=keep, as_is=as_is
             ) as restoring:
-                return await _restored(restoring, source, mirror)
+                done = await _restored(restoring, source, mirror, accept_damage=accept_damage)
+            return done, _told(done, restoring.unclear)
 
     try:
-        restored = run_async(work())
+        restored, told = run_async(work())
     except BaseException:  # also when it is interrupted: by then the stream may be gone
         if keep is not None and keep.exists():
             out.say(
@@ -227,14 +235,14 @@ def restore(
             )
         raise
     out.record(restored.model_dump(by_alias=True, exclude={"run", "events"}))
-    for line in _told(restored):
+    for line in told:
         out.say(line)
     _say_kept(out, keep)
     out.say("start the services again; each accepts the log in its new epoch")
 
 
-def _told(restored: Restored) -> list[str]:
-    """What of the log did not come back, for a person."""
+def _told(restored: Restored, unclear: tuple[Range, ...] = ()) -> list[str]:
+    """What of the log did not come back, for a person; of what is `unclear` nobody knows the runs."""
     from partsong.contracts.ranges import records
 
     said = []
@@ -245,7 +253,9 @@ def _told(restored: Restored) -> list[str]:
         said.append(f"{records(restored.missing)} could not be brought back")
     if restored.runs:
         said.append(f"damaged runs, which nobody goes on with: {', '.join(restored.runs)}")
-    elif restored.missing:
+    if unclear:
+        said.append(f"not known which runs are hit within {records(unclear)}")
+    elif restored.missing and not restored.runs:
         said.append("no run is known to lack one of them")
     return said or ["nothing that is known of is lost"]
 
@@ -274,7 +284,7 @@ async def _restoring(
     client: Client,
     data: Path,
     by: str,
-    said: Progress,
+    out: Output,
     *,
     replicas: int,
     keep: Path | None,
@@ -302,7 +312,8 @@ async def _restoring(
         log_config(client.subjects, replicas=replicas),
         by,
         marks=marks,
-        progress=said,
+        progress=progress_of(out, "restored"),
+        checking=progress_of(out, "checked"),
         caches=caches_of(names),
         keep=keep,
     )
@@ -313,11 +324,13 @@ async def _restoring(
         await restoring.close()
 
 
-async def _restored(restoring: Restoring, source: Path | None, mirror: str | None) -> Restored:
+async def _restored(
+    restoring: Restoring, source: Path | None, mirror: str | None, *, accept_damage: bool
+) -> Restored:
     from partsong.log.backup import Backup
 
     if source is not None:
-        return await restoring.from_backup(Backup(source))
+        return await restoring.from_backup(Backup(source), accept_damage=accept_damage)
     if mirror is not None:
         return await restoring.from_mirror(mirror)
     return await restoring.as_it_is()

@@ -18,6 +18,7 @@ from partsong.contracts.requests import REPLY, Accepted
 from partsong.contracts.subjects import Subjects
 from partsong.log.full import is_full, log_full
 from partsong.runtime import clock
+from partsong.runtime.streams import MADE_ANEW, Names
 
 __all__ = ["answered", "ask"]
 
@@ -62,7 +63,7 @@ async def ask(
     sub = await nc.subscribe(subjects.reply(request_id), cb=take)
     try:
         body = request.model_dump_json(exclude_none=True).encode()
-        seq = await _store(nc, subject, body, f"{request_id}.{clock.new_id()}")
+        seq = await _store(nc, subjects, subject, body, f"{request_id}.{clock.new_id()}")
         reply = REPLY.validate_json(await answered(answer, partial(find, seq), request_id, within))
     except nats.errors.MaxPayloadError as error:
         raise InvalidInput(
@@ -72,7 +73,7 @@ async def ask(
             fix="put large data into a store and its address into the input",
         ) from error
     except (nats.errors.Error, APIError) as error:
-        raise await _not_stored(nc, error) from error
+        raise await _not_stored(nc, subjects, error) from error
     finally:
         await sub.unsubscribe()
     if isinstance(reply, Accepted):
@@ -138,7 +139,7 @@ def _unanswered(request_id: str, within: float, queued: Queued | Unavailable | N
     )
 
 
-async def _store(nc: Nats, subject: str, body: bytes, message_id: str) -> int:
+async def _store(nc: Nats, subjects: Subjects, subject: str, body: bytes, message_id: str) -> int:
     """Publish a request until the server says where it is stored; one that it has already, it does not take again.
 
     Raises:
@@ -153,12 +154,15 @@ async def _store(nc: Nats, subject: str, body: bytes, message_id: str) -> int:
         except (TimeoutError, NoStreamResponseError) as error:  # its stream has no leader now
             limit = _ABSENT if isinstance(error, NoStreamResponseError) else _STORED
             if now() + _PAUSE - began >= limit:
-                raise await _not_stored(nc, error) from error
+                raise await _not_stored(nc, subjects, error) from error
         await asyncio.sleep(_PAUSE)
 
 
-async def _not_stored(nc: Nats, error: Exception) -> Unavailable:
-    why, fix = repr(error), "check the NATS URL, and that the streams exist: `partsong doctor`"
+async def _not_stored(nc: Nats, subjects: Subjects, error: Exception) -> Unavailable:
+    why, fix = (
+        str(error) or repr(error),
+        "check the NATS URL, and that the streams exist: `partsong doctor`",
+    )
     if isinstance(
         error, TimeoutError
     ):  # the server is there, and after a failed write it is silent
@@ -167,7 +171,11 @@ async def _not_stored(nc: Nats, error: Exception) -> Unavailable:
             "look into the server's log; if its disk is full, make room and restart it, for after a write has failed a "
             "stream takes nothing more. `partsong doctor` says what else is not as it must be"
         )
-    if isinstance(error, APIError):
+    if isinstance(error, NoStreamResponseError):
+        stream = Names.of(subjects).requests
+        why = f"{stream}, the stream of requests, is not there, or has had no leader for {_ABSENT:g} s"
+        fix = f"check the NATS URL and the prefix: `partsong doctor` says what is not there; {MADE_ANEW}"
+    elif isinstance(error, APIError):
         said = {"description": error.description, "err_code": error.err_code}
         if is_full(said):
             return await log_full(nc, "requests", said)

@@ -11,7 +11,6 @@ are written before the line that names them, and a line counts when it is whole:
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import json
 import os
@@ -25,10 +24,11 @@ from nats.aio.client import Client
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, Unavailable
-from partsong.contracts.marks import Identity, digest_of, identity_of
+from partsong.contracts.marks import Identity, digest_of
 from partsong.contracts.ranges import Range, gaps
 from partsong.contracts.subjects import Subjects
 from partsong.log.attribution import missing
+from partsong.log.backup_lines import line_of, raw_of
 from partsong.log.blobs import BAD_BODY, Blobs
 from partsong.log.leader import Leader
 from partsong.log.link import Link
@@ -79,16 +79,6 @@ class Backup:
     def __init__(self, folder: Path) -> None:
         self.folder, self._file = folder, folder / _FILE
 
-    def identity(self, subjects: Subjects) -> Identity | None:
-        """Which log it is a copy of, restores included; None if it holds no record."""
-        first: Raw | None = None
-        restores: list[bytes] = []
-        for raw in self.records():
-            first = first or raw
-            if raw.subject == subjects.restored():
-                restores.append(raw.body)
-        return identity_of(first.body, restores) if first and first.seq == 1 else None
-
     def head(self) -> dict[str, object]:
         """The first line.
 
@@ -118,15 +108,33 @@ class Backup:
         Raises:
             NotFound, InvalidInput: as above.
         """
+        return (raw for _, raw in self.lines())
+
+    def lines(self) -> Iterator[tuple[int, Raw]]:
+        """Its records, each with the number of its line.
+
+        Raises:
+            NotFound, InvalidInput: as above; also where a record does not come behind those before it.
+        """
         self.head()
+        last = 0
         with self._file.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if number == 1 or not line.endswith(b"\n"):
                     continue
                 try:
-                    yield _raw(json.loads(line))
-                except (ValueError, KeyError, TypeError) as error:
-                    raise _malformed(self._file, number, repr(error)) from None
+                    raw = raw_of(line)
+                except ValueError as error:
+                    raise _malformed(self._file, number, str(error)) from None
+                if raw.seq <= last:
+                    why = f"expected is a record behind {last}, found is record {raw.seq}"
+                    raise _malformed(self._file, number, why)
+                last = raw.seq
+                yield number, raw
+
+    def unfit(self, line: int, why: str) -> InvalidInput:
+        """The error that says what is wrong with a line."""
+        return _malformed(self._file, line, why)
 
     def last(self) -> tuple[Raw | None, int]:
         """The newest record, and how many bytes of the file are whole lines."""
@@ -152,7 +160,7 @@ class Backup:
         return body
 
     def lacking(self) -> Lacking:
-        """What it could not be given; of a copy without a note of that, the gaps between its records.
+        """What its log could not give it, as was noted when it was made; nothing without a note.
 
         Raises:
             InvalidInput: `backup.malformed`: the note cannot be read.
@@ -161,7 +169,7 @@ class Backup:
         try:
             return Lacking.model_validate_json(path.read_bytes())
         except FileNotFoundError:
-            return Lacking(missing=gaps(raw.seq for raw in self.records()))
+            return Lacking()
         except ValidationError as error:
             raise _malformed(path, 1, str(error.errors()[0]["msg"])) from None
 
@@ -285,7 +293,7 @@ async def _copy(
                     if error.problem.code not in BAD_BODY:
                         raise
                     gone.append(raw.blob)
-            file.write(_line(raw))
+            file.write(line_of(raw))
             last, count = raw.seq, count + 1
             if count % _SYNC_EVERY == 0:
                 file.flush()
@@ -309,31 +317,11 @@ def _counting(records: Iterator[Raw], there: Counter[str]) -> Iterator[int]:
         yield raw.seq
 
 
-def _line(raw: Raw) -> bytes:
-    said: dict[str, object] = {"seq": raw.seq, "subject": raw.subject, "id": raw.id, "at": raw.at}
-    if raw.headers:
-        said["headers"] = dict(raw.headers)
-    try:
-        said["body"] = raw.body.decode()
-    except UnicodeDecodeError:
-        said["base64"] = base64.b64encode(raw.body).decode()
-    return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
-
-
-def _raw(said: dict[str, object]) -> Raw:
-    body = said.get("body")
-    stored = base64.b64decode(str(said["base64"])) if body is None else str(body).encode()
-    headers = said.get("headers") or {}
-    if not isinstance(headers, dict):
-        raise TypeError(f"headers {headers!r:.80}")
-    seq = int(str(said["seq"]))
-    return Raw(seq, str(said["subject"]), str(said["id"]), stored, headers, str(said.get("at", "")))
-
-
 def _malformed(file: Path, line: int, why: str) -> InvalidInput:
-    return InvalidInput(
-        "backup.malformed", f"{file}, line {line}: {why}", where=str(file), fix="use another backup"
-    )
+    fix = "restore from another backup, and back up into a new folder"
+    if line > 1 and file.name == _FILE:
+        fix += "; without another one, take this line out of the file: its record is one that the backup lacks then"
+    return InvalidInput("backup.malformed", f"{file}, line {line}: {why}", where=str(file), fix=fix)
 
 
 def _another(copy: Backup, why: str) -> Conflict:

@@ -27,11 +27,12 @@ from partsong.contracts.own_record import NO_EVENTS
 from partsong.contracts.ranges import Range, united
 from partsong.contracts.subjects import Subjects
 from partsong.log.backup import Backup, backup
+from partsong.log.backup_check import body_of, check
 from partsong.log.blobs import Blobs
 from partsong.log.leader import Leader
 from partsong.log.link import Link
 from partsong.log.stored import EXPECT_LAST, ID
-from partsong.log.verify import Chains, Verified, verify
+from partsong.log.verify import Verified, verify
 from partsong.log.walk import Progress, Raw
 
 __all__ = ["Restoring"]
@@ -55,11 +56,15 @@ class Restoring:
     marks: Sequence[Mark] = ()
     """All marks that can be found: the newest says how much was lost."""
     progress: Progress = lambda _done, _of: None
+    checking: Progress = lambda _done, _of: None
+    """Told how far a backup is read before anything is changed."""
     caches: Sequence[str] = ()
     """Streams that may hold what the log does not any more: they are deleted, with the message ids that they remember, and
     are to be made anew."""
     keep: Path | None = None
     """Folder of the copy that is made of what the stream still holds before it is deleted; without one it never is."""
+    unclear: tuple[Range, ...] = field(init=False, default=())
+    """Within these a backup lacked something, and it is not known of which runs."""
     _link: Link = field(init=False)
     _leader: Leader = field(init=False)
 
@@ -67,31 +72,29 @@ class Restoring:
         self._link = Link(self.nc, attempt=10.0, deadline=60.0)
         self._leader = Leader(self.nc, self.subjects, self.stream)
 
-    async def from_backup(self, copy: Backup) -> Restored:
-        """Fill an empty or missing stream from a backup.
+    async def from_backup(self, copy: Backup, *, accept_damage: bool = False) -> Restored:
+        """Fill an empty or missing stream from a backup, all of which is read before anything is deleted.
 
         Raises:
             Conflict: `log.not_empty`: the stream holds records, and is not to be deleted; `backup.another_log`: it is
-                to be deleted, and the backup is of another log.
+                to be deleted, and the backup is of another log; `backup.damaged`: it lacks records, or does not fit its
+                seals, and that is not to be accepted.
             NotFound: there is no backup.
+            InvalidInput: `backup.malformed`.
         """
         await self._insist_on_room()
-        identity = await asyncio.to_thread(copy.identity, self.subjects)
-        if identity is None:
-            raise NotFound(
-                "backup.none", f"{copy.folder} does not begin with record 1", where=str(copy.folder)
-            )
-        newest, _ = await asyncio.to_thread(copy.last)
-        assert newest is not None, "it has an identity, so it has a record"  # noqa: S101
-        lacking = await asyncio.to_thread(copy.lacking)
-        upto = max(newest.seq, lacking.upto)
-        await self._empty(identity)
+        checked = await asyncio.to_thread(check, copy, self.subjects, self.marks, self.checking)
+        if not accept_damage:
+            checked.insist(copy)
+        await self._empty(checked.identity)
         await self._api("STREAM.CREATE", {**self.config, "duplicate_window": _SHORTEST_WINDOW})
-        broken = await self._fill(copy, upto)
+        await self._fill(copy, checked.upto)
         await self._api("STREAM.UPDATE", self.config)
-        runs = {*filter(None, lacking.runs), *broken}
-        source = f"backup {copy.folder.name}"
-        return await self._record(identity, upto, newest.at, source, lacking.missing, runs)
+        self.unclear = checked.unclear
+        return await self._record(
+            checked.identity, checked.kept, checked.since, f"backup {copy.folder.name}",
+            checked.missing, checked.runs, upto=checked.upto,
+        )  # fmt: skip
 
     async def from_mirror(self, mirror: str) -> Restored:
         """Make the log's stream anew from a mirror of it, which is promoted first.
@@ -260,18 +263,15 @@ class Restoring:
             await copied(self.nc, self.subjects, self.keep)
         await self._api("STREAM.DELETE", {})
 
-    async def _fill(self, copy: Backup, upto: int) -> set[str]:
-        """Store the records of a backup, each in its place; the runs whose chains they break."""
+    async def _fill(self, copy: Backup, upto: int) -> None:
+        """Store the records of a backup, each in its place."""
         store = Blobs(self._link, self.blobs)
         batch: list[tuple[str, bytes, dict[str, str]]] = []
-        chains = Chains(self.subjects)
         for raw in _without_gaps(copy.records(), self.subjects, upto):
-            body: bytes | None = raw.body
             if raw.blob is not None:
-                body = await asyncio.to_thread(_blob_of, copy, raw.blob)
+                body = await asyncio.to_thread(body_of, copy, raw)
                 if body is not None:
                     await store.put(body)
-            chains.take(raw, body)
             headers = {**raw.headers, ID: raw.id, EXPECT_LAST: str(raw.seq - 1)}
             batch.append((raw.subject, raw.body, headers))
             if len(batch) == _BATCH:
@@ -279,7 +279,6 @@ class Restoring:
                 self.progress(raw.seq, upto)
                 batch = []
         await self._publish(batch)
-        return {chain.run_id for chain in chains.broken()}
 
     async def _publish(self, batch: Sequence[tuple[str, bytes, dict[str, str]]]) -> None:
         """All in order, each behind the one before; what was taken already is not stored twice."""
@@ -340,11 +339,3 @@ def _without_gaps(records: Iterator[Raw], subjects: Subjects, upto: int) -> Iter
         yield raw
         last = raw.seq
     yield from map(lost, range(last + 1, upto + 1))
-
-
-def _blob_of(copy: Backup, name: str) -> bytes | None:
-    """A body that lies beside a backup's record; None if it could not be copied."""
-    try:
-        return copy.blob(name)
-    except NotFound:
-        return None

@@ -6,7 +6,7 @@ Each run's chain, each partition's seals, the holes between sequences, and bodie
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nats.aio.client import Client
@@ -16,7 +16,7 @@ from partsong.contracts.counts import number_of
 from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.marks import Identity
-from partsong.contracts.ranges import Range, outside, ranges, size_of, united
+from partsong.contracts.ranges import Range, clipped, outside, ranges, size_of, united, within
 from partsong.contracts.seals import Scrub
 from partsong.contracts.subjects import Subjects, partition_of
 from partsong.log.attribution import missing
@@ -25,7 +25,10 @@ from partsong.log.link import Link
 from partsong.log.subject_counts import counted
 from partsong.log.walk import Progress, Raw, walk
 
-__all__ = ["Chains", "Verified", "verify"]
+__all__ = ["Reading", "Verified", "verify"]
+
+_LACKS = ("log.commit_missing", "log.record_missing")
+"""Findings in a chain that no changed record explains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Verified:
         return Damaged(why, self.lost, self.holes, self.hit, contained=contained, missing=count)
 
 
-class Chains:
+class _Chains:
     """The chains of all runs, checked as their records pass in the log's order."""
 
     def __init__(self, subjects: Subjects) -> None:
@@ -108,17 +111,92 @@ class Chains:
 
 
 @dataclass(slots=True)
-class _Reading:
-    chains: Chains
-    scrubs: dict[int, Scrub] = field(default_factory=dict)
+class Reading:
+    """A log read in order, wherever it is read from, and checked on the way."""
+
+    subjects: Subjects
     accepted: int = 0
     """See `Identity.accepted`."""
     counts: Counter[str] = field(default_factory=Counter)
-    seals: int = 0
+    """Records of each subject."""
     gone: list[int] = field(default_factory=list)
-    last: int = 0
-    broken: list[tuple[int, Damaged]] = field(default_factory=list)
+    """Sequences that have not come."""
+    _chains: _Chains = field(init=False)
+    _scrubs: dict[int, Scrub] = field(default_factory=dict)
+    _seals: int = 0
+    _last: int = 0
+    _broken: list[tuple[int, Damaged]] = field(default_factory=list)
     """Partitions that do not agree with a seal."""
+
+    def __post_init__(self) -> None:
+        self._chains = _Chains(self.subjects)
+
+    def take(self, raw: Raw, body: bytes | None) -> None:
+        """Read the log's next record; `body` is None if it lies beside the log and is not there."""
+        self.gone += range(self._last + 1, raw.seq)
+        self._last = raw.seq
+        self.counts[raw.subject] += 1
+        partition = self.subjects.partition_in(raw.subject)
+        if partition is not None:  # a seal covers also what nobody knows the subject of
+            self._scrub(raw, partition, seal=raw.subject == self.subjects.seal(partition))
+        self._chains.take(raw, body)
+
+    def end(self, head: int) -> None:
+        """All was read up to the log's head."""
+        self.gone += range(self._last + 1, head + 1)
+
+    def broken_by(self, holes: Sequence[Range]) -> frozenset[str]:
+        """Runs whose chains break where records are known not to be there."""
+        broken = self._chains.broken()
+        return frozenset(c.run_id for c in broken if clipped(holes, (c.verified + 1, c.at)))
+
+    def owned(self, holes: Sequence[Range]) -> tuple[Range, ...]:
+        """Those of some holes whose runs are surely named: by a seal, or by a chain that lacks a record where only one is missing."""
+        found = [hole for _, damage in self._broken for hole in damage.holes]
+        for chain in self._chains.broken():
+            gone = clipped(holes, (chain.verified + 1, chain.at))
+            if chain.broken is not None and chain.broken.code in _LACKS and size_of(gone) == 1:
+                found += gone
+        return united(found)
+
+    def judged(
+        self, lost_of: Mapping[str, int], known: Sequence[Range], damaged: Collection[str]
+    ) -> Verified:
+        """What is wrong, without what is `known` to be missing and the runs that are known to be `damaged`."""
+        gone = ranges(self.gone)
+        holes = outside(gone, known)
+        broken = self._chains.broken(but=damaged)
+        seals = [
+            (partition, found.narrowed(gone))
+            for partition, found in self._broken
+            if not _explained(found.narrowed(known), known)
+        ]
+        of = {run: n for run, n in lost_of.items() if holes and run not in damaged}
+        ends = {run for _, found in seals for run in found.runs if run not in damaged}
+        return Verified(
+            records=sum(self.counts.values()),
+            runs=len(self._chains),
+            seals=self._seals,
+            sealed=sum(scrub.last.count for scrub in self._scrubs.values() if scrub.last),
+            holes=holes,
+            lost_of=of,
+            findings=(
+                *(_seal_broken(partition, found) for partition, found in seals),
+                *(chain.broken for chain in broken if chain.broken is not None),
+            ),
+            lost=united(span for _, found in seals for span in found.lost),
+            hit=tuple(sorted({*filter(None, of), *ends, *(chain.run_id for chain in broken)})),
+            accepted=tuple(known),
+            accepted_runs=tuple(sorted(damaged)),
+            foreign=self._chains.foreign,
+        )
+
+    def _scrub(self, raw: Raw, partition: int, *, seal: bool) -> None:
+        scrub = self._scrubs.setdefault(partition, Scrub(accepted=self.accepted))
+        self._seals += seal
+        found = scrub.take(raw.seq, raw.body, seal=seal)
+        if found is not None:
+            self._broken.append((partition, found))
 
 
 async def verify(
@@ -136,73 +214,38 @@ async def verify(
     Raises:
         Unavailable: the server did not answer in time.
     """
-    accepted = identity.accepted if identity is not None else 0
-    reading = _Reading(Chains(subjects), accepted=accepted)
+    reading = Reading(subjects, identity.accepted if identity is not None else 0)
     link = Link(nc, attempt=5.0, deadline=30.0)
     store = Blobs(link, blobs)
     try:
         async for raw in walk(nc, stream, subjects.log(), upto=head, progress=progress):
-            reading.gone += range(reading.last + 1, raw.seq)
-            reading.last = raw.seq
-            reading.counts[raw.subject] += 1
-            await _take(reading, raw, subjects, store)
+            reading.take(raw, await _body_of(raw, store))
     finally:
         await link.close()
-    reading.gone += range(reading.last + 1, head + 1)
+    reading.end(head)
     lost = {}
     if reading.gone:
         lost = missing(subjects, await counted(nc, stream, subjects.log()), reading.counts)
-    return _judged(reading, lost, identity)
+    if identity is None:
+        return reading.judged(lost, (), ())
+    return reading.judged(lost, identity.missing, identity.damaged_runs)
 
 
-def _judged(reading: _Reading, lost: dict[str, int], identity: Identity | None) -> Verified:
-    """What is wrong, without what a restore has accepted."""
-    gone = ranges(reading.gone)
-    known, damaged = (identity.missing, identity.damaged_runs) if identity else ((), frozenset())
-    holes = outside(gone, known)
-    broken = reading.chains.broken(but=damaged)
-    seals = [(partition, found.narrowed(gone)) for partition, found in reading.broken]
-    of = {run: n for run, n in lost.items() if holes and run not in damaged}
-    return Verified(
-        records=sum(reading.counts.values()),
-        runs=len(reading.chains),
-        seals=reading.seals,
-        sealed=sum(scrub.last.count for scrub in reading.scrubs.values() if scrub.last),
-        holes=holes,
-        lost_of=of,
-        findings=(
-            *(_seal_broken(partition, found) for partition, found in seals),
-            *(chain.broken for chain in broken if chain.broken is not None),
-        ),
-        lost=united(span for _, found in seals for span in found.lost),
-        hit=tuple(sorted({*(run for run in of if run), *(chain.run_id for chain in broken)})),
-        accepted=known,
-        accepted_runs=tuple(sorted(damaged)),
-        foreign=reading.chains.foreign,
-    )
+async def _body_of(raw: Raw, store: Blobs) -> bytes | None:
+    """What a record says, wherever it lies; None if it cannot be had."""
+    if raw.blob is None:
+        return raw.body
+    try:
+        return await store.get(raw.blob)
+    except Unavailable as error:
+        if error.problem.code not in BAD_BODY:
+            raise
+        return None
 
 
-async def _take(reading: _Reading, raw: Raw, subjects: Subjects, store: Blobs) -> None:
-    partition = subjects.partition_in(raw.subject)
-    if partition is not None:  # a seal covers also what nobody knows the subject of
-        _scrub(reading, raw, partition, seal=raw.subject == subjects.seal(partition))
-    body: bytes | None = raw.body
-    if raw.blob is not None:
-        try:
-            body = await store.get(raw.blob)
-        except Unavailable as error:
-            if error.problem.code not in BAD_BODY:
-                raise
-            body = None
-    reading.chains.take(raw, body)
-
-
-def _scrub(reading: _Reading, raw: Raw, partition: int, *, seal: bool) -> None:
-    scrub = reading.scrubs.setdefault(partition, Scrub(accepted=reading.accepted))
-    reading.seals += seal
-    found = scrub.take(raw.seq, raw.body, seal=seal)
-    if found is not None:
-        reading.broken.append((partition, found))
+def _explained(found: Damaged, known: Sequence[Range]) -> bool:
+    """Whether a seal disagrees by nothing but records that are known not to be there."""
+    return not found.lost and within(found.holes, known)
 
 
 def _seal_broken(partition: int, found: Damaged) -> Problem:

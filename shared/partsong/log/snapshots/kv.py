@@ -150,6 +150,6 @@ class KvSnapshots:
                 "snapshots.refused",
                 f"the bucket refused: {error}",
                 where=self._stream,
-                fix="provision the bus, and check the limits of the bucket and this user's rights",
+                fix="check that the bucket is there, its limits and this user's rights: `partsong doctor`",
             )
         return answer
