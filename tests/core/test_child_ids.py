@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from partsong.contracts import events as e
 from partsong.contracts.fold import fold_all
+from partsong.contracts.ids import check_id
 from partsong.contracts.run_events import Parent
 from partsong.contracts.state import RunState
-from partsong.contracts.subjects import check_id
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.work import ChildWork, child_of
 from partsong.graph_engine.core.hints import work_of

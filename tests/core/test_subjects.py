@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.ids import check_id
 from partsong.contracts.subjects import (
     LANES,
     PARTITIONS,
@@ -19,7 +20,6 @@ from partsong.contracts.subjects import (
     LogSubject,
     RequestSubject,
     Subjects,
-    check_id,
     partition_of,
 )
 from partsong.log.subject import compile_filter

@@ -17,8 +17,8 @@ from pydantic import (
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import RunOptions
 from partsong.contracts.graph import Seconds
+from partsong.contracts.ids import check_id
 from partsong.contracts.plain import plain, read_json
-from partsong.contracts.subjects import check_id
 from partsong.contracts.validate import problem_of
 
 __all__ = [

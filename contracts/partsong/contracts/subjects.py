@@ -18,17 +18,16 @@ what you read in a subject is the id.
 
 from __future__ import annotations
 
-import re
 import zlib
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.ids import check_id
 
 __all__ = [
     "BEGINNINGS",
     "LANES",
-    "LONGEST_PATH",
     "OURS",
     "PARTITIONS",
     "Entity",
@@ -36,7 +35,6 @@ __all__ = [
     "LogSubject",
     "RequestSubject",
     "Subjects",
-    "check_id",
     "graph_key",
     "partition_of",
 ]
@@ -60,44 +58,6 @@ Entity: TypeAlias = Literal[
 _ENTITIES: dict[str, Entity] = {name: name for name in get_args(Entity)}
 _PARTITIONS = {str(partition): partition for partition in range(PARTITIONS)}
 _LANES = frozenset(map(str, range(LANES)))
-
-_ID = re.compile(r"[A-Za-z0-9_\-:/~@+=]+")
-_MAX = 200
-LONGEST_PATH = 1000
-"""Characters of the id of a call or a timer: the path of its execution, through all graphs that are in each other."""
-_PATHS = frozenset({"call_id", "timer_id"})
-
-
-def check_id(kind: str, value: str) -> str:
-    """Return `value` if it can stand in a subject: with 200 characters at most, the id of a call or a timer with 1,000.
-
-    Raises:
-        InvalidInput: `id.invalid`, with the offending character and its place.
-    """
-    most = LONGEST_PATH if kind in _PATHS else _MAX
-    if not value:
-        raise InvalidInput(
-            "id.invalid",
-            f"{kind} is empty",
-            where=kind,
-            fix=f"give a {kind} of 1 to {most} characters",
-        )
-    if len(value) > most:
-        raise InvalidInput(
-            "id.invalid",
-            f"{kind} has {len(value)} characters, at most {most} fit",
-            where=kind,
-            fix=f"shorten the {kind}",
-        )
-    if _ID.fullmatch(value):
-        return value
-    at = next(i for i, c in enumerate(value) if not _ID.fullmatch(c))
-    raise InvalidInput(
-        "id.invalid",
-        f"{kind} {value!r} holds {value[at]!r} at position {at}, which cannot stand in a subject",
-        where=kind,
-        fix="use letters, digits and - _ : / ~ @ + = only",
-    )
 
 
 def partition_of(run_id: str) -> int:

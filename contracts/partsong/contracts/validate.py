@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.expressions import check_expression
 from partsong.contracts.graph import END, START, Edge, FunctionNode, Graph, SubgraphNode, graphs_in
+from partsong.contracts.ids import LONGEST_PATH
 from partsong.contracts.plan import Plan, plan_of
-from partsong.contracts.subjects import LONGEST_PATH
 from partsong.contracts.validate_nodes import node_findings
 
 __all__ = ["check_graph", "findings", "functions_of", "parse_graph", "problem_of", "problems_in"]

@@ -32,7 +32,7 @@ from partsong.approval.views import (
     view,
 )
 from partsong.contracts.errors import Problem, Unavailable
-from partsong.contracts.subjects import check_id
+from partsong.contracts.ids import check_id
 from partsong.runtime import clock
 from partsong.runtime.broker_clock import TOLERATED, said
 

@@ -18,6 +18,7 @@ from partsong.bus.queued import AtTheDoor
 from partsong.contracts.command_events import Verb
 from partsong.contracts.conform import check_state
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, PartsongError, Unavailable
+from partsong.contracts.ids import check_id
 from partsong.contracts.requests import (
     Accepted,
     CancelRequest,
@@ -32,7 +33,7 @@ from partsong.contracts.requests import (
     UnscheduleRequest,
     parse_request,
 )
-from partsong.contracts.subjects import OURS, Subjects, check_id
+from partsong.contracts.subjects import OURS, Subjects
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.core.options import check_options
 from partsong.graph_engine.preparing import Resolve

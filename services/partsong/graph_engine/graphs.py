@@ -13,7 +13,8 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.graph import Graph
-from partsong.contracts.subjects import check_id, graph_key
+from partsong.contracts.ids import check_id
+from partsong.contracts.subjects import graph_key
 from partsong.contracts.validate import parse_graph
 from partsong.runtime import clock
 

@@ -10,7 +10,8 @@ from nats.js.errors import APIError, InvalidKeyError, KeyNotFoundError
 from partsong.client.connection import Connection
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.graph import Graph
-from partsong.contracts.subjects import check_id, graph_key
+from partsong.contracts.ids import check_id
+from partsong.contracts.subjects import graph_key
 from partsong.contracts.validate import parse_graph
 
 __all__ = ["Catalogue"]

@@ -16,9 +16,10 @@ from partsong.client.requests import ask
 from partsong.client.where import find_caller, find_data, find_nats, find_prefix, find_snapshots
 from partsong.contracts.damage import Damaged, Hit, damage_error, lost_note
 from partsong.contracts.errors import NotFound, Unavailable
+from partsong.contracts.ids import check_id
 from partsong.contracts.marks import Restored, read_restored
 from partsong.contracts.requests import Accepted, Request
-from partsong.contracts.subjects import Subjects, check_id
+from partsong.contracts.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.link import NO_ANSWER
 from partsong.log.port import Record

@@ -12,6 +12,7 @@ from partsong.client.comparison import begun_by
 from partsong.client.graphs import GraphLike, a_request, spec_of
 from partsong.client.past import Past
 from partsong.contracts.errors import PartsongError, Unavailable
+from partsong.contracts.ids import check_id
 from partsong.contracts.requests import (
     CancelRequest,
     ForkRequest,
@@ -21,7 +22,6 @@ from partsong.contracts.requests import (
     RunRequest,
     SignalRequest,
 )
-from partsong.contracts.subjects import check_id
 from partsong.runtime import clock
 
 __all__ = ["Control", "OnBusy"]

@@ -9,8 +9,8 @@ from partsong.client.connection import Connection, unknown
 from partsong.client.presence import seen
 from partsong.contracts.damage import DAMAGED, Hit
 from partsong.contracts.errors import NotFound, PartsongError, Unavailable
+from partsong.contracts.ids import check_id
 from partsong.contracts.state import Origin, RunState
-from partsong.contracts.subjects import check_id
 from partsong.contracts.timeline import Change, Checkpoint, checkpoints, diff
 from partsong.contracts.verify import Replay, replay, sound_part
 from partsong.log.blobs import LOST

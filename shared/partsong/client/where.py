@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.subjects import check_id
+from partsong.contracts.ids import check_id
 from partsong.runtime import clock
 from partsong.runtime.owner import alive
 

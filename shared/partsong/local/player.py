@@ -18,10 +18,11 @@ from partsong.contracts.errors import Conflict, NotFound
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
 from partsong.contracts.hooks import PluginRef
+from partsong.contracts.ids import check_id
 from partsong.contracts.plain import plain
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import RunState
-from partsong.contracts.subjects import Subjects, check_id
+from partsong.contracts.subjects import Subjects
 from partsong.contracts.timeline import Checkpoint, checkpoints, edited, state_at
 from partsong.contracts.work import Work
 from partsong.graph_engine.core import hear

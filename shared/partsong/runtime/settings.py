@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.subjects import Subjects, check_id
+from partsong.contracts.ids import check_id
+from partsong.contracts.subjects import Subjects
 
 __all__ = ["Settings", "from_env"]
 

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from partsong.contracts.subjects import Subjects, check_id
+from partsong.contracts.ids import check_id
+from partsong.contracts.subjects import Subjects
 from partsong.log.file import FileLog
 from partsong.log.journal import read
 from partsong.log.memory import MemoryLog

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, NotFound, Problem
-from partsong.contracts.subjects import check_id
+from partsong.contracts.ids import check_id
 
 __all__ = ["Approval", "Closure", "Outcome", "Position", "Status", "Verdict", "id_of", "parse_id"]
 

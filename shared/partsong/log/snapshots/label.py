@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.subjects import check_id
+from partsong.contracts.ids import check_id
 from partsong.log.snapshots.port import Snapshot
 
 __all__ = [
