@@ -95,8 +95,8 @@ def test_in_text_a_traceback_follows_its_line(capsys: pytest.CaptureFixture[str]
         logging.getLogger("partsong.x").exception("failed", extra={"n": 1})
     lines = line(capsys).splitlines()
     assert lines[0].endswith("x failed n=1")
-    assert lines[1].startswith("Traceback")
-    assert lines[-1] == "ValueError: no luck"
+    assert lines[1].startswith("    Traceback")
+    assert lines[-1] == "    ValueError: no luck"
 
 
 def test_below_the_level_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import traceback
 
@@ -14,6 +15,7 @@ from partsong.cli.output import EXIT, Output
 from partsong.cli.repairs import carried
 from partsong.contracts.damage import DAMAGED
 from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Problem, RunFailed
+from partsong.runtime.visible import escaped, visible
 
 __all__ = ["exit_code", "problem_of", "report", "tell"]
 
@@ -34,7 +36,7 @@ def report(error: BaseException, out: Output) -> int:
         error = error.exceptions[0]
     tell(problem_of(error), out)
     if not isinstance(error, PartsongError | TimeoutError) and os.environ.get("PARTSONG_DEBUG"):
-        traceback.print_exception(error)
+        click.echo(visible("".join(traceback.format_exception(error))), err=True, nl=False)
     return exit_code(error)
 
 
@@ -43,7 +45,8 @@ def tell(problem: Problem, out: Output) -> None:
     if problem.fix:
         problem = problem.model_copy(update={"fix": carried(problem.fix, out.given)})
     if out.form in {"json", "jsonl"}:
-        click.echo(problem.model_dump_json(exclude_none=True), err=True)
+        said = json.dumps(problem.model_dump(exclude_none=True), ensure_ascii=False)
+        click.echo(escaped(said), err=True)
     else:
         click.echo(_text(problem), err=True, color=out.color)
 
@@ -87,7 +90,7 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def _text(problem: Problem) -> str:
-    lines = [f"{click.style('error', fg='red', bold=True)}: {problem.code}: {problem.message}"]
+    lines = [f": {problem.code}: {problem.message}"]
     lines += [f"  at   {problem.where}"] if problem.where else []
     lines += [f"  fix  {problem.fix}"] if problem.fix else []
-    return "\n".join(lines)
+    return click.style("error", fg="red", bold=True) + visible("\n".join(lines))

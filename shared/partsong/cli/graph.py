@@ -9,6 +9,7 @@ import click
 
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import EXIT, Output, output_option, run_async
+from partsong.runtime.visible import visible
 
 if TYPE_CHECKING:
     from partsong.cli.trail import Trail
@@ -41,7 +42,7 @@ def validate(graph: str, out: Output) -> None:
     found = local_graph(graph)
     if out.form == "table":
         size = f"{len(found.nodes)} nodes, {len(found.edges)} edges"
-        click.echo(f"{found.name}: valid, {size}, {found.hash}")
+        click.echo(visible(f"{found.name}: valid, {size}, {found.hash}"))
     else:
         out.record({"name": found.name, "valid": True, "hash": found.hash})
 
@@ -75,7 +76,7 @@ def show(
     found, trail = _found(graph, run_id, address)
     match form:
         case "mermaid" | "dot":
-            click.echo(_picture(found, trail, form, expand=expand))
+            click.echo(visible(_picture(found, trail, form, expand=expand)))
         case "json" | "yaml":
             Output(form).record(found.spec())
         case _ if out.form == "table":

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from partsong.runtime.visible import escaped, visible
+
 __all__ = ["EXIT", "Form", "Output", "out_of", "output_option", "run_async"]
 
 T = TypeVar("T")
@@ -74,7 +76,7 @@ class Output:
                 width = max(map(len, shown), default=0)
                 for key, value in shown.items():
                     self._echo(
-                        f"{click.style(key.ljust(width), dim=True)}  {_styled(_cell(value))}"
+                        f"{click.style(visible(key).ljust(width), dim=True)}  {_styled(_cell(value))}"
                     )
         return cut
 
@@ -82,7 +84,7 @@ class Output:
         """One record of a stream, as it comes: a line of text, or of JSON, or a YAML document."""
         match self.form:
             case "table":
-                self._echo(text)
+                self._echo(visible(text))
             case "yaml":
                 self._echo(f"---\n{_yaml(record)}")
             case "json" | "jsonl":
@@ -91,7 +93,7 @@ class Output:
     def say(self, text: str = "", *, end: str = "\n") -> None:
         """Talk to the person at the terminal; programs do not read it."""
         if not self.quiet:
-            click.echo(text, err=True, nl=False, color=self.color)
+            click.echo(visible(text), err=True, nl=False, color=self.color)
             click.echo(end, err=True, nl=False)
 
     def _echo(self, text: str) -> None:
@@ -142,18 +144,18 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _json(value: object, indent: int | None = None) -> str:
-    return json.dumps(value, indent=indent, default=str, ensure_ascii=False)
+    return escaped(json.dumps(value, indent=indent, default=str, ensure_ascii=False))
 
 
 def _yaml(value: object) -> str:
     from partsong.cli import yaml12
 
-    return yaml12.dump(json.loads(json.dumps(value, default=str))).rstrip("\n")
+    return escaped(yaml12.dump(json.loads(json.dumps(value, default=str))).rstrip("\n"))
 
 
 def _cell(value: object) -> str:
     text = value if isinstance(value, str) else "" if value is None else _json(value)
-    return " ".join(text.split()) if "\n" in text else text
+    return visible(" ".join(text.split()) if "\n" in text else text, lines=False)
 
 
 def _shortened(value: object, most: int | None) -> object:

@@ -13,6 +13,7 @@ import click
 from partsong.cli.options import Address, address_options, data_option
 from partsong.cli.output import EXIT, run_async
 from partsong.cli.platform import ROLES
+from partsong.runtime.visible import visible
 
 __all__ = ["command"]
 
@@ -138,5 +139,5 @@ def health(name: str | None, address: Address, *, alive: bool) -> None:
         said = f"{living} is alive, and not ready: it starts"
     else:
         said = f"{living} is {'alive' if alive else 'ready'}"
-    click.echo(said, err=True)
+    click.echo(visible(said), err=True)
     sys.exit(EXIT["failure" if well is None else "ok"])

@@ -14,6 +14,7 @@ import yaml
 from pydantic import JsonValue
 
 from partsong.contracts.foreign.size import at_most
+from partsong.runtime.visible import visible
 
 __all__ = ["LARGEST", "compose", "dump", "load"]
 
@@ -73,8 +74,8 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Text; a "next line" only survives where it is escaped."""
-        style = '"' if "\x85" in data else None
+        """Text; what steers a terminal, and a "next line", is in double quotes, where it can be escaped."""
+        style = '"' if visible(data) != data else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 

@@ -6,8 +6,10 @@ import json
 import logging
 import sys
 from contextvars import ContextVar
+from textwrap import indent
 
 from partsong.runtime import clock
+from partsong.runtime.visible import escaped, visible
 
 __all__ = ["current_run", "current_trace", "set_up"]
 
@@ -41,15 +43,17 @@ class _Formatter(logging.Formatter):
             fields |= {"error": error} if error else {}
             return json.dumps({**head, "event": record.getMessage(), **fields}, default=str)
         pairs = "".join(f" {key}={_word(value)}" for key, value in fields.items())
-        line = f"{head['time']} {head['level']:<7} {self._service} {record.getMessage()}{pairs}"
-        return f"{line}\n{error}" if error else line
+        event = visible(record.getMessage(), lines=False)
+        line = f"{head['time']} {head['level']:<7} {self._service} {event}{pairs}"
+        # No line of a traceback looks like one of ours: what was raised may be anybody's text.
+        return f"{line}\n{indent(visible(error), '    ')}" if error else line
 
 
 def _word(value: object) -> str:
     """A value as it stands after its key: in quotes if it would not be one word."""
     text = str(value)
     plain = text and not any(c.isspace() or c in '="' for c in text)
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    return visible(text, lines=False) if plain else escaped(json.dumps(text, ensure_ascii=False))
 
 
 def set_up(service: str, *, level: str = "INFO", form: str = "text") -> None:
