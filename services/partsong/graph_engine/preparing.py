@@ -123,8 +123,8 @@ class Preparing:
 
     async def _admit(self, state: RunState) -> Prepared:
         thread = state.options.thread
-        if thread is None or state.graph is None:
-            return Prepared()
+        if thread is None or state.graph is None or state.status != "queued":
+            return Prepared()  # it waits no more: asking would put it back in line
         if not await self._threads.may_go(state.run_id, thread, state.started):
             return Prepared(free=False)
         known = await self._threads.remembered(thread, state.graph)

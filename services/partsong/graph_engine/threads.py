@@ -7,7 +7,8 @@ have ended.
 
 The server may lose a line, as when its disk is damaged. Only the runs know then who has the thread: so one that is open
 looks now and then whether it is still in line, and one that waits and is not there any more lets the others come first.
-For a moment after the connection was lost, nobody is let into a thread that has no line.
+For a moment after the connection was lost, nobody is let into a thread that has no line; and for a minute after the
+first run came back to one that was lost nobody follows it, for others that were open may still have to come.
 
 After a restore a line may be ahead of the log: then it is not believed, and all runs that are open take their places
 anew, those that wait in the order in which they were accepted. Nobody enters and nobody is let in before all have.
@@ -29,7 +30,16 @@ from partsong.contracts.run_events import RunOptions
 from partsong.contracts.state import ENDED
 from partsong.contracts.subjects import Subjects
 from partsong.graph_engine.bucket import Bucket, Overtaken
-from partsong.graph_engine.core.line import Line, OnBusy, Place, Seat, entered, returned, without
+from partsong.graph_engine.core.line import (
+    Line,
+    OnBusy,
+    Place,
+    Seat,
+    entered,
+    returned,
+    without,
+    without_waiting,
+)
 from partsong.graph_engine.core.summary import REFUSED
 from partsong.graph_engine.seating import Seating
 from partsong.log.port import Log, Record
@@ -119,7 +129,10 @@ class Threads:
         def change(line: Line) -> Line:
             nonlocal left
             self._surely(line, on_busy)
-            left = line.seat(run_id) is None
+            seat = line.seat(run_id)
+            left = seat is None or seat.queued
+            # It has ended, so it waits no more: a place among those who wait is one that it came back to by mistake.
+            line = without_waiting(line, run_id) if left else line
             return _entered(line, place, on_busy, seated=seated)
 
         await self._change(options.thread, change, seated=seated, clear=True)
@@ -131,7 +144,7 @@ class Threads:
         seated = await self._seating.done()
 
         def change(line: Line) -> Line:
-            return without(line, {run_id}, follows=seated)
+            return without(line, {run_id}, follows=_all_came(line, seated=seated))
 
         await self._change(thread, change, seated=seated)
 
@@ -216,7 +229,7 @@ class Threads:
             held = Line.model_validate_json(entry.value) if entry.value else Line(thread=thread)
             line = believed = await self._believed(held)
             if clear and (ended := await self._ended(line)):
-                line = without(line, ended, follows=seated)
+                line = without(line, ended, follows=_all_came(line, seated=seated))
             line = change(line)
             try:
                 if line == held:
@@ -272,8 +285,11 @@ class Threads:
 
 def _entered(line: Line, place: Place, on_busy: OnBusy, *, seated: bool) -> Line:
     """The line with one more run, unless others have to take their places first."""
-    if not seated and on_busy != "allow" and line.seat(place.run_id) is None:
-        raise _unseated(line.thread)
+    if on_busy != "allow" and line.seat(place.run_id) is None:
+        if not seated:
+            raise _unseated(line.thread)
+        if not line.open and not _all_came(line, seated=seated):
+            raise _unsure_of(line.thread)
     return entered(line, place, on_busy)
 
 
@@ -306,7 +322,7 @@ def _seconds_since(moment: str) -> float:
 def _unsure_of(thread: str) -> Unavailable:
     return Unavailable(
         "thread.unsure",
-        f"the connection was lost, and nobody is in thread {thread!r} now; those that were are waited for",
+        f"the server may have lost who has thread {thread!r}, and nobody is in it now; those that were are waited for",
         where="options.thread",
         retryable=True,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 
 import pytest
 
@@ -29,6 +30,7 @@ from partsong.log.memory import MemoryLog
 from partsong.log.port import Appended
 from partsong.log.snapshots.memory import MemorySnapshots
 from partsong.testing.bucket import MemoryBucket
+from tests.ports.damage import until
 from tests.services.graph_engine.engines import PATIENCE, World, history
 
 ONE = parse_graph(
@@ -90,6 +92,11 @@ class Thread(World):
     async def status(self, run_id: str) -> str:
         return (await history(self.log, self.subjects, run_id))[0].status
 
+    async def settled(self, run_id: str) -> bool:
+        """Whether all that was asked of a run has its outcome."""
+        state = (await history(self.log, self.subjects, run_id))[0]
+        return state.graph is not None and not state.pending
+
     async def lose(self) -> None:
         for key in await self.lines.keys():
             await self.lines.remove(key)
@@ -134,7 +141,7 @@ async def test_a_place_that_was_given_before_the_line_was_lost_lets_no_second_ru
     await thread.begins("r_2")
     assert await thread.status("r_2") == "running"
     thread.stored.mute = ""
-    await asyncio.sleep(1.0)  # by then the turn was taken again, and is to have come to nothing
+    await until(partial(thread.settled, "r_1"))
     assert await thread.status("r_1") != "running", "r_2 has the thread"
     assert await thread.status("r_2") == "running"
     first.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from partsong.contracts.errors import Unavailable
+from partsong.contracts.errors import Conflict, Unavailable
 from partsong.contracts.marks import Restored
 from partsong.contracts.run_events import RunOptions
 from partsong.contracts.subjects import PARTITIONS, Subjects
@@ -19,6 +19,8 @@ from partsong.testing.bucket import MemoryBucket
 from tests.services.graph_engine.clocks import Still
 
 WAITS = RunOptions(thread="t", on_busy="enqueue")
+BESIDE = RunOptions(thread="t", on_busy="allow")
+RUNNING = {"Partsong-Status": "running"}
 
 
 class Forgetful(MemoryLog):
@@ -110,6 +112,7 @@ async def test_a_run_that_has_the_thread_takes_it_back_when_the_line_is_lost() -
     line.clock.at += 21.0
     await line.threads.hold("r_1", "t")
     assert await line.waits("r_2")
+    line.clock.at += 61.0
     await line.threads.leave("r_1", "t")
     assert line.admitted == ["r_2"]
 
@@ -159,13 +162,58 @@ async def test_nobody_is_let_into_a_lost_line_before_those_that_were_in_it_have_
     await line.begins("r_1")
     await line.lose()
     line.connections += 1
-    with pytest.raises(Unavailable, match="nobody is in thread 't' now") as refused:
+    with pytest.raises(Unavailable, match="those that were are waited for") as refused:
         await line.waits("r_2")
     assert refused.value.problem.retryable
-    with pytest.raises(Unavailable, match="nobody is in thread 't' now"):
+    with pytest.raises(Unavailable, match="those that were are waited for"):
         await line.threads.rejoin("r_0", WAITS)
     line.clock.at += 10.0
     assert not await line.waits("r_2"), "nobody else has come"
+
+
+async def two_of_a_lost_line() -> Line:
+    """Two runs beside each other had the thread when its line was lost, and one of them is back in it."""
+    line = Line()
+    await line.begins("r_1")
+    await line.threads.enter("r_2", BESIDE)
+    await line.log.append(Subjects().engine("r_2"), b"{}", id="r_2", headers=RUNNING)
+    await line.lose()
+    await line.threads.hold("r_2", "t")
+    return line
+
+
+async def test_nobody_follows_the_first_that_came_back_to_a_lost_line() -> None:
+    line = await two_of_a_lost_line()
+    await line.threads.leave("r_2", "t")
+    with pytest.raises(Unavailable, match="those that were are waited for"):
+        await line.waits("r_3")
+    await line.threads.hold("r_1", "t")
+    assert await line.waits("r_3")
+    await line.threads.leave("r_1", "t")
+    line.clock.at += 61.0
+    assert await line.may_go("r_3")
+
+
+async def test_neither_does_one_that_had_waited() -> None:
+    line = await two_of_a_lost_line()
+    assert await line.waits("r_3")
+    await line.threads.leave("r_2", "t")
+    assert line.admitted == []
+    assert not await line.may_go("r_3")
+    await line.threads.hold("r_1", "t")
+    line.clock.at += 61.0
+    assert not await line.may_go("r_3")
+    await line.threads.leave("r_1", "t")
+    assert line.admitted == ["r_3"]
+
+
+async def test_a_run_that_only_waits_does_not_go_on_by_a_retry() -> None:
+    """It has ended, and a question that was asked too late had put it back among those that wait."""
+    line = Line()
+    await line.begins("r_1")
+    assert await line.waits("r_2")
+    with pytest.raises(Conflict, match="r_1 has thread 't'"):
+        await line.threads.rejoin("r_2", WAITS)
 
 
 async def a_restored_line() -> Line:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from partsong.contracts.errors import Conflict
 
-__all__ = ["Line", "OnBusy", "Place", "Seat", "entered", "returned", "without"]
+__all__ = ["Line", "OnBusy", "Place", "Seat", "entered", "returned", "without", "without_waiting"]
 
 OnBusy: TypeAlias = Literal["allow", "reject", "enqueue", "cancel_previous"]
 
@@ -93,6 +93,12 @@ def returned(line: Line, place: Place, *, queued: bool, lost: str) -> Line:
     at = sum(other.since <= place.since for other in line.queue)
     queue = (*line.queue[:at], place, *line.queue[at:])
     return line.model_copy(update={"queue": queue, "lost": line.lost or lost})
+
+
+def without_waiting(line: Line, run_id: str) -> Line:
+    """The line in which a run does not wait."""
+    queue = tuple(place for place in line.queue if place.run_id != run_id)
+    return line.model_copy(update={"queue": queue})
 
 
 def without(line: Line, gone: Collection[str], *, follows: bool = True) -> Line:
