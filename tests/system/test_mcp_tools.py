@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
 from partsong.workflow import WorkflowGraph
@@ -12,7 +14,10 @@ from tests.ports.tools.mcp_http import over_http
 from tests.system.platform import a_platform
 
 
-async def test_a_tool_node_calls_the_tool_of_an_mcp_server(bus: Bus, tmp_path: Path) -> None:
+async def test_a_tool_node_calls_the_tool_of_an_mcp_server(
+    bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARTSONG_MCP_TRUST", "shelf")
     said = tmp_path / "said.json"
     said.write_text(json.dumps({"look": "Look somewhere."}))
     graph = WorkflowGraph("look").add_tool(

@@ -134,6 +134,9 @@ async def test_it_runs_a_graph_and_leaves_nothing_behind_when_it_is_told_to_stop
         assert ready["pid"] == running.process.pid
         assert ready["http_url"].startswith("http://127.0.0.1:")
         assert json.loads((tmp_path / "data" / "up.json").read_text())["pid"] == ready["pid"]
+        for file in (tmp_path / "data" / "up.json", tmp_path / "ready.json"):
+            assert file.stat().st_mode & 0o777 == 0o600, "a URL may hold a password"
+        assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
         for service in SERVICES:  # the pipe may lag behind the file that says "ready"
             await running.until(service, partial(running.said, service, "ready"))
             assert running.said(service, "ready") == 1, running.lines

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from partsong.cli.child import Child
+from partsong.cli.environments import environment_of
 from partsong.cli.repairs import carried
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
 from partsong.runtime import clock
@@ -93,7 +94,7 @@ class Platform:
             Conflict: `up.already_running`, a platform already runs on the data directory.
             Unavailable: NATS or a service did not become ready.
         """
-        self._data.mkdir(parents=True, exist_ok=True)
+        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)  # logs, states, the log itself
         self._claim = await self._take()
         if self._given is None:
             await self._start_nats()
@@ -155,7 +156,9 @@ class Platform:
             "sync_interval": self._sync_interval,
         }
         part = file.with_name(f"{file.name}.part")
-        part.write_text(json.dumps(content), encoding="utf-8")
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
+            written.write(json.dumps(content))  # its URL may hold a password
         part.replace(file)
         self._noted.add(file)
 
@@ -221,14 +224,14 @@ class Platform:
 
     def _child(self, role: str) -> Child:
         env = {
-            **self._env,
+            **environment_of(role, self._env),
             "PARTSONG_NATS_URL": self.nats_url,
             "PARTSONG_DATA": str(self._data),
             "PARTSONG_WORKER": role,
         }
         if self._sync_interval:
             env["PARTSONG_SYNC_INTERVAL"] = self._sync_interval
-        command = (sys.executable, "-m", "partsong.cli.main", "worker", "start", role)
+        command = (sys.executable, "-P", "-m", "partsong.cli.main", "worker", "start", role)
         log = self._data / "logs" / f"{role}.log"
         words = (*self._words, "--offline") if self._given is None else self._words
         advice = partial(carried, given=words)  # the embedded server ends with this

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ __all__ = [
     "settings_nearby",
 ]
 
+_LONGEST_NOTE = 64 * 1024
 _NEARBY = {"PARTSONG_NATS_URL": "nats_url", "PARTSONG_SYNC_INTERVAL": "sync_interval"}
 """What a service beside a platform shares with its services, by its name in the note."""
 
@@ -113,11 +115,29 @@ def _noted(key: str, data: Path) -> str:
 
 
 def _note(data: Path) -> Mapping[str, object]:
+    """What stands in the note; nothing if somebody else may have written it, or it leads to another machine.
+
+    The current directory may be anybody's: a checkout of a stranger's project, or a folder that all may write to.
+    """
     try:
-        note = json.loads((data / "up.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with (data / "up.json").open("rb") as file:
+            about = os.fstat(file.fileno())
+            note = json.loads(file.read(_LONGEST_NOTE))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return note if isinstance(note, dict) else {}
+    ours = about.st_uid == os.geteuid() and not about.st_mode & 0o022
+    if not ours or not isinstance(note, dict):
+        return {}
+    return note if all(_here(str(note.get(key) or "")) for key in ("nats_url", "http_url")) else {}
+
+
+def _here(url: str) -> bool:
+    """Whether a URL leads to this machine, or nowhere."""
+    try:
+        host = urlsplit(url).hostname
+        return not url or host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _pid(note: Mapping[str, object]) -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from partsong.contracts.errors import InvalidInput
 from partsong.tools.addresses import ALLOW_SETTING
 from partsong.tools.code.tool import TIER_SETTING
-from partsong.tools.mcp.place import MCP_SETTING
+from partsong.tools.mcp.place import MCP_SETTING, MCP_TRUST_SETTING
 from partsong.tools.memory.tools import EMBEDDER_SETTING
 from partsong.tools.read_file import ROOT_SETTING
 from partsong.tools.search.web_search import KEY_SETTING
@@ -80,6 +80,7 @@ SETTINGS = (
     ),
     Setting("PARTSONG_DATA", ("remember", "recall"), ".partsong"),
     Setting(MCP_SETTING, (), "there are no tools of MCP servers", secret=True),
+    Setting(MCP_TRUST_SETTING, (), "every call of an MCP server's tool needs approval"),
     Setting(SECRET_SETTING, ("send_webhook",), "webhooks are not signed", secret=True),
 )
 """In the order in which a person would look at them."""

@@ -11,7 +11,9 @@ from mcp.types import Tool as Listed
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
+from partsong.contracts.conform import findings_of
 from partsong.contracts.errors import InvalidInput
+from partsong.runtime.evaluation.evaluator import evaluate
 from partsong.tools.mcp.pins import hash_of
 from partsong.tools.parameters import Parameters
 from partsong.tools.tool import AnyTool, SideEffect, Tool
@@ -35,7 +37,7 @@ class Call(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Sent(Parameters):
-    """Arguments that are sent as they are: the server checks them."""
+    """Arguments that are sent as they are, if they fit the server's schema: nobody is asked about others."""
 
     def read(
         self,
@@ -50,7 +52,18 @@ class _Sent(Parameters):
                 f"{tool}: args: an object is needed, got {type(args).__name__}",
                 where="args",
             )
+        for place, said in self._findings(args):
+            path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+            raise InvalidInput(
+                "tool.invalid_arguments", f"{tool}: args{path}: {said}", where=f"args{path}"
+            )
         return {"args": args}
+
+    def _findings(self, args: dict[str, JsonValue]) -> list[tuple[list[str | int], str]]:
+        try:
+            return findings_of(self.schema, args, evaluate)
+        except InvalidInput:  # it is no schema, or asks too much: the server checks them
+            return []
 
     def written(self, values: Mapping[str, object]) -> dict[str, JsonValue]:
         """The arguments as they are sent."""
@@ -82,13 +95,13 @@ def pin_of(listed: Listed) -> str:
     return hash_of(_OBJECT.validate_python(said))
 
 
-def made(server: str, listed: Listed, call: Call) -> AnyTool:
-    """The tool. What does not say that it only reads needs approval, and what says nothing may destroy.
+def made(server: str, listed: Listed, call: Call, *, trusted: bool) -> AnyTool:
+    """The tool. It needs approval, unless a trusted server says that it only reads; what says nothing may destroy.
 
     Raises:
         InvalidInput: `mcp.bad_name`.
     """
-    side_effect, idempotent = _manners(listed.annotations or ToolAnnotations())
+    side_effect, idempotent = _manners(listed.annotations or ToolAnnotations(), trusted=trusted)
 
     async def remote(args: Mapping[str, JsonValue]) -> JsonValue:
         return await call(listed.name, args, repeatable=idempotent)
@@ -101,7 +114,7 @@ def made(server: str, listed: Listed, call: Call) -> AnyTool:
         side_effect=side_effect,
         idempotent=idempotent,
         retries=1 if side_effect == "read" else 0,
-        approval="never" if side_effect == "read" else "always",
+        approval="never" if trusted and side_effect == "read" else "always",
     )
 
 
@@ -124,8 +137,9 @@ def withheld(server: str, listed: Listed, refuse: Call) -> AnyTool:
     )
 
 
-def _manners(said: ToolAnnotations) -> tuple[SideEffect, bool]:
+def _manners(said: ToolAnnotations, *, trusted: bool) -> tuple[SideEffect, bool]:
+    """What a server says of a tool; a stranger's word makes a tool no more harmless than one that may write."""
     if said.read_only_hint:
-        return "read", True
+        return ("read", True) if trusted else ("write", False)
     idempotent = bool(said.idempotent_hint)
     return ("write" if said.destructive_hint is False else "destructive"), idempotent

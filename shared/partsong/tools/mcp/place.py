@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from partsong.contracts.errors import InvalidInput
 
-__all__ = ["MCP_SETTING", "Place", "place_of"]
+__all__ = ["MCP_SETTING", "MCP_TRUST_SETTING", "Place", "place_of", "trusted_by"]
 
 MCP_SETTING = "PARTSONG_MCP"
 """MCP servers as NAME=URL or NAME=COMMAND, separated by semicolons."""
+
+MCP_TRUST_SETTING = "PARTSONG_MCP_TRUST"
+"""Names of MCP servers, with commas between, of which it is believed that a tool only reads if they say so."""
 
 _NAME = re.compile(r"[A-Za-z0-9-]{1,24}")
 
@@ -46,6 +50,13 @@ def place_of(text: str) -> Place:
     if not command or "://" in command[0]:
         raise _bad(name, "it has neither an http or https URL nor a command")
     return Place(name, command=command)
+
+
+def trusted_by(env: Mapping[str, str]) -> frozenset[str]:
+    """The servers whose word is taken, by `PARTSONG_MCP_TRUST`."""
+    return frozenset(
+        filter(None, (name.strip() for name in env.get(MCP_TRUST_SETTING, "").split(",")))
+    )
 
 
 def _bad(name: str, why: str) -> InvalidInput:

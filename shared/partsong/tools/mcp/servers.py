@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import TracebackType
@@ -14,7 +16,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from partsong.tools.mcp.pins import Pins
-from partsong.tools.mcp.place import Place, place_of
+from partsong.tools.mcp.place import Place, place_of, trusted_by
 from partsong.tools.tool import AnyTool
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ class Standing:
 
     tool: str
     """The name it has there."""
-    how: Literal["allowed", "changed", "new"]
+    how: Literal["allowed", "changed", "new", "twice"]
+    """`twice`: the server lists two of that name, and none is had."""
     says: str
     """What the server says of it now: a stranger's text."""
     pin: str = field(repr=False)
@@ -54,8 +57,11 @@ class McpServers:
         *,
         pins: Pins | None = None,
         register: Callable[[AnyTool], None] | None = None,
+        trusted: Collection[str] | None = None,
     ) -> None:
         """`register` is told of each tool as it comes.
+
+        Of `trusted` servers it is believed that a tool only reads; without it, of those that `PARTSONG_MCP_TRUST` names.
 
         Raises:
             InvalidInput: `mcp.bad_place`, or `mcp.duplicate` for two servers of one name.
@@ -74,6 +80,7 @@ class McpServers:
                 where="mcp",
                 fix="pip install 'partsong[mcp]'",
             )
+        self._trusted = trusted_by(os.environ) if trusted is None else frozenset(trusted)
         self._pins, self._register = pins or Pins(), register or (lambda _tool: None)
         self._tools: dict[str, AnyTool] = {}
         self._seen: dict[str, Sequence[Listed]] = {}
@@ -124,11 +131,15 @@ class McpServers:
         from partsong.tools.mcp.made import pin_of
 
         allowed = self._pins.allowed(server) or {}
+        seen = self._seen.get(server, ())
+        times = Counter(one.name for one in seen)
         found: list[Standing] = []
-        for one in self._seen.get(server, ()):
+        for one in seen:
             pin, before = pin_of(one), allowed.get(one.name)
-            how: Literal["allowed", "changed", "new"]
+            how: Literal["allowed", "changed", "new", "twice"]
             how = "new" if before is None else "allowed" if before == pin else "changed"
+            # Which of two is called nobody can say, so what is allowed of one says nothing.
+            how = "twice" if times[one.name] > 1 else how
             found.append(Standing(one.name, how, one.description or one.title or "", pin))
         return found
 
@@ -138,7 +149,8 @@ class McpServers:
         Raises:
             InvalidInput: `mcp.bad_pins`.
         """
-        self._pins.allow(server, {one.tool: one.pin for one in self.standing(server)})
+        tools = self.standing(server)
+        self._pins.allow(server, {one.tool: one.pin for one in tools if one.how != "twice"})
 
     async def _heard(self, place: Place, listed: Sequence[Listed]) -> None:
         from partsong.tools.mcp.made import made, withheld
@@ -155,7 +167,10 @@ class McpServers:
                 extra = {"server": place.name, "tool": one.name, "is": standing[one.name]}
                 _log.warning("mcp tool refused", extra=extra)
             try:
-                self._take((withheld if refused else made)(place.name, one, call))
+                tool = withheld(place.name, one, call)
+                if not refused:
+                    tool = made(place.name, one, call, trusted=place.name in self._trusted)
+                self._take(tool)
             except PartsongError as error:  # this tool cannot be had; the others can
                 extra = {"server": place.name, "tool": one.name, "why": error.problem.message}
                 _log.warning("mcp tool left out", extra=extra)
