@@ -201,10 +201,8 @@ class Turns:
             if command.verb not in PREPARED or (before is not None and command.verb == "fork"):
                 continue
             ready = await self._prepare.prepared(slot.ledger.state, command)
-            if (
-                before is not None and before.rejoined
-            ):  # it is still to be left if it comes to nothing
-                ready = replace(ready, rejoined=True)
+            if before is not None and before.rejoined:
+                ready = replace(ready, rejoined=True)  # to be left still, if it comes to nothing
             slot.prepared[command.request_id] = ready
 
     async def _delivered(self, slot: Slot, seq: int) -> bool:

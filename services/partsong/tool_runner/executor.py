@@ -129,9 +129,8 @@ class Executor:
             result = error.problem
         except KeyboardInterrupt:
             raise
-        except (
-            BaseException
-        ) as error:  # a user's validator or serializer; some libraries panic outside Exception
+        except BaseException as error:
+            # A user's validator or serializer; some libraries panic outside Exception.
             result = raised(work.kind, error, None)
         emitter.end(_problem_of(result))
         return self._closed(work, result)
