@@ -142,7 +142,7 @@ def _here(url: str) -> bool:
 
 def _pid(note: Mapping[str, object]) -> int | None:
     pid = note.get("pid")
-    return pid if isinstance(pid, int) else None
+    return pid if isinstance(pid, int) and pid > 1 else None  # 1 is always there
 
 
 def _unknown(data: Path) -> Unavailable:

@@ -77,7 +77,7 @@ def _note(fd: int) -> dict[str, int | str | None]:
 
 def alive(pid: int | None) -> bool:
     """Whether a process of this number runs, whoever's it is; there is none without a number."""
-    if pid is None or pid <= 1:  # 1 is the system's, and always there
+    if pid is None or pid <= 0:
         return False
     try:
         os.kill(pid, 0)

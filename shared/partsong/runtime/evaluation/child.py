@@ -30,9 +30,8 @@ MEMORY = 768 * 1024 * 1024
 
 def main() -> None:
     """Answer until nobody asks any more."""
-    signal.signal(
-        signal.SIGPROF, signal.SIG_DFL
-    )  # it ends this process, whatever library is at work
+    # It ends this process, whatever library is at work.
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     for limit, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
         with contextlib.suppress(ValueError, OSError):  # not every system has every limit
             resource.setrlimit(limit, (most, most))
