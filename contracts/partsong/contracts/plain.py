@@ -48,6 +48,8 @@ def plain(
     kind = type(value)
     if value is None or kind is bool:
         return value  # type: ignore[return-value]  # the two types just named
+    if kind is str and value.isascii() and "\0" not in value:  # type: ignore[attr-defined,operator]  # most are
+        return value  # type: ignore[return-value]
     if isinstance(value, str):
         return _text(value, where, code, fault)
     if isinstance(value, float):
