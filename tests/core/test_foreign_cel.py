@@ -128,7 +128,8 @@ def test_what_may_cost_more_is_not_answered_in_passing(expression: str) -> None:
 
 
 def test_neither_is_anything_of_large_values() -> None:
-    large: dict[str, JsonValue] = {"n": 1, "s": ["x" * 100] * 4000}
+    texts: list[JsonValue] = ["x" * 100] * 4000
+    large: dict[str, JsonValue] = {"n": 1, "s": texts}
     answers = Answers()
     assert answers(Expression("state.n > 0", cel.named("state.n > 0", large, "state"))) is True
     with pytest.raises(NotAnswered):

@@ -147,7 +147,8 @@ def test_of_a_large_value_only_the_first_finding_is_listed() -> None:
     """The list of all would have ten million."""
     wanted: JsonValue = {"allOf": [{"items": {"minimum": 10**6 + i}} for i in range(1000)]}
     assert len(json_schema.findings(wanted, list(range(10_000)), 10)) == 1
-    assert len(json_schema.findings({"items": {"type": "string"}}, [1] * 30, 10)) == 10
+    ones: list[JsonValue] = [1] * 30
+    assert len(json_schema.findings({"items": {"type": "string"}}, ones, 10)) == 10
 
 
 def test_a_pattern_that_looks_around_still_works_for_graphs_that_have_it() -> None:

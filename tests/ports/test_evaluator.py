@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.foreign.cel import named
-from partsong.contracts.foreign.question import Expression, Fit, NotAnswered, Question
+from partsong.contracts.foreign.question import Evaluate, Expression, Fit, NotAnswered, Question
 from partsong.runtime.evaluation.evaluator import Evaluator, evaluate, settle
 
 
@@ -32,10 +32,12 @@ def expression(text: str, **values: JsonValue) -> Expression:
     return Expression(text, named(text, values, "state"))
 
 
+TENS: list[JsonValue] = ["a" * 10] * 10
+PATTERNS: list[JsonValue] = ["(a|b)*c"] * 5000
 MACRO = expression("state.l.map(x, x * 2)", l=[1, 2])
 BOMBS: dict[str, Question] = {
-    "memory": expression("state.l" + ".map(x, x + x)" * 25, l=["a" * 10] * 10),
-    "time": expression("state.l.map(x, state.s.matches(x))", l=["(a|b)*c"] * 5000, s="a" * 500_000),
+    "memory": expression("state.l" + ".map(x, x + x)" * 25, l=TENS),
+    "time": expression("state.l.map(x, state.s.matches(x))", l=PATTERNS, s="a" * 500_000),
     "copies": expression("state.s" + " + state.s" * 30, s="a" * 4_000_000),
     "backtracking": Fit({"pattern": "^(?=a)([a-z]+-?)+$"}, "a" * 41 + "!"),
 }
@@ -120,9 +122,8 @@ async def test_the_loop_goes_on_while_an_answer_is_waited_for() -> None:
 async def test_a_decision_is_made_anew_with_each_answer() -> None:
     tried: list[int] = []
 
-    def decide(evaluate: object) -> list[JsonValue]:
+    def decide(evaluate: Evaluate) -> list[JsonValue]:
         tried.append(len(tried))
-        assert callable(evaluate)
         return [evaluate(expression("state.l.map(x, x)", l=[n])) for n in (1, 2, 1)]
 
     assert await settle(decide) == [[1], [2], [1]]

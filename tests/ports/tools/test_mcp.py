@@ -204,7 +204,9 @@ def test_two_servers_of_one_name_are_refused() -> None:
         McpServers(["a=x", "a=y"])
 
 
-def listed(name: str, description: str = "Pay a bill.", **hints: bool) -> Listed:
+def listed(
+    name: str, description: str = "Pay a bill.", *, read_only_hint: bool | None = None
+) -> Listed:
     schema = {
         "type": "object",
         "properties": {"amount": {"type": "integer"}},
@@ -214,7 +216,7 @@ def listed(name: str, description: str = "Pay a bill.", **hints: bool) -> Listed
         name=name,
         description=description,
         input_schema=schema,
-        annotations=ToolAnnotations(**hints),
+        annotations=ToolAnnotations(read_only_hint=read_only_hint),
     )
 
 

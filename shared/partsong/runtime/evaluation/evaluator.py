@@ -114,13 +114,15 @@ class Evaluator:
         if process is None:
             return None
         with contextlib.suppress(OSError):
-            process.stdin and process.stdin.close()
+            if process.stdin is not None:
+                process.stdin.close()
         try:
             code = process.wait(_LAST_WORD)
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
-        process.stdout and process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()
         return code
 
 
