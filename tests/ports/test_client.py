@@ -414,10 +414,14 @@ async def test_the_bus_is_found_by_argument_then_environment_then_a_note(
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(Unavailable, match="PARTSONG_NATS_URL is not set"):
         find_nats()
-    note = {"nats_url": "nats://noted", "http_url": "http://noted", "pid": os.getpid()}
+    note = {
+        "nats_url": "nats://localhost:4301",
+        "http_url": "http://localhost:4301",
+        "pid": os.getpid(),
+    }
     (tmp_path / ".partsong").mkdir()
     (tmp_path / ".partsong" / "up.json").write_text(json.dumps(note))
-    assert (find_nats(), find_http()) == ("nats://noted", "http://noted")
+    assert (find_nats(), find_http()) == ("nats://localhost:4301", "http://localhost:4301")
     monkeypatch.setenv("PARTSONG_NATS_URL", "nats://env")
     monkeypatch.setenv("PARTSONG_URL", "http://env")
     assert (find_nats(), find_http()) == ("nats://env", "http://env")
@@ -440,9 +444,11 @@ async def test_a_note_is_looked_for_in_the_data_directory_and_the_prefix_in_the_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PARTSONG_NATS_URL", raising=False)
-    (tmp_path / "up.json").write_text(json.dumps({"nats_url": "nats://there", "pid": os.getpid()}))
+    (tmp_path / "up.json").write_text(
+        json.dumps({"nats_url": "nats://localhost:4302", "pid": os.getpid()})
+    )
     monkeypatch.setenv("PARTSONG_DATA", str(tmp_path))
-    assert find_nats() == "nats://there"
+    assert find_nats() == "nats://localhost:4302"
     monkeypatch.setenv("PARTSONG_PREFIX", "acme")
     assert Client().subjects.prefix == "acme"
     assert Client(prefix="other").subjects.prefix == "other"
@@ -461,11 +467,18 @@ async def test_the_data_directory_may_be_given_and_then_goes_before_the_one_of_t
 ) -> None:
     monkeypatch.delenv("PARTSONG_NATS_URL", raising=False)
     monkeypatch.delenv("PARTSONG_URL", raising=False)
-    one = note_in(tmp_path / "one", nats_url="nats://one", http_url="http://one")
-    two = note_in(tmp_path / "two", nats_url="nats://two", http_url="http://two")
+    one = note_in(
+        tmp_path / "one", nats_url="nats://localhost:4303", http_url="http://localhost:4303"
+    )
+    two = note_in(
+        tmp_path / "two", nats_url="nats://localhost:4304", http_url="http://localhost:4304"
+    )
     monkeypatch.setenv("PARTSONG_DATA", str(one))
-    assert (find_nats(), find_http()) == ("nats://one", "http://one")
-    assert (find_nats(data=two), find_http(data=two)) == ("nats://two", "http://two")
+    assert (find_nats(), find_http()) == ("nats://localhost:4303", "http://localhost:4303")
+    assert (find_nats(data=two), find_http(data=two)) == (
+        "nats://localhost:4304",
+        "http://localhost:4304",
+    )
 
 
 async def test_who_finds_no_bus_is_told_where_was_looked_and_what_would_help(
@@ -478,7 +491,7 @@ async def test_who_finds_no_bus_is_told_where_was_looked_and_what_would_help(
     assert problem.where == str(tmp_path)
     assert "--data" in (problem.fix or "")
     assert "PARTSONG_NATS_URL" in (problem.fix or "")
-    note_in(tmp_path, nats_url="nats://gone", pid=999999999)
+    note_in(tmp_path, nats_url="nats://localhost:4305", pid=999999999)
     with pytest.raises(Unavailable, match="process 999999999"):
         find_nats(data=tmp_path)
 
@@ -486,11 +499,11 @@ async def test_who_finds_no_bus_is_told_where_was_looked_and_what_would_help(
 async def test_a_service_beside_a_platform_goes_by_its_server_and_how_that_syncs(
     tmp_path: Path,
 ) -> None:
-    note_in(tmp_path, nats_url="nats://noted", sync_interval=0.1)
-    beside = {"PARTSONG_NATS_URL": "nats://noted", "PARTSONG_SYNC_INTERVAL": "0.1"}
+    note_in(tmp_path, nats_url="nats://localhost:4301", sync_interval=0.1)
+    beside = {"PARTSONG_NATS_URL": "nats://localhost:4301", "PARTSONG_SYNC_INTERVAL": "0.1"}
     data = {"PARTSONG_DATA": str(tmp_path)}
     assert settings_nearby(data) == {**data, **beside}
-    by_hand = {**data, "PARTSONG_NATS_URL": "nats://noted"}
+    by_hand = {**data, "PARTSONG_NATS_URL": "nats://localhost:4301"}
     assert settings_nearby(by_hand) == {**data, **beside}
     elsewhere = {**data, "PARTSONG_NATS_URL": "nats://other"}
     assert settings_nearby(elsewhere) == elsewhere

@@ -69,7 +69,7 @@ async def test_an_answer_with_a_schema_comes_as_a_tool_call_where_it_is_to(run: 
     assert result.raise_for_status()["count"] == {"n": 4}
     assert [[tool.name for tool in asked.tools] for asked in model.asked] == [["final_answer"]] * 2
     assert [asked.output_schema for asked in model.asked] == [None, None]
-    assert "'four' is not of type 'integer'" in model.asked[1].messages[-1].text
+    assert '"four" is not of type "integer"' in model.asked[1].messages[-1].text
 
 
 def desk() -> WorkflowGraph:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
-from partsong.contracts.routing import Goto, NodeContext, Route
+from partsong.contracts.routing import Goto, NodeContext, Overwrite, Route
+from partsong.contracts.values import overwritten
 from tests.core.world import act
 
 __all__ = ["play"]
@@ -13,6 +14,13 @@ __all__ = ["play"]
 def play(state: dict[str, JsonValue], context: NodeContext) -> object:
     """One attempt, as the plan in the state says."""
     done = act(context.node, state, context.attempt)
+    update = {key: _returned(value) for key, value in done.update.items()}
     if done.goto:
-        return Goto(*done.goto, update=done.update)
-    return Route(done.label, done.update) if done.label is not None else done.update
+        return Goto(*done.goto, update=update)
+    return Route(done.label, update) if done.label is not None else update
+
+
+def _returned(value: JsonValue) -> object:
+    """What a function returns for what is to stand in the log."""
+    fresh = overwritten(value)
+    return value if fresh is None else Overwrite(fresh[0])
