@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -76,6 +77,15 @@ def test_one_that_was_killed_is_replaced(evaluator: Evaluator) -> None:
     assert evaluator.pid is not None
     os.kill(evaluator.pid, signal.SIGKILL)
     assert evaluator.ask(asked(MACRO)) == [2, 4]
+
+
+def test_one_that_died_while_nobody_asked_leaves_nothing_open(evaluator: Evaluator) -> None:
+    assert evaluator.ask(asked(MACRO)) == [2, 4]
+    assert evaluator.pid is not None
+    os.kill(evaluator.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, evaluator.pid, os.WEXITED | os.WNOWAIT)
+    assert evaluator.ask(asked(MACRO)) == [2, 4]
+    gc.collect()  # a pipe that is left open warns, and a warning fails a test
 
 
 def test_it_knows_no_keys_of_anybody(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:

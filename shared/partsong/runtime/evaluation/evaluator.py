@@ -24,7 +24,7 @@ from partsong.contracts.errors import Problem
 from partsong.contracts.foreign.question import Answers, Evaluate, NotAnswered, Question
 from partsong.runtime.evaluation.child import BUDGET
 
-__all__ = ["Evaluator", "Settle", "evaluate", "settle", "settle_now"]
+__all__ = ["Evaluator", "Settle", "evaluate", "settle"]
 
 _log = logging.getLogger("partsong.evaluation")
 T = TypeVar("T")
@@ -96,7 +96,9 @@ class Evaluator:
         raise AssertionError
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self._end()  # it died while nobody asked; its pipes are to be closed
+        if self._process is None:
             command = (sys.executable, "-P", "-m", "partsong.runtime.evaluation.child")
             self._process = subprocess.Popen(  # noqa: S603  # this interpreter
                 command,
@@ -176,17 +178,12 @@ atexit.register(_EVALUATOR.close)
 
 def evaluate(question: Question) -> JsonValue:
     """Answer a question; one that is not cheap is waited for, at most as long as it may take. See `Evaluate`."""
-    return settle_now(lambda answers: answers(question))
-
-
-def settle_now(decide: Callable[[Evaluate], T]) -> T:
-    """What is decided when all that it asks is answered; waits."""
     answers = Answers()
-    while True:
-        try:
-            return decide(answers)
-        except NotAnswered as asked:
-            answers.learn(asked, _EVALUATOR.ask(asked))
+    try:
+        return answers(question)
+    except NotAnswered as asked:
+        answers.learn(asked, _EVALUATOR.ask(asked))
+        return answers(question)
 
 
 async def settle(decide: Callable[[Evaluate], T]) -> T:
