@@ -71,6 +71,13 @@ async def api(bus: Bus, call: str, **body: object) -> dict[str, object]:
     return answer
 
 
+async def config_of(bus: Bus) -> dict[str, object]:
+    """How the log's stream is configured now."""
+    config = (await api(bus, "STREAM.INFO"))["config"]
+    assert isinstance(config, dict)
+    return config
+
+
 async def _is(so: bool) -> bool:
     return so
 
@@ -292,8 +299,7 @@ async def test_a_limit_set_by_hand_shows_before_it_takes_anything_and_passes_whe
     async with a_monitor(own, tmp_path) as monitor:
         log = log_of(own, monitor)
         await append(log, own, 5)
-        config = (await api(own, "STREAM.INFO"))["config"]
-        assert isinstance(config, dict)
+        config = await config_of(own)
         await api(own, "STREAM.UPDATE", **(config | {"max_msgs": 1000}))
         answer = await monitor.check()
         assert isinstance(answer, Damaged)
@@ -311,8 +317,7 @@ async def test_a_limit_that_has_taken_records_is_damage_that_stays(
 ) -> None:
     async with a_monitor(own, tmp_path) as monitor:
         await append(log_of(own, monitor), own, 20)
-        config = (await api(own, "STREAM.INFO"))["config"]
-        assert isinstance(config, dict)
+        config = await config_of(own)
         await api(own, "STREAM.UPDATE", **(config | {"max_msgs": 10}))
         answer = await monitor.check()
         assert isinstance(answer, Damaged)
@@ -328,8 +333,7 @@ async def test_a_limit_that_takes_records_after_all_is_said_as_damage(
     """To set it back is no way out any more."""
     async with a_monitor(own, tmp_path) as monitor:
         await append(log_of(own, monitor), own, 20)
-        config = (await api(own, "STREAM.INFO"))["config"]
-        assert isinstance(config, dict)
+        config = await config_of(own)
         for most, code in ((1000, "log.config_changed"), (10, "log.damaged")):
             await api(own, "STREAM.UPDATE", **(config | {"max_msgs": most}))
             await monitor.check()

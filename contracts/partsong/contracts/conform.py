@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 from pydantic import JsonValue
@@ -11,7 +11,7 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.foreign import schema as json_schema
 from partsong.contracts.foreign.question import Evaluate, Fit, at_once
 
-__all__ = ["check_edit", "check_schema", "check_state", "check_value", "findings_of"]
+__all__ = ["check_edit", "check_schema", "check_state", "check_value", "findings_of", "path_of"]
 
 
 def check_edit(
@@ -69,7 +69,7 @@ def check_value(
         InvalidInput: `code`, naming the place in the value; `schema.budget`, `schema.invalid`.
     """
     for place, said in findings_of(dict(schema), value, evaluate):
-        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+        path = path_of(place)
         raise InvalidInput(code, f"{where}{path}: {said}", where=f"{where}{path}")
 
 
@@ -120,3 +120,8 @@ def findings_of(
         InvalidInput: `schema.budget`, `schema.invalid`.
     """
     return cast("list[tuple[list[str | int], str]]", evaluate(Fit(schema, value, most)))
+
+
+def path_of(place: Iterable[str | int]) -> str:
+    """A place in a value as it stands behind the value's name: `.items[3].price`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)

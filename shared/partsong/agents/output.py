@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from partsong.contracts.answers import parsed
-from partsong.contracts.conform import findings_of
+from partsong.contracts.conform import findings_of, path_of
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.foreign import schema as json_schema
 from partsong.contracts.plain import plain
@@ -65,7 +65,7 @@ class Output:
         except InvalidInput as error:
             raise Unfit(error.problem.message) from error
         if found:
-            raise Unfit(_said([(_path(place), said) for place, said in found]))
+            raise Unfit(_said([(f"${path_of(place)}", said) for place, said in found]))
         return value
 
 
@@ -106,11 +106,7 @@ def _bad(message: str, where: str) -> InvalidInput:
 
 
 def _of_pydantic(error: ValidationError) -> list[tuple[str, str]]:
-    return [(_path(e["loc"]), e["msg"]) for e in error.errors(include_url=False)]
-
-
-def _path(place: Iterable[str | int]) -> str:
-    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    return [(f"${path_of(e['loc'])}", e["msg"]) for e in error.errors(include_url=False)]
 
 
 def _said(findings: list[tuple[str, str]]) -> str:

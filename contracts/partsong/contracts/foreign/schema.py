@@ -153,8 +153,7 @@ def _compiled(text: str) -> _Compiled:
         validator = _validator(schema)
     except ValueError as error:
         why = _why(error, schema)
-        backtracks = str(why).find(_NOT_LINEAR) >= 0
-        return _Compiled(None, why, parts, len(patterns), len(large), backtracks)
+        return _Compiled(None, why, parts, len(patterns), len(large), _NOT_LINEAR in str(why))
     return _Compiled(validator, refused, parts, len(patterns), len(large))
 
 

@@ -11,7 +11,7 @@ from mcp.types import Tool as Listed
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
-from partsong.contracts.conform import findings_of
+from partsong.contracts.conform import findings_of, path_of
 from partsong.contracts.errors import InvalidInput
 from partsong.runtime.evaluation.evaluator import evaluate
 from partsong.tools.mcp.pins import hash_of
@@ -53,7 +53,7 @@ class _Sent(Parameters):
                 where="args",
             )
         for place, said in self._findings(args):
-            path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+            path = path_of(place)
             raise InvalidInput(
                 "tool.invalid_arguments", f"{tool}: args{path}: {said}", where=f"args{path}"
             )
