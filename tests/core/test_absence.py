@@ -1,4 +1,4 @@
-"""What the platform lacks is never charged to the user's retries, and whoever waits for it says so."""
+"""What the platform lacks is never charged to the user's retries, dead workers are; whoever waits for one says so."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from partsong.contracts.messages import AssistantMessage, TextPart
 from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.state import RunState
 from partsong.contracts.validate import parse_graph
+from partsong.graph_engine.core.hints import work_of
 from tests.core.scenario import Scenario, given
 
 NO_ANSWER = "tools.no_answer"
@@ -37,11 +38,15 @@ def turn_fails(run: Scenario, code: str) -> Scenario:
     )
 
 
-def lapses(run: Scenario) -> Scenario:
-    attempt = run.state.calls[TURN].attempt
-    stem = f"r_1.{TURN}.{attempt}"
-    run.when(e.AgentTurnClaimed(id=f"{stem}.claimed", call_id=TURN, attempt=attempt, worker="g"))
-    return run.when(e.CallLapsed(id=f"{stem}.lapsed", call_id=TURN, attempt=attempt, worker="g"))
+def lapses(run: Scenario, call_id: str = TURN, *, stopped: bool = False) -> Scenario:
+    """A worker claims the call, and is gone."""
+    attempt = run.state.calls[call_id].attempt
+    stem, about = f"r_1.{call_id}.{attempt}", {"call_id": call_id, "attempt": attempt}
+    if run.state.calls[call_id].kind == "agent.turn":
+        run.when(e.AgentTurnClaimed(id=f"{stem}.claimed", worker="g", **about))
+    else:
+        run.when(e.CallClaimed(id=f"{stem}.claimed", worker="g", repeatable=True, **about))
+    return run.when(e.CallLapsed(id=f"{stem}.lapsed", worker="g", stopped=stopped, **about))
 
 
 def parked(run: Scenario, code: str) -> Scenario:
@@ -94,14 +99,88 @@ def test_what_the_provider_does_is_charged_to_the_last_attempt_after_any_absence
     turn_fails(run, "provider.overloaded").stands("failed")
 
 
-def test_the_death_of_a_worker_is_not_charged() -> None:
-    run = given(agent(2))
-    for _ in range(5):
-        lapses(run)
+def died(run: Scenario) -> Problem:
+    run.stands("failed")
+    assert run.state.error is not None
+    assert run.state.error.code == "call.worker_died"
+    return run.state.error
+
+
+def test_a_turn_costs_no_more_gateways_than_it_has_attempts() -> None:
+    run = given(agent(3))
+    lapses(lapses(run)).stands("running")
+    lapses(run)
+    assert "3 workers" in died(run).message
+
+
+def test_deaths_and_failures_use_up_the_same_attempts() -> None:
+    run = given(agent(3))
     turn_fails(run, "provider.overloaded").stands("running")
     run.fires(str(run.state.calls[TURN].waits))
+    lapses(run).stands("running")
     lapses(run)
-    turn_fails(run, "provider.overloaded").stands("failed")
+    died(run)
+
+
+def test_a_worker_that_was_told_to_stop_is_not_charged_but_no_call_costs_them_without_end() -> None:
+    run = given(agent(2))
+    for _ in range(5):
+        lapses(run, stopped=True)
+    turn_fails(run, "provider.overloaded").stands("running")
+    run.fires(str(run.state.calls[TURN].waits))
+    for _ in range(30):
+        if run.state.ended:
+            break
+        lapses(run, stopped=True)
+    died(run)
+
+
+@pytest.mark.parametrize(("retry", "lives"), [({}, 3), ({"retry": {"attempts": 2}}, 2)])
+@pytest.mark.parametrize(
+    "node", [{"type": "function", "function": "m:f"}, {"type": "tool", "tool": "look", "args": {}}]
+)
+def test_what_may_be_made_again_costs_as_many_workers_as_it_has_attempts(
+    node: dict[str, object], retry: dict[str, object], lives: int
+) -> None:
+    run = given(parse_graph({"name": "t", "nodes": {"a": {**node, **retry}}}))
+    for _ in range(lives):
+        run.stands("running")
+        lapses(run, "a:1")
+    died(run)
+
+
+def test_an_attempt_knows_how_many_workers_died_of_those_before() -> None:
+    run = given(parse_graph({"name": "t", "nodes": {"a": {"type": "function", "function": "m:f"}}}))
+    for deaths in range(3):
+        work = work_of(run.state, run.state.calls["a:1"])
+        assert work is not None
+        assert work.deaths == deaths
+        lapses(run, "a:1", stopped=True)
+        work = work_of(run.state, run.state.calls["a:1"])
+        assert work is not None
+        assert work.deaths == deaths
+        if deaths < 2:
+            lapses(run, "a:1")
+
+
+def test_a_compensation_that_kills_its_workers_is_said_to_have_failed() -> None:
+    graph = parse_graph(
+        {
+            "name": "t",
+            "nodes": {
+                "a": {"type": "function", "function": "m:f", "compensate": "m:undo"},
+                "b": {"type": "function", "function": "m:g"},
+            },
+            "edges": [{"from": "a", "to": "b"}],
+        }
+    )
+    run = given(graph)
+    run.completes("a:1").fails("b:1")
+    for _ in range(5):
+        run.stands("running")
+        lapses(run, "a:1/undo")
+    run.stands("failed")
+    assert run.state.uncompensated["a:1"].code == "call.worker_died"
 
 
 def test_a_model_that_stands_in_has_all_its_attempts_and_no_more() -> None:

@@ -11,10 +11,15 @@ import pytest
 from nats.aio.msg import Msg
 from pydantic import JsonValue
 
+from partsong.bus.claims import claimed_by
 from partsong.bus.handling import Busy
 from partsong.bus.jobs import Jobs
+from partsong.contracts import events as e
+from partsong.contracts.envelope import decode, encode_report
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.work import WORK, FunctionWork, Work
+from partsong.contracts.graph import AgentSpec
+from partsong.contracts.work import WORK, FunctionWork, HookWork, ToolWork, TurnWork, Work
+from partsong.log.stored import SEEN
 from partsong.runtime import logs
 from partsong.testing.nats import Bus
 from tests.ports.given_up import broadcast, give_up
@@ -372,3 +377,81 @@ async def test_a_job_logs_under_its_run_and_trace(bus: Bus) -> None:
         )
         await worked_off(bus)
     assert seen == [("r_1", "a" * 32)]
+
+
+async def test_a_hint_that_comes_long_after_its_run_was_given_up_is_not_worked_on(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, js = Worker(), bus.nc.jetstream()
+    for run in ("r_1", "r_2"):
+        body = WORK.dump_json(hint(run=run))
+        await js.publish(bus.subjects.work(SERVICE), body, headers={SEEN: "0"})
+    await give_up(bus, "r_1")  # and nobody is there who could be told
+    monkeypatch.setattr("partsong.bus.jobs.OLD", 0.0)
+    async with working(bus, worker):
+        await worked_off(bus)
+    assert worker.done == [hint(run="r_2").id]
+
+
+async def test_a_hint_that_comes_behind_the_stop_of_its_run_is_not_worked_on(bus: Bus) -> None:
+    worker = Worker()
+    async with working(bus, worker) as jobs:
+        await broadcast(bus, "r_1", await give_up(bus, "r_1"))
+
+        async def heard() -> bool:
+            return jobs._stops.heard("r_1")
+
+        await until(heard)
+        subject = bus.subjects.work(SERVICE)
+        await bus.nc.jetstream().publish(
+            subject, WORK.dump_json(hint("early")), headers={SEEN: "0"}
+        )
+        await bus.nc.jetstream().publish(subject, WORK.dump_json(hint("late")), headers={SEEN: "9"})
+        await worked_off(bus)
+    assert worker.done == [hint("late").id]
+
+
+async def closed(bus: Bus, subject: str) -> list[e.Event]:
+    store = bus.log()
+    found = [event async for record in store.read(subject) for event in decode(record.body).events]
+    await store.close()
+    return found
+
+
+TURN = TurnWork(
+    run_id="r_1", call_id="a:1/t1", node="a", agent=AgentSpec(model="scripted:x"), messages=()
+)
+TOOL = ToolWork(run_id="r_1", call_id="t:1", node="t", tool="look", args={})
+HOOK = HookWork(
+    run_id="r_1", call_id="/h.before_run", node="", point="before_run", plugins=(), payload={}
+)
+
+
+@pytest.mark.parametrize("work", [hint(), TOOL, HOOK, TURN])
+async def test_a_dead_letter_closes_its_call(bus: Bus, work: Work) -> None:
+    async def fault(_: Work) -> None:
+        raise ZeroDivisionError("by nought")
+
+    async with working(bus, fault, most=1):
+        await publish(bus, work)
+        await dead_letters(bus, 1)
+        await worked_off(bus)
+    *_, last = await closed(bus, bus.subjects.run("r_1"))
+    assert isinstance(last, e.CallFailed | e.AgentTurnFailed)
+    assert (last.call_id, last.error.code) == (work.call_id, "worker.fault")
+
+
+async def test_a_dead_letter_closes_no_call_that_another_worker_has_claimed(bus: Bus) -> None:
+    store, subject = bus.log(), bus.subjects.call("r_1", "t:1")
+    claim = claimed_by("other", TOOL)
+    await store.append(subject, encode_report("r_1", claim), id=claim.id)
+
+    async def fault(_: Work) -> None:
+        raise InvalidInput("work.wrong_service", "not here")
+
+    async with working(bus, fault):
+        await publish(bus, TOOL)
+        await dead_letters(bus, 1)
+        await worked_off(bus)
+    await store.close()
+    assert [event.type for event in await closed(bus, subject)] == ["call.claimed"]

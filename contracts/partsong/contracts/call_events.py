@@ -35,7 +35,7 @@ __all__ = [
 
 
 class CallClaimed(EventBase):
-    """A tool-runner is about to make a guarded call."""
+    """A tool-runner is about to make a call that is guarded, or was given to another worker before."""
 
     type: Literal["call.claimed"] = "call.claimed"
     call_id: str
@@ -43,6 +43,8 @@ class CallClaimed(EventBase):
     worker: str
     lease: float = 5.0
     """Seconds of silence after which the claim lapses."""
+    repeatable: bool = False
+    """It may be made again although nobody knows what became of it: functions, and tools that do no harm twice."""
 
 
 class CallCompleted(EventBase):
@@ -156,6 +158,8 @@ class CallLapsed(EventBase):
     call_id: str
     attempt: int
     worker: str
+    stopped: bool = False
+    """The worker was stopped, as it was told to, or the log was restored; otherwise it died, perhaps of the call."""
     usage: TurnUsage | None = None
     """An agent's turn: what it is estimated to have used."""
 

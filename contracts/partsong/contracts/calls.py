@@ -70,7 +70,11 @@ class Call:
     claim: int = 0
     """Sequence of the last record on the call's subject, to guard the next one; 0 if there is none."""
     since: str = ""
+    repeatable: bool = False
+    """A tool's worker has said that it may be made again, whatever became of it."""
     lapsed: bool = False
+    stopped: bool = False
+    """It lapsed, and its worker did not die: see `CallLapsed`."""
     expired: bool = False
     """An approval's deadline has passed."""
     outcome: (
@@ -104,7 +108,9 @@ class Call:
     parked: int = 0
     """How many attempts found no worker that has the function or tool, or none at all."""
     lapses: int = 0
-    """How many attempts ended with the death of their worker."""
+    """How many attempts before ended because their worker was gone."""
+    deaths: int = 0
+    """How many of them because it died; of the others, it was stopped."""
     others: int = 0
     """Agent turns: how many attempts were other models', whatever became of them."""
     allowance: Allowance = Allowance()
@@ -121,8 +127,16 @@ class Call:
 
     @property
     def charged(self) -> int:
-        """Attempts that count against the user's retries: not those that failed for want of a worker of ours."""
-        return self.attempt - self.parked - self.lapses - self.others
+        """Attempts that count against the user's retries: all but those for which no worker was there.
+
+        A worker that died counts: it may have died of the call.
+        """
+        return self.attempt - self.parked - (self.lapses - self.deaths) - self.others
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether it may be made again though nobody knows what became of it."""
+        return self.repeatable or self.kind != "tool"
 
     @property
     def parked_at(self) -> str | None:

@@ -34,6 +34,7 @@ def in_doubt(state: RunState, restored: Restored, now: str) -> tuple[tuple[CallL
                 call_id=call.id,
                 attempt=call.attempt,
                 worker=call.worker or _NOBODY,
+                stopped=True,
             ),
             call.claim,
         )

@@ -51,6 +51,7 @@ def call_requested(
             claim=before.claim,
             parked=before.parked + absent if same else 0,
             lapses=before.lapses + before.lapsed if same else 0,
+            deaths=before.deaths + (before.lapsed and not before.stopped) if same else 0,
             others=before.others if same else before.attempt,
             resumes=stood,
         )
@@ -158,7 +159,8 @@ def call_claimed(state: RunState, event: e.CallClaimed | e.AgentTurnClaimed, seq
     call = replace(call, claim=max(seq, call.claim))
     if call.open and call.attempt == event.attempt:
         price = event.price if isinstance(event, e.AgentTurnClaimed) else None
-        call = replace(call, worker=event.worker, price=price)
+        repeatable = isinstance(event, e.CallClaimed) and event.repeatable
+        call = replace(call, worker=event.worker, price=price, repeatable=repeatable)
     return replace(state, calls=put(state.calls, call.id, call))
 
 
@@ -174,7 +176,7 @@ def call_closed(state: RunState, event: Closing, seq: int) -> RunState:
     if call is None or call.closed_by == event.id:
         return state
     attempt = getattr(event, "attempt", 0) or call.attempt
-    guarded = replace(call, claim=max(seq, call.claim)) if call.guarded else call
+    guarded = replace(call, claim=max(seq, call.claim)) if _on_its_subject(call, event) else call
     if not call.open or attempt != call.attempt:
         known = state.superseded if event.id in state.superseded else (*state.superseded, event.id)
         return replace(state, calls=put(state.calls, call.id, guarded), superseded=known)
@@ -189,10 +191,24 @@ def call_closed(state: RunState, event: Closing, seq: int) -> RunState:
     )
 
 
+def _on_its_subject(call: Call, event: Closing) -> bool:
+    """Whether a closing event stands on the call's own subject; what was made without a claim is reported as a fact."""
+    if isinstance(event, e.CallCompleted | e.CallFailed | e.CallSuspended):
+        mine = event.worker == call.worker and event.attempt == call.attempt
+        return call.guarded and mine
+    return call.guarded or isinstance(event, e.CallLapsed)
+
+
 def _ended(call: Call, event: Closing) -> Call:
     """The attempt with how it ended."""
     call = replace(
-        call, outcome=None, problem=None, unapproved=None, lapsed=False, retry_after=None
+        call,
+        outcome=None,
+        problem=None,
+        unapproved=None,
+        lapsed=False,
+        stopped=False,
+        retry_after=None,
     )
     match event:
         case e.CallFailed(error=problem):
@@ -202,8 +218,8 @@ def _ended(call: Call, event: Closing) -> Call:
         case e.CallCancelled(reason=reason):
             message = reason or "the run is ending"
             return replace(call, problem=Problem(code=CANCELLED, message=message))
-        case e.CallLapsed():
-            return replace(call, lapsed=True)
+        case e.CallLapsed(stopped=stopped):
+            return replace(call, lapsed=True, stopped=stopped)
         case _:
             return replace(call, outcome=event)
 

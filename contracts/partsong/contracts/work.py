@@ -44,6 +44,8 @@ class _Work(BaseModel):
     """Seconds from start to close."""
     idle_timeout: float | None = None
     """Seconds the attempt may be silent."""
+    deaths: int = 0
+    """How many workers may have died of it: then it is claimed, whatever it is, and runs alone at first."""
 
     @property
     def idempotency_key(self) -> str:

@@ -52,6 +52,7 @@ class Gateway:
             context.log,
             slots=context.settings.concurrency,
             held=context.heart.held,
+            worker=context.worker,
         )
         await self._jobs.start()
 

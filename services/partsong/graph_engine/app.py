@@ -229,6 +229,7 @@ class GraphEngine:
             Preparing(graphs.resolve, past, threads, plugins),
             partial(_answer, context),
             silent=context.watch.silent,
+            stopped=context.watch.told_to_stop,
             holds=context.watch.holds,
             restores=context.restores,
             telemetry=context.telemetry,

@@ -106,6 +106,7 @@ class Turns:
         answer: Answer,
         *,
         silent: Callable[[str], bool] = lambda _worker: False,
+        stopped: Callable[[str], bool] = lambda _worker: False,
         holds: Callable[[str, str, int], bool] = lambda *_call: False,
         restores: Callable[[], Sequence[Restored]] = tuple,
         telemetry: Telemetry | None = None,
@@ -115,7 +116,7 @@ class Turns:
     ) -> None:
         self._log, self._subjects, self._outbox = store, subjects, outbox
         self._prepare, self._answer, self.silent = prepare, answer, silent
-        self._holds, self._restores = holds, restores
+        self._holds, self._restores, self._stopped = holds, restores, stopped
         self._telemetry = telemetry or Telemetry()
         self._snapshots, self._keeping = snapshots, set[asyncio.Task[None]]()
         self._losses, self._settle = losses, settle
@@ -182,7 +183,7 @@ class Turns:
         """What follows from what has been delivered by now: it may be more than when a question was asked."""
         now = clock.now_text()
         news, state = carry_out(slot.ledger.state, slot.prepared, now, evaluate)
-        lapsed = (*hear.lapsed(state, self.silent, now), *self._in_doubt(state, now))
+        lapsed = (*hear.lapsed(state, self.silent, self._stopped, now), *self._in_doubt(state, now))
         return state, news, lapsed, decide(state, now, evaluate=evaluate)
 
     def _in_doubt(self, state: RunState, now: str) -> tuple[Closing, ...]:

@@ -87,6 +87,7 @@ class ToolRunner:
             context.log,
             slots=slots,
             held=context.heart.held,
+            worker=context.worker,
             holders=Holders(
                 context.nc,
                 context.subjects,

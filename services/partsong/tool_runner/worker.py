@@ -1,6 +1,7 @@
 """The tool-runner at work: a hint becomes a call and its result.
 
-Functions, and tools that do no harm when they run twice, report a fact. A tool with side effects is claimed first.
+Functions, and tools that do no harm when they run twice, report a fact. A tool with side effects is claimed first, and so
+is everything that was given to another worker before: the log counts the workers that die of it.
 What this process has not got is handed back a few times, for tool-runners with other modules to find, before it is
 reported as missing.
 """
@@ -14,15 +15,15 @@ from collections.abc import Callable, Sequence
 from nats.aio.client import Client
 
 from partsong.bus.chunks import ChunkPublisher
-from partsong.bus.claims import claim, report
+from partsong.bus.claims import claim, claimed_by, report
 from partsong.bus.handling import Busy
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.events import CallClaimed, CallFailed
+from partsong.contracts.events import CallFailed, HookDecided
 from partsong.contracts.marks import Restored
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.port import Log
-from partsong.runtime import clock, spans
+from partsong.runtime import spans
 from partsong.runtime.telemetry import Telemetry, traceparent
 from partsong.tool_runner.approvals import approved
 from partsong.tool_runner.doubts import Doubts
@@ -83,15 +84,14 @@ class CallWorker:
         )
         if lacks and self._may_hand_back(work):
             raise Busy(_HAND_BACK)
-        if isinstance(work, HookWork):
-            await report(self._log, self._subjects, work.run_id, await self._hooks.run(work))
-            return
+        guarded = False
         if isinstance(work, ToolWork):
             work = await self._believed(work)
-            if self._executor.guarded(work):
-                await self._guarded(work)
-                return
-        await report(self._log, self._subjects, work.run_id, await self._call(work))
+            guarded = self._executor.guarded(work)
+        if guarded or work.deaths:
+            await self._claimed(work, guarded=guarded)
+        else:
+            await report(self._log, self._subjects, work.run_id, await self._call(work))
 
     async def _believed(self, work: ToolWork) -> ToolWork:
         """The work, approved only if it need not be or the log says so too; a hint alone proves nothing."""
@@ -113,19 +113,12 @@ class CallWorker:
             self._handed_back.popitem(last=False)
         return True
 
-    async def _guarded(self, work: ToolWork) -> None:
-        if restores := self._restores():
+    async def _claimed(self, work: FunctionWork | ToolWork | HookWork, *, guarded: bool) -> None:
+        """Make a call that is claimed first: what must not be made twice, and what a worker may have died of."""
+        if guarded and isinstance(work, ToolWork) and (restores := self._restores()):
             why = await self._doubts.about(work, restores)
             work = work.model_copy(update={"doubt": why})
-        stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
-        event = CallClaimed(
-            id=f"{stem}.claimed.{self._worker}",
-            time=clock.now_text(),
-            cause=f"{stem}.requested",
-            call_id=work.call_id,
-            attempt=work.attempt,
-            worker=self._worker,
-        )
+        event = claimed_by(self._worker, work, repeatable=not guarded)
         claimed = await claim(self._log, self._subjects, work.run_id, event)
         if claimed == "busy":
             raise Busy
@@ -134,7 +127,9 @@ class CallWorker:
         if not await claimed.close(await self._call(work)):
             _log.info("result superseded", extra={"call": work.call_id})
 
-    async def _call(self, work: FunctionWork | ToolWork) -> Closed:
+    async def _call(self, work: FunctionWork | ToolWork | HookWork) -> Closed | HookDecided:
+        if isinstance(work, HookWork):
+            return await self._hooks.run(work)
         show = self._chunks.of(work.run_id, work.node, work.call_id)
         about = work.run_id, work.call_id
         with self._telemetry.span(

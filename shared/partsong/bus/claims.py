@@ -13,15 +13,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict, assert_never
 
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode, encode_report, newest_event
-from partsong.contracts.errors import Unavailable
+from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.subjects import Subjects
+from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.port import Appended, Log, Record, WrongSequence
+from partsong.runtime import clock
 
-__all__ = ["Claim", "claim", "report"]
+__all__ = ["Claim", "claim", "claimed_by", "refuse", "report"]
 
 _log = logging.getLogger("partsong.bus")
 
@@ -101,6 +103,65 @@ async def claim(
     except WrongSequence:
         return "busy"
     return Claim(store, subject, run_id, done.seq, (*before, event))
+
+
+def claimed_by(worker: str, work: Work, *, repeatable: bool = False) -> e.CallClaimed:
+    """The claim of a tool-runner; `repeatable` is what may be made again, whatever becomes of it."""
+    stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
+    return e.CallClaimed(
+        id=f"{stem}.claimed.{worker}",
+        time=clock.now_text(),
+        cause=f"{stem}.requested",
+        call_id=work.call_id,
+        attempt=work.attempt,
+        worker=worker,
+        repeatable=repeatable,
+    )
+
+
+async def refuse(store: Log, subjects: Subjects, worker: str, work: Work, problem: Problem) -> None:
+    """Close a call that no worker can make, so that its run does not wait for it.
+
+    Raises:
+        Unavailable: the log did not answer; try again.
+    """
+    stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
+    head = _Head(
+        id=f"{stem}.closed",
+        time=clock.now_text(),
+        cause=f"{stem}.requested",
+        call_id=work.call_id,
+        attempt=work.attempt,
+        worker=worker,
+    )
+    match work:
+        case ChildWork():
+            return  # never in a queue
+        case FunctionWork() | HookWork():
+            await report(store, subjects, work.run_id, e.CallFailed(error=problem, **head))
+            return
+        case TurnWork():
+            stands: _Claimed = e.AgentTurnClaimed(**{**head, "id": f"{stem}.claimed.{worker}"})
+            end: _Closing = e.AgentTurnFailed(error=problem, **head)
+        case ToolWork():
+            stands = claimed_by(worker, work, repeatable=True)
+            end = e.CallFailed(error=problem, **head)
+        case _:
+            assert_never(work)
+    claimed = await claim(store, subjects, work.run_id, stands)
+    if isinstance(claimed, Claim):
+        await claimed.close(end)
+
+
+class _Head(TypedDict):
+    """What every event of a call says."""
+
+    id: str
+    time: str
+    cause: str
+    call_id: str
+    attempt: int
+    worker: str
 
 
 def _standing(last: Record, mine: _Claimed) -> Literal["open", "ours", "busy", "closed"]:

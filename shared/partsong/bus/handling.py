@@ -93,13 +93,14 @@ class Handling:
                 seq=delivery.stream_seq,
                 deliveries=delivery.num_delivered,
                 body=delivery.data,
+                id=f"{delivery.subject}.{delivery.stream_seq}",
             )
+            if self._buried is not None:
+                await self._buried(delivery, problem)
         except PartsongError:
             delivery.nak(1.0)
         else:
             delivery.term(problem.code)
-            if self._buried is not None:
-                await self._buried(delivery, problem)
 
     def _unforeseen(self, error: Exception) -> Problem:
         return Problem(

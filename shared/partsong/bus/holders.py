@@ -62,6 +62,10 @@ class Holders:
         call = work.run_id, work.call_id, work.attempt
         return self._monitor.holds(*call, but=self._worker)
 
+    def orphaned(self, work: Work) -> bool:
+        """Whether a worker is known to be gone that had the call in its hands."""
+        return self._monitor.orphaned(work.run_id, work.call_id, work.attempt)
+
     async def standing(self, work: Work) -> Standing:
         """How a call stands with all others. Enter it in one's own list first: of two that ask, one must see the other.
 

@@ -2,7 +2,9 @@
 
 The queue redelivers what is not acknowledged within two seconds, so running jobs say that they are in progress; a hint
 that comes again while its job runs here starts no second one, and one that comes again from elsewhere is worked on only
-if no other worker does. How hints are answered that cannot be read or worked off, says `Handling`.
+if no other worker does; its last worker may have died of it, so it is a suspect. One that comes late is looked up: its run
+may not want it any more. How hints are answered that cannot be read or worked off, says `Handling`; what is given up here
+is closed in the log, so that no run waits for it.
 """
 
 from __future__ import annotations
@@ -11,16 +13,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Literal, assert_never
 
 from nats.aio.client import Client
 from pydantic import ValidationError
 
+from partsong.bus.claims import refuse
 from partsong.bus.handling import MOST, Busy, Handling
 from partsong.bus.holders import Holders
 from partsong.bus.pull import Delivery, PullLoop
-from partsong.bus.stops import Stops
-from partsong.contracts.errors import InvalidInput
+from partsong.bus.stops import Stops, wanted
+from partsong.bus.suspects import Suspects
+from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.stops import Stop
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import problem_of
@@ -41,11 +45,13 @@ from partsong.runtime.heartbeat.held import HeldCalls
 from partsong.runtime.logs import current_run, current_trace
 from partsong.runtime.streams import Names
 
-__all__ = ["Jobs"]
+__all__ = ["OLD", "Jobs"]
 
 _log = logging.getLogger("partsong.bus")
 
 _TICK = 0.5
+OLD = 2.0
+"""Seconds in the queue after which a hint's call may be wanted no more; of younger ones the stop was heard here."""
 _LATE = 2.0
 """Seconds after a stall in which what comes out of the connection may have been delivered to others meanwhile."""
 
@@ -81,11 +87,16 @@ class Jobs:
         most: int = MOST,
         held: HeldCalls | None = None,
         holders: Holders | None = None,
+        worker: str = "",
     ) -> None:
         """`held` is where running calls are listed; `holders` is asked about hints that come again."""
         self._nc, self._subjects, self._service, self._work = nc, subjects, service, work
         self._blobs = store.blobs
-        self._handling = Handling(nc, subjects, service, fault="worker.fault", most=most)
+        self._handling = Handling(
+            nc, subjects, service, fault="worker.fault", most=most, buried=self._given_up
+        )
+        self._log, self._worker, self._suspects = store, worker, Suspects()
+        self._began = clock.now().timestamp()
         self._held, self._holders = held or HeldCalls(), holders
         self._jobs: dict[int, _Job] = {}
         self._hints: set[str] = set()
@@ -176,11 +187,39 @@ class Jobs:
         self._hints.add(work.id)
         current_run.set(work.run_id)
         current_trace.set(job.delivery.headers.get("traceparent", "")[3:35])
-        if await self._is_ours(job, work):
+        how = await self._standing(job, work)
+        if how == "not ours" or not await self._wanted(job, work, again=how == "again"):
+            return
+        suspect = work.deaths > 0 or (how == "again" and self._is_suspect(job, work))
+        if how == "again":
+            work = work.model_copy(update={"deaths": work.deaths + 1})
+        async with self._suspects.admitted(work.deaths if suspect else 0):
             await self._work(work)
 
-    async def _is_ours(self, job: _Job, work: Work) -> bool:
-        """List the call, and if its hint comes again, see that nobody else works on it; False if it is done, or somebody does.
+    def _is_suspect(self, job: _Job, work: Work) -> bool:
+        """Whether a worker may have died of a call; most hints that come again were handed back by somebody."""
+        older = job.delivery.stored_ns / 1e9 < self._began
+        return older or (self._holders is not None and self._holders.orphaned(work))
+
+    async def _wanted(self, job: _Job, work: Work, *, again: bool) -> bool:
+        """Whether a call is still wanted; the log is asked about hints that come again, or late, or behind a stop."""
+        waited = clock.now().timestamp() - job.delivery.stored_ns / 1e9
+        if not again and waited < OLD and not self._stops.heard(work.run_id):
+            return True
+        seen = seen_in(job.delivery.headers)
+        if seen is None or await wanted(self._log, self._subjects, work, seen):
+            return True
+        _log.info("hint dropped", extra={"hint": work.id, "call_is": "not wanted"})
+        return False
+
+    async def _given_up(self, delivery: Delivery, problem: Problem) -> None:
+        """Close the call of a hint that has become a dead letter."""
+        job = self._jobs.get(delivery.stream_seq)
+        if job is not None and job.work is not None:
+            await refuse(self._log, self._subjects, self._worker, job.work, problem)
+
+    async def _standing(self, job: _Job, work: Work) -> Literal["first", "again", "not ours"]:
+        """List the call, and if its hint comes again, see that nobody else works on it, and that it is not done.
 
         Raises:
             Busy: another worker has it or may have it; should that one die, this hint is what is left.
@@ -190,21 +229,22 @@ class Jobs:
         call = work.run_id, work.call_id, work.attempt
         job.held = self._held.hold(*call, _called(work), asking=again)
         if holders is None:
-            return True
+            return "first"
         if not again:
             # A server that was killed, or whose disk was full, has forgotten that this hint was acknowledged.
-            return not (job.old and await holders.done(work))
+            done = job.old and await holders.done(work)
+            return "not ours" if done else "first"
         match await holders.standing(work):
             case "free":
                 self._held.begin(job.held)
-                return True
+                return "again"
             case "held" if REMINDER not in job.delivery.headers:
                 raise Busy
             case "unknown":
                 raise Busy(holders.delay())
             case "held" | "done" as standing:
                 _log.info("hint dropped", extra={"hint": work.id, "call_is": standing})
-                return False
+                return "not ours"
 
     async def _read(self, delivery: Delivery) -> Work:
         blob = delivery.headers.get(BLOB)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 
 import nats.errors
@@ -17,16 +18,20 @@ from partsong.contracts.envelope import decode
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.stops import Stop, stops_of
 from partsong.contracts.subjects import Subjects
+from partsong.contracts.work import Work
 from partsong.log.port import Log
+from partsong.runtime import clock
 from partsong.runtime.backoff import backoff
 
-__all__ = ["Stops", "confirmed"]
+__all__ = ["Stops", "confirmed", "wanted"]
 
 _log = logging.getLogger("partsong.bus")
 
 _MOST = 256
 """Stops that are looked into at a time; of one that comes beside them the work is finished in vain."""
 _FIRST, _LONGEST = 0.5, 30.0
+_REMEMBERED, _KEPT = 10.0, 4096
+"""Seconds for which a stop is remembered, and of how many runs: a hint may come behind the stop that ends it."""
 _LAG = 0.5
 """Seconds until a commit that is not there is looked for again: a replica of the log may lag."""
 
@@ -49,10 +54,15 @@ class Stops:
         self._concerns, self._drop = concerns, drop
         self._sub: Subscription | None = None
         self._looking: set[asyncio.Task[None]] = set()
+        self._heard: OrderedDict[str, float] = OrderedDict()
 
     async def start(self) -> None:
         """Begin to listen."""
         self._sub = await self._nc.subscribe(self._subjects.stops(), cb=self._receive)
+
+    def heard(self, run_id: str) -> bool:
+        """Whether somebody has lately stopped something of a run; what and whether it is true, the log says."""
+        return clock.monotonic() - self._heard.get(run_id, -_REMEMBERED) < _REMEMBERED
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -71,6 +81,10 @@ class Stops:
         except ValidationError:
             _log.info("stop passed over, it names no commit", extra={"run": run_id})
             return
+        self._heard[run_id] = clock.monotonic()
+        self._heard.move_to_end(run_id)
+        if len(self._heard) > _KEPT:
+            self._heard.popitem(last=False)
         if not self._concerns(run_id, stop):
             return
         if len(self._looking) >= _MOST:
@@ -95,6 +109,21 @@ class Stops:
                 told = {"run": run_id, "commit": stop.commit, "owner": stop.owner or ""}
                 _log.info("stop passed over, the log does not say so", extra=told)
             return
+
+
+async def wanted(store: Log, subjects: Subjects, work: Work, seen: int) -> bool:
+    """Whether no commit behind the record `seen`, the newest that whoever sent the hint knew, says that it may be dropped.
+
+    Raises:
+        Unavailable: the log did not answer.
+    """
+    async with contextlib.aclosing(store.read(subjects.engine(work.run_id), after=seen)) as records:
+        async for record in records:
+            with contextlib.suppress(InvalidInput):
+                said = stops_of(decode(record.body).events, record.seq)
+                if any(stop.ends(work) for stop in said):
+                    return False
+    return True
 
 
 async def confirmed(store: Log, subjects: Subjects, run_id: str, stop: Stop) -> bool:

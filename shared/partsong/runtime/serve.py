@@ -128,6 +128,7 @@ class Running:
 
     async def stop(self) -> None:
         """Drain, within the time the settings give, then let go."""
+        self.context.heart.drains()
         limit = self.context.settings.drain
         async with self._stands_on:
             try:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import JsonValue, TypeAdapter
 
 from partsong.contracts.chunks import Failed
-from partsong.contracts.events import CallCompleted, CallFailed
+from partsong.contracts.events import CallClaimed, CallCompleted, CallFailed
 from partsong.contracts.graph import AgentSpec
 from partsong.contracts.messages import ToolSpec
 from partsong.contracts.routing import NodeContext
@@ -160,10 +160,12 @@ async def test_of_two_tool_runners_one_calls_the_tool_with_effects(engine: Hinte
     assert await engine.so_far(use("send")) == ["call.claimed", "call.completed"]
 
 
-async def test_an_unknown_tool_fails_without_a_claim(engine: Hinted) -> None:
+async def test_an_unknown_tool_is_handed_back_and_fails_under_a_claim(engine: Hinted) -> None:
     async with running(engine.bus, runner()):
         await engine.hint(use("nothing"))
-        (failed,) = await engine.facts(use("nothing"), 1)
+        claimed, failed = await engine.about(use("nothing"), 2)
+    assert isinstance(claimed, CallClaimed)
+    assert claimed.repeatable
     assert isinstance(failed, CallFailed)
     assert failed.error.code == "tool.unknown"
 
@@ -189,10 +191,23 @@ async def test_the_call_of_a_tool_runner_that_stops_is_made_by_another_one(engin
         await held.next()
         await first.stop()
     async with running(engine.bus, runner(held=other)):
-        (done,) = await engine.facts(call("held"), 1)
+        claimed, done = await engine.about(call("held"), 2)
         await engine.worked_off()
+    assert isinstance(claimed, CallClaimed)
     assert isinstance(done, CallCompleted)
     assert (held.calls, other.calls) == (1, 1)
+
+
+async def test_a_call_that_workers_may_have_died_of_is_claimed_and_may_be_made_again(
+    engine: Hinted,
+) -> None:
+    suspect = call("double").model_copy(update={"deaths": 1})
+    async with running(engine.bus, runner()):
+        await engine.hint(suspect)
+        claimed, done = await engine.about(suspect, 2)
+    assert isinstance(claimed, CallClaimed)
+    assert claimed.repeatable
+    assert isinstance(done, CallCompleted)
 
 
 async def test_a_hint_for_another_kind_of_worker_becomes_a_dead_letter(engine: Hinted) -> None:

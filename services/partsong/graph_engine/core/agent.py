@@ -14,7 +14,7 @@ from partsong.contracts.state import Call, Execution
 from partsong.graph_engine.core import flow
 from partsong.graph_engine.core.asking import another_may, ask, ask_again, stand_in
 from partsong.graph_engine.core.budget import CUT, after_cut, shared, spent_all
-from partsong.graph_engine.core.calls import AGENT_RETRY, retried
+from partsong.graph_engine.core.calls import AGENT_RETRY, no_outcome, retried
 from partsong.graph_engine.core.compaction import compacted
 from partsong.graph_engine.core.draft import Draft
 from partsong.graph_engine.core.gates import passes, wants_again
@@ -33,8 +33,6 @@ def progress(draft: Draft, execution: Execution, node: AgentNode) -> None:
         return
     if isinstance(turn.outcome, e.AgentTurnCompleted):
         _checked(draft, execution, node, turn)
-    elif turn.lapsed:
-        ask_again(draft, execution, node, turn)
     else:
         _unanswered(draft, execution, node, turn)
 
@@ -74,9 +72,7 @@ def _first_turn(draft: Draft, execution: Execution, node: AgentNode) -> None:
 
 
 def _unanswered(draft: Draft, execution: Execution, node: AgentNode, turn: Call) -> None:
-    problem = turn.problem or Problem(
-        code="agent.no_answer", message=f"{turn.id} gave no answer", fault="provider"
-    )
+    problem = turn.problem or no_outcome(turn)
     if problem.code in CUT and not turn.again:
         _cut(draft, execution, node, turn, problem)
         return

@@ -28,6 +28,10 @@ __all__ = [
 
 NO_RETRY = Retry(attempts=1)
 """Functions and tools: whoever wants them called again says so."""
+_LIVES = 3
+"""Workers that may die of such a call, which nobody knows to be the reason: a machine may have died, too."""
+_MOST_LAPSES = 20
+"""Workers that are stopped while they make one call, after which it is not given to another one."""
 AGENT_RETRY = Retry(attempts=5, initial=1.0, factor=2.0, max=60.0, jitter=0.2)
 """Agent turns: providers fail often and briefly."""
 
@@ -107,6 +111,8 @@ def retried(
     problem = call.problem
     if call.rested or call.again:
         return "now"
+    if call.lapsed:
+        return "now" if _survived(call, policy) else "never"
     if problem is None:
         return "never"
     if problem.code in MISSING and draft.park and park:
@@ -137,8 +143,26 @@ def retried(
     return "later"
 
 
+def _survived(call: Call, policy: Retry) -> bool:
+    """Whether a call whose worker is gone is given to another one."""
+    lives = _LIVES if policy is NO_RETRY else policy.attempts
+    return call.may_repeat and call.lapses < _MOST_LAPSES and (call.stopped or call.charged < lives)
+
+
 def no_outcome(call: Call) -> Problem:
     """The error of a call that ended without saying how."""
+    if call.lapsed and call.may_repeat:
+        gone = call.lapses + 1
+        return Problem(
+            code="call.worker_died",
+            message=f"{call.name} was begun by {gone} workers one after the other, and each was gone before it ended"
+            if gone > 1
+            else f"the worker of {call.name} was gone before it ended",
+            where=call.worker,
+            fix="see what ended them (out of memory, a crash of native code, os._exit); `retry.attempts` says how many "
+            "workers a call may cost",
+            fault="tool",
+        )
     return Problem(
         code="call.no_outcome", message=f"{call.id} was closed without a result", fault="platform"
     )

@@ -43,7 +43,7 @@ def compacted(draft: Draft, execution: Execution, node: AgentNode, turn: Call) -
     if isinstance(call.outcome, e.AgentTurnCompleted):
         summary = call.outcome.message.text or None
     else:
-        match "now" if call.lapsed else retried(draft, call, node.retry or AGENT_RETRY):
+        match retried(draft, call, node.retry or AGENT_RETRY):
             case "now":
                 ask_again(draft, execution, node, call)
                 return False

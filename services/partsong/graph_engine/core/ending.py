@@ -10,7 +10,7 @@ from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Retry
 from partsong.contracts.scope import scope_of
 from partsong.contracts.state import Call, RunState, Stopping, Undo
-from partsong.graph_engine.core.calls import retried
+from partsong.graph_engine.core.calls import no_outcome, retried
 from partsong.graph_engine.core.draft import Draft
 from partsong.graph_engine.core.gates import passes
 
@@ -78,7 +78,7 @@ def _undone(draft: Draft) -> bool:
             case "later":
                 return False
             case "never":
-                _compensated(draft, undo, call, call.problem)
+                _compensated(draft, undo, call, call.problem or no_outcome(call))
     return True
 
 

@@ -81,7 +81,7 @@ def _asked(
         return False
     if isinstance(call.outcome, e.HookDecided):
         return True
-    match "now" if call.lapsed else retried(draft, call, _RETRY):
+    match retried(draft, call, _RETRY):
         case "now":
             _ask(draft, execution, call_id, point, call.attempt + 1, call.closed_by or "", about)
             return False

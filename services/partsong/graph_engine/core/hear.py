@@ -297,8 +297,10 @@ def overdue(state: RunState, now: str) -> tuple[e.Event, ...]:
     return (stopping,)
 
 
-def lapsed(state: RunState, silent: Callable[[str], bool], now: str) -> tuple[Closing, ...]:
-    """The ends of claims whose workers have fallen silent."""
+def lapsed(
+    state: RunState, silent: Callable[[str], bool], stopped: Callable[[str], bool], now: str
+) -> tuple[Closing, ...]:
+    """The ends of claims whose workers have fallen silent; `stopped` are those that were told to."""
     return tuple(
         Closing(
             call.id,
@@ -309,6 +311,7 @@ def lapsed(state: RunState, silent: Callable[[str], bool], now: str) -> tuple[Cl
                 call_id=call.id,
                 attempt=call.attempt,
                 worker=call.worker,
+                stopped=stopped(call.worker),
             ),
             call.claim,
         )

@@ -37,6 +37,11 @@ __all__ = ["work_of"]
 
 def work_of(state: RunState, call: Call) -> Work | None:
     """The hint for a call; None for what no worker does: approvals, closed calls."""
+    work = _work_of(state, call)
+    return work.model_copy(update={"deaths": call.deaths}) if work and call.deaths else work
+
+
+def _work_of(state: RunState, call: Call) -> Work | None:
     if not call.open or state.graph is None:
         return None
     if call.kind == "hook":

@@ -107,7 +107,7 @@ def _ended(  # noqa: PLR0911  # one return per way a call can stand
         )
     if call.open or call.given_up:
         return None
-    if call.lapsed:
+    if call.lapsed and not call.may_repeat:
         _unknown_outcome(draft, execution, call)
         return None
     match call.outcome:

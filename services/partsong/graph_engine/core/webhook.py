@@ -10,7 +10,7 @@ from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Retry
 from partsong.contracts.state import MISSING, Call, RunState
 from partsong.contracts.work import ToolWork
-from partsong.graph_engine.core.calls import retried
+from partsong.graph_engine.core.calls import no_outcome, retried
 from partsong.graph_engine.core.draft import Draft
 
 __all__ = ["TOOL", "tell", "work"]
@@ -65,7 +65,7 @@ def _closed(draft: Draft, call: Call) -> None:
     if isinstance(call.outcome, e.CallCompleted):
         _notified(draft, call, None)
         return
-    problem = call.problem or Problem(code="webhook.no_outcome", message="its outcome is unknown")
+    problem = call.problem or no_outcome(call)
     if problem.code in MISSING:
         call = replace(call, problem=problem.model_copy(update={"retryable": True}))
     match retried(draft, call, _PATIENCE, park=False):

@@ -59,6 +59,8 @@ class Beat(BaseModel):
     """Where the service answers HTTP, if it does."""
     ready: bool = True
     """It works. False while it starts: it is alive, and what it holds is its own. Workers of before do not say."""
+    draining: bool = False
+    """It was told to stop: should it be gone with calls in its hands, it has not died of them."""
     stopped: bool = False
     """The last one: nothing comes from this worker any more."""
     held: tuple[HeldCall, ...] = ()

@@ -103,7 +103,7 @@ class _Child:
     async def _say(self, *, blocked: bool = False, stopped: bool = False) -> bool:
         if not self._nc.is_connected:  # what would be held back until then is news no more
             return False
-        beat = beat_of(self._base, self._held, blocked=blocked)
+        beat = beat_of(self._base, self._held, blocked=blocked, whole=stopped)
         body = json.dumps({**beat, "stopped": True} if stopped else beat).encode()
         try:
             await self._nc.publish(self._told["subject"], body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 
 import nats.errors
 from nats.aio.client import Client
@@ -22,6 +23,8 @@ SILENCE = 5.0
 """Seconds without a heartbeat after which a worker's claims lapse."""
 _QUIET = 0.05
 """Seconds after the last answer to a ping after which all have answered."""
+_FALLEN = 4096
+"""Calls of dead workers that are remembered."""
 _DEAF = 2.5
 """Seconds without any heartbeat, our own among them, after which it is we who are cut off."""
 
@@ -40,6 +43,7 @@ class LivenessMonitor:
         self._asked: dict[str, float] = {}
         self._newest: dict[str, tuple[str, float]] = {}
         self._held: dict[str, frozenset[tuple[str, str, int]]] = {}
+        self._fallen: OrderedDict[tuple[str, str, int], None] = OrderedDict()
         self.beats: dict[str, Beat] = {}
         """The last heartbeat of each worker."""
         self._news = asyncio.Event()
@@ -94,6 +98,10 @@ class LivenessMonitor:
         heard = last if last is not None else self._asked.setdefault(worker, now)
         return now - max(self._since, heard) > self._silence and now - self._any < _DEAF
 
+    def told_to_stop(self, worker: str) -> bool:
+        """Whether a worker has said that it was told to stop; what it held has not killed it."""
+        return (said := self.beats.get(worker)) is not None and said.draining
+
     def holds(self, run_id: str, call_id: str, attempt: int, *, but: str = "") -> bool:
         """Whether a living worker, `but` one, says that it holds a call, or holds more than it can list.
 
@@ -104,6 +112,13 @@ class LivenessMonitor:
             (call in held or self.beats[worker].held_more) and not self.silent(worker)
             for worker, held in self._held.items()
             if worker != but
+        )
+
+    def orphaned(self, run_id: str, call_id: str, attempt: int) -> bool:
+        """Whether a worker had a call in its hands when it died, or fell silent: it may have died of it."""
+        call = (run_id, call_id, attempt)
+        return call in self._fallen or any(
+            call in held and self.silent(worker) for worker, held in self._held.items()
         )
 
     def living(self, service: str) -> set[str]:
@@ -118,6 +133,12 @@ class LivenessMonitor:
     def listened(self) -> float:
         """Seconds since it began to listen."""
         return clock.monotonic() - self._began
+
+    def _fell(self, beat: Beat) -> None:
+        for call in beat.held:
+            self._fallen[call.run_id, call.call_id, call.attempt] = None
+            if len(self._fallen) > _FALLEN:
+                self._fallen.popitem(last=False)
 
     async def _receive(self, msg: Msg) -> None:
         self._hear(msg.data)
@@ -145,4 +166,6 @@ class LivenessMonitor:
             self._held[beat.worker] = frozenset(calls)
         else:
             self._held.pop(beat.worker, None)
+        if beat.stopped and not beat.draining:
+            self._fell(beat)
         self._news.set()

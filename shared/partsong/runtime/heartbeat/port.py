@@ -32,6 +32,10 @@ class Heartbeat(Protocol):
     @ready.setter
     def ready(self, ready: bool) -> None: ...
 
+    def drains(self) -> None:
+        """Say from now on that the service was told to stop."""
+        ...
+
     @property
     def held(self) -> HeldCalls:
         """The calls in its hands: whoever makes calls enters them."""

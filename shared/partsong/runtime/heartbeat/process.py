@@ -89,6 +89,11 @@ class ProcessHeartbeat:
         self._own.ready = ready
         self._tell({"ready": ready})
 
+    def drains(self) -> None:
+        """Say from now on that the service was told to stop."""
+        self._own.drains()
+        self._tell({"draining": True})
+
     @property
     def pid(self) -> int | None:
         """The small process; None before its first start."""

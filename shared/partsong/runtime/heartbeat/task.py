@@ -47,7 +47,7 @@ class TaskHeartbeat:
             "started": clock.now_text(),
         }
         self.url: str | None = None
-        self.ready = False
+        self.ready = self._draining = False
         self.held = held or HeldCalls()
         self._sub: Subscription | None = None
         self._task: asyncio.Task[None] | None = None
@@ -55,7 +55,12 @@ class TaskHeartbeat:
     @property
     def said(self) -> dict[str, object]:
         """What does not stand in the memory of `held`."""
-        return {**self.base, "url": self.url, "ready": self.ready}
+        draining = {"draining": True} if self._draining else {}
+        return {**self.base, "url": self.url, "ready": self.ready, **draining}
+
+    def drains(self) -> None:
+        """Say from now on that the service was told to stop."""
+        self._draining = True
 
     async def start(self) -> None:
         """Begin to beat."""
