@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from partsong.contracts import events as e
+from partsong.contracts.errors import Problem
 from partsong.contracts.explained import explained
-from partsong.contracts.fold import fold_all
+from partsong.contracts.fold import fold, fold_all
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import RunState
@@ -55,6 +56,11 @@ def away() -> RunState:
     return replace(given(of(FUNCTION)).state, absent={"tool-runner": "no tool-runner is running"})
 
 
+def parked() -> RunState:
+    problem = Problem(code="engine.fault", message="it broke", fix="report it", fault="platform")
+    return fold(given(of(FUNCTION)).state, e.RunParked(id="r_1.parked.2", error=problem))
+
+
 def undoing() -> RunState:
     return saga().fails("a:1/undo").state
 
@@ -80,6 +86,7 @@ CASES: list[tuple[Callable[[], RunState], tuple[str, ...]]] = [
     (queued, ("queued since", "thread ann")),
     (paused, ("paused", "a:1 (function m:f")),
     (away, ("a:1 waits for a worker", "no tool-runner is running")),
+    (parked, ("parked", "no engine decides on it", "it broke", "report it")),
     (undoing, ("is ending as failed", "a:1 is being undone by m:undo", "tried again after")),
     (not_undone, ("not undone, so undo it by hand: a:1: function.raised",)),
 ]
@@ -92,6 +99,14 @@ def test_a_run_that_sits_still_says_why(
     said = explained(state())
     assert all(word in said for word in words), said
     assert "\n" not in said
+
+
+def test_a_run_is_parked_until_an_engine_decides_on_it() -> None:
+    state = parked()
+    assert state.phase == "waiting"
+    heard = fold(state, e.TimerFired(id="t", timer_id="t"))
+    assert heard.parked is not None
+    assert fold(heard, e.RunPaused(id="p")).parked is None
 
 
 def test_a_run_that_has_ended_well_has_nothing_to_say() -> None:

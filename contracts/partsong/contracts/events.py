@@ -67,6 +67,7 @@ from partsong.contracts.run_events import (
     RunLimitExceeded,
     RunNotified,
     RunOptions,
+    RunParked,
     RunPaused,
     RunResumed,
     RunRetried,
@@ -119,6 +120,7 @@ __all__ = [
     "RunLimitExceeded",
     "RunNotified",
     "RunOptions",
+    "RunParked",
     "RunPaused",
     "RunResumed",
     "RunRetried",
@@ -178,6 +180,7 @@ Event: TypeAlias = Annotated[
     | RunAdmitted
     | RunForked
     | RunNotified
+    | RunParked
     | RunPaused
     | RunResumed
     | RunRetried
@@ -215,6 +218,7 @@ WRITERS: dict[type[EventBase], Writer] = {
     RunAdmitted: "graph-engine",
     RunForked: "graph-engine",
     RunNotified: "graph-engine",
+    RunParked: "graph-engine",
     RunPaused: "graph-engine",
     RunResumed: "graph-engine",
     RunRetried: "graph-engine",

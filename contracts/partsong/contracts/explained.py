@@ -23,6 +23,9 @@ def explained(state: RunState) -> str:
         return _ended(state)
     if state.newer is not None:
         return f"needs a newer engine: {state.newer.message} ({state.newer.where})"
+    if state.parked is not None:
+        fix = f"; {state.parked.fix}" if state.parked.fix else ""
+        return f"parked, no engine decides on it: {state.parked.message}{fix}"
     if state.status == "queued":
         return f"queued since {state.started}: the runs before it in thread {state.options.thread} have not ended"
     if state.paused and state.stopping is None:

@@ -40,6 +40,14 @@ from partsong.contracts.state import Origin, Pending, RunState, Signal, Stopping
 
 __all__ = ["fold", "fold_all", "fold_message"]
 
+_NO_DECISION = tuple(
+    model
+    for model, writer in e.WRITERS.items()
+    if writer != "graph-engine"
+    or model in {e.CommandReceived, e.TimerFired, e.ChildEnded, e.CallLapsed, e.CallCancelled}
+)
+"""What comes to a run that nobody can decide on; any other event says that somebody can again."""
+
 
 def fold_message(state: RunState, message: Commit | Report, seq: int) -> RunState:
     """Fold all events of one message of the log; a commit also counts as one.
@@ -65,6 +73,8 @@ def fold_all(state: RunState, events: Iterable[e.Event]) -> RunState:
 
 def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C901, PLR0911, PLR0912  # one case per event
     """The state after one more event; `seq` is the place of its message in the log."""
+    if state.parked is not None and not isinstance(event, _NO_DECISION):
+        state = replace(state, parked=None)
     match event:
         case e.RunStarted():
             return _started(state, event)
@@ -105,9 +115,8 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
             return _admitted(state, event)
         case e.ConversationCompacted():
             return conversation_compacted(state, event)
-        case e.RunPaused() | e.RunResumed():
-            paused = isinstance(event, e.RunPaused)
-            return state if state.ended else replace(state, paused=paused, updated=event.time)
+        case e.RunPaused() | e.RunResumed() | e.RunParked():
+            return _held(state, event)
         case e.RunRetried():
             return _retried(state, event)
         case e.RunNotified():
@@ -211,6 +220,14 @@ def _signalled(state: RunState, event: e.SignalReceived) -> RunState:
         due={**state.due, **dict.fromkeys(waiting)},
         updated=event.time,
     )
+
+
+def _held(state: RunState, event: e.RunPaused | e.RunResumed | e.RunParked) -> RunState:
+    if isinstance(event, e.RunParked):
+        return replace(state, parked=event.error, updated=event.time)
+    if state.ended:
+        return state
+    return replace(state, paused=isinstance(event, e.RunPaused), updated=event.time)
 
 
 def _ended(

@@ -23,6 +23,7 @@ __all__ = [
     "RunLimitExceeded",
     "RunNotified",
     "RunOptions",
+    "RunParked",
     "RunPaused",
     "RunResumed",
     "RunRetried",
@@ -191,6 +192,15 @@ class RunLimitExceeded(EventBase):
 
     type: Literal["run.limit_exceeded"] = "run.limit_exceeded"
     error: Problem
+
+
+class RunParked(EventBase):
+    """The engine cannot decide on the run: each try broke, and it tries no more until an engine starts."""
+
+    type: Literal["run.parked"] = "run.parked"
+    error: Problem
+    traceback: tuple[str, ...] = ()
+    """Where it broke, the innermost place last."""
 
 
 class RunNotified(EventBase):

@@ -148,6 +148,8 @@ class RunState:
     usage: TurnUsage = TurnUsage()
     uncompensated: Mapping[str, Problem] = field(default_factory=dict)
     """Executions that could not be undone, and why."""
+    parked: Problem | None = None
+    """Why no engine decides on it, until one does."""
     newer: Problem | None = None
     """An event of the log that is newer than its reader: behind it, the reader knows nothing of the run."""
     absent: Annotated[Mapping[str, str], Field(exclude=True)] = field(
@@ -221,7 +223,7 @@ class RunState:
             return self.status
         if self.paused and not self.stopping:
             return "paused"
-        if _ENGINE in self.absent or self.newer is not None:
+        if _ENGINE in self.absent or self.newer is not None or self.parked is not None:
             return "waiting"
         if not self.stopping and any(self._pressing(exec_id) for exec_id in self.due):
             return self.status
@@ -248,6 +250,8 @@ class RunState:
         if self.newer is not None:
             reason = f"needs a newer engine: {self.newer.message} ({self.newer.where})"
             return Waiting("worker", _ENGINE, self.updated, None, reason)
+        if self.parked is not None:
+            return Waiting("worker", _ENGINE, self.updated, None, f"parked: {self.parked.message}")
         if _ENGINE in self.absent:
             return Waiting("worker", _ENGINE, self.updated, None, self.absent[_ENGINE])
         order = ("approval", "signal", "worker", "rate_limit", "retry", "timer", "run")

@@ -36,7 +36,7 @@ from partsong.graph_engine.looking_after import (
     waits_for_people,
 )
 from partsong.graph_engine.open_runs import OpenRuns
-from partsong.graph_engine.setbacks import broken, stale_read
+from partsong.graph_engine.setbacks import broken, frames, stale_read
 from partsong.graph_engine.takeover import Takeover, has_place
 from partsong.graph_engine.turn import Answer, Slot, Turns
 from partsong.log.blobs import LOST
@@ -306,6 +306,13 @@ class HeldRuns:
         self._takeover.done(run_id)
         self._spawn(self._refuse_all(slot, problem))
 
+    async def _say_parked(self, slot: Slot, problem: Problem, traceback: tuple[str, ...]) -> None:
+        try:
+            await self._turns.park(slot, problem, traceback)
+        except Exception as error:  # its log may be what breaks everything
+            told = {"run": slot.ledger.run_id, "why": repr(error)}
+            _log.warning("not said in the log that the run is parked", extra=told)
+
     async def _refuse_all(self, slot: Slot, problem: Problem) -> None:
         """Answer also what was asked for before this engine had the partition: nobody else will."""
         slot.asked += await self._commands.unsettled(slot.ledger.run_id)
@@ -331,7 +338,9 @@ class HeldRuns:
             isinstance(error, PartsongError) and error.problem.retryable
         )
         if slot.failures >= _MOST_FAILURES and not passes:
-            self._park(slot, broken(run_id, error))
+            self._park(slot, problem := broken(run_id, error))
+            if not isinstance(error, PartsongError):
+                self._spawn(self._say_parked(slot, problem, frames(error)))
             return
         slot.woken = True
         wait = backoff(slot.failures, first=_AGAIN, longest=_LONGEST_AGAIN)

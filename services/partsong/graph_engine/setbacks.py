@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
+
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
 
-__all__ = ["broken", "stale_read"]
+__all__ = ["broken", "frames", "stale_read"]
+
+_FRAMES = 20
 
 
 def broken(run_id: str, error: Exception) -> Problem:
@@ -15,9 +19,15 @@ def broken(run_id: str, error: Exception) -> Problem:
         code="engine.fault",
         message=f"run {run_id} cannot be decided on: {type(error).__name__}: {error}",
         where=run_id,
-        fix="the engine's log has the traceback: report it; an engine that starts tries again",
+        fix="report it with the traceback, which `partsong run events` and the engine's log have; an engine that starts tries again",
         fault="platform",
     )
+
+
+def frames(error: Exception) -> tuple[str, ...]:
+    """Where an error was raised, the innermost place last."""
+    places = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return tuple(f"{place.filename}:{place.lineno} in {place.name}" for place in places)
 
 
 def stale_read(run_id: str, seen: int, newest: int) -> Unavailable:

@@ -18,6 +18,7 @@ from partsong.contracts.damage import Hit
 from partsong.contracts.doubt import in_doubt
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import PartsongError, Problem
+from partsong.contracts.fold import fold
 from partsong.contracts.foreign.question import Evaluate
 from partsong.contracts.marks import Restored
 from partsong.contracts.requests import Accepted, Rejected
@@ -216,6 +217,24 @@ class Turns:
         except TimeoutError:
             return False
         return True
+
+    async def park(self, slot: Slot, problem: Problem, traceback: tuple[str, ...]) -> None:
+        """Say in a run's log that nobody can decide on it, and why; once for the same reason.
+
+        Raises:
+            PartsongError: it does not stand there.
+        """
+        ledger = slot.ledger
+        before = ledger.state
+        if before.parked is not None and before.parked.message == problem.message:
+            return
+        event = e.RunParked(
+            id=f"{ledger.run_id}.parked.{before.commits + 1}",
+            time=clock.now_text(),
+            error=problem,
+            traceback=traceback,
+        )
+        await self._commit(ledger, (event,), fold(before, event))
 
     async def _commit(self, ledger: Ledger, events: tuple[e.Event, ...], after: RunState) -> int:
         before = ledger.state

@@ -434,8 +434,10 @@ async def test_a_command_that_no_door_has_written_is_refused_and_its_run_goes_on
 
 
 async def test_a_run_whose_turns_break_again_and_again_is_parked_with_the_reason(
-    one: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    one, engine = world, world.engine("e0")
+    await engine.start()
     monkeypatch.setattr(held_runs, "_AGAIN", 0.01)  # seconds are too long for a test
 
     async def breaks(state: RunState, command: Pending) -> Prepared:
@@ -449,6 +451,16 @@ async def test_a_run_whose_turns_break_again_and_again_is_parked_with_the_reason
     one.prepared = prepared  # type: ignore[method-assign]
     await one.start("r_good")
     assert (await one.ended("r_good")).status == "completed"
+    state, (commit,) = await history(one.log, one.subjects, "r_bad")
+    (parked,) = commit.events
+    assert isinstance(parked, e.RunParked)
+    assert parked.traceback[-1].endswith(" in breaks")
+    assert state.parked == answer.error == parked.error
+    await engine.stop()
+    engine = world.engine("e1")
+    await engine.start()
+    assert (await one.ended("r_bad")).parked is None
+    await engine.stop()
 
 
 async def test_a_guard_that_is_not_what_was_folded_is_not_tried_without_end(

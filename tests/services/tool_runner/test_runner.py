@@ -201,8 +201,10 @@ async def test_the_call_of_a_tool_runner_that_stops_is_made_by_another_one(engin
 async def test_a_call_that_workers_may_have_died_of_is_claimed_and_may_be_made_again(
     engine: Hinted,
 ) -> None:
-    suspect = call("double").model_copy(update={"deaths": 1})
-    async with running(engine.bus, runner()):
+    suspect = call("held").model_copy(update={"deaths": 1})
+    held = Held()
+    held.go.set()
+    async with running(engine.bus, runner(held=held)):
         await engine.hint(suspect)
         claimed, done = await engine.about(suspect, 2)
     assert isinstance(claimed, CallClaimed)
