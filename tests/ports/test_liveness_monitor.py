@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from partsong.runtime import clock
-from partsong.runtime.heartbeat.beat import Beat, HeldCall, worker_id
+from partsong.runtime.heartbeat.beat import Beat, Blocked, HeldCall, worker_id
 from partsong.runtime.heartbeat.monitor import SILENCE, LivenessMonitor
 from partsong.runtime.heartbeat.task import TaskHeartbeat
 from partsong.testing.nats import Bus
@@ -49,7 +49,13 @@ class Beats:
         self._bus, self._watch, self._time = bus, watch, time
 
     async def __call__(
-        self, worker: str, *held: HeldCall, stopped: bool = False, held_more: int = 0
+        self,
+        worker: str,
+        *held: HeldCall,
+        stopped: bool = False,
+        draining: bool = False,
+        held_more: int = 0,
+        blocked: Blocked | None = None,
     ) -> None:
         name, _, incarnation = worker.partition("~")
         beat = Beat(
@@ -58,6 +64,8 @@ class Beats:
             incarnation=incarnation,
             started="",
             stopped=stopped,
+            draining=draining,
+            blocked=blocked,
             held=held,
             held_more=held_more,
         )
@@ -250,3 +258,78 @@ async def test_where_nobody_is_nobody_is_waited_for(bus: Bus) -> None:
         await watch.meet("graph-engine")
     assert watch.living("graph-engine") == set()
     await watch.stop()
+
+
+MINE = HeldCall(run_id="r_1", call_id="a:1")
+BESIDE = HeldCall(run_id="r_2", call_id="a:1")
+
+
+async def test_what_a_dead_worker_had_in_its_hands_may_have_killed_it(
+    beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", MINE)
+    assert not watch.orphaned("r_1", "a:1", 1)
+    await beat("a~1", MINE, stopped=True)
+    assert watch.orphaned("r_1", "a:1", 1)
+    assert not watch.orphaned("r_1", "a:1", 2)
+    assert not watch.orphaned("r_2", "a:1", 1)
+
+
+async def test_what_a_worker_that_was_told_to_stop_had_in_its_hands_has_not_killed_it(
+    beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", MINE, draining=True)
+    assert watch.told_to_stop("a~1")
+    await beat("a~1", MINE, draining=True, stopped=True)
+    assert not watch.orphaned("r_1", "a:1", 1)
+    assert watch.told_to_stop("a~1")
+    assert not watch.told_to_stop("b~1")
+
+
+async def test_what_a_silent_worker_has_in_its_hands_may_be_why(
+    beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", MINE)
+    await beat.for_(SILENCE + 1)
+    assert watch.orphaned("r_1", "a:1", 1)
+
+
+async def test_a_call_that_a_living_worker_makes_is_attended(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    assert watch.unattended("r_1", "a:1", 1) is None
+    await beat("a~1", MINE)
+    time.now += 1
+    assert watch.unattended("r_1", "a:1", 1) is None
+
+
+async def test_a_call_whose_worker_is_gone_is_unattended_until_another_one_has_it(
+    beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", MINE)
+    await beat.for_(SILENCE + 1)
+    assert watch.unattended("r_1", "a:1", 1) == pytest.approx(SILENCE + 1)
+    await beat("b~1", MINE)
+    assert watch.unattended("r_1", "a:1", 1) is None
+
+
+async def test_a_call_that_blocks_its_worker_is_unattended_and_its_neighbours_are_not(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    loop = Blocked(since="", run_id="r_1", call_id="a:1")
+    await beat("a~1", MINE, BESIDE, blocked=loop)
+    time.now += 1
+    assert watch.unattended("r_1", "a:1", 1) == pytest.approx(1)
+    assert watch.unattended("r_2", "a:1", 1) is None
+    await beat("a~1", MINE, BESIDE, blocked=Blocked(since="", process=True))
+    assert watch.unattended("r_1", "a:1", 1) is None
+    await beat("a~1", MINE, blocked=Blocked(since="", process=True))
+    assert watch.unattended("r_1", "a:1", 1) == pytest.approx(1)
+
+
+async def test_a_call_that_its_worker_has_not_begun_is_not_unattended(
+    beat: Beats, watch: LivenessMonitor
+) -> None:
+    await beat("a~1", HeldCall(run_id="r_1", call_id="a:1", asking=True))
+    await beat.for_(SILENCE + 1)
+    assert watch.unattended("r_1", "a:1", 1) is None

@@ -194,8 +194,9 @@ def call_closed(state: RunState, event: Closing, seq: int) -> RunState:
 def _on_its_subject(call: Call, event: Closing) -> bool:
     """Whether a closing event stands on the call's own subject; what was made without a claim is reported as a fact."""
     if isinstance(event, e.CallCompleted | e.CallFailed | e.CallSuspended):
-        mine = event.worker == call.worker and event.attempt == call.attempt
-        return call.guarded and mine
+        if not event.worker:  # the engine's
+            return True
+        return call.guarded and event.worker == call.worker and event.attempt == call.attempt
     return call.guarded or isinstance(event, e.CallLapsed)
 
 

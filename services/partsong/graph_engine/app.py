@@ -231,6 +231,7 @@ class GraphEngine:
             silent=context.watch.silent,
             stopped=context.watch.told_to_stop,
             holds=context.watch.holds,
+            unattended=context.watch.unattended,
             restores=context.restores,
             telemetry=context.telemetry,
             snapshots=snapshots,

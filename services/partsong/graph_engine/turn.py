@@ -28,6 +28,7 @@ from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.commands import PREPARED, Prepared, carry_out
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.draft import Closing, Decision
+from partsong.graph_engine.core.overstayed import Unattended, overstayed
 from partsong.graph_engine.core.summary import summary_headers
 from partsong.graph_engine.ledger import HistoryChanged, Ledger
 from partsong.graph_engine.losses import Losses
@@ -108,6 +109,7 @@ class Turns:
         *,
         silent: Callable[[str], bool] = lambda _worker: False,
         stopped: Callable[[str], bool] = lambda _worker: False,
+        unattended: Unattended = lambda *_call: None,
         holds: Callable[[str, str, int], bool] = lambda *_call: False,
         restores: Callable[[], Sequence[Restored]] = tuple,
         telemetry: Telemetry | None = None,
@@ -118,6 +120,7 @@ class Turns:
         self._log, self._subjects, self._outbox = store, subjects, outbox
         self._prepare, self._answer, self.silent = prepare, answer, silent
         self._holds, self._restores, self._stopped = holds, restores, stopped
+        self._unattended = unattended
         self._telemetry = telemetry or Telemetry()
         self._snapshots, self._keeping = snapshots, set[asyncio.Task[None]]()
         self._losses, self._settle = losses, settle
@@ -184,7 +187,11 @@ class Turns:
         """What follows from what has been delivered by now: it may be more than when a question was asked."""
         now = clock.now_text()
         news, state = carry_out(slot.ledger.state, slot.prepared, now, evaluate)
-        lapsed = (*hear.lapsed(state, self.silent, self._stopped, now), *self._in_doubt(state, now))
+        lapsed = (
+            *hear.lapsed(state, self.silent, self._stopped, now),
+            *overstayed(state, self._unattended, now),
+            *self._in_doubt(state, now),
+        )
         return state, news, lapsed, decide(state, now, evaluate=evaluate)
 
     def _in_doubt(self, state: RunState, now: str) -> tuple[Closing, ...]:

@@ -23,8 +23,8 @@ SILENCE = 5.0
 """Seconds without a heartbeat after which a worker's claims lapse."""
 _QUIET = 0.05
 """Seconds after the last answer to a ping after which all have answered."""
-_FALLEN = 4096
-"""Calls of dead workers that are remembered."""
+_FALLEN, _BEGUN = 4096, 65_536
+"""Calls that are remembered: of dead workers, and with the moment at which they were first heard to be held."""
 _DEAF = 2.5
 """Seconds without any heartbeat, our own among them, after which it is we who are cut off."""
 
@@ -43,6 +43,7 @@ class LivenessMonitor:
         self._asked: dict[str, float] = {}
         self._newest: dict[str, tuple[str, float]] = {}
         self._held: dict[str, frozenset[tuple[str, str, int]]] = {}
+        self._begun: OrderedDict[tuple[str, str, int], tuple[str, float]] = OrderedDict()
         self._fallen: OrderedDict[tuple[str, str, int], None] = OrderedDict()
         self.beats: dict[str, Beat] = {}
         """The last heartbeat of each worker."""
@@ -121,6 +122,23 @@ class LivenessMonitor:
             call in held and self.silent(worker) for worker, held in self._held.items()
         )
 
+    def unattended(self, run_id: str, call_id: str, attempt: int) -> float | None:
+        """For how many seconds nobody could end a call that was begun; None if its worker can, or none was heard of.
+
+        A worker that is gone cannot, nor can one that the call itself keeps from everything else.
+        """
+        call = run_id, call_id, attempt
+        begun = self._begun.get(call)
+        if begun is None:
+            return None
+        worker, since = begun
+        beat = self.beats.get(worker)
+        if beat is None or beat.stopped or self.silent(worker):
+            since = max(since, self._last.get(worker, since))
+        elif not _blocks(beat, call):
+            return None
+        return clock.monotonic() - since
+
     def living(self, service: str) -> set[str]:
         """The workers of a service that are not silent."""
         return {
@@ -133,6 +151,13 @@ class LivenessMonitor:
     def listened(self) -> float:
         """Seconds since it began to listen."""
         return clock.monotonic() - self._began
+
+    def _begins(self, call: tuple[str, str, int], worker: str, now: float) -> None:
+        if self._begun.get(call, ("", 0.0))[0] != worker:
+            self._begun[call] = worker, now
+            self._begun.move_to_end(call)
+            if len(self._begun) > _BEGUN:
+                self._begun.popitem(last=False)
 
     def _fell(self, beat: Beat) -> None:
         for call in beat.held:
@@ -164,8 +189,20 @@ class LivenessMonitor:
         if not beat.stopped and (beat.held or beat.held_more):
             calls = ((call.run_id, call.call_id, call.attempt) for call in beat.held)
             self._held[beat.worker] = frozenset(calls)
+            for call in beat.held:
+                if not call.asking:
+                    self._begins((call.run_id, call.call_id, call.attempt), beat.worker, now)
         else:
             self._held.pop(beat.worker, None)
         if beat.stopped and not beat.draining:
             self._fell(beat)
         self._news.set()
+
+
+def _blocks(beat: Beat, call: tuple[str, str, int]) -> bool:
+    """Whether a call is what keeps its worker from everything else, as far as that can be told."""
+    blocked = beat.blocked
+    if blocked is None:
+        return False
+    alone = blocked.process and len(beat.held) == 1 and not beat.held_more
+    return alone or (blocked.run_id, blocked.call_id) == call[:2]
