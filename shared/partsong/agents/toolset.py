@@ -13,6 +13,7 @@ from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.messages import ToolCallPart, ToolMessage, ToolSpec
 from partsong.contracts.tool_calls import answer_to
 from partsong.contracts.work import Resume, ToolWork
+from partsong.runtime.consent import consent
 from partsong.tool_runner.executor import Executor
 from partsong.tool_runner.functions import Functions
 from partsong.tools.registry import ToolRegistry
@@ -20,7 +21,7 @@ from partsong.tools.tool import AnyTool, SideEffect, Tool, tool
 
 __all__ = ["ASKED", "UNASKED", "Approve", "Tools", "Toolset", "perform"]
 
-Approve: TypeAlias = Callable[[ToolCallPart], Awaitable[bool]]
+Approve: TypeAlias = Callable[[ToolCallPart], Awaitable[bool] | bool]
 """Decides about a tool call that a person must approve: True lets it run."""
 
 Tools: TypeAlias = "Toolset | ToolRegistry | Iterable[AnyTool | Callable[..., object]]"
@@ -111,15 +112,16 @@ class Toolset:
             )
         shown = call.model_copy(update={"args": tool.shown(call.args)})
         try:
-            approved = await approve(shown)
-        except Exception as error:
+            approved = await consent(approve, shown, call.name)
+        except PartsongError as error:
             _log.exception("approval failed", extra={"tool": call.name})
+            why = type(error.__cause__).__name__ if error.__cause__ else "neither yes nor no"
             return Problem(
                 code="tool.approval_failed",
-                message=f"nobody could be asked: {type(error).__name__}",
+                message=f"nobody could be asked: {why}",
                 fault="platform",
             )
-        if approved:
+        if approved is True:
             return None
         return Problem(code="tool.rejected", message=f"a person refused to let {call.name} run")
 

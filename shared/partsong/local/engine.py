@@ -29,11 +29,12 @@ from partsong.graph_engine.core.hints import work_of
 from partsong.graph_engine.ledger import Ledger
 from partsong.log.port import Log
 from partsong.runtime import clock
+from partsong.runtime.consent import consent
 from partsong.runtime.evaluation.evaluator import settle
 
 __all__ = ["Approver", "Item", "LocalRun", "Perform", "Result"]
 
-Approver = Callable[[e.ApprovalRequested], Awaitable[bool | Edited]]
+Approver = Callable[[e.ApprovalRequested], Awaitable[bool | Edited] | bool | Edited]
 """Decides an approval in this process: True approves, `Edited` approves another value than the one shown."""
 
 Item = e.Event | Chunk
@@ -224,9 +225,12 @@ class LocalRun:
             raise
         except Exception as error:
             self._inbox.put_nowait(error)
+        except BaseException as error:
+            self._inbox.put_nowait(RuntimeError(f"{type(error).__name__}: {error}"))
+            raise
 
     async def _ask(self, approve: Approver, request: e.ApprovalRequested) -> Result:
-        answer = await approve(request)
+        answer = await consent(approve, request, request.call_id)
         edited = None
         if isinstance(answer, Edited):
             edited = plain(answer.value, "edit", "approval.bad_edit")

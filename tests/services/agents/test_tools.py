@@ -15,6 +15,7 @@ from partsong.agents import (
     ToolEnabledAgent,
     Toolset,
 )
+from partsong.agents.toolset import Approve
 from partsong.contracts.chunks import Text
 from partsong.contracts.errors import InvalidInput, NotFound
 from partsong.contracts.messages import AssistantMessage, ToolCallPart, ToolMessage
@@ -139,9 +140,16 @@ async def test_where_nobody_can_be_asked_nothing_runs() -> None:
     assert str(results(result.messages)[0].content).startswith("tool.needs_approval")
 
 
-async def test_an_approver_that_fails_lets_nothing_run() -> None:
-    async def approve(_: ToolCallPart) -> bool:
-        raise ConnectionError("the desk is closed")
+async def desk_closed(_: ToolCallPart) -> bool:
+    raise ConnectionError("the desk is closed")
+
+
+def unclear(_: ToolCallPart) -> bool:
+    return "no"  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("approve", [desk_closed, unclear])
+async def test_an_approver_that_fails_lets_nothing_run(approve: Approve) -> None:
 
     async with FakeLLM(steps(call("erase", '{"path": "a.txt"}'), DONE)) as llm:
         result = await asking(llm, tools=[erase], approve=approve).call("Erase a.txt")
