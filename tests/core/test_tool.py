@@ -8,7 +8,7 @@ from datetime import date
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, Field, JsonValue
 
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.tools import NodeContext, Tool, tool
@@ -97,6 +97,43 @@ def test_the_spec_comes_from_signature_and_docstring() -> None:
         "required": ["place", "day"],
         "type": "object",
     }
+
+
+class Panic(BaseException):
+    """What a library in native code may raise."""
+
+
+BROKEN = [RuntimeError("no"), KeyError("k"), Panic("unwrap"), SystemExit(3)]
+
+
+@pytest.mark.parametrize("error", BROKEN)
+def test_a_check_of_the_users_that_breaks_refuses_the_arguments(error: BaseException) -> None:
+    def breaks(_value: int) -> int:
+        raise error
+
+    @tool
+    def take(n: Annotated[int, AfterValidator(breaks)]) -> int:
+        """Takes."""
+        return n
+
+    with pytest.raises(InvalidInput) as raised:
+        take.bind({"n": 1})
+    assert raised.value.problem.code == "tool.invalid_arguments"
+    assert type(error).__name__ in raised.value.problem.message
+
+
+@pytest.mark.parametrize("error", BROKEN)
+def test_a_value_that_cannot_be_written_is_asked_about(error: BaseException) -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise error
+
+    @tool(approval="args.n > 1")
+    def take(n: Annotated[object, AfterValidator(lambda _value: Odd())]) -> str:
+        """Takes."""
+        return "taken"
+
+    assert take.bind({"n": 1}).needs_approval()
 
 
 def test_arguments_arrive_as_the_types_of_the_signature() -> None:

@@ -60,6 +60,10 @@ class Output:
                 return self.model.model_validate_json(json.dumps(value))
             except ValidationError as error:
                 raise Unfit(_said(_of_pydantic(error))) from error
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a validator of the user's, which may do anything
+                raise Unfit(f"$: its check raised {type(error).__name__}") from error
         try:
             found = findings_of(self.schema, value, evaluate, _MOST_FINDINGS + 1)
         except InvalidInput as error:

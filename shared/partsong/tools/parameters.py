@@ -69,6 +69,11 @@ class Parameters:
             if len(found) > 3:
                 said.append(f"and {len(found) - 3} more")
             raise _invalid(tool, f"args.{found[0][0]}", "; ".join(said), self) from None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a validator of the user's, which may do anything
+            why = f"their check raised {type(error).__name__}"
+            raise _invalid(tool, "args", why, self) from error
         return {name: getattr(values, key) for key, name in self.names.items()}
 
     def written(self, values: Mapping[str, object]) -> dict[str, JsonValue]:

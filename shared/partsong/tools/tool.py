@@ -155,7 +155,9 @@ class Bound:
             return tool.approval == "always"
         try:
             return holds(tool.approval, tool.parameters.written(self.values), "args", evaluate)
-        except (InvalidInput, ImportError, ValueError):
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # also of a value of the user's, which may not let itself be written
             return True
 
     def call(self, context: NodeContext) -> object:

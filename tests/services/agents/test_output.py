@@ -6,9 +6,10 @@ import json
 from typing import Literal
 
 import pytest
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue, field_validator
 
 from partsong.agents import Agent, AgentFailed, BadOutput, ToolEnabledAgent
+from partsong.agents.output import Unfit, output_of
 from partsong.contracts.chunks import End, Text
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.nodes import ANSWER, OutputMode
@@ -223,3 +224,23 @@ def test_a_tool_cannot_have_the_name_of_the_answer() -> None:
 
     with pytest.raises(InvalidInput, match="final_answer"):
         Agent("scripted:echo", tools=[answer])
+
+
+class Panic(BaseException):
+    """What a library in native code may raise."""
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyError("k"), Panic("unwrap")])
+def test_a_check_of_the_users_that_breaks_lets_no_answer_fit(error: BaseException) -> None:
+    class Fussy(BaseModel):
+        n: int
+
+        @field_validator("n")
+        @classmethod
+        def fits(cls, _value: int) -> int:
+            raise error
+
+    wanted = output_of(Fussy)
+    assert wanted is not None
+    with pytest.raises(Unfit, match=type(error).__name__):
+        wanted.read('{"n": 1}')
