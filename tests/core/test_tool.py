@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Literal
@@ -103,37 +104,54 @@ class Panic(BaseException):
     """What a library in native code may raise."""
 
 
+BREAKS: BaseException = ValueError()
+
+
+def breaks(_value: int) -> int:
+    raise BREAKS
+
+
+class Odd:
+    def __str__(self) -> str:
+        raise BREAKS
+
+
+def odd(_value: object) -> Odd:
+    return Odd()
+
+
+@tool
+def fussy(n: Annotated[int, AfterValidator(breaks)]) -> int:
+    """Take one."""
+    return n
+
+
+@tool(approval="args.n > 1")
+def unwritable(n: Annotated[object, AfterValidator(odd)]) -> str:
+    """Take one."""
+    return "taken"
+
+
 BROKEN = [RuntimeError("no"), KeyError("k"), Panic("unwrap"), SystemExit(3)]
 
 
 @pytest.mark.parametrize("error", BROKEN)
-def test_a_check_of_the_users_that_breaks_refuses_the_arguments(error: BaseException) -> None:
-    def breaks(_value: int) -> int:
-        raise error
-
-    @tool
-    def take(n: Annotated[int, AfterValidator(breaks)]) -> int:
-        """Takes."""
-        return n
-
+def test_a_check_of_the_users_that_breaks_refuses_the_arguments(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "BREAKS", error)
     with pytest.raises(InvalidInput) as raised:
-        take.bind({"n": 1})
+        fussy.bind({"n": 1})
     assert raised.value.problem.code == "tool.invalid_arguments"
     assert type(error).__name__ in raised.value.problem.message
 
 
 @pytest.mark.parametrize("error", BROKEN)
-def test_a_value_that_cannot_be_written_is_asked_about(error: BaseException) -> None:
-    class Odd:
-        def __str__(self) -> str:
-            raise error
-
-    @tool(approval="args.n > 1")
-    def take(n: Annotated[object, AfterValidator(lambda _value: Odd())]) -> str:
-        """Takes."""
-        return "taken"
-
-    assert take.bind({"n": 1}).needs_approval()
+def test_a_value_that_cannot_be_written_is_asked_about(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "BREAKS", error)
+    assert unwritable.bind({"n": 1}).needs_approval()
 
 
 def test_arguments_arrive_as_the_types_of_the_signature() -> None:
