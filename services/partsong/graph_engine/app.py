@@ -30,6 +30,7 @@ from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoints, Life
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.commands import Commands
+from partsong.graph_engine.deciding import Deciding
 from partsong.graph_engine.door import Door, request_id
 from partsong.graph_engine.graphs import Graphs
 from partsong.graph_engine.losses import Losses
@@ -236,6 +237,7 @@ class GraphEngine:
             telemetry=context.telemetry,
             snapshots=snapshots,
             losses=Losses(chunks, context.subjects),
+            deciding=Deciding.open(context.settings.data_dir),
         )
         turns.others = Relations(children, threads, commands)
         self._stack.push_async_callback(turns.drain)

@@ -269,7 +269,7 @@ class HeldRuns:
         """Read a run up to the place that the feed has reached, then fold what was delivered meanwhile."""
         run_id, upto = slot.ledger.run_id, self._pos
         newest = self.open.of(run_id)
-        if (problem := self._turns.damaged(run_id)) is not None:
+        if (problem := self._turns.objection(run_id)) is not None:
             self._park(slot, problem)
             return
         ledger = self._turns.ledger(run_id, snapshots=not slot.suspect)

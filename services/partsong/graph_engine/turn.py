@@ -30,6 +30,7 @@ from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.draft import Closing, Decision
 from partsong.graph_engine.core.overstayed import Unattended, overstayed
 from partsong.graph_engine.core.summary import summary_headers
+from partsong.graph_engine.deciding import Deciding
 from partsong.graph_engine.ledger import HistoryChanged, Ledger
 from partsong.graph_engine.losses import Losses
 from partsong.graph_engine.others import Others
@@ -116,6 +117,7 @@ class Turns:
         snapshots: Snapshots | None = None,
         losses: Losses | None = None,
         settle: Settle = settle,
+        deciding: Deciding | None = None,
     ) -> None:
         self._log, self._subjects, self._outbox = store, subjects, outbox
         self._prepare, self._answer, self.silent = prepare, answer, silent
@@ -124,6 +126,7 @@ class Turns:
         self._telemetry = telemetry or Telemetry()
         self._snapshots, self._keeping = snapshots, set[asyncio.Task[None]]()
         self._losses, self._settle = losses, settle
+        self._deciding = deciding or Deciding.forgetful()
         self.others: Others | None = None
         """Who is told what became of a run."""
 
@@ -132,9 +135,9 @@ class Turns:
         kept = self._snapshots if snapshots else None
         return Ledger(self._log, self._subjects, run_id, kept)
 
-    def damaged(self, run_id: str) -> Problem | None:
-        """Why a run lacks records since the log was restored; None if it does not."""
-        return Hit(self._restores()).why(run_id)
+    def objection(self, run_id: str) -> Problem | None:
+        """Why nobody here may decide on a run: it lacks records since the log was restored, or engines died of it."""
+        return Hit(self._restores()).why(run_id) or self._deciding.problem(run_id)
 
     async def taken_up(self, partition: int) -> None:
         """Say that all open runs of a partition have been looked after since it was taken.
@@ -150,6 +153,15 @@ class Turns:
         await asyncio.gather(*self._keeping)
 
     async def take(self, slot: Slot) -> bool:
+        """Take a turn, noted where an engine that comes after this one finds it.
+
+        Raises:
+            PartsongError: try again.
+        """
+        async with self._deciding.on(slot.ledger.run_id):
+            return await self._take(slot)
+
+    async def _take(self, slot: Slot) -> bool:
         """One turn of a run whose ledger is warm; False if the feed owes a record that another engine has appended.
 
         Raises:
