@@ -10,6 +10,7 @@ import pytest
 from partsong.cli.platform import Platform
 from partsong.client import Client
 from partsong.contracts.errors import PartsongError
+from partsong.contracts.explained import explained
 from partsong.graph_engine.deciding import MOST_DEATHS
 from partsong.workflow import WorkflowGraph
 from tests.faults import deadly
@@ -67,6 +68,7 @@ async def test_a_run_that_ends_every_engine_is_set_aside_and_all_others_go_on(
             with pytest.raises(PartsongError) as refused:
                 await client.cancel("r_deadly")
             assert refused.value.problem.code == "engine.died"
+            assert "3 engines died" in explained(await client.state("r_deadly"))
             assert died(heard) == MOST_DEATHS
     finally:
         await platform.stop()

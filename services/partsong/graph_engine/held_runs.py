@@ -253,6 +253,8 @@ class HeldRuns:
                 woken = slot.woken
                 if slot.ledger.state.newer is not None:
                     self._park(slot, hear.too_old(slot.ledger.state))
+                elif (problem := self._turns.deadly(slot.ledger.run_id)) is not None:
+                    self._park(slot, problem, ())
                 elif not await self._turns.take(slot):
                     await self._begin_anew()
                 slot.failures = 0
@@ -269,7 +271,7 @@ class HeldRuns:
         """Read a run up to the place that the feed has reached, then fold what was delivered meanwhile."""
         run_id, upto = slot.ledger.run_id, self._pos
         newest = self.open.of(run_id)
-        if (problem := self._turns.objection(run_id)) is not None:
+        if (problem := self._turns.damaged(run_id)) is not None:
             self._park(slot, problem)
             return
         ledger = self._turns.ledger(run_id, snapshots=not slot.suspect)
@@ -297,12 +299,17 @@ class HeldRuns:
         if not has_place(ledger.state):
             self._takeover.done(run_id)
 
-    def _park(self, slot: Slot, problem: Problem) -> None:
-        """Set a run aside whose log cannot be folded; what is asked of it is refused with the reason."""
+    def _park(self, slot: Slot, problem: Problem, broke: tuple[str, ...] | None = None) -> None:
+        """Set a run aside that nobody can decide on; what is asked of it is refused with the reason.
+
+        Where it `broke` is said in its log, unless that cannot be read.
+        """
         run_id = slot.ledger.run_id
         told = {"run": run_id, "problem": problem.code, "why": problem.message}
-        _log.error("run parked, its log cannot be folded", extra=told)
+        _log.error("run parked", extra=told)
         slot.parked = problem
+        if broke is not None:
+            self._spawn(self._say_parked(slot, problem, broke))
         self._takeover.done(run_id)
         self._spawn(self._refuse_all(slot, problem))
 
@@ -338,9 +345,8 @@ class HeldRuns:
             isinstance(error, PartsongError) and error.problem.retryable
         )
         if slot.failures >= _MOST_FAILURES and not passes:
-            self._park(slot, problem := broken(run_id, error))
-            if not isinstance(error, PartsongError):
-                self._spawn(self._say_parked(slot, problem, frames(error)))
+            ours = not isinstance(error, PartsongError)
+            self._park(slot, broken(run_id, error), frames(error) if ours else None)
             return
         slot.woken = True
         wait = backoff(slot.failures, first=_AGAIN, longest=_LONGEST_AGAIN)

@@ -135,9 +135,13 @@ class Turns:
         kept = self._snapshots if snapshots else None
         return Ledger(self._log, self._subjects, run_id, kept)
 
-    def objection(self, run_id: str) -> Problem | None:
-        """Why nobody here may decide on a run: it lacks records since the log was restored, or engines died of it."""
-        return Hit(self._restores()).why(run_id) or self._deciding.problem(run_id)
+    def damaged(self, run_id: str) -> Problem | None:
+        """Why a run lacks records since the log was restored; None if it does not."""
+        return Hit(self._restores()).why(run_id)
+
+    def deadly(self, run_id: str) -> Problem | None:
+        """Why no turn of a run is taken any more: engines died of it; None if it may be taken."""
+        return self._deciding.problem(run_id)
 
     async def taken_up(self, partition: int) -> None:
         """Say that all open runs of a partition have been looked after since it was taken.

@@ -41,7 +41,7 @@ class Past(Connection):
             await self._readable_at(run_id, at)
         async with self._reading(run_id, now=at is None):
             state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
-            if state.graph is None and state.newer is None:
+            if state.graph is None and state.newer is None and state.parked is None:
                 raise unknown(run_id, "" if at is None else f" at {at}")
         if at is not None:
             return state
