@@ -1,7 +1,7 @@
 """A whole platform on one machine: the embedded NATS, then every service as a process of its own.
 
-A service that dies is started again, after a wait that grows while it keeps dying. Nothing outlives this process:
-children are told by the kernel when it dies, even by kill -9.
+A service that dies is started again, after a wait that grows while it keeps dying; one that lives and does not answer is
+replaced. Nothing outlives this process: children are told by the kernel when it dies, even by kill -9.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from typing import Any
 from partsong.cli.child import Child
 from partsong.cli.environments import environment_of
 from partsong.cli.repairs import carried
+from partsong.cli.supervision import SILENCE, START, Supervisor
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
+from partsong.contracts.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.nats_server import FAST_SYNC, LEAST_FREE, EmbeddedNats, start_embedded
 from partsong.runtime.owner import Claim, claim_directory
-from partsong.runtime.progress import Patience
+from partsong.runtime.progress import Patience, used
 
 __all__ = ["ROLES", "Platform"]
 
 ROLES = ("graph-engine", "agent-gateway", "tool-runner", "approval")
 """The services, in the order in which they are started."""
 
-_READY = 30.0
-"""Seconds without any progress after which services are not waited for any more."""
-_LOOK = 0.5
+_LOOK, _SAY = 0.5, 5.0
+"""Seconds between two looks at services that start, and between two words about them."""
 _POLL = 0.2
 _NOTE = "up.json"
 _FULL, _ROOM = LEAST_FREE, 16 * 1024**2
@@ -55,11 +56,15 @@ class Platform:
         roles: Sequence[str] = ROLES,
         say: Callable[[str, str], None] = lambda _who, _what: None,
         words: Sequence[str] = (),
+        silence: float = SILENCE,
     ) -> None:
-        """`words` are the options by which it was started that advice about its log repeats."""
+        """`words` are the options by which it was started that advice about its log repeats.
+
+        `silence`: seconds without a heartbeat after which a service is replaced.
+        """
         self._data, self._env, self._given = data, dict(env), nats_url
         self._fast, self._roles, self._say = fast, tuple(roles), say
-        self._words = tuple(words)
+        self._words, self._silence = tuple(words), silence
         self._claim: Claim | None = None
         self._nats: EmbeddedNats | None = None
         self._children: list[Child] = []
@@ -103,21 +108,30 @@ class Platform:
         loop = asyncio.get_running_loop()
         self._keepers += [loop.create_task(c.keep(), name=c.role) for c in self._children]
         await self._ready_in_time()
+        subjects = Subjects(self._env.get("PARTSONG_PREFIX") or "partsong")
+        supervisor = Supervisor(
+            self._children, subjects, silence=self._silence, changed=self._changed
+        )
+        self._keepers.append(loop.create_task(supervisor.keep(self.nats_url), name="supervisor"))
 
     async def _ready_in_time(self) -> None:
-        """Wait until all services are ready, as long as any of them gets on with its work."""
-        patience = Patience(_READY, self._working)
+        """Wait until all services are ready, as long as any of them gets on with its work; say what is waited for."""
+        patience, due = Patience(START, self._working), clock.monotonic() + _SAY
         waiting = asyncio.get_running_loop().create_task(self._all_ready())
         try:
             while not (await asyncio.wait({waiting}, timeout=_LOOK))[0]:
+                missing = [child for child in self._children if not child.ready.is_set()]
                 if patience.over:
-                    missing = [child.role for child in self._children if not child.ready.is_set()]
                     raise Unavailable(
                         "up.not_ready",
-                        f"not ready, and nothing was done for {_READY:g} s: {', '.join(missing)}",
+                        f"not ready, and nothing was done for {START:g} s: "
+                        f"{', '.join(child.role for child in missing)}",
                         where=str(self._data / "logs"),
                         fix="the log files there say why",
                     )
+                if clock.monotonic() >= due:
+                    due = clock.monotonic() + _SAY
+                    self._say("up", _waiting_for(missing, patience.idle))
         finally:
             waiting.cancel()
         waiting.result()
@@ -153,6 +167,7 @@ class Platform:
             "http_url": self.http_url,
             "pid": os.getpid(),
             "services": self.pids,
+            "troubles": {child.role: child.trouble for child in self._children if child.trouble},
             "sync_interval": self._sync_interval,
         }
         part = file.with_name(f"{file.name}.part")
@@ -265,3 +280,15 @@ class Platform:
             waiting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await waiting
+
+
+def _waiting_for(missing: Sequence[Child], idle: float) -> str:
+    """What is waited for, what has been done so far, and when the wait would end."""
+    what = ", ".join(
+        f"{child.role} (process {child.pid}, {used(child.pid):.1f} s of a processor so far)"
+        if child.pid
+        else child.role
+        for child in missing
+    )
+    still = f"; nothing was done for {idle:.0f} of at most {START:g} s" if idle > _SAY else ""
+    return f"waiting for {what}{still}"

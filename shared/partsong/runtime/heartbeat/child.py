@@ -18,7 +18,6 @@ import os
 import signal
 import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
 import nats.errors
@@ -28,6 +27,7 @@ from nats.aio.msg import Msg
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.held import HeldCalls
 from partsong.runtime.heartbeat.rule import PERIOD, Standing, beat_of, candidates, standing
+from partsong.runtime.progress import state
 
 __all__ = ["main"]
 
@@ -79,7 +79,7 @@ class _Child:
     def _standing(self) -> Standing:
         return standing(
             exists=os.getppid() == self._parent,
-            stopped=_state(self._parent) == "T",
+            stopped=state(self._parent) == "T",
             unanswered=clock.monotonic() - self._held.ticked,
             limit=self._told["limit"],
         )
@@ -121,15 +121,6 @@ class _Child:
 
 async def _quiet(_error: Exception) -> None:
     """The parent says when it is not spoken for."""
-
-
-def _state(pid: int) -> str:
-    """The state of a process in the kernel's letters; empty where the kernel does not say."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return ""
-    return stat.rpartition(b") ")[2][:1].decode()
 
 
 async def _main(parent: int, fd: int) -> None:
