@@ -21,7 +21,7 @@ from partsong.client import Client
 from tests.system import graphs
 
 ROOT = Path(__file__).parents[2]
-WITHIN = 60.0
+WITHIN = 120.0
 SERVICES = {"graph-engine", "agent-gateway", "tool-runner", "approval", "nats"}
 
 

@@ -53,6 +53,7 @@ def command(address: Address, out: Output) -> None:
             await _row("disk", _disk(address.data)),
             await _row("tools", _tools()),
             await _row("sandbox", _sandbox()),
+            await _row("services", _services(address.data)),
         ]
         rows += [await _row(setting.name, _setting(setting)) for setting in _settings()]
         rows += await _bus_rows(address)
@@ -179,6 +180,18 @@ async def _sandbox() -> str:
     if why and os.environ.get(TIER_SETTING) == "python":
         raise Unavailable("code.no_container", why, fix=f"set {TIER_SETTING}=monty")
     return f"monty only: {why}" if why else "monty, and python in bubblewrap"
+
+
+async def _services(data: Path) -> str:
+    """What the `partsong up` on the data directory says of services that it cannot keep alive."""
+    from partsong.client.where import find_troubles
+
+    if troubles := find_troubles(data):
+        said = "; ".join(f"{service}: {why}" for service, why in troubles.items())
+        logs = data.absolute() / "logs"
+        fix = f"read its log in {logs}; what it did last stands in the output of `partsong up`"
+        raise Unavailable("services.troubled", said, fix=fix)
+    return "no trouble is known on this machine"
 
 
 def _settings() -> tuple[Setting, ...]:
