@@ -188,8 +188,7 @@ async def _services(data: Path) -> str:
 
     if troubles := find_troubles(data):
         said = "; ".join(f"{service}: {why}" for service, why in troubles.items())
-        logs = data.absolute() / "logs"
-        fix = f"read its log in {logs}; what it did last stands in the output of `partsong up`"
+        fix = f"read its log in {data / 'logs'}; what it did last stands in the output of `partsong up`"
         raise Unavailable("services.troubled", said, fix=fix)
     return "no trouble is known on this machine"
 
