@@ -51,10 +51,15 @@ class ProcessHeartbeat:
         in_flight: Callable[[], int],
         nats_url: str,
         limit: float | None = None,
+        ends: bool = False,
     ) -> None:
-        """`limit`: seconds without an answer of this process after which nobody beats for it; default: its service's."""
+        """`limit`: seconds without an answer of this process after which nobody beats for it; default: its service's.
+
+        `ends`: the small process ends this one a while after that, for whoever started it to start it again.
+        """
         self._nc, self._in_flight, self._nats_url = nc, in_flight, nats_url
         self._limit = blocked_limit(service) if limit is None else limit
+        self._ends = ends
         self._fd = HeldCalls.file()
         self.held = HeldCalls(self._fd)
         self._own = TaskHeartbeat(
@@ -226,6 +231,7 @@ class ProcessHeartbeat:
             "subject": own.subject,
             "ping": own.ping,
             "limit": self._limit,
+            "ends": self._ends,
             "beat": own.said,
         }
 
