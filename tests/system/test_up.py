@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from partsong.client import Client
+from partsong.runtime.nats_server import start_embedded
 from tests.system import graphs
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +138,7 @@ async def test_it_runs_a_graph_and_leaves_nothing_behind_when_it_is_told_to_stop
         assert json.loads((tmp_path / "data" / "up.json").read_text())["pid"] == ready["pid"]
         for file in (tmp_path / "data" / "up.json", tmp_path / "ready.json"):
             assert file.stat().st_mode & 0o777 == 0o600, "a URL may hold a password"
-        assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+        assert readable_by_others(tmp_path / "data") == []
         for service in SERVICES:  # the pipe may lag behind the file that says "ready"
             await running.until(service, partial(running.said, service, "ready"))
             assert running.said(service, "ready") == 1, running.lines
@@ -164,6 +166,30 @@ async def test_what_is_killed_is_started_again_and_said(tmp_path: Path) -> None:
             assert (await client.result(run_id, timeout=30)).status == "completed"
 
 
+async def test_the_password_of_a_server_is_nowhere_to_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = 'authorization { user: "u", password: "s3cret" }'
+    async with start_embedded(tmp_path / "nats", fast=True, config=who) as server:
+        url = server.url.replace("nats://", "nats://u:s3cret@")
+        monkeypatch.setenv("PARTSONG_NATS_URL", url)
+        async with up(tmp_path, "--nats", url) as running:
+            pids = {*running.ready["services"].values()}
+            pids |= {child for pid in pids for child in children(pid)}
+            assert len(pids) >= 2 * len(SERVICES - {"nats"}), "each has one that beats for it"
+            for pid in pids:
+                assert "s3cret" not in command_line(pid)
+            for words in (("bus", "status"), ("doctor",), ("log", "verify"), ("run", "list")):
+                _, said = await partsong(*words, "--nats", url)
+                assert "s3cret" not in said, words
+        for line in running.lines:
+            assert "s3cret" not in line
+        logs = list((tmp_path / "data" / "logs").iterdir())
+        assert len(logs) == len(SERVICES - {"nats"})
+        for log_file in logs:
+            assert "s3cret" not in log_file.read_text("utf-8")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
 async def test_kill_9_leaves_no_orphan_and_the_next_one_starts(tmp_path: Path) -> None:
     async with up(tmp_path) as running:
@@ -189,6 +215,41 @@ async def test_it_ends_on_a_damaged_log_as_its_services_do(tmp_path: Path) -> No
     assert f"  fix  run `partsong log restore {place} --from FOLDER --replace`" in said
     (problem,) = [line for line in said.splitlines() if "up.unfit" in line]
     assert "cannot start: log.damaged: " in problem, "no lines of its log"
+
+
+def readable_by_others(folder: Path) -> list[str]:
+    found = []
+    for path in (folder, *folder.rglob("*")):
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # the server removes what it wrote for a moment
+            if path.stat().st_mode & 0o077:
+                found.append(f"{path}: {path.stat().st_mode & 0o777:o}")
+    return found
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def children(pid: int) -> list[int]:
+    return [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/stat")
+        if path.exists() and path.read_text().rpartition(") ")[2].split()[1] == str(pid)
+    ]
+
+
+async def partsong(*words: str) -> tuple[int | None, str]:
+    """All that a command says."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", *words),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(WITHIN):
+        out, _ = await process.communicate()
+    return process.returncode, out.decode()
 
 
 async def log(folder: Path, *words: str) -> tuple[int, dict[str, Any]]:

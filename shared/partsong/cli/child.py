@@ -54,8 +54,12 @@ class Child:
         say: Callable[[str, str], None],
         changed: Callable[[], None],
         advice: Callable[[str], str] = str,
+        umask: int = -1,
     ) -> None:
-        """`advice` puts what a service says is to be done into the words of whoever started this."""
+        """`advice` puts what a service says is to be done into the words of whoever started this.
+
+        `umask` is that of what it writes; default: that of this process.
+        """
         self.role, self.log = role, log
         self.ready = asyncio.Event()
         """Set when it was ready for the first time."""
@@ -67,6 +71,7 @@ class Child:
         """When it was started, or became ready."""
         self._command, self._env = tuple(command), dict(env)
         self._say, self._changed, self._advice = say, changed, advice
+        self._umask = umask
         self._process: asyncio.subprocess.Process | None = None
         self._restarts = Restarts()
         self._ending = False
@@ -189,12 +194,15 @@ class Child:
             stderr=stderr,
             start_new_session=True,  # Ctrl-C is for the parent, which ends its children in order
             preexec_fn=_dying_with_parent(),
+            umask=self._umask,
         )
 
     def _sink(self) -> BinaryIO:
         """Where its output goes; nowhere if its log cannot be opened, as on a full disk: it is to live all the same."""
         try:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
+            self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.log.exists():
+                self.log.touch(mode=0o600)
             return self.log.open("ab", buffering=0)
         except OSError as error:
             self._say(self.role, f"its output is lost: {error}")

@@ -250,7 +250,16 @@ class Platform:
         log = self._data / "logs" / f"{role}.log"
         words = (*self._words, "--offline") if self._given is None else self._words
         advice = partial(carried, given=words)  # the embedded server ends with this
-        return Child(role, command, env, log, say=self._say, changed=self._changed, advice=advice)
+        return Child(
+            role,
+            command,
+            env,
+            log,
+            say=self._say,
+            changed=self._changed,
+            advice=advice,
+            umask=-1 if role == "tool-runner" else 0o077,  # what a function writes is its user's
+        )
 
     @property
     def _sync_interval(self) -> str:

@@ -41,7 +41,7 @@ async def claim_directory(directory: Path) -> Claim:
     Raises:
         Conflict: `nats.already_running`, with the pid and the URL of the server that has it.
     """
-    fd = os.open(directory / "nats.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = os.open(directory / "nats.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     patience = Patience(_GRACE, lambda: _child_of(fd))
     try:
         while not _locked(fd):
