@@ -34,6 +34,7 @@ class Up:
     process: asyncio.subprocess.Process
     folder: Path
     lines: list[str]
+    printed: list[str]
 
     @property
     def ready(self) -> dict[str, Any]:
@@ -65,18 +66,20 @@ async def up(folder: Path, *words: str) -> AsyncIterator[Up]:
     process = await asyncio.create_subprocess_exec(
         *command(folder, *words),
         cwd=ROOT,
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    lines: list[str] = []
+    running = Up(process, folder, [], [])
 
-    async def read() -> None:
-        assert process.stderr is not None
-        async for line in process.stderr:
+    async def read(stream: asyncio.StreamReader | None, lines: list[str]) -> None:
+        assert stream is not None
+        async for line in stream:
             lines.append(line.decode().rstrip())
 
-    reading = asyncio.create_task(read())
-    running = Up(process, folder, lines)
+    reading = [
+        asyncio.create_task(read(process.stderr, running.lines)),
+        asyncio.create_task(read(process.stdout, running.printed)),
+    ]
     try:
         await running.until("ready", (folder / "ready.json").exists)
         yield running
@@ -85,7 +88,8 @@ async def up(folder: Path, *words: str) -> AsyncIterator[Up]:
             process.terminate()
         async with asyncio.timeout(WITHIN):
             await process.wait()
-        reading.cancel()
+        for one in reading:
+            one.cancel()
 
 
 async def once(folder: Path, *words: str) -> tuple[int, str]:
@@ -182,7 +186,8 @@ async def test_the_password_of_a_server_is_nowhere_to_be_read(
             for words in (("bus", "status"), ("doctor",), ("log", "verify"), ("run", "list")):
                 _, said = await partsong(*words, "--nats", url)
                 assert "s3cret" not in said, words
-        for line in running.lines:
+        assert any(server.url.removeprefix("nats://") in line for line in running.printed)
+        for line in (*running.lines, *running.printed):
             assert "s3cret" not in line
         logs = list((tmp_path / "data" / "logs").iterdir())
         assert len(logs) == len(SERVICES - {"nats"})
