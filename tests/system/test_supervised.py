@@ -66,3 +66,17 @@ async def test_a_service_that_does_nothing_at_all_while_it_starts_is_given_up(
             await platform.start()
     finally:
         await platform.stop()
+
+
+async def test_a_server_that_lives_and_does_not_answer_is_started_again_and_nobody_else_is(
+    tmp_path: Path,
+) -> None:
+    async with up(tmp_path, "--load", "tests.system.nodes") as running:
+        before = running.ready["services"]
+        os.kill(before["nats"], signal.SIGSTOP)
+        await running.until("nats", partial(running.said_twice, "nats", "ready, pid"))
+        assert running.said("nats", "no answer for ", "stopped by a signal; starting again") == 1
+        async with Client(running.ready["nats_url"], timeout=WITHIN) as client:
+            run_id = await client.start(graphs.chain(), {"x": 1})
+            assert (await client.result(run_id, timeout=WITHIN)).status == "completed"
+        assert running.said("no heartbeat") == 0, running.lines

@@ -1,6 +1,6 @@
-"""Restarts: how long a service that has ended waits before it is started again, and when that is a trouble to be told.
+"""Restarts: how long what has ended waits before it is started again, and when that is a trouble to be told.
 
-Pure. A service that dies at once, again and again, is started ever more slowly. One that had to be replaced because it
+Pure. A service, or the server, that dies at once, again and again, is started ever more slowly. One that had to be replaced because it
 fell silent is replaced a few times within a while, and then not before that while is over: whatever silences it is not
 mended by starting it, and each start may do harm to the work of others.
 """

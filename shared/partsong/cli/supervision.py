@@ -16,7 +16,7 @@ from partsong.cli.child import Child
 from partsong.contracts.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.silence import LOOK, Silences, doing
-from partsong.runtime.progress import Patience, state
+from partsong.runtime.progress import Patience, stopped
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -32,7 +32,6 @@ START = 120.0
 """Seconds in which a service that starts has done nothing at all, after which it is not waited for any more."""
 _FRESH = 5.0
 """Seconds for which a heartbeat shows that something is alive."""
-_STOPPED = frozenset({"T", "t"})
 
 
 class Supervisor:
@@ -50,7 +49,8 @@ class Supervisor:
         self._silences = Silences(clock.monotonic(), limit=silence)
         self._heard: dict[str, tuple[float, Beat]] = {}
         """The last heartbeat of each worker with the name of one of ours."""
-        self._answered = clock.monotonic()
+        self.answered = clock.monotonic()
+        """When the server last answered."""
         self._starts: dict[int, Patience] = {}
         self._troubles = [child.trouble for child in self._children]
         self._replacing: asyncio.Task[None] | None = None
@@ -103,7 +103,7 @@ class Supervisor:
             worker: self._heard[worker][0] if worker in self._heard else child.since
             for worker, child in ready.items()
         }
-        found = self._silences.look(now, heard, answered=self._answered)
+        found = self._silences.look(now, heard, answered=self.answered)
         if self._replacing is None or self._replacing.done():
             if found is not None:
                 beat = self._heard.get(found[0])
@@ -115,10 +115,8 @@ class Supervisor:
             self._changed()
 
     def _replace(self, child: Child, silence: float, beat: Beat | None) -> None:
-        stopped = (
-            " (its process was stopped by a signal)" if state(child.pid or 0) in _STOPPED else ""
-        )
-        self._begin(child, f"no heartbeat for {silence:.0f} s{stopped}; {doing(beat)}")
+        how = " (its process was stopped by a signal)" if stopped(child.pid or 0) else ""
+        self._begin(child, f"no heartbeat for {silence:.0f} s{how}; {doing(beat)}")
 
     def _begin(self, child: Child, why: str) -> None:
         self._replacing = asyncio.get_running_loop().create_task(
@@ -141,7 +139,7 @@ class Supervisor:
         return [child for child in over if child.role not in names]
 
     async def _answer(self, _msg: Msg) -> None:
-        self._answered = clock.monotonic()
+        self.answered = clock.monotonic()
 
     async def _hear(self, msg: Msg) -> None:
         from pydantic import ValidationError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from partsong.runtime import clock
 
-__all__ = ["Patience", "state", "used"]
+__all__ = ["Patience", "state", "stopped", "used"]
 
 _TICKS = 100.0
 """Of processor time in a second, as Linux counts it in /proc."""
@@ -39,6 +39,11 @@ def state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(") ")[2][:1]
     except OSError:
         return ""
+
+
+def stopped(pid: int) -> bool:
+    """Whether a process was stopped, by a signal or by a debugger."""
+    return state(pid) in {"T", "t"}
 
 
 class Patience:
