@@ -14,6 +14,7 @@ from partsong.cli.child import Child
 
 PRINTS = """
 print("x" * 100_000, flush=True)
+print("ready to go now", flush=True)  # a module of a user, say
 print("ready tool-runner w -", flush=True)
 input_ = __import__("sys").stdin.read()
 __import__("signal").pause()
@@ -41,6 +42,7 @@ async def test_a_service_whose_output_cannot_be_kept_is_ready_and_lives(
         async with asyncio.timeout(30):
             await asyncio.wait({keeper, ready}, return_when=asyncio.FIRST_COMPLETED)
         assert child.ready.is_set(), keeper
+        assert child.worker == "w", "what a function prints is no word of the service"
     finally:
         await child.end()
         ready.cancel()

@@ -123,12 +123,13 @@ class Child:
 
     def _wait(self, code: int, lived: float) -> float:
         """How long to wait before the next start, having said what there is to say."""
+        known = self._restarts.trouble and not self._replaced
         if self._replaced:
             wait = self._restarts.replaced(clock.monotonic(), self._replaced)
         else:
             wait = self._restarts.died(lived, _told(code))
             self._say(self.role, f"ended with {_told(code)}, starting again; see {self.log}")
-        if self.trouble:
+        if self.trouble and not known:
             self._say(self.role, self.trouble)
             self._changed()
         return wait
@@ -219,12 +220,11 @@ class Child:
                 continue
             *lines, line = (line + chunk).split(b"\n")
             for words in (line.decode(errors="replace").split() for line in lines):
-                if words[:1] == ["ready"]:
+                if (
+                    words[:2] == ["ready", self.role] and len(words) == 4
+                ):  # a function may say so, too
                     ready = True
-                    self._is_ready(
-                        words[2] if len(words) > 2 else "",
-                        words[3] if len(words) > 3 and words[3] != "-" else self.url,
-                    )
+                    self._is_ready(words[2], words[3] if words[3] != "-" else self.url)
 
     def _is_ready(self, worker: str, url: str) -> None:
         self.worker, self.url, self.since = worker, url, clock.monotonic()
