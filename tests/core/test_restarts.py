@@ -40,8 +40,8 @@ def test_nobody_is_replaced_more_than_three_times_within_ten_minutes() -> None:
 
 def test_what_is_replaced_too_often_is_a_trouble_that_says_why_and_until_when() -> None:
     restarts = Restarts()
-    for now in (0.0, 30.0, 60.0):
-        assert restarts.replaced(now, "no heartbeat") < 1
+    for at in (0.0, 30.0, 60.0):
+        assert restarts.replaced(at, "no heartbeat") < 1
         assert not restarts.trouble
     wait = restarts.replaced(90.0, "no heartbeat for 16 s")
     assert 500 < wait < 600
