@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from partsong.client import Client
+from partsong.contracts.subjects import Subjects
 from partsong.runtime.nats_server import start_embedded
 from tests.system import graphs
 
@@ -363,6 +364,47 @@ async def test_a_worker_that_is_started_beside_it_finds_its_server(tmp_path: Pat
         async with Client(running.ready["nats_url"]) as client:
             run_id = await client.start(graphs.chain(), {"x": 1})
             assert (await client.result(run_id, timeout=60)).status == "completed"
+
+
+HOSTILE = """
+from pathlib import Path
+Path(__file__).with_name("imported").open("a").write(__name__)
+raise ImportError(__name__)
+"""
+LAZY = (
+    "jsonschema_rs",
+    "cel_expr_python",
+    "anthropic",
+    "openai",
+    "litestar",
+    "sqlmodel",
+    "mcp",
+    "redis",
+)
+
+
+@pytest.mark.parametrize("role", sorted(SERVICES - {"nats"}))
+async def test_a_service_imports_nothing_of_the_directory_that_it_is_started_in(
+    tmp_path: Path, role: str, nats_url: str, subjects: Subjects
+) -> None:
+    for name in LAZY:
+        (tmp_path / f"{name}.py").write_text(HOSTILE)
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PARTSONG_")}
+    process = await asyncio.create_subprocess_exec(
+        *(Path(sys.executable).with_name("partsong"), "worker", "start", role),
+        *("--nats", nats_url, "--data", tmp_path / "data"),
+        cwd=tmp_path,
+        env={**clean, "PARTSONG_PREFIX": subjects.prefix, "PARTSONG_HTTP_PORT": "0"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(WITHIN):
+            assert (await process.stdout.readline()).startswith(b"ready ")
+    finally:
+        process.terminate()
+        await process.communicate()
+    assert not (tmp_path / "imported").exists()
 
 
 async def test_a_worker_that_finds_no_server_says_what_to_give_it(tmp_path: Path) -> None:
