@@ -76,6 +76,23 @@ async def monitor(bus: Bus) -> AsyncIterator[LivenessMonitor]:
     await made.stop()
 
 
+async def health(bus: Bus, name: str) -> int:
+    """What a container's health check says."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", "worker", "health", "--alive"),
+        env={
+            **os.environ,
+            "PARTSONG_NATS_URL": bus.url,
+            "PARTSONG_PREFIX": bus.subjects.prefix,
+            "PARTSONG_WORKER": name,
+        },
+        stderr=PIPE,
+    )
+    await process.communicate()
+    assert process.returncode is not None
+    return process.returncode
+
+
 async def beat(monitor: LivenessMonitor, true: Callable[[Beat], bool] = lambda _: True) -> Beat:
     """The next beat of which something is true."""
     async with asyncio.timeout(PATIENCE):
@@ -168,8 +185,10 @@ async def test_a_stopped_service_falls_silent_and_comes_back(
     await me.start()
     process.send_signal(signal.SIGSTOP)
     await until(lambda: monitor.silent(worker))
+    assert await health(bus, "w") == 1, "its container is unhealthy"
     process.send_signal(signal.SIGCONT)
     await until(lambda: not monitor.silent(worker))
+    assert await health(bus, "w") == 0
     await me.stop()
 
 

@@ -314,6 +314,19 @@ def test_doctor_says_what_is_missing_and_what_to_do(folder: Path) -> None:
     assert "partsong up" in checks["bus"]["says"]
 
 
+def test_doctor_says_which_service_up_cannot_keep_alive(folder: Path) -> None:
+    why = "it was replaced 3 times within 600 s and fell silent again"
+    note = {"nats_url": "", "http_url": "", "pid": os.getpid(), "troubles": {"tool-runner": why}}
+    (folder / ".partsong").mkdir()
+    (folder / ".partsong" / "up.json").write_text(json.dumps(note))
+    for troubled in (True, False):
+        done = process(folder, "doctor", "-o", "json", code=1)
+        (row,) = (row for row in json.loads(done.stdout) if row["check"] == "services")
+        assert row["ok"] is not troubled
+        assert (f"tool-runner: {why}" in row["says"]) is troubled
+        (folder / ".partsong" / "up.json").unlink(missing_ok=True)
+
+
 async def test_doctor_says_that_the_server_is_too_old(folder: Path) -> None:
     async with a_server_of("2.12.1") as url:
         done = await asyncio.to_thread(
