@@ -289,7 +289,7 @@ async def _workers(client: Client) -> str:
     from partsong.cli.bus import hear
     from partsong.cli.platform import ROLES
 
-    alive = set[str]()
+    alive, missing = set[str](), list(ROLES)
     for _ in range(_TIMES):  # on a busy machine a heartbeat may be late
         alive |= {beat.service for beat in await hear(client)}
         missing = [role for role in ROLES if role not in alive]
