@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from partsong.runtime.heartbeat.rule import BLOCKED_LIMIT, UNANSWERED, Standing, standing
+from partsong.runtime.heartbeat.rule import (
+    BLOCKED_LIMIT,
+    UNANSWERED,
+    Standing,
+    blocked_limit,
+    standing,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,3 +30,8 @@ def test_how_a_process_stands(
     exists: bool, stopped: bool, unanswered: float, how: Standing
 ) -> None:
     assert standing(exists=exists, stopped=stopped, unanswered=unanswered) == how
+
+
+def test_code_of_users_may_block_for_longer_than_ours() -> None:
+    assert blocked_limit("tool-runner") == blocked_limit("agent-gateway") == BLOCKED_LIMIT
+    assert blocked_limit("graph-engine") == blocked_limit("approval") < BLOCKED_LIMIT

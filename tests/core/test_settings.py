@@ -33,6 +33,7 @@ def test_every_variable_is_read() -> None:
             "PARTSONG_SNAPSHOTS": "file:/cache",
             "OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel:4318",
             "PARTSONG_DRAIN": "2.5",
+            "PARTSONG_WHEN_SILENT": "end",
             "PARTSONG_LOG_LEVEL": "DEBUG",
             "PARTSONG_LOG_FORMAT": "json",
         }
@@ -54,6 +55,7 @@ def test_every_variable_is_read() -> None:
         snapshots="file:/cache",
         otlp_endpoint="http://otel:4318",
         drain=2.5,
+        when_silent="end",
         log_level="DEBUG",
         log_format="json",
     )
@@ -73,6 +75,7 @@ def test_every_variable_is_read() -> None:
         ("PARTSONG_HTTP_PORT", "65536"),
         ("PARTSONG_HTTP_PORT", "-1"),
         ("PARTSONG_DRAIN", "-1"),
+        ("PARTSONG_WHEN_SILENT", "die"),
         ("PARTSONG_DRAIN", "nan"),
         ("PARTSONG_LOG_LEVEL", "loud"),
         ("PARTSONG_LOG_FORMAT", "xml"),

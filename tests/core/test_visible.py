@@ -15,7 +15,7 @@ from partsong.cli.failures import tell
 from partsong.cli.output import Output
 from partsong.contracts.errors import Problem
 from partsong.runtime import logs
-from partsong.runtime.visible import escaped, visible
+from partsong.runtime.visible import escaped, visible, without_password
 
 HOSTILE = (
     "\x1b]0;TITLE\x07\x1b[2J\x1b[31mAPPROVED\x9b31m \u202egnp.exe\u202c\rOVER\x85\u2028\ud800\x7f"
@@ -102,3 +102,23 @@ def test_a_log_line_is_one_line_and_steers_nothing(
     assert not any(map(steers, [first, *others]))
     assert "APPROVED" in first
     assert all(line.startswith("    ") for line in others)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("nats://host:4222", "nats://host:4222"),
+        ("host", "host"),
+        ("nats://u:pw@host:4222", "nats://host:4222"),
+        ("u:pw@host", "host"),
+        ("nats://token@host", "nats://host"),
+        ("nats://u:p@w@host", "nats://host"),
+        ("nats://u:p/w@host", "nats://host"),
+        ("nats://u:p,w@host", "nats://host"),
+        ("nats://u:pw@a:1, nats://u:pw@b:2", "nats://a:1,nats://b:2"),
+        ("nats://a:1,b:2", "nats://a:1,b:2"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+    assert without_password(url, instead="X@").replace("X@", "") == shown

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from partsong.client.where import find_nats, find_up
+from partsong.client.where import find_nats, find_troubles, find_up
 from partsong.contracts.errors import Unavailable
 
 
@@ -28,6 +28,15 @@ def test_our_own_note_is_believed(tmp_path: Path) -> None:
     note(tmp_path, http_url="http://[::1]:8420")
     assert find_nats(data=tmp_path) == "nats://127.0.0.1:4333"
     assert find_up(tmp_path) == os.getpid()
+
+
+def test_what_up_cannot_keep_alive_is_told_while_it_runs(tmp_path: Path) -> None:
+    note(tmp_path, troubles={"tool-runner": "it was replaced 3 times"})
+    assert find_troubles(tmp_path) == {"tool-runner": "it was replaced 3 times"}
+    note(tmp_path)
+    assert find_troubles(tmp_path) == {}
+    note(tmp_path, troubles={"tool-runner": "why"}, pid=2**22 + 1)
+    assert find_troubles(tmp_path) == {}
 
 
 @pytest.mark.parametrize(

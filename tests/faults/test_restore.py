@@ -49,7 +49,8 @@ def environment(at: Path) -> dict[str, str]:
 
 @asynccontextmanager
 async def a_platform(at: Path, env: dict[str, str]) -> AsyncIterator[tuple[Platform, Client]]:
-    platform = Platform(at / "data", env=env, fast=True, say=Heard(), roles=ROLES)
+    # A test stops a service while a backup is made, however long that takes.
+    platform = Platform(at / "data", env=env, fast=True, say=Heard(), roles=ROLES, silence=600.0)
     try:
         await platform.start()
         async with Client(platform.nats_url) as client:

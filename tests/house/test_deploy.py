@@ -40,6 +40,18 @@ def test_every_service_has_a_health_check_and_a_pinned_image(services: dict[str,
         assert tag[0].isdigit(), f"{name}: {tag} is not a version"
 
 
+def test_every_service_is_started_again_also_when_it_lives_and_does_not_answer(
+    services: dict[str, Any],
+) -> None:
+    """Docker starts nothing again that is unhealthy, only what has ended; and process 1 cannot be killed from inside."""
+    for name, service in services.items():
+        assert service["restart"] == "unless-stopped", name
+        if name in ROLES:
+            assert service["init"] is True, name
+            assert service["environment"]["PARTSONG_WHEN_SILENT"] == "end", name
+            assert service["healthcheck"]["test"][1:4] == ["partsong", "worker", "health"], name
+
+
 def test_the_nats_that_is_deployed_is_the_one_tested_with_and_new_enough(
     services: dict[str, Any],
 ) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
@@ -15,6 +16,7 @@ from pydantic import JsonValue
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.foreign.cel import named
 from partsong.contracts.foreign.question import Evaluate, Expression, Fit, NotAnswered, Question
+from partsong.runtime.evaluation import evaluator as evaluation
 from partsong.runtime.evaluation.evaluator import Evaluator, evaluate, settle
 
 
@@ -86,6 +88,30 @@ def test_one_that_died_while_nobody_asked_leaves_nothing_open(evaluator: Evaluat
     os.waitid(os.P_PID, evaluator.pid, os.WEXITED | os.WNOWAIT)
     assert evaluator.ask(asked(MACRO)) == [2, 4]
     gc.collect()  # a pipe that is left open warns, and a warning fails a test
+
+
+def test_one_that_does_nothing_is_over_its_budget_and_the_next_question_is_answered(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "_LONGEST", 2.0)
+    assert evaluator.ask(asked(MACRO)) == [2, 4]
+    assert evaluator.pid is not None
+    os.kill(evaluator.pid, signal.SIGSTOP)
+    said = evaluator.ask(asked(MACRO))
+    assert isinstance(said, Problem)
+    assert "no work on one for 2 s" in said.message
+    assert evaluator.ask(asked(MACRO)) == [2, 4]
+
+
+def test_one_that_starts_slowly_because_the_machine_is_busy_is_waited_for(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a machine is busy with must not become an answer, for what is decided on it is decided for good."""
+    monkeypatch.setattr(evaluation, "_LONGEST", 2.0)
+    busy = "import time\nend = time.process_time() + 4\nwhile time.process_time() < end: pass\n"
+    (tmp_path / "sitecustomize.py").write_text(busy)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert evaluator.ask(asked(MACRO)) == [2, 4]
 
 
 def test_it_knows_no_keys_of_anybody(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:

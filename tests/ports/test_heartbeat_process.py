@@ -41,7 +41,7 @@ async def start(bus: Bus) -> AsyncIterator[Start]:
 async def starting(bus: Bus) -> AsyncIterator[Start]:
     processes: list[Process] = []
 
-    async def begin(what: str = "") -> Process:
+    async def begin(what: str = "", **env: str) -> Process:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.ports.serving", what),
             env={
@@ -49,6 +49,7 @@ async def starting(bus: Bus) -> AsyncIterator[Start]:
                 "PARTSONG_NATS_URL": bus.url,
                 "PARTSONG_PREFIX": bus.subjects.prefix,
                 "PARTSONG_WORKER": "w",
+                **env,
             },
             cwd=ROOT,
             stdout=PIPE,
@@ -73,6 +74,23 @@ async def monitor(bus: Bus) -> AsyncIterator[LivenessMonitor]:
     await made.start()
     yield made
     await made.stop()
+
+
+async def health(bus: Bus, name: str) -> int:
+    """What a container's health check says."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", "worker", "health", "--alive"),
+        env={
+            **os.environ,
+            "PARTSONG_NATS_URL": bus.url,
+            "PARTSONG_PREFIX": bus.subjects.prefix,
+            "PARTSONG_WORKER": name,
+        },
+        stderr=PIPE,
+    )
+    await process.communicate()
+    assert process.returncode is not None
+    return process.returncode
 
 
 async def beat(monitor: LivenessMonitor, true: Callable[[Beat], bool] = lambda _: True) -> Beat:
@@ -167,9 +185,29 @@ async def test_a_stopped_service_falls_silent_and_comes_back(
     await me.start()
     process.send_signal(signal.SIGSTOP)
     await until(lambda: monitor.silent(worker))
+    assert await health(bus, "w") == 1, "its container is unhealthy"
     process.send_signal(signal.SIGCONT)
     await until(lambda: not monitor.silent(worker))
+    assert await health(bus, "w") == 0
     await me.stop()
+
+
+@linux
+async def test_a_stopped_service_is_ended_where_that_is_wanted_and_it_is_said(
+    start: Start, monitor: LivenessMonitor
+) -> None:
+    process = await start(PARTSONG_WHEN_SILENT="end")
+    worker = (await beat(monitor)).worker
+    process.send_signal(signal.SIGSTOP)
+    async with asyncio.timeout(PATIENCE):
+        assert await process.wait() == -signal.SIGKILL
+        assert process.stderr is not None
+        said = (await process.stderr.read()).decode()
+    assert (
+        f"told (process {process.pid}) does not answer, it is sent SIGTERM; it worked on " in said
+    )
+    assert "it is sent SIGKILL" in said
+    await until(lambda: monitor.beats[worker].stopped)
 
 
 async def test_a_service_whose_interpreter_is_held_beats_and_says_since_when(

@@ -16,10 +16,13 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from partsong.cli.drawing import drawing
 from partsong.cli.main import main, root
 from partsong.cli.mermaid import mermaid
+from partsong.cli.options import Address, address_options
+from partsong.cli.repairs import carried
 from partsong.contracts.validate import parse_graph
 from tests.ports.old_server import a_server_of
 
@@ -311,6 +314,19 @@ def test_doctor_says_what_is_missing_and_what_to_do(folder: Path) -> None:
     assert "partsong up" in checks["bus"]["says"]
 
 
+def test_doctor_says_which_service_up_cannot_keep_alive(folder: Path) -> None:
+    why = "it was replaced 3 times within 600 s and fell silent again"
+    note = {"nats_url": "", "http_url": "", "pid": os.getpid(), "troubles": {"tool-runner": why}}
+    (folder / ".partsong").mkdir()
+    (folder / ".partsong" / "up.json").write_text(json.dumps(note))
+    for troubled in (True, False):
+        done = process(folder, "doctor", "-o", "json", code=1)
+        (row,) = (row for row in json.loads(done.stdout) if row["check"] == "services")
+        assert row["ok"] is not troubled
+        assert (f"tool-runner: {why}" in row["says"]) is troubled
+        (folder / ".partsong" / "up.json").unlink(missing_ok=True)
+
+
 async def test_doctor_says_that_the_server_is_too_old(folder: Path) -> None:
     async with a_server_of("2.12.1") as url:
         done = await asyncio.to_thread(
@@ -354,3 +370,31 @@ def test_an_interrupt_ends_with_130(folder: Path) -> None:
         assert "Traceback" not in said
         assert silent.stdin is not None
         silent.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("nats://u:s3cret@127.0.0.1:1", 1),
+        ("http://u:s3cret@127.0.0.1:1", 2),
+        ("nats://u:s3cr/s3cret@127.0.0.1:1", 2),
+        ("nats://u:s3cret@127.0.0.1:notaport", 2),
+        ("nats://u:s3cret@[::1", 2),
+        ("nats://u:s3cret,s3cret@127.0.0.1:1", 2),
+        ("nats://s3cret@127.0.0.1:1,nats://u:s3cret@127.0.0.1:2", 1),
+    ],
+)
+def test_no_error_shows_the_password_of_a_server(folder: Path, url: str, code: int) -> None:
+    done = partsong(folder, "run", "list", "--nats", url, code=code, PARTSONG_DEBUG="1")
+    assert "127.0.0.1" in done.stderr or "::1" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_advice_for_a_log_leaves_the_password_to_the_reader() -> None:
+    @click.command()
+    @address_options
+    def told(address: Address) -> None:
+        click.echo(carried("run `partsong log verify`", address.given))
+
+    said = CliRunner().invoke(told, ["--nats", "nats://u:s3cret@host", "--prefix", "p"])
+    assert said.output == "run `partsong log verify --nats nats://USER:PASSWORD@host --prefix p`\n"

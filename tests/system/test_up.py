@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -18,10 +19,12 @@ from typing import Any
 import pytest
 
 from partsong.client import Client
+from partsong.contracts.subjects import Subjects
+from partsong.runtime.nats_server import start_embedded
 from tests.system import graphs
 
 ROOT = Path(__file__).parents[2]
-WITHIN = 60.0
+WITHIN = 120.0
 SERVICES = {"graph-engine", "agent-gateway", "tool-runner", "approval", "nats"}
 
 
@@ -32,6 +35,7 @@ class Up:
     process: asyncio.subprocess.Process
     folder: Path
     lines: list[str]
+    printed: list[str]
 
     @property
     def ready(self) -> dict[str, Any]:
@@ -63,18 +67,20 @@ async def up(folder: Path, *words: str) -> AsyncIterator[Up]:
     process = await asyncio.create_subprocess_exec(
         *command(folder, *words),
         cwd=ROOT,
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    lines: list[str] = []
+    running = Up(process, folder, [], [])
 
-    async def read() -> None:
-        assert process.stderr is not None
-        async for line in process.stderr:
+    async def read(stream: asyncio.StreamReader | None, lines: list[str]) -> None:
+        assert stream is not None
+        async for line in stream:
             lines.append(line.decode().rstrip())
 
-    reading = asyncio.create_task(read())
-    running = Up(process, folder, lines)
+    reading = [
+        asyncio.create_task(read(process.stderr, running.lines)),
+        asyncio.create_task(read(process.stdout, running.printed)),
+    ]
     try:
         await running.until("ready", (folder / "ready.json").exists)
         yield running
@@ -83,7 +89,8 @@ async def up(folder: Path, *words: str) -> AsyncIterator[Up]:
             process.terminate()
         async with asyncio.timeout(WITHIN):
             await process.wait()
-        reading.cancel()
+        for one in reading:
+            one.cancel()
 
 
 async def once(folder: Path, *words: str) -> tuple[int, str]:
@@ -136,7 +143,7 @@ async def test_it_runs_a_graph_and_leaves_nothing_behind_when_it_is_told_to_stop
         assert json.loads((tmp_path / "data" / "up.json").read_text())["pid"] == ready["pid"]
         for file in (tmp_path / "data" / "up.json", tmp_path / "ready.json"):
             assert file.stat().st_mode & 0o777 == 0o600, "a URL may hold a password"
-        assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+        assert readable_by_others(tmp_path / "data") == []
         for service in SERVICES:  # the pipe may lag behind the file that says "ready"
             await running.until(service, partial(running.said, service, "ready"))
             assert running.said(service, "ready") == 1, running.lines
@@ -164,6 +171,31 @@ async def test_what_is_killed_is_started_again_and_said(tmp_path: Path) -> None:
             assert (await client.result(run_id, timeout=30)).status == "completed"
 
 
+async def test_the_password_of_a_server_is_nowhere_to_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = 'authorization { user: "u", password: "s3cret" }'
+    async with start_embedded(tmp_path / "nats", fast=True, config=who) as server:
+        url = server.url.replace("nats://", "nats://u:s3cret@")
+        monkeypatch.setenv("PARTSONG_NATS_URL", url)
+        async with up(tmp_path, "--nats", url) as running:
+            pids = {*running.ready["services"].values()}
+            pids |= {child for pid in pids for child in children(pid)}
+            assert len(pids) >= 2 * len(SERVICES - {"nats"}), "each has one that beats for it"
+            for pid in pids:
+                assert "s3cret" not in command_line(pid)
+            for words in (("bus", "status"), ("doctor",), ("log", "verify"), ("run", "list")):
+                _, said = await partsong(*words, "--nats", url)
+                assert "s3cret" not in said, words
+        assert any(server.url.removeprefix("nats://") in line for line in running.printed)
+        for line in (*running.lines, *running.printed):
+            assert "s3cret" not in line
+        logs = list((tmp_path / "data" / "logs").iterdir())
+        assert len(logs) == len(SERVICES - {"nats"})
+        for log_file in logs:
+            assert "s3cret" not in log_file.read_text("utf-8")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
 async def test_kill_9_leaves_no_orphan_and_the_next_one_starts(tmp_path: Path) -> None:
     async with up(tmp_path) as running:
@@ -189,6 +221,41 @@ async def test_it_ends_on_a_damaged_log_as_its_services_do(tmp_path: Path) -> No
     assert f"  fix  run `partsong log restore {place} --from FOLDER --replace`" in said
     (problem,) = [line for line in said.splitlines() if "up.unfit" in line]
     assert "cannot start: log.damaged: " in problem, "no lines of its log"
+
+
+def readable_by_others(folder: Path) -> list[str]:
+    found = []
+    for path in (folder, *folder.rglob("*")):
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # the server removes what it wrote for a moment
+            if path.stat().st_mode & 0o077:
+                found.append(f"{path}: {path.stat().st_mode & 0o777:o}")
+    return found
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def children(pid: int) -> list[int]:
+    return [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/stat")
+        if path.exists() and path.read_text().rpartition(") ")[2].split()[1] == str(pid)
+    ]
+
+
+async def partsong(*words: str) -> tuple[int | None, str]:
+    """All that a command says."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "partsong.cli.main", *words),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(WITHIN):
+        out, _ = await process.communicate()
+    return process.returncode, out.decode()
 
 
 async def log(folder: Path, *words: str) -> tuple[int, dict[str, Any]]:
@@ -297,6 +364,47 @@ async def test_a_worker_that_is_started_beside_it_finds_its_server(tmp_path: Pat
         async with Client(running.ready["nats_url"]) as client:
             run_id = await client.start(graphs.chain(), {"x": 1})
             assert (await client.result(run_id, timeout=60)).status == "completed"
+
+
+HOSTILE = """
+from pathlib import Path
+Path(__file__).with_name("imported").open("a").write(__name__)
+raise ImportError(__name__)
+"""
+LAZY = (
+    "jsonschema_rs",
+    "cel_expr_python",
+    "anthropic",
+    "openai",
+    "litestar",
+    "sqlmodel",
+    "mcp",
+    "redis",
+)
+
+
+@pytest.mark.parametrize("role", sorted(SERVICES - {"nats"}))
+async def test_a_service_imports_nothing_of_the_directory_that_it_is_started_in(
+    tmp_path: Path, role: str, nats_url: str, subjects: Subjects
+) -> None:
+    for name in LAZY:
+        (tmp_path / f"{name}.py").write_text(HOSTILE)
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PARTSONG_")}
+    process = await asyncio.create_subprocess_exec(
+        *(Path(sys.executable).with_name("partsong"), "worker", "start", role),
+        *("--nats", nats_url, "--data", tmp_path / "data"),
+        cwd=tmp_path,
+        env={**clean, "PARTSONG_PREFIX": subjects.prefix, "PARTSONG_HTTP_PORT": "0"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(WITHIN):
+            assert (await process.stdout.readline()).startswith(b"ready ")
+    finally:
+        process.terminate()
+        await process.communicate()
+    assert not (tmp_path / "imported").exists()
 
 
 async def test_a_worker_that_finds_no_server_says_what_to_give_it(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""One service as a child process that is kept alive: started, watched, started again, ended.
+"""One service as a child process that is kept alive: started, watched, started again, replaced, ended.
 
 Why its output goes through here: the line that says `ready` comes on stdout, and so does whatever a user's function
-prints. All of it ends up in the child's log file.
+prints. All of it ends up in the child's log file. The pipe is ours, not asyncio's: what a user's function has started
+may hold it open after the service is gone, and must not keep it from being started again.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from partsong.cli.output import EXIT
+from partsong.cli.restarts import HEALTHY, Restarts
 from partsong.contracts.errors import PartsongError, Unavailable
 from partsong.runtime import clock
 
 __all__ = ["Child", "last_words"]
 
-_HEALTHY = 10.0
-"""Seconds after which a life counts as a good one, and the next start does not wait."""
-_FIRST_WAIT, _LONGEST_WAIT = 0.1, 10.0
 _GRACE = 15.0
 """Seconds to drain; more than what a service gives itself."""
+_LAST_CHANCE = 5.0
+"""Seconds in which one that fell silent may still end by itself."""
+_REST = 1.0
+"""Seconds for what the pipe still holds when the process has ended."""
 _PR_SET_PDEATHSIG = 1
 _LAST_WORDS = 2000
 _LOGGED = re.compile(r"\d{4}-\d\d-\d\dT\S+ (?:debug|info|warning|error|critical) |\{\"time\": ")
@@ -51,17 +54,39 @@ class Child:
         say: Callable[[str, str], None],
         changed: Callable[[], None],
         advice: Callable[[str], str] = str,
+        umask: int = -1,
     ) -> None:
-        """`advice` puts what a service says is to be done into the words of whoever started this."""
+        """`advice` puts what a service says is to be done into the words of whoever started this.
+
+        `umask` is that of what it writes; default: that of this process.
+        """
         self.role, self.log = role, log
         self.ready = asyncio.Event()
         """Set when it was ready for the first time."""
         self.url = ""
         """Where it answers HTTP, if it does."""
+        self.worker = ""
+        """The id that its heartbeats carry; empty while it starts."""
+        self.since = clock.monotonic()
+        """When it was started, or became ready."""
         self._command, self._env = tuple(command), dict(env)
         self._say, self._changed, self._advice = say, changed, advice
+        self._umask = umask
         self._process: asyncio.subprocess.Process | None = None
+        self._restarts = Restarts()
         self._ending = False
+        self._replaced = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why it does not run, or not for long; empty if it does."""
+        lasts = self.worker and clock.monotonic() - self.since > HEALTHY
+        return "" if lasts else self._restarts.trouble
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.returncode is None
 
     @property
     def pid(self) -> int | None:
@@ -75,62 +100,110 @@ class Child:
             Unavailable: it will not start however often it is tried: `up.refused`: it was told something wrong;
                 `up.unfit`: what it stands on, like a damaged log, does not mend by itself.
         """
-        wait = _FIRST_WAIT
         while not self._ending:
             began, said = clock.monotonic(), self.log.stat().st_size if self.log.exists() else 0
-            code = await self._live()
+            self._replaced, self.since = "", began
+            try:
+                code = await self._live()
+            finally:
+                self.worker = ""
             if self._ending:
                 return
             if code in _REFUSALS and not self.ready.is_set():
                 raise self._refused(code, said)
-            healthy = clock.monotonic() - began > _HEALTHY
-            wait = _FIRST_WAIT if healthy else min(_LONGEST_WAIT, wait * 2)
+            await asyncio.sleep(self._wait(code, clock.monotonic() - began))
+
+    async def replace(self, why: str) -> None:
+        """End a life that does not answer, and say why; `keep` starts the next one."""
+        if self._ending or not self.running:
+            return
+        self._replaced = why
+        self._say(self.role, f"{why}; replacing process {self.pid}, see {self.log}")
+        await self._end_within(_LAST_CHANCE)
+
+    def _wait(self, code: int, lived: float) -> float:
+        """How long to wait before the next start, having said what there is to say."""
+        known = self._restarts.trouble and not self._replaced
+        if self._replaced:
+            wait = self._restarts.replaced(clock.monotonic(), self._replaced)
+        else:
+            wait = self._restarts.died(lived, _told(code))
             self._say(self.role, f"ended with {_told(code)}, starting again; see {self.log}")
-            await asyncio.sleep(wait)
+        if self.trouble and not known:
+            self._say(self.role, self.trouble)
+            self._changed()
+        return wait
 
     async def end(self) -> None:
         """Let it drain, and make sure that it is gone."""
         self._ending = True
-        process = self._process
-        if process is None or process.returncode is not None:
+        if not self.running:
             return
+        await self._end_within(_GRACE)
+        self._say(self.role, "stopped")
+
+    async def _end_within(self, seconds: float) -> None:
+        """Tell it to end, and have it end if it does not in time."""
+        process = self._process
+        assert process is not None  # noqa: S101
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            async with asyncio.timeout(_GRACE):
+            async with asyncio.timeout(seconds):
                 await process.wait()
         except TimeoutError:
-            self.kill()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
             await process.wait()
-        self._say(self.role, "stopped")
 
     def kill(self) -> None:
         """End it at once."""
         self._ending = True
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None and self.running:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
     async def _live(self) -> int:
         """One life; its exit code."""
-        with self._sink() as sink:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                env=self._env,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=sink,
-                start_new_session=True,  # Ctrl-C is for the parent, which ends its children in order
-                preexec_fn=_dying_with_parent(),
-            )
-            assert self._process.stdout is not None  # noqa: S101
-            await self._listen(self._process.stdout, sink)
-            return await self._process.wait()
+        loop = asyncio.get_running_loop()
+        ours, its = os.pipe()
+        with self._sink() as sink, os.fdopen(ours, "rb", buffering=0) as pipe:
+            stdout = asyncio.StreamReader()
+            try:
+                transport, _ = await loop.connect_read_pipe(
+                    lambda: asyncio.StreamReaderProtocol(stdout), pipe
+                )
+                self._process = await self._spawned(its, sink)
+            finally:
+                os.close(its)
+            listening = loop.create_task(self._listen(stdout, sink))
+            try:
+                code = await self._process.wait()
+                await asyncio.wait({listening}, timeout=_REST)
+            finally:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
+                transport.close()
+            return code
+
+    async def _spawned(self, stdout: int, stderr: BinaryIO) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *self._command,
+            env=self._env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,  # Ctrl-C is for the parent, which ends its children in order
+            preexec_fn=_dying_with_parent(),
+            umask=self._umask,
+        )
 
     def _sink(self) -> BinaryIO:
         """Where its output goes; nowhere if its log cannot be opened, as on a full disk: it is to live all the same."""
         try:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
+            self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.log.exists():
+                self.log.touch(mode=0o600)
             return self.log.open("ab", buffering=0)
         except OSError as error:
             self._say(self.role, f"its output is lost: {error}")
@@ -147,12 +220,14 @@ class Child:
                 continue
             *lines, line = (line + chunk).split(b"\n")
             for words in (line.decode(errors="replace").split() for line in lines):
-                if words[:1] == ["ready"]:
+                if (
+                    words[:2] == ["ready", self.role] and len(words) == 4
+                ):  # a function may say so, too
                     ready = True
-                    self._is_ready(words[3] if len(words) > 3 and words[3] != "-" else self.url)
+                    self._is_ready(words[2], words[3] if words[3] != "-" else self.url)
 
-    def _is_ready(self, url: str) -> None:
-        self.url = url
+    def _is_ready(self, worker: str, url: str) -> None:
+        self.worker, self.url, self.since = worker, url, clock.monotonic()
         self._say(self.role, f"ready, pid {self.pid}" + (f", {url}" if url else ""))
         self._changed()
         self.ready.set()

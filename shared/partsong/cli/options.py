@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from partsong.cli.output import out_of
+from partsong.runtime.visible import without_password
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -105,13 +106,13 @@ def address_options(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def given_options(options: Iterable[tuple[str, str, object]]) -> tuple[str, ...]:
-    """Those of some options, `(word, parameter, value)`, that were typed, as words of a command line."""
+    """Those of some options, `(word, parameter, value)`, that were typed, as words of a command line to be shown."""
     ctx = click.get_current_context()
     return tuple(
         word
         for name, parameter, value in options
         if ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
-        for word in (name, str(value))
+        for word in (name, without_password(str(value), instead="USER:PASSWORD@"))
     )
 
 

@@ -1,7 +1,7 @@
 """A whole platform on one machine: the embedded NATS, then every service as a process of its own.
 
-A service that dies is started again, after a wait that grows while it keeps dying. Nothing outlives this process:
-children are told by the kernel when it dies, even by kill -9.
+A service that dies is started again, after a wait that grows while it keeps dying; one that lives and does not answer is
+replaced. Nothing outlives this process: children are told by the kernel when it dies, even by kill -9.
 """
 
 from __future__ import annotations
@@ -20,24 +20,28 @@ from typing import Any
 from partsong.cli.child import Child
 from partsong.cli.environments import environment_of
 from partsong.cli.repairs import carried
+from partsong.cli.restarts import Restarts
+from partsong.cli.supervision import SILENCE, START, Supervisor
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
+from partsong.contracts.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.nats_server import FAST_SYNC, LEAST_FREE, EmbeddedNats, start_embedded
 from partsong.runtime.owner import Claim, claim_directory
-from partsong.runtime.progress import Patience
+from partsong.runtime.progress import Patience, stopped, used
 
 __all__ = ["ROLES", "Platform"]
 
 ROLES = ("graph-engine", "agent-gateway", "tool-runner", "approval")
 """The services, in the order in which they are started."""
 
-_READY = 30.0
-"""Seconds without any progress after which services are not waited for any more."""
-_LOOK = 0.5
+_LOOK, _SAY = 0.5, 5.0
+"""Seconds between two looks at services that start, and between two words about them."""
 _POLL = 0.2
 _NOTE = "up.json"
 _FULL, _ROOM = LEAST_FREE, 16 * 1024**2
 """Bytes free on the data directory's disk below which it counts as full, and above which there is room again."""
+_MUTE = 10.0
+"""Seconds in which the server has neither answered nor done anything, after which it is started again."""
 _LOOK_AT_WRITES, _LONGEST_PAUSE = 1.0, 30.0
 """Seconds between two looks at whether the server could write: as a rule, and at most while it cannot."""
 
@@ -55,16 +59,25 @@ class Platform:
         roles: Sequence[str] = ROLES,
         say: Callable[[str, str], None] = lambda _who, _what: None,
         words: Sequence[str] = (),
+        silence: float = SILENCE,
     ) -> None:
-        """`words` are the options by which it was started that advice about its log repeats."""
+        """`words` are the options by which it was started that advice about its log repeats.
+
+        `silence`: seconds without a heartbeat after which a service is replaced.
+        """
         self._data, self._env, self._given = data, dict(env), nats_url
         self._fast, self._roles, self._say = fast, tuple(roles), say
-        self._words = tuple(words)
+        self._words, self._silence = tuple(words), silence
         self._claim: Claim | None = None
         self._nats: EmbeddedNats | None = None
         self._children: list[Child] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._noted: set[Path] = set()
+        self._supervisor: Supervisor | None = None
+        self._restarts, self._nats_began = Restarts(), 0.0
+        self._answered = 0.0
+        """When the server was last known to answer, and since then:"""
+        self._patience: Patience | None = None
 
     @property
     def data(self) -> Path:
@@ -103,21 +116,30 @@ class Platform:
         loop = asyncio.get_running_loop()
         self._keepers += [loop.create_task(c.keep(), name=c.role) for c in self._children]
         await self._ready_in_time()
+        subjects = Subjects(self._env.get("PARTSONG_PREFIX") or "partsong")
+        self._supervisor = watch = Supervisor(
+            self._children, subjects, silence=self._silence, changed=self._changed
+        )
+        self._keepers.append(loop.create_task(watch.keep(self.nats_url), name="supervisor"))
 
     async def _ready_in_time(self) -> None:
-        """Wait until all services are ready, as long as any of them gets on with its work."""
-        patience = Patience(_READY, self._working)
+        """Wait until all services are ready, as long as any of them gets on with its work; say what is waited for."""
+        patience, due = Patience(START, self._working), clock.monotonic() + _SAY
         waiting = asyncio.get_running_loop().create_task(self._all_ready())
         try:
             while not (await asyncio.wait({waiting}, timeout=_LOOK))[0]:
+                missing = [child for child in self._children if not child.ready.is_set()]
                 if patience.over:
-                    missing = [child.role for child in self._children if not child.ready.is_set()]
                     raise Unavailable(
                         "up.not_ready",
-                        f"not ready, and nothing was done for {_READY:g} s: {', '.join(missing)}",
+                        f"not ready, and nothing was done for {START:g} s: "
+                        f"{', '.join(child.role for child in missing)}",
                         where=str(self._data / "logs"),
                         fix="the log files there say why",
                     )
+                if clock.monotonic() >= due:
+                    due = clock.monotonic() + _SAY
+                    self._say("up", _waiting_for(missing, patience.idle))
         finally:
             waiting.cancel()
         waiting.result()
@@ -153,6 +175,7 @@ class Platform:
             "http_url": self.http_url,
             "pid": os.getpid(),
             "services": self.pids,
+            "troubles": {child.role: child.trouble for child in self._children if child.trouble},
             "sync_interval": self._sync_interval,
         }
         part = file.with_name(f"{file.name}.part")
@@ -176,16 +199,16 @@ class Platform:
     async def _start_nats(self) -> None:
         nats = start_embedded(self._data / "nats", fast=self._fast)
         await nats.start()
-        self._nats = nats
+        self._nats, self._nats_began = nats, clock.monotonic()
         loss = " (fast: a power cut may lose the last 100 ms)" if self._fast else ""
         self._say("nats", f"ready, pid {nats.pid}, {nats.url}{loss}")
         keeper = asyncio.get_running_loop().create_task(self._keep_nats(nats), name="nats")
         self._keepers.append(keeper)
 
     async def _keep_nats(self, nats: EmbeddedNats) -> None:
-        """Start the server again if it dies, and when there is room after a write has failed: it stores nothing until then.
+        """Start the server again if it dies or falls silent, and when there is room after a write has failed.
 
-        It keeps its port, and the services find it by themselves. On a full disk it is not started: it could not even
+        It keeps its port, and the services find it by themselves. One that could not write stores nothing until then. On a full disk it is not started: it could not even
         say where it listens.
         """
         full, due, pause = False, 0.0, _LOOK_AT_WRITES
@@ -204,6 +227,8 @@ class Platform:
                 self._say("nats", f"the disk of {self._data} is full: {told}; make room")
             elif not nats.running:
                 await self._start_again(nats, f"ended; see {nats.log_file}")
+            elif mute := self._mute(nats):
+                await self._start_again(nats, mute)
             elif now >= due:
                 # Whoever fills a disk may empty it before anybody looks; only the server knows that a write failed.
                 failed = await nats.write_error()
@@ -212,8 +237,25 @@ class Platform:
                 if failed:
                     await self._start_again(nats, f"stores nothing more: {failed}")
 
+    def _mute(self, nats: EmbeddedNats) -> str:
+        """Why the server is to be started again although its process lives; empty if it answers, or does something."""
+        if self._supervisor is None:
+            return ""
+        if self._supervisor.answered != self._answered or self._patience is None:
+            self._answered = self._supervisor.answered
+            self._patience = Patience(_MUTE, lambda: (nats.pid,))
+        if not self._patience.over:
+            return ""
+        self._patience = None
+        how = "its process was stopped by a signal" if stopped(nats.pid) else "it did nothing"
+        return f"no answer for {clock.monotonic() - self._answered:.0f} s, {how}"
+
     async def _start_again(self, nats: EmbeddedNats, why: str) -> None:
         self._say("nats", f"{why}; starting again")
+        wait = self._restarts.died(clock.monotonic() - self._nats_began, why)
+        if self._restarts.trouble:
+            self._say("nats", self._restarts.trouble)
+        await asyncio.sleep(wait)
         try:
             await nats.restart()
         except PartsongError as error:
@@ -221,6 +263,7 @@ class Platform:
         else:
             self._say("nats", f"ready, pid {nats.pid}")
             self._changed()
+        self._nats_began = clock.monotonic()
 
     def _child(self, role: str) -> Child:
         env = {
@@ -235,7 +278,16 @@ class Platform:
         log = self._data / "logs" / f"{role}.log"
         words = (*self._words, "--offline") if self._given is None else self._words
         advice = partial(carried, given=words)  # the embedded server ends with this
-        return Child(role, command, env, log, say=self._say, changed=self._changed, advice=advice)
+        return Child(
+            role,
+            command,
+            env,
+            log,
+            say=self._say,
+            changed=self._changed,
+            advice=advice,
+            umask=-1 if role == "tool-runner" else 0o077,  # what a function writes is its user's
+        )
 
     @property
     def _sync_interval(self) -> str:
@@ -265,3 +317,15 @@ class Platform:
             waiting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await waiting
+
+
+def _waiting_for(missing: Sequence[Child], idle: float) -> str:
+    """What is waited for, what has been done so far, and when the wait would end."""
+    what = ", ".join(
+        f"{child.role} (process {child.pid}, {used(child.pid):.1f} s of a processor so far)"
+        if child.pid
+        else child.role
+        for child in missing
+    )
+    still = f"; nothing was done for {idle:.0f} of at most {START:g} s" if idle > _SAY else ""
+    return f"waiting for {what}{still}"

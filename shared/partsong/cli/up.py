@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from partsong.cli.options import data_option, given_options
 from partsong.cli.output import Output, output_option, run_async
 from partsong.cli.platform import Platform
+from partsong.runtime.visible import without_password
 
 __all__ = ["command"]
 
@@ -118,7 +119,8 @@ async def _run(platform: Platform, ready_file: Path | None, out: Output) -> None
         if not stop.is_set():
             if ready_file is not None:
                 platform.note(ready_file)
-            out.record({"nats": platform.nats_url, "http": platform.http_url})
+            nats_url = without_password(platform.nats_url)
+            out.record({"nats": nats_url, "http": platform.http_url})
             sys.stdout.flush()
             out.say("Ctrl-C stops everything.")
             await stop.wait()

@@ -82,7 +82,10 @@ def start(
     env = {**os.environ, **{key: value for key, value in given.items() if value}}
     from_env(env)  # what was told wrong is said before what was not told
     settings = from_env(settings_nearby(env))
-    sys.path.insert(0, str(Path.cwd()))  # where the modules to load are
+    if (role == "tool-runner" and settings.loads) or any(":" in one for one in settings.plugins):
+        sys.path.insert(
+            0, str(Path.cwd())
+        )  # where the modules are that are named; else nobody's code is wanted
     sys.exit(serve(_app(role).service(settings), settings))
 
 

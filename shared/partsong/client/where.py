@@ -21,6 +21,7 @@ __all__ = [
     "find_nats",
     "find_prefix",
     "find_snapshots",
+    "find_troubles",
     "find_up",
     "settings_nearby",
 ]
@@ -101,6 +102,15 @@ def find_up(data: Path, port: int | None = None) -> int | None:
     services, pid, url = note.get("services"), _pid(note), urlsplit(str(note.get("nats_url", "")))
     embedded = isinstance(services, dict) and "nats" in services
     return pid if embedded and alive(pid) and port in {None, url.port} else None
+
+
+def find_troubles(data: Path) -> dict[str, str]:
+    """By service, why one that a `partsong up` on a data directory looks after does not run, or not for long."""
+    note = _note(data)
+    troubles = note.get("troubles")
+    if not isinstance(troubles, dict) or not alive(_pid(note)):
+        return {}
+    return {str(service): str(why) for service, why in troubles.items()}
 
 
 def find_data(given: Path | None = None) -> Path:

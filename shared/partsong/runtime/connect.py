@@ -15,6 +15,7 @@ from nats.aio.client import PING_PROTO, Client, Server
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from partsong.runtime.nats_version import needed, refuse_older
+from partsong.runtime.visible import without_password
 
 __all__ = ["connect", "disconnect"]
 
@@ -49,7 +50,7 @@ async def connect(
         Unavailable: nobody answered in time (`nats.unreachable`), the credentials were refused (`nats.refused`), or
             the server is too old for the platform (`nats.too_old`).
     """
-    servers = [_server(part.strip()) for part in url.split(",")]
+    servers = [_server(part.strip(), url) for part in url.split(",")]
     client = _Client()
     watch = _Watch(client, url, name, on_reconnect)
     try:
@@ -149,19 +150,19 @@ def _header(name: bytes) -> str | None:
     return None if any(char.isspace() for char in key) else key
 
 
-def _server(part: str) -> str:
+def _server(part: str, url: str) -> str:
     scheme, sep, _ = part.partition("://")
     if sep and scheme not in _SCHEMES:
-        raise _bad(part, f"scheme {scheme!r} is none of {', '.join(_SCHEMES)}")
+        raise _bad(url, f"scheme {scheme!r} is none of {', '.join(_SCHEMES)}")
     return part
 
 
 def _bad(url: str, why: str) -> InvalidInput:
     return InvalidInput(
         "nats.bad_url",
-        f"{url!r} is not a NATS URL: {why}",
+        f"{without_password(url)!r} is not a NATS URL: {why}",
         where="url",
-        fix="write it as nats://host:4222",
+        fix="write it as nats://host:4222, or nats://user:password@host:4222 with %-escapes for signs like / and @",
     )
 
 
@@ -178,7 +179,7 @@ class _Watch:
         self.stands = False
         self._client = client
         self._on_reconnect = on_reconnect
-        self.tags = {"connection": name, "url": _without_password(url)}
+        self.tags = {"connection": name, "url": without_password(url)}
         self._attempts = 0
         self._last: Exception | None = None
 
@@ -240,16 +241,3 @@ class _Watch:
             fix="start one (`partsong up` does), or give the URL of a running one",
             retryable=True,
         )
-
-
-def _without_password(url: str) -> str:
-    """The URL as it may be shown: `nats://host:4222`, whatever stood before the @."""
-    return ",".join(
-        f"{scheme}{sep}{rest.rpartition('@')[2]}"
-        for scheme, sep, rest in map(_split, url.split(","))
-    )
-
-
-def _split(part: str) -> tuple[str, str, str]:
-    scheme, sep, rest = part.strip().partition("://")
-    return (scheme, sep, rest) if sep else ("", "", scheme)

@@ -154,7 +154,7 @@ class EmbeddedNats:
                 `nats.disk_full`: its disk has no room for it to start.
         """
         binary = self._binary or find_nats_server()
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds all that is said
         self._check_room()
         self._claim = claim = self._claim or await claim_directory(self.data_dir)
         patience = Patience(self._timeout, self._pids)
@@ -241,15 +241,18 @@ class EmbeddedNats:
 
     def _spawn(self, binary: Path, claim: Claim) -> subprocess.Popen[bytes]:
         ports = self.data_dir / "ports"
-        ports.mkdir(exist_ok=True)
+        ports.mkdir(mode=0o700, exist_ok=True)
         for old in ports.glob("*.ports"):
             old.unlink(missing_ok=True)
         conf, part = self.data_dir / "nats.conf", self.data_dir / "nats.conf.part"
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
         part.write_text(self._conf(ports), encoding="utf-8")
         part.replace(conf)  # a full disk must not leave half of it
         command = [str(binary), "-c", str(conf)]
         if sys.platform == "linux":
             command = [sys.executable, "-I", "-S", "-c", _UNDER_PARENT, str(os.getpid()), *command]
+        self.log_file.touch(mode=0o600)
         with self.log_file.open("ab") as log:
             return subprocess.Popen(  # noqa: S603 — our own binary, our own arguments
                 command,
@@ -258,6 +261,7 @@ class EmbeddedNats:
                 stderr=log,
                 pass_fds=(claim.fd,),
                 start_new_session=True,  # Ctrl-C is for the parent, which stops the server last
+                umask=0o077,
                 env={"GOMEMLIMIT": _MEMORY, **os.environ},
             )
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from partsong.contracts.errors import Conflict
-from partsong.runtime.clock import monotonic
+from partsong.runtime.progress import Patience
 
 __all__ = ["Claim", "alive", "claim_directory"]
 
@@ -36,19 +36,19 @@ class Claim:
 
 
 async def claim_directory(directory: Path) -> Claim:
-    """Take the directory, waiting up to ten seconds for the child of a dead owner to end.
+    """Take the directory, waiting for the child of a dead owner to end, as long as it works or for ten seconds.
 
     Raises:
         Conflict: `nats.already_running`, with the pid and the URL of the server that has it.
     """
-    fd = os.open(directory / "nats.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    deadline = monotonic() + _GRACE
+    fd = os.open(directory / "nats.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    patience = Patience(_GRACE, lambda: _child_of(fd))
     try:
         while not _locked(fd):
             note = _note(fd)
             owner = note.get("owner")
             # A note without its owner's number is being written.
-            if not isinstance(owner, int) or alive(owner) or monotonic() > deadline:
+            if not isinstance(owner, int) or alive(owner) or patience.over:
                 raise _taken(directory, note)
             await asyncio.sleep(0.02)
     except BaseException:
@@ -73,6 +73,12 @@ def _note(fd: int) -> dict[str, int | str | None]:
     except json.JSONDecodeError:
         return {}  # the owner is writing it
     return note if isinstance(note, dict) else {}
+
+
+def _child_of(fd: int) -> tuple[int, ...]:
+    """The process that a note names beside its owner."""
+    pid = _note(fd).get("pid")
+    return (pid,) if isinstance(pid, int) else ()
 
 
 def alive(pid: int | None) -> bool:

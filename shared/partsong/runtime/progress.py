@@ -1,7 +1,8 @@
 """Progress of processes: waits that last as long as somebody gets on with the work.
 
 How long a server needs to read its store again grows with the store, and with whatever else the machine does. So a wait
-does not guess: it gives up when the processes that are waited for have used no processor time for a while.
+does not guess: it gives up when the processes that are waited for have used no processor time for a while. Time in which
+whoever waits was held up itself, as by a machine that sleeps or is overloaded, is not counted against them.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from pathlib import Path
 
 from partsong.runtime import clock
 
-__all__ = ["Patience", "used"]
+__all__ = ["Patience", "state", "stopped", "used"]
 
 _TICKS = 100.0
 """Of processor time in a second, as Linux counts it in /proc."""
-_BUSY = 0.1
-"""Share of a processor, from one look to the next, that counts as progress; who only waits uses less."""
+_BUSY, _LEAST = 0.04, 0.05
+"""Share of a processor since the last progress, and seconds of it, that count as progress: who only waits uses less, and
+who is one of many on an overloaded machine more."""
+_LOOK = 1.0
+"""Seconds between two looks; what is beyond them is the doing of whoever looks."""
 _LONGEST = 3600.0
 
 
@@ -29,8 +33,21 @@ def used(pid: int) -> float:
         return 0.0
 
 
+def state(pid: int) -> str:
+    """The state of a process in the kernel's letters, like `T` for one that was stopped; empty where it does not say."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(") ")[2][:1]
+    except OSError:
+        return ""
+
+
+def stopped(pid: int) -> bool:
+    """Whether a process was stopped, by a signal or by a debugger."""
+    return state(pid) in {"T", "t"}
+
+
 class Patience:
-    """A deadline that moves on while processes work; at most an hour."""
+    """A deadline that moves on while processes work; at most an hour. It is to be looked at once a second at least."""
 
     def __init__(
         self,
@@ -42,8 +59,13 @@ class Patience:
     ) -> None:
         """`seconds` without progress are too many; `pids` are asked for at each look."""
         self._seconds, self._pids, self._work, self._now = seconds, pids, work, now
-        self._begun = self._since = self._looked = now()
-        self._used = self._most = 0.0
+        self._begun = self._looked = now()
+        self._idle = self._used = self._most = 0.0
+
+    @property
+    def idle(self) -> float:
+        """Seconds without progress, as of the last look."""
+        return self._idle
 
     @property
     def over(self) -> bool:
@@ -53,8 +75,11 @@ class Patience:
         """
         now = self._now()
         used = sum(self._work(pid) for pid in self._pids())
-        busy = used - self._used > _BUSY * (now - self._looked)
-        if busy and used > self._most:
-            self._since = now
-        self._used, self._looked, self._most = used, now, max(self._most, used)
-        return now - self._since > self._seconds or now - self._begun > _LONGEST
+        self._idle += min(_LOOK, now - self._looked)
+        self._looked = now
+        self._used = min(self._used, used)  # less, where one was started again
+        if used - self._used > _LEAST + _BUSY * self._idle:
+            if used > self._most:
+                self._idle = 0.0
+            self._used, self._most = used, max(self._most, used)
+        return self._idle > self._seconds or now - self._begun > _LONGEST

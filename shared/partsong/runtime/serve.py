@@ -238,7 +238,8 @@ async def _serve(service: Service, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    starting = loop.create_task(open_context(settings, service, heartbeat=ProcessHeartbeat))
+    heartbeat = partial(ProcessHeartbeat, ends=settings.when_silent == "end")
+    starting = loop.create_task(open_context(settings, service, heartbeat=heartbeat))
     stopping = loop.create_task(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():

@@ -52,6 +52,8 @@ class Settings:
     """OTEL_EXPORTER_OTLP_ENDPOINT: where spans go; empty: nowhere, at no cost."""
     drain: float = 10.0
     """PARTSONG_DRAIN: seconds that running calls have when the service is told to stop."""
+    when_silent: str = "stay"
+    """PARTSONG_WHEN_SILENT: stay or end: what a process does that was stopped or does not answer for too long."""
     log_level: str = "INFO"
     """PARTSONG_LOG_LEVEL"""
     log_format: str = "text"
@@ -93,6 +95,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
         snapshots=env.get("PARTSONG_SNAPSHOTS", "") or default.snapshots,
         otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         drain=_number(env, "PARTSONG_DRAIN", default.drain, least=0),
+        when_silent=_choice(env, "PARTSONG_WHEN_SILENT", "stay", ("stay", "end")),
         log_level=_choice(env, "PARTSONG_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         log_format=_choice(env, "PARTSONG_LOG_FORMAT", "text", ("text", "json")),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["escaped", "visible"]
+__all__ = ["escaped", "visible", "without_password"]
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
@@ -17,6 +17,8 @@ _STEERING = re.compile(
     "\u2028\u2029\ufeff\ufff9-\ufffb\ud800-\udfff]"  # lines, marks, and half characters
 )
 _BREAKING = re.compile("[\t\n]")
+_NEXT_URL = re.compile(r",(?=\s*[A-Za-z]+://)")
+"""Between two URLs; a comma elsewhere may be one of a password."""
 
 
 def visible(text: str, *, lines: bool = True) -> str:
@@ -30,6 +32,17 @@ def visible(text: str, *, lines: bool = True) -> str:
 def escaped(text: str) -> str:
     """JSON, or YAML in double quotes, in which such characters stand as escapes: it reads as the same value."""
     return _STEERING.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
+
+
+def without_password(url: str, *, instead: str = "") -> str:
+    """A URL, or several with commas between, without what stands before its @; `instead` takes its place."""
+    shown = []
+    for part in _NEXT_URL.split(url):
+        scheme, sep, rest = part.strip().partition("://")
+        scheme, rest = (scheme, rest) if sep else ("", scheme)
+        _, secret, host = rest.rpartition("@")
+        shown.append(f"{scheme}{sep}{instead if secret else ''}{host}")
+    return ",".join(shown)
 
 
 def _written(sign: re.Match[str]) -> str:

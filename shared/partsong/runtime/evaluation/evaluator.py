@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Protocol, TypeVar
@@ -23,6 +22,7 @@ from pydantic import JsonValue
 from partsong.contracts.errors import Problem
 from partsong.contracts.foreign.question import Answers, Evaluate, NotAnswered, Question
 from partsong.runtime.evaluation.child import BUDGET
+from partsong.runtime.progress import Patience
 
 __all__ = ["Evaluator", "Settle", "evaluate", "settle"]
 
@@ -30,7 +30,11 @@ _log = logging.getLogger("partsong.evaluation")
 T = TypeVar("T")
 
 _LONGEST = 30.0
-"""Seconds by the clock after which the small process counts as stuck; its own limit is of processor time."""
+"""Seconds without any work after which the small process counts as stuck; its own limit is of processor time.
+
+By the clock alone a machine that is busy would make an answer wrong: what is decided on it is decided for good.
+"""
+_LOOK = 0.5
 _LAST_WORD = 1.0
 _PIECE = 64 * 1024
 _KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
@@ -82,7 +86,7 @@ class Evaluator:
                 line = _spoken(process, wire.encode() + b"\n")
             except TimeoutError:
                 self._end()
-                return f"no answer within {_LONGEST:g} s"
+                return f"no answer, and no work on one for {_LONGEST:g} s"
             except OSError:
                 line = b""
             if line:
@@ -141,14 +145,14 @@ def _spoken(process: subprocess.Popen[bytes], line: bytes) -> bytes:
         OSError: it has ended.
     """
     ask, hear = _fd(process.stdin), _fd(process.stdout)
-    until = time.monotonic() + _LONGEST
+    patience = Patience(_LONGEST, lambda: (process.pid,))
     left = memoryview(line)
     while left:
-        _wait(ask, select.POLLOUT, until)
+        _wait(ask, select.POLLOUT, patience)
         left = left[os.write(ask, left[:_PIECE]) :]
     heard: list[bytes] = []
     while not heard or not heard[-1].endswith(b"\n"):
-        _wait(hear, select.POLLIN, until)
+        _wait(hear, select.POLLIN, patience)
         piece = os.read(hear, _PIECE)
         if not piece:
             return b""
@@ -156,11 +160,12 @@ def _spoken(process: subprocess.Popen[bytes], line: bytes) -> bytes:
     return b"".join(heard)
 
 
-def _wait(fd: int, event: int, until: float) -> None:
+def _wait(fd: int, event: int, patience: Patience) -> None:
     poll = select.poll()
     poll.register(fd, event)
-    if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
-        raise TimeoutError
+    while not poll.poll(_LOOK * 1000):
+        if patience.over:
+            raise TimeoutError
 
 
 class Settle(Protocol):

@@ -4,7 +4,8 @@ It says what stands in the memory behind FD, which the process PID writes; setti
 they may hold a password. Each beat is also a line on stdout, so that PID knows that it is spoken for; the line names what
 ran while PID did not answer. It never outlives
 PID: stdin ends with it, and before each beat the parent is looked at. What it sees last, it says: nobody has to wait for
-the silence of a process that is known to be gone.
+the silence of a process that is known to be gone. Where it is told to, it also ends PID when that has been silent for a
+while: in a container nobody else would, for a container that lives is not started again.
 
 It imports the standard library and nats-py, and nothing that imports more.
 """
@@ -18,7 +19,6 @@ import os
 import signal
 import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
 import nats.errors
@@ -28,9 +28,12 @@ from nats.aio.msg import Msg
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.held import HeldCalls
 from partsong.runtime.heartbeat.rule import PERIOD, Standing, beat_of, candidates, standing
+from partsong.runtime.progress import state
 
 __all__ = ["main"]
 
+_SILENT, _LAST_CHANCE = 15.0, 5.0
+"""Seconds of silence after which the parent is told to end, where it is, and further ones until it is killed."""
 _LAST_WORD = 1.0
 """Seconds for the last beat, and for the kernel to notice that a process is gone whose pipe has ended."""
 
@@ -40,6 +43,8 @@ class _Child:
         self._parent, self._held, self._told = parent, held, told
         self._base: dict[str, object] = dict(told["beat"])
         self._nc = Client()
+        self._silent = 0.0
+        """Seconds for which the parent has been silent; what this process itself slept through does not count."""
 
     async def run(self, lines: asyncio.StreamReader) -> None:
         listening = asyncio.create_task(self._listen(lines))
@@ -47,6 +52,7 @@ class _Child:
         await asyncio.wait({listening, connecting}, return_when=asyncio.FIRST_COMPLETED)
         while not listening.done() and self._standing() != "gone":
             await self._beat()
+            self._end_silent()
             await asyncio.wait({listening}, timeout=PERIOD)
         if not connecting.done():
             connecting.cancel()
@@ -79,7 +85,7 @@ class _Child:
     def _standing(self) -> Standing:
         return standing(
             exists=os.getppid() == self._parent,
-            stopped=_state(self._parent) == "T",
+            stopped=state(self._parent) == "T",
             unanswered=clock.monotonic() - self._held.ticked,
             limit=self._told["limit"],
         )
@@ -91,6 +97,24 @@ class _Child:
                 return True
             await asyncio.sleep(_LAST_WORD / 20)
         return False
+
+    def _end_silent(self) -> None:
+        """End the parent if it is silent for too long: with SIGTERM first, which it may still be able to obey."""
+        before = self._silent
+        self._silent = before + PERIOD if self._standing() == "silent" else 0.0
+        if not self._told.get("ends"):
+            return
+        for limit, number in ((_SILENT, signal.SIGTERM), (_SILENT + _LAST_CHANCE, signal.SIGKILL)):
+            if before < limit <= self._silent:
+                names = ", ".join(candidates(self._held.entries())) or "nothing"
+                print(
+                    f"{self._base['service']} (process {self._parent}) does not answer, it is sent {number.name}; "
+                    f"it worked on {names}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                with contextlib.suppress(OSError):
+                    os.kill(self._parent, number)
 
     async def _beat(self) -> None:
         how = self._standing()
@@ -121,15 +145,6 @@ class _Child:
 
 async def _quiet(_error: Exception) -> None:
     """The parent says when it is not spoken for."""
-
-
-def _state(pid: int) -> str:
-    """The state of a process in the kernel's letters; empty where the kernel does not say."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return ""
-    return stat.rpartition(b") ")[2][:1].decode()
 
 
 async def _main(parent: int, fd: int) -> None:

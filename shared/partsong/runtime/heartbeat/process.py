@@ -23,7 +23,7 @@ from nats.aio.subscription import Subscription
 from partsong.contracts.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.held import HeldCalls
-from partsong.runtime.heartbeat.rule import BLOCKED_LIMIT, PERIOD, UNANSWERED
+from partsong.runtime.heartbeat.rule import PERIOD, UNANSWERED, blocked_limit
 from partsong.runtime.heartbeat.task import TaskHeartbeat
 
 __all__ = ["ProcessHeartbeat"]
@@ -50,10 +50,16 @@ class ProcessHeartbeat:
         *,
         in_flight: Callable[[], int],
         nats_url: str,
-        limit: float = BLOCKED_LIMIT,
+        limit: float | None = None,
+        ends: bool = False,
     ) -> None:
-        """`limit`: seconds without an answer of this process after which nobody beats for it."""
-        self._nc, self._in_flight, self._nats_url, self._limit = nc, in_flight, nats_url, limit
+        """`limit`: seconds without an answer of this process after which nobody beats for it; default: its service's.
+
+        `ends`: the small process ends this one a while after that, for whoever started it to start it again.
+        """
+        self._nc, self._in_flight, self._nats_url = nc, in_flight, nats_url
+        self._limit = blocked_limit(service) if limit is None else limit
+        self._ends = ends
         self._fd = HeldCalls.file()
         self.held = HeldCalls(self._fd)
         self._own = TaskHeartbeat(
@@ -230,6 +236,7 @@ class ProcessHeartbeat:
             "subject": own.subject,
             "ping": own.ping,
             "limit": self._limit,
+            "ends": self._ends,
             "beat": own.said,
         }
 

@@ -2,7 +2,7 @@
 
 Foreign code that blocks a loop, or the interpreter, is alive: what it holds is its own, and nobody else may do it. A
 process that is gone is dead. Between the two stand processes that do not answer: one that was stopped (SIGSTOP) is taken
-for dead at once, for it may never go on; any other only when it has not answered for `BLOCKED_LIMIT` seconds.
+for dead at once, for it may never go on; any other only when it has not answered for `blocked_limit` seconds.
 """
 
 from __future__ import annotations
@@ -14,19 +14,37 @@ from typing import Literal, TypeAlias
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.held import Entry, HeldCalls
 
-__all__ = ["BLOCKED_LIMIT", "PERIOD", "UNANSWERED", "Standing", "beat_of", "candidates", "standing"]
+__all__ = [
+    "BLOCKED_LIMIT",
+    "PERIOD",
+    "UNANSWERED",
+    "Standing",
+    "beat_of",
+    "blocked_limit",
+    "candidates",
+    "standing",
+]
 
 PERIOD = 1.0
 """Seconds between two heartbeats."""
 UNANSWERED = 2.0
 """Seconds without an answer after which a process counts as blocked."""
 BLOCKED_LIMIT = 300.0
-"""Seconds without an answer after which it counts as dead."""
+"""Seconds without an answer after which it counts as dead, where foreign code runs."""
+_OWN_LIMIT = 60.0
+"""The same where only our own code runs."""
+_FOREIGN = frozenset({"agent-gateway", "tool-runner"})
+"""Services in which code of users runs: functions, tools, plugins."""
 _MOMENT = 0.5
 """Seconds; calls held for less are left out of heartbeats, of which most would be old news on arrival."""
 _CANDIDATES = 5
 
 Standing: TypeAlias = Literal["well", "blocked", "silent", "gone"]
+
+
+def blocked_limit(service: str) -> float:
+    """Seconds without an answer after which a service counts as dead: code of users may take longer than ours."""
+    return BLOCKED_LIMIT if service in _FOREIGN else _OWN_LIMIT
 
 
 def standing(
