@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from itertools import islice
 from typing import assert_never
 
 from partsong.bus.queued import AtTheDoor
@@ -247,21 +248,39 @@ def _named(request: RunRequest | ForkRequest) -> str:
     return f"r_{hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:26]}"
 
 
-_ID = re.compile(rb'\{\s*"id"\s*:\s*"([A-Za-z0-9_:/@+=.-]{1,200})"')
-"""The id of a request that is no JSON, or nested too deep to be read, if it comes first: as clients write it."""
+_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+"""A text, be it cut off, so that what it holds is never taken for another one; or a bracket."""
+_VALUE = re.compile(rb'\s*:\s*"([A-Za-z0-9_:/@+=.~-]{1,200})"')
+_TOKENS = 10_000
+"""Texts and brackets among which the id of a request that is no JSON is looked for."""
 
 
 def request_id(body: bytes, headers: Mapping[str, str]) -> str:
     """Whom to answer when a request could not be read: its id if that much is legible, else its message id."""
+    written: object = None
     try:
-        raw = json.loads(body)
+        raw = json.loads(body) if len(body) <= MAX_BODY else {"id": _legible_id(body)}
     except (ValueError, RecursionError):
-        found = _ID.search(body)
-        raw = {"id": found[1].decode()} if found else None
-    written = raw.get("id") if isinstance(raw, dict) else None
+        raw = {"id": _legible_id(body)}
+    if isinstance(raw, dict):
+        written = raw.get("id")
     try:
         return check_id(
             "id", written if isinstance(written, str) else headers.get("Nats-Msg-Id", "")
         )
     except InvalidInput:
         return ""
+
+
+def _legible_id(body: bytes) -> str | None:
+    """The id of a request that is no JSON, nested too deep or too large to be read, wherever it stands in it."""
+    depth = 0
+    for token in islice(_TOKEN.finditer(body), _TOKENS):
+        sign = token[0]
+        if sign in {b"{", b"["}:
+            depth += 1
+        elif sign in {b"}", b"]"}:
+            depth -= 1
+        elif depth == 1 and token[1] == b"id" and (found := _VALUE.match(body, token.end())):
+            return found[1].decode()
+    return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from functools import partial
 
 from nats.aio.msg import Msg
@@ -27,6 +28,7 @@ LOST = frozenset({"log.unreadable", *BAD_BODY})
 """Problems that say what has become of some records, and nothing of the store."""
 
 _CHUNK = 256 * 1024
+_NAME = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Blobs:
@@ -48,6 +50,8 @@ class Blobs:
         Raises:
             Unavailable: `log.blob_missing` or `log.blob_corrupt`.
         """
+        if _NAME.fullmatch(name) is None:  # it may be what somebody else has written
+            raise _bad("missing", name[:80], "it is not called sha256: and 64 hexadecimal digits")
         info = await self._describe(name)
         if info is None:
             raise _bad("missing", name, f"the bucket {self._bucket} has no object of this name")
