@@ -165,6 +165,12 @@ BAD = {
         "request.malformed",
         "input",
     ),
+    "a key that stands twice": (
+        "cancel",
+        b'{"id": "q", "run_id": "r_mine", "run_id": "r_other"}',
+        "request.malformed",
+        "body",
+    ),
     "no number": (
         "run",
         b'{"id": "q", "graph": "g", "input": {"x": NaN}}',
