@@ -22,6 +22,8 @@ __all__ = ["Graphs"]
 
 _STORED = 60.0
 """Seconds after which a graph that is sent whole is stored once more: the bucket may have been lost."""
+_KEPT = 16 * 1024 * 1024
+"""Bytes of graphs' texts that are remembered; what they are read as takes many times as much."""
 
 
 class Graphs:
@@ -30,7 +32,9 @@ class Graphs:
     def __init__(self, nc: Client, bucket: str, *, keep: int = 500) -> None:
         self._nc, self._bucket, self._keep = nc, bucket, keep
         self._kv: KeyValue | None = None
-        self._known: OrderedDict[str, Graph] = OrderedDict()
+        self._known: OrderedDict[str, tuple[Graph, int]] = OrderedDict()
+        """Each with the bytes of its text."""
+        self._held = 0
         self._stored: dict[str, float] = {}
         """When a graph that is known was stored last."""
 
@@ -49,13 +53,13 @@ class Graphs:
             spec = json.dumps(graph.spec(), separators=(",", ":")).encode()
             await self._put(graph_key(graph.hash), spec)
             await self._put(graph_key(graph.name), spec)
-            self._remember(graph)
+            self._remember(graph, len(spec))
             self._stored[graph.hash] = clock.monotonic()
         return graph
 
     async def _find(self, name: str) -> Graph:
         if name in self._known:
-            return self._known[name]
+            return self._known[name][0]
         check_id("graph", name)
         try:
             entry = await (await self._open()).get(graph_key(name))
@@ -70,13 +74,16 @@ class Graphs:
             raise self._unavailable(error) from error
         graph = parse_graph(json.loads(entry.value or b"{}"))
         if name == graph.hash:
-            self._remember(graph)
+            self._remember(graph, len(entry.value or b""))
         return graph
 
-    def _remember(self, graph: Graph) -> None:
-        self._known[graph.hash] = graph
-        while len(self._known) > self._keep:
-            forgotten, _ = self._known.popitem(last=False)
+    def _remember(self, graph: Graph, size: int) -> None:
+        if graph.hash not in self._known:
+            self._known[graph.hash] = graph, size
+            self._held += size
+        while len(self._known) > self._keep or self._held > _KEPT:
+            forgotten, (_, size) = self._known.popitem(last=False)
+            self._held -= size
             self._stored.pop(forgotten, None)
 
     async def _put(self, key: str, spec: bytes) -> None:
