@@ -22,7 +22,19 @@ REQUESTS = 150
 PATIENCE = 30.0
 """A client waits no longer."""
 
-TEXTS = ("", "a", "a" * 300, "\u202e\0x", "../../etc", "a.b", "*", ">", "a b", "\ud800", "🧨" * 50)
+TEXTS: tuple[str, ...] = (
+    "",
+    "a",
+    "a" * 300,
+    "\u202e\0x",
+    "../../etc",
+    "a.b",
+    "*",
+    ">",
+    "a b",
+    "\ud800",
+    "🧨" * 50,
+)
 TEXTS += (
     "sha256:" + "0" * 64,
     "{{x}}",

@@ -37,6 +37,7 @@ from partsong.graph_engine.ownership import Ownership
 from partsong.graph_engine.preparing import Preparing, past_of
 from partsong.graph_engine.processor import Processor
 from partsong.graph_engine.request_handler import RequestHandler
+from partsong.graph_engine.room_watch import RoomWatch
 from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.scrubbing import Scrubber
 from partsong.graph_engine.seating import Seating
@@ -53,6 +54,7 @@ from partsong.log.snapshots.port import Snapshots
 from partsong.log.whole import NatsWholeLog
 from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock
+from partsong.runtime.room import full_streams
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import lane_of
@@ -72,6 +74,7 @@ class GraphEngine:
         self._engine: Engine | None = None
         self._broker: NatsBroker | None = None
         self._admission: Admission | None = None
+        self._room: RoomWatch | None = None
         self._processors: Sequence[Processor] = ()
         self._stack = AsyncExitStack()
 
@@ -82,8 +85,9 @@ class GraphEngine:
 
     @property
     def problem(self) -> Problem | None:
-        """Why this engine does not look after all that belongs to it; None if it does."""
-        return self._engine.problem if self._engine is not None else None
+        """Why this engine does not look after all that belongs to it, or cannot; None if it does."""
+        problem = self._engine.problem if self._engine is not None else None
+        return problem or (self._room.problem if self._room is not None else None)
 
     async def start(self, context: Context) -> None:
         """Begin to follow the log; the door opens last."""
@@ -92,7 +96,7 @@ class GraphEngine:
         )
         log = GroupCommit(context.log)
         commands = Commands(log, context.subjects)
-        graphs = Graphs(context.nc, context.names.graphs)
+        graphs = Graphs(context.nc, context.subjects)
         children = Children(log, context.subjects, snapshots, commands, graphs.resolve)
         schedules = Schedules(
             context.nc,
@@ -131,6 +135,9 @@ class GraphEngine:
         await context.nc.subscribe(
             context.subjects.requests(), queue=self.name, cb=handler.handle_unknown
         )
+        self._room = RoomWatch(partial(full_streams, context.nc, context.subjects))
+        self._room.start()
+        self._stack.push_async_callback(self._room.stop)
         # Or it would take what the others own, and give it back.
         await context.watch.meet(self.name)
         await self._engine.start()

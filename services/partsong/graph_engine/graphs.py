@@ -14,9 +14,11 @@ from pydantic import JsonValue
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.graph import Graph
 from partsong.contracts.ids import check_id
-from partsong.contracts.subjects import graph_key
+from partsong.contracts.subjects import Subjects, graph_key
 from partsong.contracts.validate import parse_graph
 from partsong.runtime import clock
+from partsong.runtime.room import holds_all, no_room
+from partsong.runtime.streams import Names
 
 __all__ = ["Graphs"]
 
@@ -29,8 +31,9 @@ _KEPT = 16 * 1024 * 1024
 class Graphs:
     """Resolves what a run request calls its graph, and remembers whole specs for those who come later."""
 
-    def __init__(self, nc: Client, bucket: str, *, keep: int = 500) -> None:
-        self._nc, self._bucket, self._keep = nc, bucket, keep
+    def __init__(self, nc: Client, subjects: Subjects, *, keep: int = 500) -> None:
+        self._nc, self._subjects, self._keep = nc, subjects, keep
+        self._bucket = Names.of(subjects).graphs
         self._kv: KeyValue | None = None
         self._known: OrderedDict[str, tuple[Graph, int]] = OrderedDict()
         """Each with the bytes of its text."""
@@ -44,7 +47,7 @@ class Graphs:
         Raises:
             InvalidInput: the spec is not valid.
             NotFound: `graph.unknown` for a name or hash nobody has published.
-            Unavailable: the bucket did not answer.
+            Unavailable: the bucket did not answer, or `graphs.full`.
         """
         if isinstance(wanted, str):
             return await self._find(wanted)
@@ -89,7 +92,12 @@ class Graphs:
     async def _put(self, key: str, spec: bytes) -> None:
         try:
             await (await self._open()).put(key, spec)
-        except (nats.errors.Error, APIError, TimeoutError) as error:
+        except APIError as error:
+            if holds_all(error):
+                says = "holds as many graphs as it may"
+                raise no_room(self._subjects, f"KV_{self._bucket}", says) from error
+            raise self._unavailable(error) from error
+        except (nats.errors.Error, TimeoutError) as error:
             raise self._unavailable(error) from error
 
     async def _open(self) -> KeyValue:

@@ -21,7 +21,8 @@ from partsong.contracts.subjects import RequestSubject, Subjects
 from partsong.graph_engine.door import request_id
 from partsong.log.blobs import LOST
 from partsong.log.stored import BLOB
-from partsong.runtime.streams import CONTROL, STARTS
+from partsong.runtime.room import FULL
+from partsong.runtime.stream_table import CONTROL, LARGEST_REQUEST, STARTS
 
 __all__ = ["TRIES", "Bury", "RequestHandler", "Take"]
 
@@ -95,13 +96,14 @@ class RequestHandler:
         return not isinstance(reply, Rejected)
 
     async def handle_unknown(self, msg: Msg) -> None:
-        """Answer a request of a kind that nobody knows; no stream takes it. One that takes long holds no other up."""
+        """Answer a request that no stream takes, for its kind or its size. One that takes long holds no other up."""
         try:
             where = self._subjects.parse_request(msg.subject)
         except InvalidInput:
             pass
         else:
-            if where.lane is None and where.verb in {*STARTS, *CONTROL}:
+            known = where.lane is None and where.verb in {*STARTS, *CONTROL}
+            if known and len(msg.data) <= LARGEST_REQUEST:
                 return
         await self._slots.acquire()
         command = Command(msg.subject, msg.data, msg.headers or {}, 0, TRIES)
@@ -147,7 +149,7 @@ class RequestHandler:
                 fault="platform",
             )
         problem = error.problem
-        if not isinstance(error, Unavailable) or problem.code in DAMAGED | LOST:
+        if not isinstance(error, Unavailable) or problem.code in DAMAGED | LOST | FULL:
             return problem
         if problem.retryable or command.deliveries < TRIES:
             raise error

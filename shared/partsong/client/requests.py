@@ -18,6 +18,8 @@ from partsong.contracts.requests import REPLY, Accepted
 from partsong.contracts.subjects import Subjects
 from partsong.log.full import is_full, log_full
 from partsong.runtime import clock
+from partsong.runtime.room import holds_all, no_room
+from partsong.runtime.stream_table import LARGEST_REQUEST
 from partsong.runtime.streams import MADE_ANEW, Names
 
 __all__ = ["answered", "ask"]
@@ -50,7 +52,7 @@ async def ask(
 
     Raises:
         InvalidInput: it was refused; the problem names the field.
-        Unavailable: `request.not_stored`, or `request.no_answer` if no engine answered in time.
+        Unavailable: `requests.full` or `request.not_stored`, at once if the server says so; or `request.no_answer` if no engine answered in time.
     """
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
     subject = subjects.beginning(verb, caller, run_id) if caller else subjects.request(verb)
@@ -63,15 +65,12 @@ async def ask(
     sub = await nc.subscribe(subjects.reply(request_id), cb=take)
     try:
         body = request.model_dump_json(exclude_none=True).encode()
+        if len(body) > LARGEST_REQUEST:
+            raise _too_large(f"it has {len(body)} bytes, at most {LARGEST_REQUEST} are stored")
         seq = await _store(nc, subjects, subject, body, f"{request_id}.{clock.new_id()}")
         reply = REPLY.validate_json(await answered(answer, partial(find, seq), request_id, within))
     except nats.errors.MaxPayloadError as error:
-        raise InvalidInput(
-            "request.too_large",
-            f"the request is larger than the server takes: {error}",
-            where="body",
-            fix="put large data into a store and its address into the input",
-        ) from error
+        raise _too_large(str(error)) from error
     except (nats.errors.Error, APIError) as error:
         raise await _not_stored(nc, subjects, error) from error
     finally:
@@ -79,6 +78,15 @@ async def ask(
     if isinstance(reply, Accepted):
         return reply
     raise InvalidInput.of(reply.error)
+
+
+def _too_large(why: str) -> InvalidInput:
+    return InvalidInput(
+        "request.too_large",
+        f"the request is larger than the server takes: {why}",
+        where="body",
+        fix="put large data into a store and its address into the input",
+    )
 
 
 async def answered(
@@ -176,6 +184,9 @@ async def _not_stored(nc: Nats, subjects: Subjects, error: Exception) -> Unavail
         why = f"{stream}, the stream of requests, is not there, or has had no leader for {_ABSENT:g} s"
         fix = f"check the NATS URL and the prefix: `partsong doctor` says what is not there; {MADE_ANEW}"
     elif isinstance(error, APIError):
+        if holds_all(error):
+            says = "holds as many requests as it may, and no engine has taken them yet"
+            return no_room(subjects, Names.of(subjects).requests, says)
         said = {"description": error.description, "err_code": error.err_code}
         if is_full(said):
             return await log_full(nc, "requests", said)
