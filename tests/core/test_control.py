@@ -341,3 +341,10 @@ def test_a_deadline_that_is_no_moment_is_refused_and_names_the_field(moment: str
     assert caught.value.problem.code == "run.bad_deadline"
     assert caught.value.problem.where == "options.deadline"
     check_options("r_1", e.RunOptions(deadline="2026-01-01T00:00:00+01:00"))
+
+
+def test_steps_without_end_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"run\.too_many_steps") as caught:
+        check_options("r_1", e.RunOptions(max_steps=10**18))
+    assert caught.value.problem.where == "options.max_steps"
+    check_options("r_1", e.RunOptions(max_steps=1_000_000))

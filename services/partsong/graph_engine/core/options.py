@@ -12,14 +12,22 @@ from partsong.contracts.work import child_of, child_of_v0
 __all__ = ["check_options"]
 
 _LONGEST_URL = 2000
+_MOST_STEPS = 1_000_000
 
 
 def check_options(run_id: str, options: RunOptions) -> None:
     """Refuse options that could never be met.
 
     Raises:
-        InvalidInput: `run.not_the_child`, `run.bad_deadline`, `webhook.bad_url`.
+        InvalidInput: `run.too_many_steps`, `run.not_the_child`, `run.bad_deadline`, `webhook.bad_url`.
     """
+    if options.max_steps > _MOST_STEPS:
+        raise InvalidInput(
+            "run.too_many_steps",
+            f"max_steps is {options.max_steps}, at most {_MOST_STEPS} are accepted",
+            where="options.max_steps",
+            fix="let the work go on in another run: everything that a run does is read when it is taken up",
+        )
     if options.deadline is not None:
         _deadline(options.deadline)
     if options.parent is not None:
