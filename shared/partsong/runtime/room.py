@@ -85,7 +85,7 @@ def _meanings(names: Names) -> Mapping[str, tuple[str, str, str]]:
         ),
         names.work: (
             "work.full",
-            "calls that are asked for now reach workers later; none is lost, and engines send their hints again",
+            "calls reach their workers later; none is lost, and engines send their hints again",
             "start more workers; `partsong bus status` says which service the calls wait for",
         ),
         f"KV_{names.graphs}": (

@@ -241,6 +241,13 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
             },
             was=_UNLIMITED,
         ),
+        *_passing(subjects, names),
+    )
+
+
+def _passing(subjects: Subjects, names: Names) -> tuple[StreamSpec, ...]:
+    """Of what these hold, the oldest goes."""
+    return (
         StreamSpec(
             names.chunks,
             {
@@ -261,7 +268,7 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
                 "retention": "workqueue",
                 "allow_msg_schedules": True,
                 "allow_rollup_hdrs": True,
-                "max_msgs": 1_000_000,
+                **_forgets(1_000_000),
                 "max_msg_size": 65_536,
             },
             was=_UNLIMITED,
@@ -271,8 +278,8 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
             {
                 "subjects": [subjects.deads()],
                 "allow_direct": True,
+                **_forgets(10_000),
                 "max_age": 30 * _DAY,
-                "max_msgs": 10_000,
                 "max_msg_size": 256 * 1024,
             },
             was=_UNLIMITED,
