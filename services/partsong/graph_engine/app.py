@@ -28,7 +28,7 @@ from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoints, Life
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.commands import Commands
-from partsong.graph_engine.door import Door, request_id
+from partsong.graph_engine.door import MAX_BODY, Door, request_id
 from partsong.graph_engine.graphs import Graphs
 from partsong.graph_engine.losses import Losses
 from partsong.graph_engine.others import Relations
@@ -327,7 +327,7 @@ def _handler(context: Context, door: Door, name: str) -> RequestHandler:
         door.request,
         partial(_answer, context),
         bury,
-        context.blobs.get,
+        partial(context.blobs.get, most=MAX_BODY),
         closed,
     )
 
@@ -345,7 +345,7 @@ async def _at_the_door(context: Context, run_id: str) -> AtTheDoor | None:
     found = await the_beginning(context.nc, context.subjects, run_id)
     if found is None or found.blob is None:
         return found
-    return replace(found, body=await context.blobs.get(found.blob))
+    return replace(found, body=await context.blobs.get(found.blob, most=MAX_BODY))
 
 
 def _alive(context: Context, service: str) -> set[str]:
