@@ -303,6 +303,20 @@ async def test_a_request_that_finds_no_room_says_so(bus: Bus, client: Client) ->
         await client.start(GRAPH, run_id="r_1")
 
 
+async def test_what_is_no_answer_is_passed_over(bus: Bus, client: Client) -> None:
+    """Anybody may publish where an answer is waited for."""
+
+    async def answer(msg: Msg) -> None:
+        said = json.loads(msg.data)
+        for body in (b"", b"not json", b'{"type": "request.accepted"}', b"[" * 5000):
+            await bus.nc.publish(bus.subjects.reply(said["id"]), body)
+        accepted = Accepted(id=said["id"], run_id="r_1", seq=1)
+        await bus.nc.publish(bus.subjects.reply(said["id"]), accepted.model_dump_json().encode())
+
+    await bus.nc.subscribe(bus.subjects.requests(), cb=answer)
+    assert await client.start(GRAPH, run_id="r_1") == "r_1"
+
+
 async def limited(bus: Bus, stream: str, **limits: int) -> None:
     config = (await bus.nc.jetstream().stream_info(stream)).config.as_dict()
     answer = await bus.nc.request(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TypeVar
 
 import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.js.errors import APIError, NoStreamResponseError
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from partsong.bus.queued import Queued, find_request
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.requests import REPLY, Accepted
+from partsong.contracts.requests import REPLY, Accepted, Reply
 from partsong.contracts.subjects import Subjects
 from partsong.log.full import is_full, log_full
 from partsong.runtime import clock
@@ -23,6 +25,8 @@ from partsong.runtime.stream_table import LARGEST_REQUEST
 from partsong.runtime.streams import MADE_ANEW, Names
 
 __all__ = ["answered", "ask"]
+
+T = TypeVar("T")
 
 _STORED = 10.0
 """Seconds the server has to say that a request is stored."""
@@ -54,13 +58,14 @@ async def ask(
         InvalidInput: it was refused; the problem names the field.
         Unavailable: `requests.full` or `request.not_stored`, at once if the server says so; or `request.no_answer` if no engine answered in time.
     """
-    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
     subject = subjects.beginning(verb, caller, run_id) if caller else subjects.request(verb)
     find = partial(find_request, nc, subjects)
 
     async def take(msg: Msg) -> None:
         if not answer.done():
-            answer.set_result(msg.data)
+            with contextlib.suppress(ValidationError):  # anybody may publish there
+                answer.set_result(REPLY.validate_json(msg.data))
 
     sub = await nc.subscribe(subjects.reply(request_id), cb=take)
     try:
@@ -68,7 +73,7 @@ async def ask(
         if len(body) > LARGEST_REQUEST:
             raise _too_large(f"it has {len(body)} bytes, at most {LARGEST_REQUEST} are stored")
         seq = await _store(nc, subjects, subject, body, f"{request_id}.{clock.new_id()}")
-        reply = REPLY.validate_json(await answered(answer, partial(find, seq), request_id, within))
+        reply = await answered(answer, partial(find, seq), request_id, within)
     except nats.errors.MaxPayloadError as error:
         raise _too_large(str(error)) from error
     except (nats.errors.Error, APIError) as error:
@@ -90,11 +95,11 @@ def _too_large(why: str) -> InvalidInput:
 
 
 async def answered(
-    answer: asyncio.Future[bytes],
+    answer: asyncio.Future[T],
     find: Callable[[], Awaitable[Queued | None]],
     request_id: str,
     within: float,
-) -> bytes:
+) -> T:
     """The answer, however long the line is, as long as it moves: within `within` seconds of its last move.
 
     `find` says where the request stands, None if it has been taken. That this cannot be found out ends no wait.
@@ -132,7 +137,7 @@ def _moved(before: Queued | Unavailable | None, now: Queued | Unavailable | None
             return False
 
 
-async def _done(answer: asyncio.Future[bytes], within: float) -> bytes | None:
+async def _done(answer: asyncio.Future[T], within: float) -> T | None:
     done, _ = await asyncio.wait({answer}, timeout=within)
     return answer.result() if done else None
 
