@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.runtime.streams import Names, check, provision, table
 from partsong.testing.nats import Bus
+
+ROOT = Path(__file__).parents[2]
 
 
 async def api(bus: Bus, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -99,6 +103,21 @@ async def test_nothing_but_the_log_and_its_bodies_grows_without_end(subjects: Su
         if spec.config["storage"] == "file" and spec.config["max_bytes"] != -1
     }
     assert reserved == set(), "the server takes it off what it may store, also of empty streams"
+
+
+def test_the_table_in_the_documents_is_the_one_that_is_made() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    rows = {
+        name: cells
+        for line in text.splitlines()
+        if line.startswith("| `") and len(cells := line.strip("| ").split(" | ")) == 4
+        for name in re.findall(r"`([A-Za-z_]+)`", cells[0])
+    }
+    for spec in table(Subjects()).streams:
+        _, most, largest, _ = rows[re.sub(r"^(KV|OBJ)_", "", spec.name)]
+        for field, said in (("max_msgs", most), ("max_msg_size", largest)):
+            limit = spec.config[field]
+            assert (f"{limit:,}" in said) == (limit != -1), (spec.name, field)
 
 
 async def test_streams_that_had_no_limits_are_given_them_and_those_with_others_are_asked_about(
