@@ -223,6 +223,24 @@ async def test_a_bad_request_gets_an_error_that_names_the_field_and_a_dead_lette
     assert (await platform.client.result(run_id, timeout=30)).status == "completed"
 
 
+async def test_of_what_is_refused_nothing_is_kept_but_a_letter(
+    bus: Bus, platform: Platform
+) -> None:
+    """Graphs of refused requests would fill the bucket of graphs for all."""
+    graph = {**GRAPH, "state_schema": {"properties": {"x": {"type": "string"}}}}
+    for id, more in (
+        ("q1", {"input": {"x": 7}}),
+        ("q2", {"options": {"deadline": "soon"}}),
+        ("q3", {"options": {"max_steps": 10**9}}),
+    ):
+        reply = await ask(bus, "run", json.dumps({"id": id, "graph": graph, **more}).encode(), id)
+        assert reply["type"] == "request.rejected"
+    retry = {"id": "q4", "run_id": "r_nobody", "graph": graph}
+    assert (await ask(bus, "retry", json.dumps(retry).encode(), "q4"))["type"] == "request.rejected"
+    stream = await bus.nc.jetstream().stream_info(f"KV_{bus.names.graphs}")
+    assert stream.state.messages == 0
+
+
 async def test_a_hint_that_cannot_be_read_becomes_a_dead_letter_and_the_workers_stay_up(
     bus: Bus, platform: Platform
 ) -> None:

@@ -15,10 +15,13 @@ from functools import partial
 from itertools import islice
 from typing import assert_never
 
+from pydantic import JsonValue
+
 from partsong.bus.queued import AtTheDoor
 from partsong.contracts.command_events import Verb
 from partsong.contracts.conform import check_state
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, PartsongError, Unavailable
+from partsong.contracts.graph import Graph
 from partsong.contracts.ids import check_id
 from partsong.contracts.requests import (
     Accepted,
@@ -37,7 +40,7 @@ from partsong.contracts.requests import (
 from partsong.contracts.subjects import OURS, Subjects
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.core.options import check_options
-from partsong.graph_engine.preparing import Resolve
+from partsong.graph_engine.graphs import Keep
 from partsong.graph_engine.schedules import Schedules
 from partsong.log.blobs import LOST
 from partsong.log.port import Log
@@ -61,7 +64,7 @@ class Door:
         log: Log,
         subjects: Subjects,
         commands: Commands,
-        resolve: Resolve,
+        resolve: Keep,
         schedules: Schedules,
         at_the_door: Callable[[str], Awaitable[AtTheDoor | None]] | None = None,
         *,
@@ -133,16 +136,18 @@ class Door:
     async def _start(
         self, request: RunRequest, run_id: str, stored_ns: int
     ) -> Accepted | Rejected | None:
-        graph = await self._resolve(request.graph)
-        await self._settle(partial(check_state, graph.state_schema, request.input))
         check_options(run_id, request.options)
+        graph = await self._resolve(request.graph, partial(self._fits, request.input))
         named = request.model_copy(update={"graph": graph.hash, "run_id": run_id})
         return await self._append("run", run_id, named, stored_ns)
 
+    async def _fits(self, input: dict[str, JsonValue], graph: Graph) -> None:
+        """Refuse an input that is none for a graph, before the graph is kept: what is refused leaves nothing behind."""
+        await self._settle(partial(check_state, graph.state_schema, input))
+
     async def _schedule(self, request: ScheduleRequest) -> Accepted:
-        graph = await self._resolve(request.graph)
-        await self._settle(partial(check_state, graph.state_schema, request.input))
         check_options(request.name, request.options)
+        graph = await self._resolve(request.graph, partial(self._fits, request.input))
         if not isinstance(request.graph, str):
             request = request.model_copy(update={"graph": graph.hash})
         return Accepted(id=request.id, run_id="", seq=await self._schedules.keep(request))
@@ -155,12 +160,12 @@ class Door:
         return await self._append("fork", run_id, named, stored_ns)
 
     async def _retry(self, request: RetryRequest) -> Accepted | Rejected | None:
-        if request.graph is not None:
-            graph = await self._resolve(request.graph)
-            request = request.model_copy(update={"graph": graph.hash})
         if request.options is not None:
             check_options(request.run_id, request.options)
         await self._known(request.run_id)
+        if request.graph is not None:
+            graph = await self._resolve(request.graph)
+            request = request.model_copy(update={"graph": graph.hash})
         return await self._append("retry", request.run_id, request)
 
     async def _append(

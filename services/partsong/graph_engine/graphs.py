@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
 
 import nats.errors
 from nats.aio.client import Client
@@ -20,12 +22,25 @@ from partsong.runtime import clock
 from partsong.runtime.room import holds_all, no_room
 from partsong.runtime.streams import Names
 
-__all__ = ["Graphs"]
+__all__ = ["Fits", "Graphs", "Keep"]
+
+Fits: TypeAlias = Callable[[Graph], Awaitable[None]]
+"""Raises what speaks against a graph."""
 
 _STORED = 60.0
 """Seconds after which a graph that is sent whole is stored once more: the bucket may have been lost."""
 _KEPT = 16 * 1024 * 1024
 """Bytes of graphs' texts that are remembered; what they are read as takes many times as much."""
+
+
+class Keep(Protocol):
+    """Finds a graph, and keeps one that is sent whole; see `Graphs.resolve`."""
+
+    async def __call__(
+        self, wanted: str | dict[str, JsonValue], fits: Fits | None = None, /
+    ) -> Graph:
+        """The graph."""
+        ...
 
 
 class Graphs:
@@ -41,17 +56,22 @@ class Graphs:
         self._stored: dict[str, float] = {}
         """When a graph that is known was stored last."""
 
-    async def resolve(self, wanted: str | dict[str, JsonValue]) -> Graph:
-        """The graph for a name, a `sha256:…` hash or a whole spec; a spec is stored under both.
+    async def resolve(self, wanted: str | dict[str, JsonValue], fits: Fits | None = None) -> Graph:
+        """The graph for a name, a `sha256:…` hash or a whole spec; a spec that `fits` is stored under both.
 
         Raises:
-            InvalidInput: the spec is not valid.
+            InvalidInput: the spec is not valid, or what `fits` raises.
             NotFound: `graph.unknown` for a name or hash nobody has published.
             Unavailable: the bucket did not answer, or `graphs.full`.
         """
         if isinstance(wanted, str):
-            return await self._find(wanted)
+            graph = await self._find(wanted)
+            if fits is not None:
+                await fits(graph)
+            return graph
         graph = parse_graph(wanted)
+        if fits is not None:
+            await fits(graph)
         if clock.monotonic() - self._stored.get(graph.hash, -_STORED) >= _STORED:
             spec = json.dumps(graph.spec(), separators=(",", ":")).encode()
             await self._put(graph_key(graph.hash), spec)
