@@ -16,6 +16,7 @@ from partsong.bus.jobs import Jobs
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.work import WORK, FunctionWork, Work
 from partsong.runtime import logs
+from partsong.runtime.visible import visible
 from partsong.testing.nats import Bus
 from tests.ports.given_up import broadcast, give_up
 
@@ -262,7 +263,7 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_at_once(bus: Bus, body:
         await worked_off(bus)
     assert isinstance(letter["reason"], dict)
     assert letter["reason"]["code"] == "work.malformed"
-    assert letter["body"] == body.decode(errors="replace")
+    assert letter["body"] == visible(body.decode(errors="replace"))
     assert letter["deliveries"] == 1
     assert worker.begun == []
 

@@ -60,11 +60,11 @@ class Blobs:
         nuid, size, chunks = info.get("nuid"), info.get("size"), info.get("chunks")
         if not (isinstance(nuid, str) and isinstance(size, int) and isinstance(chunks, int)):
             raise _bad("corrupt", name, "its description is not that of an object")
-        if size <= most:  # as it says
-            body = await self._read(f"$O.{self._bucket}.C.{nuid}", chunks, most)
-            size = len(body)
         if size > most:
             raise _bad("corrupt", name, f"it has {size} bytes, at most {most} are read")
+        body = await self._read(f"$O.{self._bucket}.C.{nuid}", chunks, most)
+        if len(body) > most:  # it has more than it says
+            raise _bad("corrupt", name, f"it has {len(body)} bytes, at most {most} are read")
         if _name(body) != name:
             raise _bad(
                 "corrupt", name, f"{len(body)} bytes were read, and they hash to {_name(body)}"
