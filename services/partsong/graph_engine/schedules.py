@@ -30,6 +30,7 @@ __all__ = ["Schedules", "run_of"]
 _log = logging.getLogger("partsong.graph_engine")
 
 _BAD_PATTERN, _BAD_ZONE = 10189, 10223
+_LONGEST = 100 * 365 * 86_400.0
 _SHORTEST = 1.0
 """Seconds between two firings that the server can tell apart."""
 
@@ -55,7 +56,7 @@ class Schedules:
         """Set a schedule, in the place of one of the same name; its runs come behind the sequence returned.
 
         Raises:
-            InvalidInput: `schedule.bad_cron`, `schedule.bad_timezone`, `schedule.too_often`.
+            InvalidInput: `schedule.bad_cron`, `schedule.bad_timezone`, `schedule.too_often`, `schedule.too_seldom`.
             Unavailable: the server did not answer.
         """
         pattern = _pattern(request)
@@ -217,6 +218,12 @@ def _pattern(request: ScheduleRequest) -> str:
         raise InvalidInput(
             "schedule.too_often",
             f"every {every:g} s is more often than every {_SHORTEST:g} s",
+            where="every",
+        )
+    if every > _LONGEST:
+        raise InvalidInput(
+            "schedule.too_seldom",
+            f"every {every:g} s is more seldom than every {_LONGEST:g} s, a hundred years",
             where="every",
         )
     if zone is not None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.work import child_of, child_of_v0
+from partsong.graph_engine.core.calls import LATEST
 
 __all__ = ["check_options"]
 
@@ -38,13 +39,14 @@ def check_options(run_id: str, options: RunOptions) -> None:
 
 def _deadline(moment: str) -> None:
     try:
-        there = datetime.fromisoformat(moment).tzinfo is not None
+        there = datetime.fromisoformat(moment)
+        fits = there.tzinfo is not None and there < LATEST
     except ValueError:
-        there = False
-    if not there:
+        fits = False
+    if not fits:
         raise InvalidInput(
             "run.bad_deadline",
-            f"{moment!r:.60} is no time with an offset",
+            f"{moment!r:.60} is no time with an offset before {LATEST.year}",
             where="options.deadline",
             fix="give RFC 3339, for example 2026-07-01T09:00:00Z",
         )
