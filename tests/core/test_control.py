@@ -11,6 +11,7 @@ from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.timeline import edited
 from partsong.contracts.validate import parse_graph
 from partsong.graph_engine.core import hear
+from partsong.graph_engine.core.calls import later
 from partsong.graph_engine.core.options import check_options
 from tests.core.scenario import NOW, Scenario, given
 from tests.core.test_flow import graph
@@ -334,10 +335,48 @@ def test_a_state_that_is_damaged_is_refused() -> None:
         load_state("r_1", data)
 
 
-@pytest.mark.parametrize("moment", ["soon", "", "2026-01-01", "2026-01-01T00:00:00"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "soon",
+        "",
+        "2026-01-01",
+        "2026-01-01T00:00:00",
+        "9999-12-31T23:59:59-23:59",
+        "2300-01-01T00:00:00Z",
+    ],
+)
 def test_a_deadline_that_is_no_moment_is_refused_and_names_the_field(moment: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         check_options("r_1", e.RunOptions(deadline=moment))
     assert caught.value.problem.code == "run.bad_deadline"
     assert caught.value.problem.where == "options.deadline"
     check_options("r_1", e.RunOptions(deadline="2026-01-01T00:00:00+01:00"))
+
+
+def test_steps_without_end_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"run\.too_many_steps") as caught:
+        check_options("r_1", e.RunOptions(max_steps=10**18))
+    assert caught.value.problem.where == "options.max_steps"
+    check_options("r_1", e.RunOptions(max_steps=1_000_000))
+
+
+@pytest.mark.parametrize("seconds", [1e10, 1e17, 1e300, float("inf")])
+def test_what_is_to_come_in_a_million_years_is_set_for_the_latest_moment_there_is(
+    seconds: float,
+) -> None:
+    """A timer beyond that fires at once, and beyond the calendar no run can be decided on."""
+    assert later("2026-01-01T00:00:00.000Z", seconds) == "2262-01-01T00:00:00.000Z"
+    assert later("9999-12-31T00:00:00.000Z", 0) == "2262-01-01T00:00:00.000Z"
+
+
+def test_waits_before_retries_that_grow_beyond_all_numbers_are_the_longest_there_may_be() -> None:
+    retry = {"attempts": 9, "initial": 1e308, "factor": 1e300, "max": 1e308, "jitter": 1}
+    node = {"type": "function", "function": "m:a", "retry": retry}
+    run = given(parse_graph({"name": "g", "nodes": {"a": node}}))
+    for _ in range(3):
+        run.fails("a:1")
+        (timer,) = run.state.timers.values()
+        assert timer.at <= "2262-01-01T00:00:00.000Z"
+        run.fires(timer.id)
+    assert run.state.error is None

@@ -6,10 +6,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.graph import Graph
 from partsong.contracts.validate import parse_graph
+from partsong.graph_engine.core.inner import MOST_ITEMS
 from tests.core.scenario import Scenario, given
 
 
@@ -139,6 +141,18 @@ def test_a_map_opens_no_more_items_than_it_may() -> None:
 def test_a_map_over_nothing_gives_nothing() -> None:
     run = given(around(mapped(chain("f"))), {"items": []}).completes("before:1")
     assert sees(run, "behind:1")["results"] == []
+
+
+def test_a_map_goes_over_so_many_items_and_no_more() -> None:
+    too_many: dict[str, JsonValue] = {"items": list[JsonValue]([0] * (MOST_ITEMS + 1))}
+    run = given(around(mapped(chain("f"))), too_many).completes("before:1")
+    assert run.state.error is not None
+    problem = run.state.error
+    assert (problem.code, problem.where) == ("map.too_many_items", "nodes.n (items)")
+    assert run.state.scopes.keys() == {""}
+    node = mapped(chain("f"), max_concurrency=1)
+    run = given(around(node), {"items": list[JsonValue]([0] * MOST_ITEMS)}).completes("before:1")
+    assert run.state.error is None
 
 
 def test_a_map_over_no_list_says_what_is_there() -> None:

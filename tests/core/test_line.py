@@ -5,13 +5,24 @@ from __future__ import annotations
 import pytest
 
 from partsong.contracts.errors import Conflict
-from partsong.graph_engine.core.line import Line, OnBusy, Place, Seat, entered, returned, without
+from partsong.graph_engine.core.line import (
+    LONGEST,
+    Line,
+    OnBusy,
+    Place,
+    Seat,
+    entered,
+    returned,
+    without,
+)
+
+SINCE = "2026-01-01T00:00:00.000Z"
 
 
 def line(*runs: tuple[str, OnBusy]) -> Line:
     made = Line(thread="t")
     for run_id, on_busy in runs:
-        made = entered(made, Place(run_id=run_id, since="2026-01-01T00:00:00.000Z"), on_busy)
+        made = entered(made, Place(run_id=run_id, since=SINCE), on_busy)
     return made
 
 
@@ -84,3 +95,17 @@ def test_a_line_knows_the_last_few_that_left_it() -> None:
         made = without(entered(made, Place(run_id=f"r{n}", since="1"), "enqueue"), {f"r{n}"})
     assert made.last == "r19"
     assert made.before == tuple(f"r{n}" for n in range(18, 2, -1))
+
+
+def test_a_line_has_an_end() -> None:
+    full = Line(
+        thread="t", queue=tuple(Place(run_id=f"r_{n}", since=SINCE) for n in range(LONGEST))
+    )
+    more = Place(run_id="r_more", since=SINCE)
+    waiting: tuple[OnBusy, ...] = ("enqueue", "allow", "cancel_previous")
+    for on_busy in waiting:
+        with pytest.raises(Conflict, match=r"thread\.full"):
+            entered(full, more, on_busy)
+    with pytest.raises(Conflict, match=r"thread\.busy"):
+        entered(full, more, "reject")
+    assert entered(full, full.queue[7], "enqueue") is full

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -300,6 +301,52 @@ async def test_a_request_that_finds_no_room_says_so(bus: Bus, client: Client) ->
     assert "error" not in json.loads(answer.data)
     with pytest.raises(Unavailable, match=r"log\.full.*no room left for requests"):
         await client.start(GRAPH, run_id="r_1")
+
+
+async def test_what_is_no_answer_is_passed_over(bus: Bus, client: Client) -> None:
+    """Anybody may publish where an answer is waited for."""
+
+    async def answer(msg: Msg) -> None:
+        said = json.loads(msg.data)
+        for body in (b"", b"not json", b'{"type": "request.accepted"}', b"[" * 5000):
+            await bus.nc.publish(bus.subjects.reply(said["id"]), body)
+        accepted = Accepted(id=said["id"], run_id="r_1", seq=1)
+        await bus.nc.publish(bus.subjects.reply(said["id"]), accepted.model_dump_json().encode())
+
+    await bus.nc.subscribe(bus.subjects.requests(), cb=answer)
+    assert await client.start(GRAPH, run_id="r_1") == "r_1"
+
+
+async def limited(bus: Bus, stream: str, **limits: int) -> None:
+    config = (await bus.nc.jetstream().stream_info(stream)).config.as_dict()
+    answer = await bus.nc.request(
+        f"$JS.API.STREAM.UPDATE.{stream}", json.dumps({**config, **limits}).encode()
+    )
+    assert "error" not in json.loads(answer.data)
+
+
+async def test_a_stream_of_requests_that_is_full_refuses_at_once_with_what_to_do(
+    bus: Bus, client: Client
+) -> None:
+    await limited(bus, bus.names.requests, max_msgs=2)
+    for n in range(2):
+        await bus.nc.jetstream().publish(bus.subjects.beginning("run", "flood", f"f_{n}"), b"{}")
+    began = time.monotonic()
+    with pytest.raises(Unavailable) as refused:
+        await client.start(GRAPH, run_id="r_1")
+    assert time.monotonic() - began < 5, "there is nothing to wait for"
+    problem = refused.value.problem
+    assert problem.code == "requests.full"
+    assert bus.names.requests in problem.message
+    assert problem.retryable
+    assert "bus status" in (problem.fix or "")
+
+
+async def test_a_request_that_the_stream_is_too_small_for_is_too_large(
+    bus: Bus, client: Client
+) -> None:
+    with pytest.raises(InvalidInput, match=r"request\.too_large"):
+        await client.start(GRAPH, {"text": "x" * 2_000_000}, run_id="r_1")
 
 
 async def test_runs_are_found_by_status_and_graph(bus: Bus, client: Client) -> None:

@@ -21,6 +21,7 @@ from partsong.contracts.graph import AgentSpec
 from partsong.contracts.work import WORK, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.stored import SEEN
 from partsong.runtime import logs
+from partsong.runtime.visible import visible
 from partsong.testing.nats import Bus
 from tests.ports.given_up import broadcast, give_up
 
@@ -267,7 +268,7 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_at_once(bus: Bus, body:
         await worked_off(bus)
     assert isinstance(letter["reason"], dict)
     assert letter["reason"]["code"] == "work.malformed"
-    assert letter["body"] == body.decode(errors="replace")
+    assert letter["body"] == visible(body.decode(errors="replace"))
     assert letter["deliveries"] == 1
     assert worker.begun == []
 

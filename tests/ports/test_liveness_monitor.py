@@ -229,6 +229,63 @@ async def test_nonsense_is_no_heartbeat(bus: Bus, beat: Beats, watch: LivenessMo
     assert set(watch.beats) == {"b~1"}
 
 
+async def test_who_is_silent_for_long_is_forgotten_and_dead_all_the_same(
+    beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    await beat("a~1", HELD)
+    await beat("a~2", stopped=True)
+    time.now += 601
+    await beat("b~1")
+    await beat.for_(SILENCE + 1)
+    assert set(watch.beats) == {"b~1", "me~1"}
+    assert not watch.holds(*CALL)
+    assert not watch.silent("a~1")
+    await beat.for_(SILENCE + 1)
+    assert watch.silent("a~1")
+    await beat("a~2")
+    assert not watch.silent("a~2")
+
+
+async def test_ten_thousand_forged_workers_take_no_room_and_drive_nobody_out(
+    bus: Bus, beat: Beats, watch: LivenessMonitor, time: Time
+) -> None:
+    await beat("a~1", HELD)
+
+    async def forge(name: str, count: int) -> None:
+        for number in range(count):
+            body = Beat(
+                service="x", name=f"{name}{number}", incarnation="1", started="", held=(HELD,)
+            )
+            subject = bus.subjects.alive("x", "y")
+            await bus.nc.publish(subject, body.model_dump_json().encode())
+        time.now += 1
+        await beat("a~1", HELD)
+
+    for wave in range(5):
+        await forge(f"w{wave}-", 2_000)
+        watch.silent(f"never{wave}~1")
+    assert "a~1" in watch.beats
+    assert watch.holds(*CALL)
+    held = (watch.beats, watch._last, watch._newest, watch._held, watch._asked)
+    assert [len(kept) <= 2_000 for kept in held] == [True] * 5
+    await beat.for_(SILENCE + 1, "a~1")
+    await beat("new~1")
+    assert {"a~1", "new~1"} <= set(watch.beats), "those who are silent make room"
+    await beat.for_(700, "a~1")
+    assert set(watch.beats) == {"a~1", "me~1"}
+    assert len(watch._newest) == 2
+    assert watch._asked == {}
+
+
+async def test_a_heartbeat_of_megabytes_is_none(
+    bus: Bus, beat: Beats, watch: LivenessMonitor
+) -> None:
+    large = Beat(service="x", name="large", incarnation="1", started="", url="x" * 2_000_000)
+    await bus.nc.publish(bus.subjects.alive("x", "y"), large.model_dump_json().encode())
+    await beat("b~1")
+    assert set(watch.beats) == {"b~1"}
+
+
 def test_incarnations_sort_by_time() -> None:
     (first, _), (second, _) = worker_id("w"), worker_id("w")
     assert first[:10] <= second[:10]

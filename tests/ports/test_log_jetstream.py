@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import os
@@ -93,6 +94,56 @@ async def test_a_changed_big_body_is_an_error(bus: Bus) -> None:
     with pytest.raises(Unavailable) as missing:
         await log.last(bus.subjects.fact("r_1"))
     assert missing.value.problem.code == "log.blob_missing"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"not json",
+        b"[" * 5_000,
+        b"[]",
+        b"{}",
+        b'{"nuid": 7, "size": 1, "chunks": 1}',
+        b'{"nuid": "n", "size": 1, "chunks": "1e9"}',
+        b'{"nuid": "n", "size": 1000000000000, "chunks": 4000000}',
+    ],
+)
+async def test_a_body_whose_description_is_none_is_corrupt_and_can_be_stored_again(
+    bus: Bus, told: bytes
+) -> None:
+    body = b"a" * 300_000
+    name = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    log = bus.log()
+    await log.append(bus.subjects.fact("r_1"), body, id="1")
+    meta = f"$O.{bus.names.blobs}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+    await bus.nc.jetstream().publish(meta, told, headers={"Nats-Rollup": "sub"})
+    with pytest.raises(Unavailable, match=r"log\.blob_corrupt"):
+        await log.last(bus.subjects.fact("r_1"))
+    if b"1000000000000" not in told and b"nuid" not in told:
+        assert await log.blobs.put(body) == name
+        assert await log.blobs.get(name) == body
+
+
+async def test_no_more_of_a_body_is_read_than_its_reader_takes(bus: Bus) -> None:
+    log, body = bus.log(), b"a" * 2_000_000
+    name = await log.blobs.put(body)
+    with pytest.raises(Unavailable, match="at most 1000 are read"):
+        await log.blobs.get(name, most=1000)
+    store = f"$O.{bus.names.blobs}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+    told = json.loads(
+        (await bus.nc.jetstream().get_last_msg(f"OBJ_{bus.names.blobs}", store)).data or b""
+    )
+    lie = json.dumps({**told, "size": 10}).encode()
+    await bus.nc.jetstream().publish(store, lie, headers={"Nats-Rollup": "sub"})
+    with pytest.raises(Unavailable, match=r"log\.blob_corrupt"):
+        await log.blobs.get(name, most=1000)
+
+
+@pytest.mark.parametrize("name", ["", "x", "sha256:", "sha256:" + "1" * 63, "a.b", "*", ">", "\n"])
+async def test_what_cannot_be_a_bodys_name_is_missing_at_once(bus: Bus, name: str) -> None:
+    async with asyncio.timeout(5):
+        with pytest.raises(Unavailable, match=r"log\.blob_missing"):
+            await bus.log().blobs.get(name)
 
 
 async def test_an_append_without_a_stream_fails_at_once_and_says_so(bus: Bus) -> None:

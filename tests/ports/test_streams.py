@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.runtime.streams import Names, check, provision, table
 from partsong.testing.nats import Bus
+
+ROOT = Path(__file__).parents[2]
 
 
 async def api(bus: Bus, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -83,6 +87,56 @@ async def test_what_an_earlier_version_has_provisioned_is_brought_up_to_date(bus
     control = await bus.nc.jetstream().pull_subscribe_bind("control", stream=requests)
     (kept,) = await control.fetch(1, timeout=30)
     assert kept.data == b"kept"
+
+
+async def test_nothing_but_the_log_and_its_bodies_grows_without_end(subjects: Subjects) -> None:
+    names = Names.of(subjects)
+    endless = {
+        spec.name
+        for spec in table(subjects).streams
+        if spec.config["max_msgs"] == spec.config["max_bytes"] == -1
+    }
+    assert endless == {names.log, f"OBJ_{names.blobs}"}
+    reserved = {
+        spec.name
+        for spec in table(subjects).streams
+        if spec.config["storage"] == "file" and spec.config["max_bytes"] != -1
+    }
+    assert reserved == set(), "the server takes it off what it may store, also of empty streams"
+
+
+def test_the_table_in_the_documents_is_the_one_that_is_made() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    rows = {
+        name: cells
+        for line in text.splitlines()
+        if line.startswith("| `") and len(cells := line.strip("| ").split(" | ")) == 4
+        for name in re.findall(r"`([A-Za-z_]+)`", cells[0])
+    }
+    for spec in table(Subjects()).streams:
+        _, most, largest, _ = rows[re.sub(r"^(KV|OBJ)_", "", spec.name)]
+        for field, said in (("max_msgs", most), ("max_msg_size", largest)):
+            limit = spec.config[field]
+            assert (f"{limit:,}" in said) == (limit != -1), (spec.name, field)
+
+
+async def test_streams_that_had_no_limits_are_given_them_and_those_with_others_are_asked_about(
+    bus: Bus,
+) -> None:
+    for spec in table(bus.subjects).streams:
+        if spec.was:
+            before = {**await stream(bus, spec.name), **spec.was}
+            await api(bus, f"STREAM.UPDATE.{spec.name}", before)
+    with pytest.raises(Conflict):
+        await check(bus.nc, bus.subjects)
+    await provision(bus.nc, bus.subjects)
+    await check(bus.nc, bus.subjects)
+    config = await stream(bus, bus.names.dead)
+    assert config["max_age"] == 30 * 24 * 3600 * 10**9
+    assert config["max_msgs"] == 10_000
+    await api(bus, f"STREAM.UPDATE.{bus.names.dead}", {**config, "max_msgs": 7, "max_msg_size": -1})
+    with pytest.raises(Conflict, match="max_msgs should be 10000, is 7"):
+        await provision(bus.nc, bus.subjects)
 
 
 @pytest.mark.parametrize("service", ["agent-gateway", "tool-runner"])
@@ -175,7 +229,7 @@ async def test_a_stream_that_differs_is_reported_with_both_values_and_left_alone
         await verb(bus.nc, bus.subjects)
     message = refused.value.problem.message
     assert refused.value.problem.code == "streams.mismatch"
-    assert f"stream {bus.names.requests}: max_msgs should be -1, is 5" in message
+    assert f"stream {bus.names.requests}: max_msgs should be 50000, is 5" in message
     assert f"stream {bus.names.requests}: max_age should be 0, is 600000000000" in message
     assert (await stream(bus, bus.names.requests))["max_msgs"] == 5
 
@@ -215,9 +269,9 @@ async def test_all_differences_are_reported_at_once(bus: Bus) -> None:
         await api(bus, f"STREAM.UPDATE.{name}", {**await stream(bus, name), "max_msgs": 5})
     with pytest.raises(Conflict) as refused:
         await provision(bus.nc, bus.subjects)
-    assert refused.value.problem.message.count("max_msgs should be -1, is 5") == 2
-    for name in (bus.names.requests, bus.names.dead):
-        assert f"`nats stream edit {name} --max-msgs=-1`" in str(refused.value.problem.fix)
+    for name, most in ((bus.names.requests, 50_000), (bus.names.dead, 10_000)):
+        assert f"{name}: max_msgs should be {most}, is 5" in refused.value.problem.message
+        assert f"`nats stream edit {name} --max-msgs={most}`" in str(refused.value.problem.fix)
 
 
 async def test_a_subject_taken_by_a_foreign_stream_is_said(bus: Bus) -> None:

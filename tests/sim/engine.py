@@ -27,6 +27,7 @@ from partsong.graph_engine.checkpoints import Checkpoints
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.door import Door, request_id
+from partsong.graph_engine.graphs import Fits
 from partsong.graph_engine.others import Relations
 from partsong.graph_engine.ownership import Ownership
 from partsong.graph_engine.preparing import Preparing
@@ -189,11 +190,13 @@ class _Graphs:
     def __init__(self, world: World, process: Process) -> None:
         self._broker, self._process = world.broker, process
 
-    async def resolve(self, wanted: str | dict[str, JsonValue]) -> Graph:
+    async def resolve(self, wanted: str | dict[str, JsonValue], fits: Fits | None = None) -> Graph:
         kept = self._broker.graphs
         graph = None if isinstance(wanted, str) else _parsed(json.dumps(wanted, sort_keys=True))
         try:
             if graph is not None:
+                if fits is not None:
+                    await fits(graph)
                 await self._broker.net.ask(
                     self._process, lambda: kept.setdefault(graph.hash, graph), 5.0
                 )
@@ -203,6 +206,8 @@ class _Graphs:
             raise Unavailable("graph.store", "no answer", retryable=True) from error
         if found is None:
             raise NotFound("graph.unknown", f"no graph {wanted}")
+        if fits is not None:
+            await fits(found)
         return found
 
 

@@ -165,6 +165,12 @@ BAD = {
         "request.malformed",
         "input",
     ),
+    "a key that stands twice": (
+        "cancel",
+        b'{"id": "q", "run_id": "r_mine", "run_id": "r_other"}',
+        "request.malformed",
+        "body",
+    ),
     "no number": (
         "run",
         b'{"id": "q", "graph": "g", "input": {"x": NaN}}',
@@ -176,6 +182,20 @@ BAD = {
         b'{"id": "q", "graph": "g", "input": {"x": ' + b"9" * 5000 + b"}}",
         "request.malformed",
         "body",
+    ),
+    "an interval of more than a lifetime": (
+        "schedule",
+        json.dumps({"id": "q", "name": "s", "graph": GRAPH, "every": 1e308}).encode(),
+        "schedule.too_seldom",
+        "every",
+    ),
+    "a deadline that no timer waits for": (
+        "run",
+        json.dumps(
+            {"id": "q", "graph": GRAPH, "options": {"deadline": "9999-01-01T00:00:00Z"}}
+        ).encode(),
+        "run.bad_deadline",
+        "options.deadline",
     ),
     "an integer that no other language reads": (
         "run",
@@ -215,6 +235,44 @@ async def test_a_bad_request_gets_an_error_that_names_the_field_and_a_dead_lette
     assert letter["subject"].endswith(f"request.{verb}")
     run_id = await platform.client.start(graphs.chain())
     assert (await platform.client.result(run_id, timeout=30)).status == "completed"
+
+
+async def test_of_what_is_refused_nothing_is_kept_but_a_letter(
+    bus: Bus, platform: Platform
+) -> None:
+    """Graphs of refused requests would fill the bucket of graphs for all."""
+    graph = {**GRAPH, "state_schema": {"properties": {"x": {"type": "string"}}}}
+    for id, more in (
+        ("q1", {"input": {"x": 7}}),
+        ("q2", {"options": {"deadline": "soon"}}),
+        ("q3", {"options": {"max_steps": 10**9}}),
+    ):
+        reply = await ask(bus, "run", json.dumps({"id": id, "graph": graph, **more}).encode(), id)
+        assert reply["type"] == "request.rejected"
+    retry = {"id": "q4", "run_id": "r_nobody", "graph": graph}
+    assert (await ask(bus, "retry", json.dumps(retry).encode(), "q4"))["type"] == "request.rejected"
+    stream = await bus.nc.jetstream().stream_info(f"KV_{bus.names.graphs}")
+    assert stream.state.messages == 0
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"type": "wait", "seconds": 1e308},
+        {"type": "wait", "until": "9999-12-31T00:00:00Z"},
+        {"type": "wait", "signal": "go", "deadline": 1e17},
+        {"type": "approval", "title": "?", "deadline": 1e300},
+    ],
+)
+async def test_a_run_that_waits_for_ever_waits(
+    bus: Bus, platform: Platform, node: dict[str, object]
+) -> None:
+    reply = await ask(bus, "run", with_graph(nodes={"a": node}), "q")
+    assert reply["type"] == "request.accepted"
+    assert (await platform.client.state(reply["run_id"])).phase == "waiting"
+    other = await platform.client.start(graphs.chain())
+    assert (await platform.client.result(other, timeout=30)).status == "completed"
+    assert (await platform.client.state(reply["run_id"])).phase == "waiting"
 
 
 async def test_a_hint_that_cannot_be_read_becomes_a_dead_letter_and_the_workers_stay_up(

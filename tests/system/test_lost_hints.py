@@ -74,3 +74,33 @@ async def test_a_call_that_waits_for_a_worker_has_one_hint_in_the_queue(
     assert (await bus.nc.jetstream().stream_info(bus.names.work)).state.messages == 1
     await begin_work(platform)
     assert (await platform.client.result(run_id, timeout=WITHIN)).status == "completed"
+
+
+async def test_hints_that_a_full_queue_refuses_are_sent_again_and_other_runs_go_on(
+    bus: Bus, platform: Platform
+) -> None:
+    js = bus.nc.jetstream()
+    await platform.services["agent-gateway"].stop()
+    config = (await js.stream_info(bus.names.work)).config
+    await js.update_stream(config.evolve(max_msgs=3))
+    for _ in range(3):
+        await js.publish(bus.subjects.work("agent-gateway"), b"somebody else's")
+    engine = platform.services["graph-engine"].service
+    waiting = await platform.client.start(CALLING)
+    await until(platform, waiting, "running")
+    async with asyncio.timeout(WITHIN):
+        while (said := engine.problem) is None:  # type: ignore[attr-defined]  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert said.code == "work.full"
+    other = await platform.client.start(
+        {"name": "other", "nodes": {"a": {"type": "transform", "set": {"n": "1 + 1"}}}}
+    )
+    assert (await platform.client.result(other, timeout=WITHIN)).status == "completed"
+    assert (await js.stream_info(bus.names.work)).state.messages == 3
+    await js.purge_stream(bus.names.work)
+    await js.update_stream(config)
+    await begin_work(platform)
+    assert (await platform.client.result(waiting, timeout=WITHIN)).status == "completed"
+    async with asyncio.timeout(WITHIN):
+        while engine.problem is not None:  # type: ignore[attr-defined]  # noqa: ASYNC110
+            await asyncio.sleep(0.05)

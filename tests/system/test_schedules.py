@@ -213,6 +213,23 @@ async def test_a_timer_that_is_lost_under_a_running_engine_is_set_again(
             await asyncio.sleep(0.05)
 
 
+async def test_a_schedule_that_cannot_be_read_keeps_no_other_from_anything(
+    bus: Bus, platform: Platform
+) -> None:
+    bucket = await bus.nc.jetstream().key_value(bus.names.schedules)
+    for name, value in (("a", b"not json"), ("b", b"[" * 5000), ("c", b'{"name": "c"}')):
+        await bucket.put(name, value)
+    await schedule(platform, "kept", cron=NEVER)
+    assert [one["name"] for one in await listed(bus)] == ["kept"]
+    assert [one.name for one in await platform.client.schedules()] == ["kept"]
+    await bus.nc.jetstream().purge_stream(bus.names.timers)
+    await replace_engine(platform)
+    subject = bus.subjects.schedule("kept")
+    async with asyncio.timeout(60):
+        while subject not in await waiting(bus):  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.05)
+
+
 async def test_a_moment_whose_schedule_is_gone_starts_nothing(bus: Bus, platform: Platform) -> None:
     await schedule(platform, cron=NEVER)
     await unschedule(platform)

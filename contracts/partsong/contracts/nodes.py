@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+
+from partsong.contracts.misfits import refusing
 
 __all__ = [
     "ANSWER",
@@ -53,6 +55,9 @@ class SpecBase(BaseModel):
     """What every part of a graph is: frozen, and nothing in it is unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    if not TYPE_CHECKING:  # which see the fields
+        __init__ = refusing("graph.malformed")
 
 
 class AtLeast(SpecBase):
@@ -127,6 +132,9 @@ SideEffect = Literal["none", "read", "write", "destructive"]
 
 class AgentSpec(SpecBase):
     """An agent as data."""
+
+    if not TYPE_CHECKING:  # which see the fields
+        __init__ = refusing("agent.malformed")
 
     model: ModelName
     """For example `anthropic:claude-sonnet-5-5`, `openai:gpt-5.4`, `scripted:summary`, `auto:complexity`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -80,19 +81,29 @@ def plain(
 
 
 def read_json(text: str | bytes) -> object:
-    """What somebody sent as JSON, by its grammar alone: no NaN, no integer of 5,000 digits. `plain` says what may enter.
+    """What somebody sent as JSON, by its grammar alone: no NaN, no integer of 5,000 digits, no key that stands twice.
+
+    Of two values under one key some programs read the first, others the last. `plain` says what may enter.
 
     Raises:
         ValueError: it is none, or nested deeper than anything may be.
     """
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_once)
     except RecursionError:
         raise ValueError(f"it is nested deeper than {DEEPEST} levels") from None
 
 
 def _no_number(said: str) -> NoReturn:
     raise ValueError(f"{said} is no JSON number")
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise ValueError(f"key {twice!r:.60} stands twice in one object")
+    return made
 
 
 def _text(value: str, where: str, code: str, fault: Fault) -> str:

@@ -11,6 +11,7 @@ from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.expressions import check_expression
 from partsong.contracts.graph import END, START, Edge, FunctionNode, Graph, SubgraphNode, graphs_in
 from partsong.contracts.ids import LONGEST_PATH
+from partsong.contracts.misfits import problem_of, problems_of
 from partsong.contracts.plan import Plan, plan_of
 from partsong.contracts.validate_nodes import node_findings
 
@@ -38,26 +39,9 @@ def problems_in(spec: object, *, where: str = "graph") -> list[Problem]:
     try:
         return list(findings(Graph.model_validate(_with_entry(spec, where, ""))))
     except ValidationError as error:
-        return list(_problems(error, "graph.malformed", where))
+        return list(problems_of(error, "graph.malformed", where))
     except InvalidInput as error:
         return [error.problem]
-
-
-def problem_of(error: ValidationError, code: str, where: str = "") -> Problem:
-    """The first of pydantic's findings as a problem that names the field and the value."""
-    first = next(_problems(error, code, where))
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return first.model_copy(update={"message": first.message + more})
-
-
-def _problems(error: ValidationError, code: str, where: str) -> Iterator[Problem]:
-    for found in error.errors(include_url=False):
-        path = where
-        for part in found["loc"]:
-            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-        given = repr(found.get("input"))
-        given = given if len(given) <= 80 else given[:77] + "..."
-        yield Problem(code=code, message=f"{found['msg']}; got {given}", where=path or None)
 
 
 def check_graph(graph: Graph) -> Graph:

@@ -21,6 +21,7 @@ from partsong.contracts.graph import (
     WaitNode,
 )
 from partsong.contracts.nodes import NodeBase
+from partsong.contracts.plain import plain
 from partsong.contracts.plan import Plan
 from partsong.contracts.validate_agents import agent_findings
 
@@ -64,9 +65,19 @@ def node_findings(graph: Graph, plan: Plan) -> Iterator[Problem]:
         yield from _join(name, node, arriving[name])
         yield from _idle_options(name, node)
         yield from _texts(name, node)
+        yield from _values(name, node)
         if isinstance(node, AgentNode):
             yield from agent_findings(name, node, graph, plan)
     yield from _state(graph)
+
+
+def _values(name: str, node: Node) -> Iterator[Problem]:
+    """What a node hands on must be JSON: a graph that is made in Python may hold what no file can."""
+    for field in ("inputs", "args"):
+        try:
+            plain(getattr(node, field, None), f"nodes.{name}.{field}", "graph.malformed")
+        except InvalidInput as error:
+            yield error.problem
 
 
 def _labels(name: str, node: Node, plan: Plan) -> Iterator[Problem]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from partsong.agent_gateway.core.breaker import Breaker
-from partsong.agent_gateway.limiter import RateLimiter, Whom
+from partsong.agent_gateway.limiter import MODELS, RateLimiter, Whom
 from partsong.contracts.chunks import ErrorClass
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed
+from partsong.runtime.recent import Recent
 
 __all__ = ["REQUESTS_SETTING", "TOKENS_SETTING", "Guard", "limiter_from"]
 
@@ -32,7 +33,7 @@ class Guard:
 
     limiter: RateLimiter
     now: Callable[[], float]
-    breakers: dict[str, Breaker] = field(default_factory=dict)
+    breakers: dict[str, Breaker] = field(default_factory=lambda: Recent(MODELS))
 
     async def enter(self, model: str) -> int | tuple[Problem, float]:
         """A ticket for one call; or why there is none, and how many seconds to wait before asking again."""

@@ -6,8 +6,12 @@ import asyncio
 from dataclasses import dataclass
 
 from partsong.contracts.errors import InvalidInput
+from partsong.runtime.recent import Recent
 
-__all__ = ["RateLimiter", "Whom"]
+__all__ = ["MODELS", "RateLimiter", "Whom"]
+
+MODELS = 1000
+"""Models that are remembered: whoever writes an agent may name any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,12 @@ class RateLimiter:
             if value is not None and value <= 0:
                 raise InvalidInput("limiter.bad_value", f"{name} is {value}", where=name)
         self._requests, self._tokens, self._per = requests, tokens, per
-        self._quotas: dict[Whom, _Quota] = {}
+        self._quotas: Recent[Whom, _Quota] = Recent(MODELS)
 
     async def admit(self, whom: Whom) -> None:
         """Wait until a request may go out. Cancelled while it waits, its place is lost, not given on."""
         now = asyncio.get_running_loop().time
-        quota = self._quotas.setdefault(whom, _Quota())
+        quota = self._quota(whom)
         due = self._claim(quota, now())
         while (wait := max(due, self._open(quota)) - now()) > 0:  # noqa: ASYNC110  # others may put it off
             await asyncio.sleep(wait)
@@ -56,15 +60,19 @@ class RateLimiter:
     def spend(self, whom: Whom, tokens: int) -> None:
         """Note what an answer cost."""
         if self._tokens is not None:
-            quota = self._quotas.setdefault(whom, _Quota())
+            quota = self._quota(whom)
             now = asyncio.get_running_loop().time()
             quota.tokens_due = max(now, quota.tokens_due) + tokens * self._per / self._tokens
 
     def hold(self, whom: Whom, seconds: float) -> None:
         """The provider wants to be left alone for a while: nobody asks until then."""
-        quota = self._quotas.setdefault(whom, _Quota())
+        quota = self._quota(whom)
         until = asyncio.get_running_loop().time() + seconds
         quota.held_until = max(quota.held_until, until)
+
+    def _quota(self, whom: Whom) -> _Quota:
+        quota = self._quotas[whom] = self._quotas.get(whom) or _Quota()
+        return quota
 
     def _claim(self, quota: _Quota, now: float) -> float:
         """Take the next place; when its turn comes."""

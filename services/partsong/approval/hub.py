@@ -19,6 +19,8 @@ GOING_AWAY = 1001
 TOO_SLOW = 1013
 _MOST = 1000
 """Messages that may wait for a viewer."""
+_VIEWERS = 500
+"""Viewers at a time; whoever comes beside them is sent away, and may come again."""
 LAST_WORD = 1.0
 """Seconds to tell a client that it is over."""
 
@@ -57,8 +59,8 @@ class Viewer:
 class Hub:
     """All viewers; an `Audience` of the projector."""
 
-    def __init__(self, *, most: int = _MOST) -> None:
-        self._most = most
+    def __init__(self, *, most: int = _MOST, viewers: int = _VIEWERS) -> None:
+        self._most, self._room = most, viewers
         self._viewers: set[Viewer] = set()
         self._closed = False
         self._empty = asyncio.Event()
@@ -71,8 +73,8 @@ class Hub:
     def join(self) -> Generator[Viewer, None, None]:
         """A new viewer, for as long as it stays."""
         viewer = Viewer(self._most)
-        if self._closed:
-            viewer.end(GOING_AWAY)
+        if self._closed or len(self._viewers) >= self._room:
+            viewer.end(GOING_AWAY if self._closed else TOO_SLOW)
         self._viewers.add(viewer)
         self._empty.clear()
         try:

@@ -21,6 +21,7 @@ from partsong.contracts.errors import (
     Problem,
     Unavailable,
 )
+from partsong.contracts.plain import DEEPEST
 
 __all__ = ["HANDLERS", "MEDIA_TYPE", "respond"]
 
@@ -106,9 +107,16 @@ def _fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     return respond(500, problem)
 
 
+def _too_deep(_request: Request[Any, Any, Any], _error: RecursionError) -> Response[bytes]:
+    """The framework's parser gives up in this way, before anything of ours has seen the body."""
+    message = f"the body is nested deeper than {DEEPEST} levels"
+    return respond(400, Problem(code="request.malformed", message=message, where="body"))
+
+
 HANDLERS: ExceptionHandlersMap = {
     PartsongError: _ours,
     HTTPException: _frameworks,
+    RecursionError: _too_deep,
     Exception: _fault,
 }
 """For `Litestar(exception_handlers=…)`."""

@@ -53,13 +53,13 @@ class Admission:
     def __init__(
         self,
         lanes: Sequence[Callable[[Callable[[Delivery], None]], Lane]],
-        carry_out: Callable[[Delivery], Coroutine[None, None, None]],
+        carry_out: Callable[[Delivery], Coroutine[None, None, bool]],
         *,
         busy: Callable[[], int],
         readings: Callable[[], Awaitable[Sequence[Reading]]],
         worked_on: Callable[[str], bool],
     ) -> None:
-        """`lanes` begin to hand over their requests; `carry_out` does what one asks, and answers its delivery.
+        """`lanes` begin to hand over their requests; `carry_out` takes one, and says whether something has come of it.
 
         `busy` says how many runs' turns are being taken, `readings` how the workers' queues stand, and `worked_on`
         whether a service has workers.
@@ -68,7 +68,7 @@ class Admission:
         self._waiting = Lanes[tuple[int, Delivery]]()
         self._held: set[int] = set()
         """Sequences of what waits here or is carried out."""
-        self._running: dict[asyncio.Task[None], Delivery] = {}
+        self._running: dict[asyncio.Task[bool], Delivery] = {}
         self._lanes = [lane(self._handler(number)) for number, lane in enumerate(lanes)]
         self._workload = Workload(worked_on)
         self._begun = self._had_time = clock.monotonic()
@@ -158,13 +158,17 @@ class Admission:
             delivery.nak()
 
     def _begin(self, number: int, delivery: Delivery) -> None:
-        def over(task: asyncio.Task[None]) -> None:
+        before, now = self._begun, clock.monotonic()
+
+        def over(task: asyncio.Task[bool]) -> None:
             del self._running[task]
+            if self._begun == now and not _taken(task):
+                self._begun = before  # what is refused takes nobody's turn
             self._held.discard(delivery.stream_seq)
             self._lanes[number].done()
             self._news.set()
 
-        self._begun = clock.monotonic()
+        self._begun = now
         self._workload.took()
         task = asyncio.get_running_loop().create_task(self._carry_out(delivery))
         self._running[task] = delivery
@@ -175,3 +179,8 @@ class Admission:
             await asyncio.sleep(_BEAT)
             for delivery in (*self._running.values(), *(held for _, held in self._waiting)):
                 delivery.in_progress()
+
+
+def _taken(task: asyncio.Task[bool]) -> bool:
+    """Whether something came of a request, as far as is known."""
+    return task.cancelled() or task.exception() is not None or task.result()

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
 from faststream.nats import NatsBroker
-from nats.aio.msg import Msg
 from pydantic import JsonValue
 
 from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command, on_query
 from partsong.bus.handling import Handling
+from partsong.bus.legible import legible
 from partsong.bus.nats_feed import NatsFeed
 from partsong.bus.pull import Delivery, PullLoop
 from partsong.bus.queued import AtTheDoor, the_beginning
-from partsong.contracts.damage import DAMAGED, Damaged, damage_error
-from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
+from partsong.contracts.damage import Damaged, damage_error
+from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
 from partsong.contracts.subjects import LANES, OURS, PARTITIONS
 from partsong.graph_engine.admission import Admission
@@ -31,7 +29,7 @@ from partsong.graph_engine.checkpoints import Checkpoints, Life
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.deciding import Deciding
-from partsong.graph_engine.door import Door, request_id
+from partsong.graph_engine.door import MAX_BODY, Door, request_id
 from partsong.graph_engine.graphs import Graphs
 from partsong.graph_engine.losses import Losses
 from partsong.graph_engine.others import Relations
@@ -39,6 +37,8 @@ from partsong.graph_engine.outbox import NatsOutbox
 from partsong.graph_engine.ownership import Ownership
 from partsong.graph_engine.preparing import Preparing, past_of
 from partsong.graph_engine.processor import Processor
+from partsong.graph_engine.request_handler import RequestHandler
+from partsong.graph_engine.room_watch import RoomWatch
 from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.scrubbing import Scrubber
 from partsong.graph_engine.seating import Seating
@@ -52,17 +52,15 @@ from partsong.log.port import Log
 from partsong.log.scrub import SLOWLY, Target, scrub
 from partsong.log.snapshots.open import open_snapshots
 from partsong.log.snapshots.port import Snapshots
-from partsong.log.stored import BLOB
 from partsong.log.whole import NatsWholeLog
 from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock
+from partsong.runtime.room import full_streams
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
-from partsong.runtime.streams import CONTROL, STARTS, lane_of
+from partsong.runtime.streams import lane_of
 
 __all__ = ["GraphEngine", "service"]
-
-_log = logging.getLogger("partsong.graph_engine")
 
 _CREDIT = 8
 """Requests of one lane that this engine holds or has asked for."""
@@ -77,6 +75,7 @@ class GraphEngine:
         self._engine: Engine | None = None
         self._broker: NatsBroker | None = None
         self._admission: Admission | None = None
+        self._room: RoomWatch | None = None
         self._processors: Sequence[Processor] = ()
         self._stack = AsyncExitStack()
 
@@ -87,8 +86,9 @@ class GraphEngine:
 
     @property
     def problem(self) -> Problem | None:
-        """Why this engine does not look after all that belongs to it; None if it does."""
-        return self._engine.problem if self._engine is not None else None
+        """Why this engine does not look after all that belongs to it, or cannot; None if it does."""
+        problem = self._engine.problem if self._engine is not None else None
+        return problem or (self._room.problem if self._room is not None else None)
 
     async def start(self, context: Context) -> None:
         """Begin to follow the log; the door opens last."""
@@ -97,7 +97,7 @@ class GraphEngine:
         )
         log = GroupCommit(context.log)
         commands = Commands(log, context.subjects)
-        graphs = Graphs(context.nc, context.names.graphs)
+        graphs = Graphs(context.nc, context.subjects)
         children = Children(log, context.subjects, snapshots, commands, graphs.resolve)
         schedules = Schedules(
             context.nc,
@@ -130,13 +130,15 @@ class GraphEngine:
             start_scheduled=door.start_scheduled,
             restore=schedules.restore,
         )
-        self._admission = self._open_lanes(context, door)
-        self._broker = _doors(context, self.name, door, schedules)
+        handler = _handler(context, door, self.name)
+        self._admission = self._open_lanes(context, handler)
+        self._broker = _doors(context, self.name, handler, schedules)
         await context.nc.subscribe(
-            context.subjects.requests(),
-            queue=self.name,
-            cb=partial(_unknown, context, door, self.name),
+            context.subjects.requests(), queue=self.name, cb=handler.handle_unknown
         )
+        self._room = RoomWatch(partial(full_streams, context.nc, context.subjects))
+        self._room.start()
+        self._stack.push_async_callback(self._room.stop)
         # Or it would take what the others own, and give it back.
         await context.watch.meet(self.name)
         await self._engine.start()
@@ -160,21 +162,26 @@ class GraphEngine:
             connections=context.reconnects,
         )
 
-    def _open_lanes(self, context: Context, door: Door) -> Admission:
+    def _open_lanes(self, context: Context, handler: RequestHandler) -> Admission:
         """Requests to begin a run, of each lane by turns, as far as there is room for one more."""
-
-        async def buried(delivery: Delivery, problem: Problem) -> None:
-            id_ = request_id(delivery.data, delivery.headers)
-            await _answer(context, Rejected(id=id_, error=problem))
-
         handling = Handling(
-            context.nc, context.subjects, self.name, fault="command.fault", buried=buried
+            context.nc,
+            context.subjects,
+            self.name,
+            fault="command.fault",
+            buried=partial(_buried, context),
         )
 
-        async def carry_out(delivery: Delivery) -> None:
-            d = delivery
-            command = Command(d.subject, d.data, d.headers, d.stream_seq, d.num_delivered)
-            await handling.answer(d, _request(context, door, self.name, command, d.stored_ns))
+        async def carry_out(delivery: Delivery) -> bool:
+            d, taken = delivery, False
+
+            async def take() -> None:
+                nonlocal taken
+                command = Command(d.subject, d.data, d.headers, d.stream_seq, d.num_delivered)
+                taken = await handler.handle(command, stored_ns=d.stored_ns)
+
+            await handling.answer(d, take())
+            return taken
 
         requests, work = context.names.requests, context.names.work
         return Admission(
@@ -277,76 +284,64 @@ def _processors(
     ]
 
 
-def _doors(context: Context, name: str, door: Door, schedules: Schedules) -> NatsBroker:
+def _doors(
+    context: Context, name: str, handler: RequestHandler, schedules: Schedules
+) -> NatsBroker:
     """Requests about runs have a consumer of their own, so that they never wait behind runs that begin."""
-    broker = command_broker(context.nc, context.subjects, name)
+    broker = command_broker(context.nc, context.subjects, name, buried=partial(_buried, context))
 
     async def list_schedules(_command: Command) -> list[dict[str, JsonValue]]:
         return await schedules.list()
 
     async def request(command: Command) -> None:
-        await _request(context, door, name, command)
+        await handler.handle(command)
 
     on_query(broker, context.subjects, name, "schedules", list_schedules)
     on_command(broker, context.names.requests, "control", context.subjects.requests(), request)
     return broker
 
 
-async def _request(context: Context, door: Door, name: str, command: Command, at: int = 0) -> None:
-    """Take one request, which was stored `at` so many nanoseconds; one that is refused is answered, and kept as a dead letter."""
-    body = command.body
-    try:
-        if (damage := context.monitor.damage) is not None and context.monitor.read_only:
-            raise damage_error(damage)  # whatever is asked: what is unknown here may be lost
-        if (blob := command.headers.get(BLOB)) is not None:
-            body = await context.blobs.get(blob)
-        where = context.subjects.parse_request(command.subject)
-        if where.lane is not None and not command.seq:
-            raise InvalidInput(
-                "subject.invalid",
-                f"{command.subject} is how requests are stored, not where they are published",
-                where="subject",
-                fix=f"publish to {context.subjects.beginning(where.verb, where.caller, where.run_id)}",
-            )
-        reply = await door.request(where.verb, body, where.run_id, stored_ns=at)
-    except Unavailable as error:
-        if error.problem.code not in DAMAGED:
-            raise
-        reply = Rejected(id=request_id(body, command.headers), error=error.problem)
-    except PartsongError as error:
-        reply = Rejected(id=request_id(body, command.headers), error=error.problem)
-        await _bury(context, name, command, error.problem)
-    if reply is not None:
-        await _answer(context, reply)
+async def _buried(context: Context, delivery: Delivery, problem: Problem) -> None:
+    """Answer a request that nobody will take any more."""
+    id_ = request_id(delivery.data, delivery.headers)
+    await _answer(context, Rejected(id=id_, error=problem))
 
 
-async def _unknown(context: Context, door: Door, name: str, msg: Msg) -> None:
-    """Answer requests of a kind that nobody knows; no stream takes them."""
-    with contextlib.suppress(InvalidInput):
-        where = context.subjects.parse_request(msg.subject)
-        if where.lane is None and where.verb in {*STARTS, *CONTROL}:
-            return
-    await _request(context, door, name, Command(msg.subject, msg.data, msg.headers or {}, 0, 1))
+def _handler(context: Context, door: Door, name: str) -> RequestHandler:
+    """Takes requests, and answers those that are refused."""
+
+    def closed() -> PartsongError | None:
+        damage = context.monitor.damage  # whatever is asked: what is unknown here may be lost
+        return damage_error(damage) if damage is not None and context.monitor.read_only else None
+
+    async def bury(command: Command, problem: Problem) -> None:
+        await dead_letter(
+            context.nc,
+            context.subjects,
+            name,
+            problem,
+            subject=command.subject,
+            seq=command.seq,
+            deliveries=command.deliveries,
+            body=command.body,
+        )
+
+    return RequestHandler(
+        context.subjects,
+        door.request,
+        partial(_answer, context),
+        bury,
+        partial(context.blobs.get, most=MAX_BODY),
+        closed,
+    )
 
 
 async def _answer(context: Context, reply: Accepted | Rejected) -> None:
+    if isinstance(reply, Rejected):
+        reply = reply.model_copy(update={"error": legible(reply.error)})
     if reply.id:
         body = reply.model_dump_json(exclude_none=True).encode()
         await context.nc.publish(context.subjects.reply(reply.id), body)
-
-
-async def _bury(context: Context, name: str, command: Command, problem: Problem) -> None:
-    _log.warning("request refused", extra={"subject": command.subject, "problem": problem.code})
-    await dead_letter(
-        context.nc,
-        context.subjects,
-        name,
-        problem,
-        subject=command.subject,
-        seq=command.seq,
-        deliveries=command.deliveries,
-        body=command.body,
-    )
 
 
 async def _at_the_door(context: Context, run_id: str) -> AtTheDoor | None:
@@ -354,7 +349,7 @@ async def _at_the_door(context: Context, run_id: str) -> AtTheDoor | None:
     found = await the_beginning(context.nc, context.subjects, run_id)
     if found is None or found.blob is None:
         return found
-    return replace(found, body=await context.blobs.get(found.blob))
+    return replace(found, body=await context.blobs.get(found.blob, most=MAX_BODY))
 
 
 def _alive(context: Context, service: str) -> set[str]:

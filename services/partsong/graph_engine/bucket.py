@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.js.errors import APIError, NotFoundError
 
 from partsong.contracts.errors import Unavailable
+from partsong.runtime.room import holds_all, too_large
 
 __all__ = ["Bucket", "Entry", "NatsBucket", "Overtaken"]
 
@@ -121,10 +122,20 @@ class NatsBucket:
         except APIError as error:
             if error.err_code in _WRONG_SEQUENCE:
                 raise Overtaken from error
+            if holds_all(error) or too_large(error):
+                raise self._refused(error) from error
             raise self._unavailable(error) from error
         except (nats.errors.Error, TimeoutError) as error:
             raise self._unavailable(error) from error
         return done.seq
+
+    def _refused(self, error: APIError) -> Unavailable:
+        return Unavailable(
+            "bucket.full",
+            f"bucket {self._name} takes nothing more: {error.description} ({error.err_code})",
+            where=self._name,
+            fix="remove from it what is not needed any more; `partsong doctor` says which bucket is full",
+        )
 
     def _unavailable(self, why: object) -> Unavailable:
         return Unavailable(

@@ -21,6 +21,7 @@ from partsong.log.port import Log
 from partsong.log.snapshots.folded import fold_to
 from partsong.log.snapshots.port import Snapshots
 from partsong.runtime import clock
+from partsong.runtime.room import FULL
 
 __all__ = ["Children", "abandoned", "parent_of"]
 
@@ -70,9 +71,9 @@ class Children:
                 options=work.options,
             )
             new = await self._commands.append("run", work.child, work.child, request)
-        except Unavailable:
-            raise
         except PartsongError as error:
+            if isinstance(error, Unavailable) and error.problem.code not in FULL:
+                raise
             await self.refused(work.child, work.options, error.problem)
             return
         if not new and (state := await self._state(work.child)).ended:

@@ -12,12 +12,16 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from itertools import islice
 from typing import assert_never
+
+from pydantic import JsonValue
 
 from partsong.bus.queued import AtTheDoor
 from partsong.contracts.command_events import Verb
 from partsong.contracts.conform import check_state
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, PartsongError, Unavailable
+from partsong.contracts.graph import Graph
 from partsong.contracts.ids import check_id
 from partsong.contracts.requests import (
     Accepted,
@@ -36,7 +40,7 @@ from partsong.contracts.requests import (
 from partsong.contracts.subjects import OURS, Subjects
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.core.options import check_options
-from partsong.graph_engine.preparing import Resolve
+from partsong.graph_engine.graphs import Keep
 from partsong.graph_engine.schedules import Schedules
 from partsong.log.blobs import LOST
 from partsong.log.port import Log
@@ -60,7 +64,7 @@ class Door:
         log: Log,
         subjects: Subjects,
         commands: Commands,
-        resolve: Resolve,
+        resolve: Keep,
         schedules: Schedules,
         at_the_door: Callable[[str], Awaitable[AtTheDoor | None]] | None = None,
         *,
@@ -132,16 +136,18 @@ class Door:
     async def _start(
         self, request: RunRequest, run_id: str, stored_ns: int
     ) -> Accepted | Rejected | None:
-        graph = await self._resolve(request.graph)
-        await self._settle(partial(check_state, graph.state_schema, request.input))
         check_options(run_id, request.options)
+        graph = await self._resolve(request.graph, partial(self._fits, request.input))
         named = request.model_copy(update={"graph": graph.hash, "run_id": run_id})
         return await self._append("run", run_id, named, stored_ns)
 
+    async def _fits(self, input: dict[str, JsonValue], graph: Graph) -> None:
+        """Refuse an input that is none for a graph, before the graph is kept: what is refused leaves nothing behind."""
+        await self._settle(partial(check_state, graph.state_schema, input))
+
     async def _schedule(self, request: ScheduleRequest) -> Accepted:
-        graph = await self._resolve(request.graph)
-        await self._settle(partial(check_state, graph.state_schema, request.input))
         check_options(request.name, request.options)
+        graph = await self._resolve(request.graph, partial(self._fits, request.input))
         if not isinstance(request.graph, str):
             request = request.model_copy(update={"graph": graph.hash})
         return Accepted(id=request.id, run_id="", seq=await self._schedules.keep(request))
@@ -154,12 +160,12 @@ class Door:
         return await self._append("fork", run_id, named, stored_ns)
 
     async def _retry(self, request: RetryRequest) -> Accepted | Rejected | None:
-        if request.graph is not None:
-            graph = await self._resolve(request.graph)
-            request = request.model_copy(update={"graph": graph.hash})
         if request.options is not None:
             check_options(request.run_id, request.options)
         await self._known(request.run_id)
+        if request.graph is not None:
+            graph = await self._resolve(request.graph)
+            request = request.model_copy(update={"graph": graph.hash})
         return await self._append("retry", request.run_id, request)
 
     async def _append(
@@ -247,21 +253,39 @@ def _named(request: RunRequest | ForkRequest) -> str:
     return f"r_{hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:26]}"
 
 
-_ID = re.compile(rb'\{\s*"id"\s*:\s*"([A-Za-z0-9_:/@+=.-]{1,200})"')
-"""The id of a request that is no JSON, or nested too deep to be read, if it comes first: as clients write it."""
+_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+"""A text, be it cut off, so that what it holds is never taken for another one; or a bracket."""
+_VALUE = re.compile(rb'\s*:\s*"([A-Za-z0-9_:/@+=.~-]{1,200})"')
+_TOKENS = 10_000
+"""Texts and brackets among which the id of a request that is no JSON is looked for."""
 
 
 def request_id(body: bytes, headers: Mapping[str, str]) -> str:
     """Whom to answer when a request could not be read: its id if that much is legible, else its message id."""
+    written: object = None
     try:
-        raw = json.loads(body)
+        raw = json.loads(body) if len(body) <= MAX_BODY else {"id": _legible_id(body)}
     except (ValueError, RecursionError):
-        found = _ID.search(body)
-        raw = {"id": found[1].decode()} if found else None
-    written = raw.get("id") if isinstance(raw, dict) else None
+        raw = {"id": _legible_id(body)}
+    if isinstance(raw, dict):
+        written = raw.get("id")
     try:
         return check_id(
             "id", written if isinstance(written, str) else headers.get("Nats-Msg-Id", "")
         )
     except InvalidInput:
         return ""
+
+
+def _legible_id(body: bytes) -> str | None:
+    """The id of a request that is no JSON, nested too deep or too large to be read, wherever it stands in it."""
+    depth = 0
+    for token in islice(_TOKEN.finditer(body), _TOKENS):
+        sign = token[0]
+        if sign in {b"{", b"["}:
+            depth += 1
+        elif sign in {b"}", b"]"}:
+            depth -= 1
+        elif depth == 1 and token[1] == b"id" and (found := _VALUE.match(body, token.end())):
+            return found[1].decode()
+    return None

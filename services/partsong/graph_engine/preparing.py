@@ -24,6 +24,7 @@ from partsong.graph_engine.core.commands import Prepared, asked
 from partsong.graph_engine.threads import Threads
 from partsong.log.blobs import LOST
 from partsong.log.port import Log
+from partsong.runtime.room import FULL
 
 __all__ = ["Preparing", "Resolve", "past_of"]
 
@@ -83,7 +84,7 @@ class Preparing:
                 case _:
                     return Prepared()
         except PartsongError as error:
-            if isinstance(error, Unavailable) and error.problem.code not in LOST:
+            if isinstance(error, Unavailable) and error.problem.code not in LOST | FULL:
                 raise
             return Prepared(refused=error)
 

@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 
 import nats.errors
 from nats.aio.client import Client
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
+from partsong.contracts.misfits import problem_of
 from partsong.contracts.requests import RunRequest, ScheduleRequest
 from partsong.contracts.subjects import Subjects
 from partsong.graph_engine.bucket import Bucket
@@ -29,6 +30,7 @@ __all__ = ["Schedules", "run_of"]
 _log = logging.getLogger("partsong.graph_engine")
 
 _BAD_PATTERN, _BAD_ZONE = 10189, 10223
+_LONGEST = 100 * 365 * 86_400.0
 _SHORTEST = 1.0
 """Seconds between two firings that the server can tell apart."""
 
@@ -54,7 +56,7 @@ class Schedules:
         """Set a schedule, in the place of one of the same name; its runs come behind the sequence returned.
 
         Raises:
-            InvalidInput: `schedule.bad_cron`, `schedule.bad_timezone`, `schedule.too_often`.
+            InvalidInput: `schedule.bad_cron`, `schedule.bad_timezone`, `schedule.too_often`, `schedule.too_seldom`.
             Unavailable: the server did not answer.
         """
         pattern = _pattern(request)
@@ -91,7 +93,9 @@ class Schedules:
             entry = await self._bucket.get(name)
             if entry.value is None:
                 continue
-            request = ScheduleRequest.model_validate_json(entry.value)
+            request = _read(name, entry.value)
+            if request is None:
+                continue
             try:
                 await self._set(request, _pattern(request))
             except InvalidInput as error:  # the server has learnt to refuse what it took before
@@ -123,18 +127,18 @@ class Schedules:
             Unavailable: the bucket did not answer.
         """
         entries = [await self._bucket.get(name) for name in await self._bucket.keys()]
-        return [json.loads(entry.value) for entry in entries if entry.value is not None]
+        values = [entry.value for entry in entries if entry.value is not None]
+        return [json.loads(value) for value in values if _read("", value) is not None]
 
     async def due(self, name: str, moment_ns: int) -> RunRequest | None:
-        """The run of one firing; None if the schedule is no more.
+        """The run of one firing; None if the schedule is no more, or cannot be read.
 
         Raises:
             Unavailable: the bucket did not answer.
         """
         entry = await self._bucket.get(name)
-        if entry.value is None:
-            return None
-        return run_of(ScheduleRequest.model_validate_json(entry.value), moment_ns)
+        request = None if entry.value is None else _read(name, entry.value)
+        return None if request is None else run_of(request, moment_ns)
 
     async def _set(self, request: ScheduleRequest, pattern: str) -> None:
         headers = {
@@ -172,6 +176,16 @@ class Schedules:
         return problem
 
 
+def _read(name: str, value: bytes) -> ScheduleRequest | None:
+    """A schedule as it is kept; one that cannot be read keeps no other from being set."""
+    try:
+        return ScheduleRequest.model_validate_json(value)
+    except ValidationError as error:
+        why = problem_of(error, "schedule.malformed").message
+        _log.error("schedule passed over, it cannot be read", extra={"schedule": name, "why": why})
+        return None
+
+
 def run_of(schedule: ScheduleRequest, moment_ns: int) -> RunRequest:
     """The run of one firing."""
     on_busy: OnBusy = "reject" if schedule.overlap == "skip" else schedule.overlap
@@ -204,6 +218,12 @@ def _pattern(request: ScheduleRequest) -> str:
         raise InvalidInput(
             "schedule.too_often",
             f"every {every:g} s is more often than every {_SHORTEST:g} s",
+            where="every",
+        )
+    if every > _LONGEST:
+        raise InvalidInput(
+            "schedule.too_seldom",
+            f"every {every:g} s is more seldom than every {_LONGEST:g} s, a hundred years",
             where="every",
         )
     if zone is not None:

@@ -46,6 +46,7 @@ from partsong.log.port import Log, Record
 from partsong.log.snapshots.folded import fold_to
 from partsong.log.snapshots.port import Snapshots
 from partsong.runtime import clock
+from partsong.runtime.recent import Recent
 
 __all__ = ["Threads"]
 
@@ -54,6 +55,8 @@ _log = logging.getLogger("partsong.graph_engine")
 _TRIES = 100
 """Lost races per change: each loss means that another engine made one."""
 _LOOK = 20.0
+_LOOKED = 10_000
+"""Runs of which it is remembered that they were found in line: others are looked for once more."""
 """Seconds after which an open run looks again whether it is in line."""
 _UNSURE = 10.0
 """Seconds after a lost connection is back, within which open runs have looked whether they are in line."""
@@ -88,7 +91,7 @@ class Threads:
         self._connections, self._known = connections, connections()
         self._back = -_UNSURE
         """When it was noticed that the connection is back."""
-        self._looked: dict[str, float] = {}
+        self._looked: Recent[str, float] = Recent(_LOOKED)
         """When an open run was last found in line."""
         self._life = ""
         """In which of the log's lives that was."""

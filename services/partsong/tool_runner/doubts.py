@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from partsong.contracts.work import ToolWork
 from partsong.log.blobs import LOST
 from partsong.log.port import Log
 from partsong.log.stored import ASKED
+from partsong.runtime.recent import Recent
 
 __all__ = ["Doubts"]
 
@@ -43,7 +43,7 @@ class Doubts:
     def __init__(self, store: Log, subjects: Subjects) -> None:
         self._log, self._subjects = store, subjects
         self._epoch = 0
-        self._beginnings: OrderedDict[str, _Beginning] = OrderedDict()
+        self._beginnings: Recent[str, _Beginning] = Recent(_REMEMBERED)
 
     async def about(self, work: ToolWork, restores: Sequence[Restored]) -> str | None:
         """Say why a call may have been made already; None if it was not.
@@ -102,8 +102,6 @@ class Doubts:
         found = await self._read(run_id)
         if found is not None:
             self._beginnings[run_id] = found
-            while len(self._beginnings) > _REMEMBERED:
-                self._beginnings.popitem(last=False)
         return found
 
     async def _read(self, run_id: str) -> _Beginning | None:

@@ -9,7 +9,6 @@ reported as missing.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from nats.aio.client import Client
@@ -24,6 +23,7 @@ from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.port import Log
 from partsong.runtime import spans
+from partsong.runtime.recent import Recent
 from partsong.runtime.telemetry import Telemetry, traceparent
 from partsong.tool_runner.approvals import approved
 from partsong.tool_runner.doubts import Doubts
@@ -60,7 +60,7 @@ class CallWorker:
         self._subjects, self._log, self._worker = subjects, store, worker
         self._executor, self._hooks, self._telemetry = executor, hooks, telemetry
         self._chunks = ChunkPublisher(nc, subjects)
-        self._handed_back: OrderedDict[str, int] = OrderedDict()
+        self._handed_back: Recent[str, int] = Recent(_REMEMBERED)
 
     async def work(self, work: Work) -> None:
         """Make the call and append its result.
@@ -109,8 +109,6 @@ class CallWorker:
         if times >= _MOST:
             return False
         self._handed_back[work.id] = times + 1
-        while len(self._handed_back) > _REMEMBERED:
-            self._handed_back.popitem(last=False)
         return True
 
     async def _claimed(self, work: FunctionWork | ToolWork | HookWork, *, guarded: bool) -> None:

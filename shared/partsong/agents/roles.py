@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
@@ -17,7 +17,7 @@ from partsong.agents.role_file import read_role
 from partsong.agents.toolset import Toolset
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentSpec
-from partsong.contracts.validate import problem_of
+from partsong.contracts.misfits import problem_of, refusing
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import SideEffect
 
@@ -33,6 +33,9 @@ class AgentRole(BaseModel):
     """A role says nothing about models and keys: any agent can play it. Two roles of equal content have equal hashes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    if not TYPE_CHECKING:  # which see the fields
+        __init__ = refusing("role.malformed")
 
     name: _Line
     goal: _Line

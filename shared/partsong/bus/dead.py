@@ -1,20 +1,28 @@
-"""Dead letters: what nobody could work off, kept with the reason."""
+"""Dead letters: what nobody could work off, kept with the reason, by its digest and its beginning.
+
+Whoever has the message finds its letter by the digest. A copy of each would let anybody fill the server with what is
+refused.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import nats.errors
 from nats.aio.client import Client
 from nats.js.errors import APIError
 
+from partsong.bus.legible import legible
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.runtime import clock
+from partsong.runtime.visible import visible
 
 __all__ = ["dead_letter"]
 
-_CAP = 256 * 1024
+_HEAD = 4096
+"""Bytes of a body that are kept."""
 
 
 async def dead_letter(
@@ -29,7 +37,7 @@ async def dead_letter(
     body: bytes,
     id: str | None = None,
 ) -> None:
-    """Keep a message that cannot be worked off; of a body over 256 KiB the beginning.
+    """Keep a message that cannot be worked off: the beginning of its body, and the digest of all of it.
 
     With an `id` it is kept once, however often it is sent within the server's window for duplicates. A `seq` of 0 is
     no message's.
@@ -40,12 +48,13 @@ async def dead_letter(
     letter = {
         "time": clock.now_text(),
         "service": service,
-        "reason": problem.model_dump(exclude_none=True),
+        "reason": legible(problem).model_dump(exclude_none=True),
         "subject": subject,
         "seq": seq,
         "deliveries": deliveries,
         "size": len(body),
-        "body": body[:_CAP].decode(errors="replace"),
+        "digest": f"sha256:{hashlib.sha256(body).hexdigest()}",
+        "body": visible(body[:_HEAD].decode(errors="replace")),
     }
     try:
         headers = {"Nats-Msg-Id": id} if id is not None else None

@@ -95,9 +95,19 @@ class _Broker(NatsBroker):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def command_broker(nc: Client, subjects: Subjects, service: str, *, most: int = MOST) -> NatsBroker:
-    """A broker on an existing connection, which it leaves open; acknowledging is left to `Discipline`."""
-    handling = Handling(nc, subjects, service, fault="command.fault", most=most)
+def command_broker(
+    nc: Client,
+    subjects: Subjects,
+    service: str,
+    *,
+    most: int = MOST,
+    buried: Callable[[Delivery, Problem], Awaitable[None]] | None = None,
+) -> NatsBroker:
+    """A broker on an existing connection, which it leaves open; acknowledging is left to `Discipline`.
+
+    `buried` tells whoever waits that nothing will come of a message.
+    """
+    handling = Handling(nc, subjects, service, fault="command.fault", most=most, buried=buried)
     post = Post(nc)
     return _Broker(
         nc,

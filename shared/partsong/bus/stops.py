@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 
 import nats.errors
@@ -22,6 +21,7 @@ from partsong.contracts.work import Work
 from partsong.log.port import Log
 from partsong.runtime import clock
 from partsong.runtime.backoff import backoff
+from partsong.runtime.recent import Recent
 
 __all__ = ["Stops", "confirmed", "wanted"]
 
@@ -54,7 +54,7 @@ class Stops:
         self._concerns, self._drop = concerns, drop
         self._sub: Subscription | None = None
         self._looking: set[asyncio.Task[None]] = set()
-        self._heard: OrderedDict[str, float] = OrderedDict()
+        self._heard = Recent[str, float](_KEPT)
 
     async def start(self) -> None:
         """Begin to listen."""
@@ -82,9 +82,6 @@ class Stops:
             _log.info("stop passed over, it names no commit", extra={"run": run_id})
             return
         self._heard[run_id] = clock.monotonic()
-        self._heard.move_to_end(run_id)
-        if len(self._heard) > _KEPT:
-            self._heard.popitem(last=False)
         if not self._concerns(run_id, stop):
             return
         if len(self._looking) >= _MOST:

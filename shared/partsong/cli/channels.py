@@ -183,7 +183,14 @@ OWN: dict[str, Schema] = {
             "seq": {"type": "integer", "description": "Its sequence in that stream."},
             "deliveries": {"type": "integer"},
             "size": {"type": "integer", "description": "Bytes of the body."},
-            "body": {**_TEXT, "description": "The body, of a large one the beginning."},
+            "digest": {
+                **_TEXT,
+                "description": "`sha256:` and the body's hash: of it only the beginning is kept.",
+            },
+            "body": {
+                **_TEXT,
+                "description": "The first 4 KiB of the body; what would steer a terminal is written out.",
+            },
         },
         "required": ["time", "service", "reason", "subject", "seq", "body"],
     },

@@ -33,6 +33,8 @@ _EXTRAS = {
     "otel": ("opentelemetry.sdk",),
 }
 _ROOM = 1024**3
+_CROWDED = 0.9
+"""Share of what a stream may hold from which on it is said, before it refuses anything."""
 _LISTEN, _TIMES = 1.0, 4
 _ANSWERED = 15.0
 """Seconds that an engine has to answer a request."""
@@ -214,6 +216,7 @@ def _where(client: Client) -> str:
 
 async def _streams(client: Client) -> str:
     from partsong.log.full import ACCOUNT_LIMIT
+    from partsong.runtime.room import full_streams
     from partsong.runtime.streams import check
 
     await check(client.nats, client.subjects)
@@ -222,6 +225,8 @@ async def _streams(client: Client) -> str:
     if most >= 0 and store.storage > 0.9 * most:
         said = f"the streams hold {store.storage} of the {most} bytes that the account may have"
         raise Unavailable("bus.full", said, fix=ACCOUNT_LIMIT)
+    for problem in await full_streams(client.nats, client.subjects, share=_CROWDED):
+        raise Unavailable.of(problem)
     return f"as they should be, they hold {store.storage} bytes"
 
 

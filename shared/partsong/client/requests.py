@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TypeVar
 
 import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.js.errors import APIError, NoStreamResponseError
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from partsong.bus.queued import Queued, find_request
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.requests import REPLY, Accepted
+from partsong.contracts.requests import REPLY, Accepted, Reply
 from partsong.contracts.subjects import Subjects
 from partsong.log.full import is_full, log_full
 from partsong.runtime import clock
+from partsong.runtime.room import holds_all, no_room
+from partsong.runtime.stream_table import LARGEST_REQUEST
 from partsong.runtime.streams import MADE_ANEW, Names
 
 __all__ = ["answered", "ask"]
+
+T = TypeVar("T")
 
 _STORED = 10.0
 """Seconds the server has to say that a request is stored."""
@@ -50,28 +56,26 @@ async def ask(
 
     Raises:
         InvalidInput: it was refused; the problem names the field.
-        Unavailable: `request.not_stored`, or `request.no_answer` if no engine answered in time.
+        Unavailable: `requests.full` or `request.not_stored`, at once if the server says so; or `request.no_answer` if no engine answered in time.
     """
-    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
     subject = subjects.beginning(verb, caller, run_id) if caller else subjects.request(verb)
     find = partial(find_request, nc, subjects)
 
     async def take(msg: Msg) -> None:
         if not answer.done():
-            answer.set_result(msg.data)
+            with contextlib.suppress(ValidationError):  # anybody may publish there
+                answer.set_result(REPLY.validate_json(msg.data))
 
     sub = await nc.subscribe(subjects.reply(request_id), cb=take)
     try:
         body = request.model_dump_json(exclude_none=True).encode()
+        if len(body) > LARGEST_REQUEST:
+            raise _too_large(f"it has {len(body)} bytes, at most {LARGEST_REQUEST} are stored")
         seq = await _store(nc, subjects, subject, body, f"{request_id}.{clock.new_id()}")
-        reply = REPLY.validate_json(await answered(answer, partial(find, seq), request_id, within))
+        reply = await answered(answer, partial(find, seq), request_id, within)
     except nats.errors.MaxPayloadError as error:
-        raise InvalidInput(
-            "request.too_large",
-            f"the request is larger than the server takes: {error}",
-            where="body",
-            fix="put large data into a store and its address into the input",
-        ) from error
+        raise _too_large(str(error)) from error
     except (nats.errors.Error, APIError) as error:
         raise await _not_stored(nc, subjects, error) from error
     finally:
@@ -81,12 +85,21 @@ async def ask(
     raise InvalidInput.of(reply.error)
 
 
+def _too_large(why: str) -> InvalidInput:
+    return InvalidInput(
+        "request.too_large",
+        f"the request is larger than the server takes: {why}",
+        where="body",
+        fix="put large data into a store and its address into the input",
+    )
+
+
 async def answered(
-    answer: asyncio.Future[bytes],
+    answer: asyncio.Future[T],
     find: Callable[[], Awaitable[Queued | None]],
     request_id: str,
     within: float,
-) -> bytes:
+) -> T:
     """The answer, however long the line is, as long as it moves: within `within` seconds of its last move.
 
     `find` says where the request stands, None if it has been taken. That this cannot be found out ends no wait.
@@ -124,7 +137,7 @@ def _moved(before: Queued | Unavailable | None, now: Queued | Unavailable | None
             return False
 
 
-async def _done(answer: asyncio.Future[bytes], within: float) -> bytes | None:
+async def _done(answer: asyncio.Future[T], within: float) -> T | None:
     done, _ = await asyncio.wait({answer}, timeout=within)
     return answer.result() if done else None
 
@@ -176,6 +189,9 @@ async def _not_stored(nc: Nats, subjects: Subjects, error: Exception) -> Unavail
         why = f"{stream}, the stream of requests, is not there, or has had no leader for {_ABSENT:g} s"
         fix = f"check the NATS URL and the prefix: `partsong doctor` says what is not there; {MADE_ANEW}"
     elif isinstance(error, APIError):
+        if holds_all(error):
+            says = "holds as many requests as it may, and no engine has taken them yet"
+            return no_room(subjects, Names.of(subjects).requests, says)
         said = {"description": error.description, "err_code": error.err_code}
         if is_full(said):
             return await log_full(nc, "requests", said)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 import nats.errors
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from partsong.client.connection import Connection
 from partsong.client.graphs import GraphLike, a_request, spec_of
 from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.misfits import problem_of
 from partsong.contracts.requests import ScheduleRequest, UnscheduleRequest
 
 __all__ = ["Overlap", "Scheduling"]
@@ -97,7 +98,10 @@ class Scheduling(Connection):
                 fix="see whether a graph-engine runs: `partsong bus status`",
                 retryable=True,
             ) from error
-        found = _ANSWER.validate_json(answer.data)
+        try:
+            found = _ANSWER.validate_json(answer.data)
+        except ValidationError as error:
+            raise Unavailable.of(problem_of(error, "schedules.unreadable", question)) from error
         if isinstance(found, _Failed):
             raise Unavailable.of(found.error)
         return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from functools import partial
 
 from nats.aio.msg import Msg
@@ -19,14 +20,17 @@ from partsong.log.full import is_full, log_full
 from partsong.log.link import Link, status
 from partsong.log.stored import ID
 
-__all__ = ["BAD_BODY", "LOST", "Blobs"]
+__all__ = ["BAD_BODY", "LARGEST", "LOST", "Blobs"]
 
 BAD_BODY = frozenset({"log.blob_missing", "log.blob_corrupt"})
 """Problems that say what has become of one body, and nothing of the store."""
 LOST = frozenset({"log.unreadable", *BAD_BODY})
 """Problems that say what has become of some records, and nothing of the store."""
 
+LARGEST = 256 * 1024 * 1024
+"""Bytes of a body: what describes it is a message, too, and anybody may have written it."""
 _CHUNK = 256 * 1024
+_NAME = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Blobs:
@@ -38,20 +42,29 @@ class Blobs:
     async def put(self, body: bytes) -> str:
         """Store a body, unless it is there; its name."""
         name = _name(body)
-        if await self._describe(name) is None:
+        if not await self._describe(name):
             await self._write(name, body)
         return name
 
-    async def get(self, name: str) -> bytes:
-        """The body of this name.
+    async def get(self, name: str, *, most: int = LARGEST) -> bytes:
+        """The body of this name, if it has no more than `most` bytes.
 
         Raises:
             Unavailable: `log.blob_missing` or `log.blob_corrupt`.
         """
+        if _NAME.fullmatch(name) is None:  # it may be what somebody else has written
+            raise _bad("missing", name[:80], "it is not called sha256: and 64 hexadecimal digits")
         info = await self._describe(name)
         if info is None:
             raise _bad("missing", name, f"the bucket {self._bucket} has no object of this name")
-        body = await self._read(f"$O.{self._bucket}.C.{info['nuid']}", int(str(info["chunks"])))
+        nuid, size, chunks = info.get("nuid"), info.get("size"), info.get("chunks")
+        if not (isinstance(nuid, str) and isinstance(size, int) and isinstance(chunks, int)):
+            raise _bad("corrupt", name, "its description is not that of an object")
+        if size > most:
+            raise _bad("corrupt", name, f"it has {size} bytes, at most {most} are read")
+        body = await self._read(f"$O.{self._bucket}.C.{nuid}", chunks, most)
+        if len(body) > most:  # it has more than it says
+            raise _bad("corrupt", name, f"it has {len(body)} bytes, at most {most} are read")
         if _name(body) != name:
             raise _bad(
                 "corrupt", name, f"{len(body)} bytes were read, and they hash to {_name(body)}"
@@ -68,7 +81,12 @@ class Blobs:
         )
         if status(msg):
             return None
-        info: dict[str, object] = json.loads(msg.data)
+        try:
+            info = json.loads(msg.data)
+        except (ValueError, RecursionError):
+            return {}
+        if not isinstance(info, dict):
+            return {}
         return None if info.get("deleted") else info
 
     async def _write(self, name: str, body: bytes) -> None:
@@ -103,16 +121,17 @@ class Blobs:
                 fix="check the limits of the bucket and the room on the server's disk",
             )
 
-    async def _read(self, subject: str, count: int) -> bytes:
+    async def _read(self, subject: str, count: int, most: int) -> bytes:
         parts: list[bytes] = []
-        after = 0
-        while len(parts) < count:
+        after = read = 0
+        while len(parts) < count and read <= most:
             found = await self._link.insist(
                 f"reading {subject}", partial(self._some, subject, after)
             )
             if not found:
                 break  # what is there will not have the right hash
             parts += [msg.data for msg in found]
+            read += sum(len(msg.data) for msg in found)
             after = int((found[-1].headers or {})["Nats-Sequence"])
         return b"".join(parts)
 

@@ -5,18 +5,24 @@ Values are those of the JetStream API itself (durations in nanoseconds), because
 with the server, so every limit is written out, also where it is the server's default.
 
 `deny_delete` and `deny_purge` can never be switched off again on a stream that has them.
+
+Nothing grows without end, but the log and the bodies beside it, which keep everything: their limit is the disk (see
+`log/full.py`). What is asked for or still to be done is refused when there is no room (discard new), and whoever asks is
+told; what is only kept, the oldest of it goes (discard old). Limits are in messages and in bytes of one message: a limit
+in bytes of a stream is taken off the server's store when the stream is made, also while nothing is in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from partsong.contracts.subjects import BEGINNINGS, LANES, PARTITIONS, Subjects
 
 __all__ = [
     "CONTROL",
+    "LARGEST_REQUEST",
     "STARTS",
     "Config",
     "ConsumerSpec",
@@ -40,8 +46,25 @@ CONTROL = ("cancel", "pause", "resume", "retry", "signal")
 Runs to begin whose caller is named are taken by consumers of their own, one for each lane.
 """
 
+LARGEST_REQUEST = 1_000_000 + 65_536
+"""Bytes of a request that is stored, with its headers; the door takes a little less."""
+
 _SECOND = 1_000_000_000
 _MINUTE = 60 * _SECOND
+_DAY = 24 * 60 * _MINUTE
+_UNLIMITED: Config = {"discard": "old", "max_msgs": -1, "max_age": 0, "max_msg_size": -1}
+_BUCKET: Config = {**_UNLIMITED, "discard": "new"}
+"""What streams and buckets had before they had limits."""
+
+
+def _forgets(most: int) -> dict[str, Setting]:
+    """Of what is only kept: of more than so many the oldest goes."""
+    return {"discard": "old", "max_msgs": most}
+
+
+def _refuses(most: int, largest: int = -1) -> dict[str, Setting]:
+    """Of what must not be lost: what comes when it is full is refused."""
+    return {"discard": "new", "max_msgs": most, "max_msg_size": largest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +115,8 @@ class StreamSpec:
     config: Config
     grows: frozenset[str] = frozenset({"subjects"})
     """What a stream that an earlier version made is given by this one."""
+    was: Config = field(default_factory=dict[str, Setting])
+    """The same, but only instead of what that version gave it: whoever has set something else by hand is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,18 +224,30 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
                 "subject_transform": subjects.into_lanes(),
                 "retention": "workqueue",
                 "allow_direct": True,
+                **_refuses(50_000, LARGEST_REQUEST),
             },
             frozenset({"subjects", "subject_transform", "allow_direct"}),
+            _UNLIMITED,
         ),
-        # A lost hint does no harm, so hints are not worth an fsync; a replicated stream cannot go without.
+        # A lost hint does no harm, so hints are not worth an fsync; a replicated stream cannot go without. One that
+        # finds no room is sent again later: the log has the call.
         StreamSpec(
             names.work,
             {
                 "subjects": [subjects.works()],
                 "retention": "workqueue",
                 "persist_mode": "" if replicated else "async",
+                **_refuses(100_000),
             },
+            was=_UNLIMITED,
         ),
+        *_passing(subjects, names),
+    )
+
+
+def _passing(subjects: Subjects, names: Names) -> tuple[StreamSpec, ...]:
+    """Of what these hold, the oldest goes."""
+    return (
         StreamSpec(
             names.chunks,
             {
@@ -222,7 +259,8 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
             },
         ),
         # A work queue, so that a firing goes once it is handled; a waiting timer no consumer selects, so it stays.
-        # Scheduling switches rollup on.
+        # Scheduling switches rollup on, and cannot refuse: of a million the oldest go, and engines let what is lost fire
+        # late.
         StreamSpec(
             names.timers,
             {
@@ -230,9 +268,22 @@ def _streams(subjects: Subjects, names: Names, *, replicated: bool) -> tuple[Str
                 "retention": "workqueue",
                 "allow_msg_schedules": True,
                 "allow_rollup_hdrs": True,
+                **_forgets(1_000_000),
+                "max_msg_size": 65_536,
             },
+            was=_UNLIMITED,
         ),
-        StreamSpec(names.dead, {"subjects": [subjects.deads()], "allow_direct": True}),
+        StreamSpec(
+            names.dead,
+            {
+                "subjects": [subjects.deads()],
+                "allow_direct": True,
+                **_forgets(10_000),
+                "max_age": 30 * _DAY,
+                "max_msg_size": 256 * 1024,
+            },
+            was=_UNLIMITED,
+        ),
     )
 
 
@@ -254,14 +305,18 @@ def _buckets(names: Names) -> tuple[StreamSpec, ...]:
     return (
         StreamSpec(f"OBJ_{blobs}", {**common, "subjects": [f"$O.{blobs}.C.>", f"$O.{blobs}.M.>"]}),
         *(
-            StreamSpec(f"KV_{bucket}", {**key_value, "subjects": [f"$KV.{bucket}.>"]})
-            for bucket in (
-                names.graphs,
-                names.marks,
-                names.partitions,
-                names.schedules,
-                names.snapshots,
-                names.threads,
+            StreamSpec(
+                f"KV_{bucket}",
+                {**key_value, "subjects": [f"$KV.{bucket}.>"], **limits},
+                was=_BUCKET,
+            )
+            for bucket, limits in (
+                (names.graphs, _refuses(20_000, 2 * 1024 * 1024)),  # each by its hash and its name
+                (names.marks, _refuses(10_000)),
+                (names.partitions, _refuses(1_000)),
+                (names.schedules, _refuses(10_000, 2 * 1024 * 1024)),
+                (names.snapshots, _forgets(100_000)),  # can be made again
+                (names.threads, _refuses(1_000_000, 1024 * 1024)),
             )
         ),
     )

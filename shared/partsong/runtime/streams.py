@@ -193,7 +193,10 @@ class _Server:
         )
         differences = _differences("stream", spec.name, spec.config, found)
         grown = {
-            field: spec.config[field] for field in spec.grows if not _same_field(field, spec, found)
+            field: spec.config[field]
+            for field in {*spec.grows, *spec.was}
+            if not _same_field(field, spec, found)
+            and (field not in spec.was or _same(spec.was[field], found.get(field)))
         }
         if self._create and len(differences) == len(grown) > 0:
             return await self._extend(spec, {**found, **_plain(grown)})

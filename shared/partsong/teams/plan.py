@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from partsong.contracts.misfits import refusing
 
 __all__ = ["CHECK", "CYCLE", "READY", "SORT", "Plan", "PlannedTask", "plan_schema"]
 
@@ -14,6 +16,9 @@ class PlannedTask(BaseModel):
     """One task of a plan."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    if not TYPE_CHECKING:  # which see the fields
+        __init__ = refusing("plan.malformed")
 
     id: str
     """A short name, by which others depend on it."""
@@ -29,6 +34,9 @@ class Plan(BaseModel):
     """Tasks that, done in the order of their dependencies, reach a goal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    if not TYPE_CHECKING:  # which see the fields
+        __init__ = refusing("plan.malformed")
 
     summary: str
     """The plan in a sentence or two, for whoever approves it."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from partsong.contracts.errors import Problem, RunFailed
 from partsong.contracts.graph import NodeName, Retry, SubgraphNode
+from partsong.contracts.misfits import refusing
 from partsong.contracts.nodes import SpecBase
+from partsong.contracts.plain import plain
 from partsong.contracts.state import Execution, RunState, Status
 from partsong.contracts.timeline import Checkpoint
 
@@ -25,6 +27,10 @@ _REJECTED = "approval.rejected"
 """Code of the error of a run that ended because a person said no."""
 
 
+def _gated(inputs: object) -> object:
+    return plain(inputs, "inputs", "task.malformed")
+
+
 class Task(SpecBase):
     """Something that an agent or a function is to do, perhaps after other tasks.
 
@@ -32,13 +38,16 @@ class Task(SpecBase):
     object; a function in the dict that it is called with.
     """
 
+    if not TYPE_CHECKING:  # which see the fields
+        __init__ = refusing("task.malformed")
+
     id: NodeName
     description: str = ""
     """What to do. `{{path}}` is taken from the run's state: its input, and outputs of tasks that come before."""
     agent: str | Callable[..., object] | None = None
     """Who does it: the name of one of the scheduler's agents, or a function. None is the scheduler's only agent."""
     depends_on: Annotated[Sequence[str], AfterValidator(tuple)] = ()
-    inputs: dict[str, JsonValue] = Field(default_factory=dict)
+    inputs: Annotated[dict[str, JsonValue], BeforeValidator(_gated)] = Field(default_factory=dict)
     """More to know; texts may hold `{{path}}`."""
     priority: int = 0
     """Of tasks that could begin while others run, the one with the highest number goes first."""

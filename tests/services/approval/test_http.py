@@ -388,3 +388,60 @@ async def test_a_page_of_the_service_itself_may_decide(office: Office, scribe: S
         f"/api/approvals/{RUN}.refund:1/decision", json=YES, headers={"origin": office.url}
     )
     assert answer.status_code == 200
+
+
+DEEP = "[" * 1000 + "]" * 1000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        DEEP,
+        f'{{"decision": "approve", "by": "ann", "edit": {DEEP}}}',
+        f'{{"decision": {DEEP}, "by": "ann"}}',
+        '{"decision": "approve", "by": "ann", "edit": NaN}',
+        '{"decision": "approve", "by": "ann", "edit": 1e999}',
+        '{"decision": "approve", "by": "ann", "edit": ' + "9" * 5000 + "}",
+        '{"decision": "approve", "by": "ann", "edit": {"x": "\\ud800"}}',
+        '{"decision": "approve", "by": "ann", "edit": "\\u0000"}',
+        '{"decision": "approve", "by": "\\ud800"}',
+        '{"decision": "approve", "by": "ann", "\\ud800": 1}',
+        '{"decision": {"a": 1}, "by": [1]}',
+        "1e400",
+        '"\\ud800"',
+        "{" * 5000,
+    ],
+)
+async def test_whatever_is_sent_is_answered_by_a_problem_and_decides_nothing(
+    office: Office, scribe: Scribe, log: Log, body: str
+) -> None:
+    seq = await scribe.ask(RUN, "refund:1")
+    answer = await office.http.post(f"/api/approvals/{RUN}.refund:1/decision", content=body)
+    assert answer.headers["content-type"] == PROBLEM
+    assert 400 <= answer.status_code < 500, answer.text[:300]
+    assert answer.json()["code"] != "approval.fault"
+    assert await log.head() == seq
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/approvals/%00",
+        "/api/approvals/%ff%fe",
+        "/api/approvals/" + "a" * 5000,
+        "/api/approvals/r.%2e%2e%2fx",
+        "/api/approvals/r.%ed%a0%80",
+        "/api/approvals?cursor=%00",
+        "/api/approvals?cursor=" + "9" * 5000,
+        "/api/approvals?cursor=" + "9" * 100 + ":0",
+        "/api/approvals?limit=" + "9" * 5000,
+        "/api/approvals?run_id=%00",
+        "/api/approvals?run_id=%ed%a0%80",
+        "/api/approvals?status=%ff",
+    ],
+)
+async def test_whatever_is_asked_for_is_answered(office: Office, path: str) -> None:
+    answer = await office.http.get(path)
+    assert answer.status_code < 500, answer.text[:300]
+    if answer.status_code != 200:
+        assert answer.headers["content-type"] == PROBLEM

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -65,6 +66,7 @@ class Door:
         self.fails: list[Exception] = []
         self.hold = asyncio.Event()
         self.hold.set()
+        self.refused = range(0)
 
         def lane(handler: Callable[[Delivery], None]) -> Hand:
             self.hands.append(Hand(handler, self.said))
@@ -78,10 +80,11 @@ class Door:
             worked_on=lambda _service: True,
         )
 
-    async def _carry_out(self, delivery: Delivery) -> None:
+    async def _carry_out(self, delivery: Delivery) -> bool:
         self.let_in.append(delivery.stream_seq)
         await self.hold.wait()
         delivery.ack()
+        return delivery.stream_seq not in self.refused
 
     async def _readings(self) -> Sequence[Reading]:
         if self.fails:
@@ -125,6 +128,17 @@ async def test_behind_full_queues_one_is_let_in_now_and_then() -> None:
         assert len(door.let_in) < 30
         door.waiting = 0
         await door.until(lambda: len(door.let_in) == 41)
+
+
+async def test_what_is_refused_takes_nobodys_turn_behind_full_queues() -> None:
+    """A refusal needs no room, and 100 of them at one a second are later than anybody waits."""
+    async with a_door() as door:
+        door.waiting, door.refused = 3000, range(200)
+        began = time.monotonic()
+        for seq in range(200):
+            door.hands[0].give(seq)
+        await door.until(lambda: len(door.let_in) == 200)
+        assert time.monotonic() - began < WITHIN / 2
 
 
 async def test_an_engine_without_time_hands_back_what_it_holds_until_it_has_time() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from pydantic import JsonValue
@@ -18,6 +18,7 @@ from partsong.graph_engine.core.draft import Draft
 
 __all__ = [
     "AGENT_RETRY",
+    "LATEST",
     "NO_RETRY",
     "ask_person",
     "later",
@@ -37,6 +38,8 @@ AGENT_RETRY = Retry(attempts=5, initial=1.0, factor=2.0, max=60.0, jitter=0.2)
 
 _PARKED = Retry(attempts=1, initial=2.0, factor=2.0, max=60.0, jitter=0.1)
 """How often a call is offered again that no worker could make, unless one comes before."""
+LATEST = datetime(2262, 1, 1, tzinfo=UTC)
+"""The server counts nanoseconds since 1970 in 64 bits: a timer that is set for later fires at once."""
 _LONGEST_WAIT = 24 * 3600.0
 """No provider's hint keeps a run waiting for longer than this many seconds."""
 
@@ -176,12 +179,19 @@ def _worth(problem: Problem, policy: Retry) -> bool:
 
 def _backoff(run_id: str, call: Call, policy: Retry, attempt: int) -> float:
     """Exponential, with jitter drawn from the call's id: every decider draws the same."""
-    base = min(policy.max, policy.initial * policy.factor ** min(attempt - 1, 64))
+    try:
+        base = min(policy.max, policy.initial * policy.factor ** min(attempt - 1, 64))
+    except OverflowError:
+        base = policy.max
     share = zlib.crc32(f"{run_id}.{call.id}.{call.attempt}".encode()) / 0xFFFFFFFF
     return base * (1 + policy.jitter * (2 * share - 1))
 
 
 def later(now: str, seconds: float) -> str:
-    """`now` plus some seconds, as events carry times."""
-    moment = datetime.fromisoformat(now) + timedelta(seconds=seconds)
+    """`now` plus some seconds, as events carry times; never later than a timer can wait for."""
+    moment = datetime.fromisoformat(now)
+    try:
+        moment = min(moment + timedelta(seconds=seconds), LATEST)
+    except OverflowError:
+        moment = LATEST
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

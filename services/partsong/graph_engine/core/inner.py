@@ -12,7 +12,10 @@ from partsong.graph_engine.core import flow
 from partsong.graph_engine.core.calls import NO_RETRY, request_call, retried
 from partsong.graph_engine.core.draft import Draft
 
-__all__ = ["each", "subgraph"]
+__all__ = ["MOST_ITEMS", "each", "subgraph"]
+
+MOST_ITEMS = 10_000
+"""Items of one map: all that may run at a time are opened in one step."""
 
 
 def subgraph(draft: Draft, execution: Execution, node: SubgraphNode) -> None:
@@ -34,6 +37,9 @@ def each(draft: Draft, execution: Execution, node: MapNode) -> None:
     except InvalidInput as error:
         flow.fail(draft, execution, error.problem, draft.id(execution.id, "scheduled"))
         return
+    if count > MOST_ITEMS and not execution.opened:
+        flow.fail(draft, execution, _too_many(node, count), draft.id(execution.id, "scheduled"))
+        return
     if execution.broken and node.on_item_error == "fail_fast":
         _broken(draft, execution)
         return
@@ -52,6 +58,15 @@ def each(draft: Draft, execution: Execution, node: MapNode) -> None:
         _broken(draft, execution)
     else:
         flow.complete(draft, execution, None, draft.id(execution.id, "scheduled"))
+
+
+def _too_many(node: MapNode, count: int) -> Problem:
+    return Problem(
+        code="map.too_many_items",
+        message=f"{node.over} has {count} items, a map goes over {MOST_ITEMS} at most",
+        where=node.over,
+        fix="hand several to each item, or go over the list in parts",
+    )
 
 
 def _open(draft: Draft, execution: Execution, path: str, index: int) -> bool:

@@ -10,10 +10,22 @@ from pydantic import BaseModel, ConfigDict
 
 from partsong.contracts.errors import Conflict
 
-__all__ = ["Line", "OnBusy", "Place", "Seat", "entered", "returned", "without", "without_waiting"]
+__all__ = [
+    "LONGEST",
+    "Line",
+    "OnBusy",
+    "Place",
+    "Seat",
+    "entered",
+    "returned",
+    "without",
+    "without_waiting",
+]
 
 OnBusy: TypeAlias = Literal["allow", "reject", "enqueue", "cancel_previous"]
 
+LONGEST = 2000
+"""Runs in a line, open or waiting: it is written anew with each that comes or goes."""
 _REMEMBERED = 16
 
 
@@ -65,11 +77,18 @@ def entered(line: Line, place: Place, on_busy: OnBusy) -> Line:
     """The line with one more run, which is in it once however often it comes.
 
     Raises:
-        Conflict: `thread.busy`, naming the run that is open.
+        Conflict: `thread.busy`, naming the run that is open, or `thread.full`.
     """
     if line.seat(place.run_id) is not None:
         return line
     busy = line.open or line.queue
+    if len(line.open) + len(line.queue) >= LONGEST and on_busy != "reject":
+        raise Conflict(
+            "thread.full",
+            f"thread {line.thread!r} has {len(line.open)} open runs, and {len(line.queue)} wait for it",
+            where="options.thread",
+            fix="wait until some of them have ended, or spread the work over more threads",
+        )
     if not busy or on_busy == "allow":
         return line.model_copy(update={"open": (*line.open, place)})
     if on_busy == "reject":

@@ -8,18 +8,27 @@ from urllib.parse import urlsplit
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.work import child_of, child_of_v0
+from partsong.graph_engine.core.calls import LATEST
 
 __all__ = ["check_options"]
 
 _LONGEST_URL = 2000
+_MOST_STEPS = 1_000_000
 
 
 def check_options(run_id: str, options: RunOptions) -> None:
     """Refuse options that could never be met.
 
     Raises:
-        InvalidInput: `run.not_the_child`, `run.bad_deadline`, `webhook.bad_url`.
+        InvalidInput: `run.too_many_steps`, `run.not_the_child`, `run.bad_deadline`, `webhook.bad_url`.
     """
+    if options.max_steps > _MOST_STEPS:
+        raise InvalidInput(
+            "run.too_many_steps",
+            f"max_steps is {options.max_steps}, at most {_MOST_STEPS} are accepted",
+            where="options.max_steps",
+            fix="let the work go on in another run: everything that a run does is read when it is taken up",
+        )
     if options.deadline is not None:
         _deadline(options.deadline)
     if options.parent is not None:
@@ -30,13 +39,14 @@ def check_options(run_id: str, options: RunOptions) -> None:
 
 def _deadline(moment: str) -> None:
     try:
-        there = datetime.fromisoformat(moment).tzinfo is not None
+        there = datetime.fromisoformat(moment)
+        fits = there.tzinfo is not None and there < LATEST
     except ValueError:
-        there = False
-    if not there:
+        fits = False
+    if not fits:
         raise InvalidInput(
             "run.bad_deadline",
-            f"{moment!r:.60} is no time with an offset",
+            f"{moment!r:.60} is no time with an offset before {LATEST.year}",
             where="options.deadline",
             fix="give RFC 3339, for example 2026-07-01T09:00:00Z",
         )

@@ -21,6 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from partsong.contracts.errors import Unavailable
+from partsong.log.blobs import LARGEST
 from partsong.log.link import Link, status
 from partsong.log.snapshots.label import (
     check,
@@ -81,7 +82,7 @@ class KvSnapshots:
         for seq in descending(await self.list(run_id), up_to):
             key = f"{run_id}.{seq}"
             label, _, body = (await self._get(f"{key}.{_HEAD}")).partition(b"\n")
-            if version in {None, version_of(label)}:
+            if version in {None, version_of(label)} and size_of(label) <= LARGEST:
                 body += await self._rest(f"{key}.{sum_of(label)}", size_of(label) - len(body))
                 if found := opened(label, body, run_id, seq):
                     return found

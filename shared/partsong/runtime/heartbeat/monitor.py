@@ -16,6 +16,7 @@ from partsong.contracts.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.answers import answers
 from partsong.runtime.heartbeat.beat import Beat
+from partsong.runtime.recent import Recent
 
 __all__ = ["SILENCE", "LivenessMonitor"]
 
@@ -27,26 +28,36 @@ _FALLEN, _BEGUN = 4096, 65_536
 """Calls that are remembered: of dead workers, and with the moment at which they were first heard to be held."""
 _DEAF = 2.5
 """Seconds without any heartbeat, our own among them, after which it is we who are cut off."""
+_FORGOTTEN = 600.0
+"""Seconds of silence after which a worker is forgotten: it is taken for dead then like one that was never heard."""
+_MOST = 2000
+"""Workers that are remembered. Anybody on the bus may beat; of so many that all beat, no other is taken note of."""
+_LARGEST = 1024 * 1024
+"""Bytes of a heartbeat: one that lists all the calls it may has half of that."""
+_ASKED = 60.0
+"""Seconds after which it is forgotten that somebody asked about a worker that was never heard, unless he asks again."""
 
 
 class LivenessMonitor:
     """Listens to all heartbeats.
 
     A worker that stops as it should says so, and so does the process that beats for one that is gone: neither is waited
-    for. Of all others silence tells, after `SILENCE` seconds.
+    for. Of all others silence tells, after `SILENCE` seconds. Who is silent for long is forgotten.
     """
 
     def __init__(self, nc: Client, subjects: Subjects, *, silence: float = SILENCE) -> None:
         self._nc, self._subjects, self._silence = nc, subjects, silence
         self._since = self._any = self._began = clock.monotonic()
         self._last: dict[str, float] = {}
-        self._asked: dict[str, float] = {}
+        self._asked: dict[str, tuple[float, float]] = {}
+        """Of workers never heard, when they were asked about first and last."""
+        self._swept = self._began
         self._newest: dict[str, tuple[str, float]] = {}
         self._held: dict[str, frozenset[tuple[str, str, int]]] = {}
-        self._begun: OrderedDict[tuple[str, str, int], tuple[str, float]] = OrderedDict()
-        self._fallen: OrderedDict[tuple[str, str, int], None] = OrderedDict()
-        self.beats: dict[str, Beat] = {}
-        """The last heartbeat of each worker."""
+        self._begun = Recent[tuple[str, str, int], tuple[str, float]](_BEGUN)
+        self._fallen = Recent[tuple[str, str, int], None](_FALLEN)
+        self.beats: OrderedDict[str, Beat] = OrderedDict()
+        """The last heartbeat of each worker, of those first that have been silent for longest."""
         self._news = asyncio.Event()
         self._sub: Subscription | None = None
 
@@ -96,7 +107,10 @@ class LivenessMonitor:
         newest, begun = self._newest.get(name, ("", 0.0))
         if newest > incarnation and (begun > last if last is not None else now - begun > _DEAF):
             return True
-        heard = last if last is not None else self._asked.setdefault(worker, now)
+        heard = last
+        if heard is None:
+            heard, _ = self._asked.get(worker, (now, now))
+            self._asked[worker] = heard, now
         return now - max(self._since, heard) > self._silence and now - self._any < _DEAF
 
     def told_to_stop(self, worker: str) -> bool:
@@ -155,20 +169,17 @@ class LivenessMonitor:
     def _begins(self, call: tuple[str, str, int], worker: str, now: float) -> None:
         if self._begun.get(call, ("", 0.0))[0] != worker:
             self._begun[call] = worker, now
-            self._begun.move_to_end(call)
-            if len(self._begun) > _BEGUN:
-                self._begun.popitem(last=False)
 
     def _fell(self, beat: Beat) -> None:
         for call in beat.held:
             self._fallen[call.run_id, call.call_id, call.attempt] = None
-            if len(self._fallen) > _FALLEN:
-                self._fallen.popitem(last=False)
 
     async def _receive(self, msg: Msg) -> None:
         self._hear(msg.data)
 
     def _hear(self, body: bytes) -> None:
+        if len(body) > _LARGEST:
+            return
         try:
             beat = Beat.model_validate_json(body)
         except ValidationError:
@@ -179,6 +190,9 @@ class LivenessMonitor:
         self._any = now
         if (before := self.beats.get(beat.worker)) is not None and before.stopped:
             return  # on its way when the last one was sent, over another connection
+        self._forget(now)
+        if before is None and len(self.beats) >= _MOST:
+            return
         self._last[beat.worker] = now
         self._asked.pop(beat.worker, None)
         newest, begun = self._newest.get(beat.name, ("", now))
@@ -186,6 +200,7 @@ class LivenessMonitor:
             newest, begun = beat.incarnation, now
         self._newest[beat.name] = newest, begun
         self.beats[beat.worker] = beat
+        self.beats.move_to_end(beat.worker)
         if not beat.stopped and (beat.held or beat.held_more):
             calls = ((call.run_id, call.call_id, call.attempt) for call in beat.held)
             self._held[beat.worker] = frozenset(calls)
@@ -197,6 +212,22 @@ class LivenessMonitor:
         if beat.stopped and not beat.draining:
             self._fell(beat)
         self._news.set()
+
+    def _forget(self, now: float) -> None:
+        """Drop those who have been silent for long; sooner, if there is no room for others."""
+        while self.beats:
+            worker, beat = next(iter(self.beats.items()))
+            patience = self._silence if len(self.beats) >= _MOST else _FORGOTTEN
+            if now - self._last[worker] <= patience:
+                break
+            del self.beats[worker], self._last[worker]
+            self._held.pop(worker, None)
+            if self._newest[beat.name][0] == beat.incarnation:
+                del self._newest[beat.name]
+        if now - self._swept > _ASKED:
+            self._swept = now
+            asked = self._asked.items()
+            self._asked = {worker: (a, b) for worker, (a, b) in asked if now - b <= _ASKED}
 
 
 def _blocks(beat: Beat, call: tuple[str, str, int]) -> bool:
