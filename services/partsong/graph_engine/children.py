@@ -8,7 +8,7 @@ has ended answers again. A child whose parent no longer waits is cancelled by wh
 from __future__ import annotations
 
 from partsong.contracts.envelope import encode_report
-from partsong.contracts.errors import PartsongError, Problem, Unavailable
+from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.requests import CancelRequest, RunRequest
 from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.state import Call, RunState
@@ -17,6 +17,7 @@ from partsong.contracts.work import ChildWork, child_of, child_of_v0
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.preparing import Resolve
+from partsong.log.blobs import LOST
 from partsong.log.port import Log
 from partsong.log.snapshots.folded import fold_to
 from partsong.log.snapshots.port import Snapshots
@@ -113,7 +114,12 @@ class Children:
         parent = parent_of(state)
         if parent is None or state.round:
             return None
-        waiting = await self._state(parent.run_id)
+        try:
+            waiting = await self._state(parent.run_id)
+        except (InvalidInput, Unavailable) as error:
+            if isinstance(error, Unavailable) and error.problem.code not in LOST:
+                raise
+            return None  # what has become of the parent is not known, and no matter of this run's
         if waiting.graph is None:
             return None
         call = waiting.calls.get(parent.call_id)

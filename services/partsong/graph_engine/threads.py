@@ -23,7 +23,6 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from partsong.contracts.envelope import newest_event
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.graph import Graph
 from partsong.contracts.run_events import RunOptions
@@ -43,6 +42,7 @@ from partsong.graph_engine.core.line import (
 from partsong.graph_engine.core.summary import REFUSED
 from partsong.graph_engine.seating import Seating
 from partsong.log.port import Log, Record
+from partsong.log.reading import Unreadable, message_of
 from partsong.log.snapshots.folded import fold_to
 from partsong.log.snapshots.port import Snapshots
 from partsong.runtime import clock
@@ -278,7 +278,10 @@ class Threads:
         if newest is not None:
             if newest.headers.get("Partsong-Status") not in ENDED:
                 return False
-            if newest_event(newest.body).time >= place.since:
+            message = message_of(self._subjects, newest)
+            if isinstance(message, Unreadable):
+                return True  # nobody decides on it any more, and it may have ended
+            if message.events and message.events[-1].time >= place.since:
                 return True
         return _age(place) > _UNBORN
 

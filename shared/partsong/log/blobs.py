@@ -7,10 +7,13 @@ who can read the record can read the body.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
+import re
 from functools import partial
+from typing import NamedTuple
 
 from nats.aio.msg import Msg
 
@@ -27,6 +30,19 @@ LOST = frozenset({"log.unreadable", *BAD_BODY})
 """Problems that say what has become of some records, and nothing of the store."""
 
 _CHUNK = 256 * 1024
+_NAME = re.compile(r"sha256:[0-9a-f]{64}")
+_LARGEST = 256 * 1024 * 1024
+"""Bytes of a body: a description of a few words may say that there are a thousand times as many."""
+_LAGS = (0.2, 0.5)
+"""Seconds between looks at what the leader has and a replica has not yet."""
+
+
+class _Described(NamedTuple):
+    """Where a body lies in its bucket."""
+
+    nuid: str
+    chunks: int
+    size: int
 
 
 class Blobs:
@@ -38,7 +54,7 @@ class Blobs:
     async def put(self, body: bytes) -> str:
         """Store a body, unless it is there; its name."""
         name = _name(body)
-        if await self._describe(name) is None:
+        if not await self._there(name):
             await self._write(name, body)
         return name
 
@@ -48,28 +64,70 @@ class Blobs:
         Raises:
             Unavailable: `log.blob_missing` or `log.blob_corrupt`.
         """
+        if not _NAME.fullmatch(
+            name
+        ):  # it would be asked for under a subject that is none, or too long
+            raise _bad("missing", f"{name[:80]!r}", "a body is named by the hash of its content")
         info = await self._describe(name)
-        if info is None:
+        lags = _LAGS if info is None else ()
+        if info is None and (info := await self._describe(name, sure=True)) is None:
             raise _bad("missing", name, f"the bucket {self._bucket} has no object of this name")
-        body = await self._read(f"$O.{self._bucket}.C.{info['nuid']}", int(str(info["chunks"])))
+        body = await self._body(info, name)
+        for pause in lags:
+            if _name(body) == name:
+                break
+            await asyncio.sleep(pause)
+            body = await self._body(info, name)
         if _name(body) != name:
             raise _bad(
                 "corrupt", name, f"{len(body)} bytes were read, and they hash to {_name(body)}"
             )
         return body
 
+    async def _there(self, name: str) -> bool:
+        try:
+            return await self._describe(name) is not None
+        except Unavailable as error:
+            if error.problem.code not in BAD_BODY:
+                raise
+            return False  # what is said of it is written anew
+
+    async def _body(self, info: _Described, name: str) -> bytes:
+        if info.size > _LARGEST:
+            raise _bad("corrupt", name, f"it has {info.size} bytes, at most {_LARGEST} are read")
+        return await self._read(f"$O.{self._bucket}.C.{info.nuid}", info.chunks)
+
     def _meta(self, name: str) -> str:
         return f"$O.{self._bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
 
-    async def _describe(self, name: str) -> dict[str, object] | None:
-        msg = await self._link.insist(
-            f"looking for {name}",
-            partial(self._link.ask, f"$JS.API.DIRECT.GET.{self._stream}.{self._meta(name)}"),
-        )
-        if status(msg):
+    async def _describe(self, name: str, *, sure: bool = False) -> _Described | None:
+        """What is said of a body; with `sure` by the leader, for what answers otherwise may lag behind."""
+        said = await (self._by_leader(name) if sure else self._by_anyone(name))
+        if said is None:
             return None
-        info: dict[str, object] = json.loads(msg.data)
-        return None if info.get("deleted") else info
+        try:
+            info = json.loads(said)
+            if info.get("deleted"):
+                return None
+            found = _Described(str(info["nuid"]), int(info["chunks"]), int(info["size"]))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            raise _bad("corrupt", name, "what is said of it cannot be read") from None
+        if not found.nuid.isalnum():
+            raise _bad("corrupt", name, "what is said of it names no place")
+        return found
+
+    async def _by_anyone(self, name: str) -> bytes | None:
+        subject = f"$JS.API.DIRECT.GET.{self._stream}.{self._meta(name)}"
+        msg = await self._link.insist(f"looking for {name}", partial(self._link.ask, subject))
+        return None if status(msg) else msg.data
+
+    async def _by_leader(self, name: str) -> bytes | None:
+        query = json.dumps({"last_by_subj": self._meta(name)}).encode()
+        ask = partial(self._link.ask, f"$JS.API.STREAM.MSG.GET.{self._stream}", query)
+        answer = json.loads((await self._link.insist(f"looking for {name}", ask)).data)
+        if "message" not in answer:
+            return None
+        return base64.b64decode(str(answer["message"].get("data") or ""))
 
     async def _write(self, name: str, body: bytes) -> None:
         nuid = self._link.nc.new_inbox().rpartition(".")[2]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from partsong.contracts.envelope import START_HASH, Commit, chain
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.fold import fold_message
-from partsong.contracts.placement import placed
 from partsong.contracts.portable import dump_state, load_state, version
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.log.packed import packed, unpacked
 from partsong.log.port import Log, Record
+from partsong.log.reading import read_message
 from partsong.log.snapshots.port import Snapshot, Snapshots
 
 __all__ = ["Folded", "due", "fold_to", "nearest", "pack"]
@@ -40,9 +40,9 @@ class Folded:
         """One record further.
 
         Raises:
-            InvalidInput: the record cannot be read, or has no business there.
+            InvalidInput, Unavailable: the record cannot be read, or has no business there.
         """
-        message = placed(subjects, record.subject, record.body)
+        message = read_message(subjects, record)
         return Folded(
             fold_message(self.state, message, record.seq),
             record.seq,
