@@ -41,7 +41,7 @@ START_HASH = bytes(32)
 _OF_A_COMMIT = {"n", "seen", "prev_hash", "hash"}
 """A body with any of them is a commit, and a damaged one if it lacks another: never a report."""
 
-_HALF = re.compile(rb"\\\\u[dD][89a-fA-F]")
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 """What half a character looks like; two of them may be a whole one."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 

@@ -14,7 +14,7 @@ from partsong.contracts.state import Origin, RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.timeline import Change, Checkpoint, checkpoints, diff
 from partsong.contracts.verify import Replay, replay, sound_part
-from partsong.log.blobs import LOST
+from partsong.log.blobs import BAD_BODY, LOST
 from partsong.log.port import Record
 from partsong.log.reading import Unreadable, body_of, message_of
 from partsong.log.snapshots.folded import fold_to
@@ -56,13 +56,13 @@ class Past(Connection):
 
         Raises:
             NotFound: the log holds nothing of such a run.
-            Unavailable: nothing of it can be read; or the server did not answer.
+            Unavailable: as `state`, if records of it are gone; nothing of it can be read; or the server did not answer.
             InvalidInput: nothing of it can be read.
         """
         try:
             return await self.state(run_id), None
         except (InvalidInput, Unavailable) as error:
-            if isinstance(error, Unavailable) and error.problem.code not in LOST:
+            if isinstance(error, Unavailable) and error.problem.code not in BAD_BODY:
                 raise
             found, problem = await self.readable_history(run_id)
             return await self.state(run_id, at=found[-1].seq), problem or error

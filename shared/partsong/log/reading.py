@@ -18,7 +18,8 @@ from partsong.log.port import Record
 
 __all__ = ["Unreadable", "body_of", "message_of", "read_message"]
 
-_FIX = "run `partsong run replay` on it, and update Partsong if the log is newer"
+_LONGEST = 500
+_FIX = "`partsong run history` lists what lies before it, and `partsong run fork --at` goes on from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +73,19 @@ def body_of(record: Record) -> bytes:
     return record.body
 
 
+def _quoted(said: str) -> str:
+    """What is said of a record may quote it, and has to travel and to be read all the same."""
+    said = said.encode(errors="backslashreplace").decode()
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+
+
 def _unreadable(record: Record, why: Problem) -> Unreadable:
     tokens = record.subject.split(".")
-    run_id = tokens[3] if len(tokens) > 3 else record.subject
+    run_id = _quoted(tokens[3] if len(tokens) > 3 else record.subject)
     problem = why.model_copy(
         update={
-            "message": f"the log of {run_id} holds what cannot be read: {why.message}",
-            "where": f"{record.subject} at {record.seq}",
+            "message": f"the log of {run_id} holds what cannot be read: {_quoted(why.message)}",
+            "where": f"{_quoted(record.subject)} at {record.seq}",
             "fix": why.fix or _FIX,
             "fault": "platform",
         }

@@ -16,6 +16,7 @@ from partsong.contracts.counts import number_of
 from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.marks import Identity
+from partsong.contracts.placement import placed, stray
 from partsong.contracts.ranges import Range, clipped, outside, ranges, size_of, united, within
 from partsong.contracts.seals import Scrub
 from partsong.contracts.subjects import Subjects, partition_of
@@ -92,8 +93,8 @@ class _Chains:
         """Read the log's next record; `body` is None if it lies beside the log and is not there."""
         try:
             where = self._subjects.parse_log(raw.subject)
-        except InvalidInput:
-            self.foreign += 1
+        except InvalidInput as error:
+            self._stray(raw, error.problem)
             return
         if where.own:
             return
@@ -103,7 +104,24 @@ class _Chains:
         chain = self._runs.setdefault(where.run_id, Chain(where.run_id))
         if body is None:
             chain.lose(raw.seq, f"the body of record {raw.seq} is missing beside the log")
+        elif where.entity != "engine":  # nothing vouches for a report before a commit has seen it
+            try:
+                placed(self._subjects, raw.subject, body)
+            except InvalidInput as error:
+                chain.lose(raw.seq, f"record {raw.seq} cannot be read: {error.problem.message}")
         chain.take(raw.seq, raw.body if body is None else body, commit=where.entity == "engine")
+
+    def _stray(self, raw: Raw, problem: Problem) -> None:
+        """A record under a subject that nobody of ours has: whoever reads its run comes upon it."""
+        self.foreign += 1
+        where = stray(self._subjects, raw.subject)
+        chain = self._runs.get(where.run_id) if where is not None else None
+        if (
+            where is not None
+            and chain is not None
+            and partition_of(where.run_id) == where.partition
+        ):
+            chain.lose(raw.seq, f"record {raw.seq} cannot be read: {problem.message}")
 
     def broken(self, *, but: Collection[str] = ()) -> list[Chain]:
         """Those that do not hold, but for some runs."""
