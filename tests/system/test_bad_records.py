@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
-import partsong.approval.app
+from partsong.approval import database
+from partsong.approval.app import ApprovalService
+from partsong.approval.store import Store
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.subjects import partition_of
-from partsong.runtime.serve import open_context
+from partsong.runtime.serve import Running, open_context
+from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
 from tests.ports.strange import HEADERS, PAYLOADS, TAILS, put
 from tests.system.engines import replace_engine, until
@@ -45,16 +48,42 @@ BAD: dict[str, tuple[bytes, bytes | None]] = {
 }
 
 
+class Offices:
+    """Approval services on one database, one after the other."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self._settings, self._store = settings, Store(database.connect("", folder))
+        self._running: Running | None = None
+
+    async def replace(self, platform: Platform) -> None:
+        """The one that is there goes, and another one comes."""
+        await self.close()
+        service = ApprovalService(self._store, "127.0.0.1", 0)
+        self._running = await open_context(self._settings, service)
+        platform.services["approval"] = self._running
+
+    async def close(self) -> None:
+        """None is there any more."""
+        if self._running is not None:
+            await self._running.stop()
+        await self._store.close()
+
+
 @pytest.fixture
-async def platform(bus: Bus, tmp_path: Path) -> AsyncIterator[Platform]:
+def offices(bus: Bus, tmp_path: Path) -> Offices:
+    settings = replace(Settings(), nats_url=bus.url, prefix=bus.subjects.prefix, data_dir=tmp_path)
+    return Offices(settings, tmp_path)
+
+
+@pytest.fixture
+async def platform(bus: Bus, offices: Offices) -> AsyncIterator[Platform]:
     async with a_platform(bus) as running:
-        settings = replace(running.settings, data_dir=tmp_path / "office", http_port=0)
-        office = await open_context(settings, partsong.approval.app.service(settings))
-        running.services["approval"] = office
+        await offices.replace(running)
         try:
             yield running
         finally:
-            await running.services["approval"].stop()
+            await offices.close()
+            del running.services["approval"]
 
 
 async def hurt(bus: Bus, run_id: str, place: str, body: bytes, headers: bytes | None) -> int:
@@ -114,16 +143,6 @@ def got(url: str) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
-async def replace_office(platform: Platform) -> None:
-    office = platform.services["approval"]
-    await office.stop()
-    settings = replace(
-        platform.settings, data_dir=platform.settings.data_dir / "office", http_port=0
-    )
-    service = partsong.approval.app.service(settings)
-    platform.services["approval"] = await open_context(settings, service)
-
-
 async def said(bus: Bus, platform: Platform, *words: str) -> tuple[int, str, str]:
     """The command line's exit code, what it prints, and what it says beside that."""
     process = await asyncio.create_subprocess_exec(
@@ -140,7 +159,7 @@ async def said(bus: Bus, platform: Platform, *words: str) -> tuple[int, str, str
 
 @pytest.mark.parametrize("place", PLACES)
 async def test_whatever_stands_there_the_run_is_set_aside_by_name_and_all_others_go_on(
-    bus: Bus, platform: Platform, place: str
+    bus: Bus, platform: Platform, offices: Offices, place: str
 ) -> None:
     runs = {f"r_{n}": name for n, name in enumerate(BAD)}
     for run_id in runs:
@@ -154,7 +173,11 @@ async def test_whatever_stands_there_the_run_is_set_aside_by_name_and_all_others
         await others_go_on(bus, platform, list(runs), again)
         await the_inbox_shows(platform, f"{again}_asks")
         await replace_engine(platform)
-        await replace_office(platform)
+        await offices.replace(platform)
+    if place == "engine":
+        status = {run.run_id: run.status for run in await platform.client.runs()}
+        says = {run_id for run_id, name in runs.items() if name == "an ended run, it says"}
+        assert {status[run_id] for run_id in runs.keys() - says} == {"damaged"}
     for run_id, name in runs.items():
         await named_by_every_reader(platform, run_id, bad[run_id], name)
 
@@ -206,7 +229,9 @@ async def test_the_command_line_says_in_one_sentence_why_a_run_is_set_aside(
 
 
 @pytest.mark.parametrize("tail", ["~.owner", "~.seal", *TAILS])
-async def test_a_bad_record_of_no_run_harms_nobody(bus: Bus, platform: Platform, tail: str) -> None:
+async def test_a_bad_record_of_no_run_harms_nobody(
+    bus: Bus, platform: Platform, offices: Offices, tail: str
+) -> None:
     """Of a partition's own records only the place counts for the next one."""
     root = f"{bus.subjects.prefix}.log.".encode()
     for headers in (None, HEADERS["missing body"], HEADERS["a body whose name is long"]):
@@ -219,7 +244,7 @@ async def test_a_bad_record_of_no_run_harms_nobody(bus: Bus, platform: Platform,
     await others_go_on(bus, platform, beside, "live")
     await the_inbox_shows(platform, "live_asks")
     await replace_engine(platform)
-    await replace_office(platform)
+    await offices.replace(platform)
     await others_go_on(bus, platform, beside, "anew")
     await the_inbox_shows(platform, "anew_asks")
     assert (await platform.client.runs())[0].status

@@ -22,6 +22,7 @@ from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import ENDED, Origin, RunState
+from partsong.contracts.subjects import partition_of
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.leader import Leader
 from partsong.log.marks import BucketMarks
@@ -147,6 +148,8 @@ class Client(Control, Scheduling, Catalogue):
                 where = self._subjects.parse_log(summary.subject)
             except InvalidInput:
                 continue  # nobody of ours has written there
+            if partition_of(where.run_id) != where.partition:
+                continue
             run = _summary(where.run_id, summary)
             if where.run_id in damaged:
                 run = replace(run, status="damaged", error=_UNREADABLE)
@@ -240,7 +243,7 @@ class Client(Control, Scheduling, Catalogue):
 
 def _summary(run_id: str, summary: Summary) -> RunSummary:
     headers = summary.headers
-    if summary.broken:
+    if summary.broken or STATUS not in headers:  # each commit of ours says how the run stands
         return RunSummary(run_id, "damaged", "", "", _UNREADABLE, summary.seq)
     origin, _, at = headers.get("Partsong-Origin", "").rpartition("@")
     forked_at = sequence(at)
