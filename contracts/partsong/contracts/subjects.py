@@ -203,8 +203,9 @@ class Subjects:
                 )
 
     def partition_in(self, subject: str) -> int | None:
-        """The partition that a subject of the log names; None for the log's own records. Quicker than `parse_log`."""
-        return _PARTITIONS.get(subject[len(self.prefix) + 5 :].partition(".")[0])
+        """The partition whose filter a subject of the log matches; None for the log's own. Quicker than `parse_log`."""
+        number, below, _ = subject[len(self.prefix) + 5 :].partition(".")
+        return _PARTITIONS.get(number) if below else None
 
     def request(self, verb: str) -> str:
         """The door: run, cancel, pause, resume, signal, fork, retry, schedule, unschedule."""
