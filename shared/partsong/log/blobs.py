@@ -22,7 +22,7 @@ from partsong.log.full import is_full, log_full
 from partsong.log.link import Link, status
 from partsong.log.stored import ID
 
-__all__ = ["BAD_BODY", "LOST", "Blobs"]
+__all__ = ["BAD_BODY", "LOST", "Blobs", "is_blob_name"]
 
 BAD_BODY = frozenset({"log.blob_missing", "log.blob_corrupt"})
 """Problems that say what has become of one body, and nothing of the store."""
@@ -45,6 +45,11 @@ class _Described(NamedTuple):
     size: int
 
 
+def is_blob_name(name: str) -> bool:
+    """Whether a body can have this name; what a record says of its body, anybody may have written."""
+    return _NAME.fullmatch(name) is not None
+
+
 class Blobs:
     """A bucket of bodies under their content hash."""
 
@@ -64,9 +69,7 @@ class Blobs:
         Raises:
             Unavailable: `log.blob_missing` or `log.blob_corrupt`.
         """
-        if not _NAME.fullmatch(
-            name
-        ):  # it would be asked for under a subject that is none, or too long
+        if not is_blob_name(name):  # its subject would be none, or too long for the server
             raise _bad("missing", f"{name[:80]!r}", "a body is named by the hash of its content")
         info = await self._describe(name)
         lags = _LAGS if info is None else ()
