@@ -6,7 +6,7 @@ import asyncio
 import json
 from urllib.parse import urlparse
 
-__all__ = ["HEADERS", "PAYLOADS", "TAILS", "put"]
+__all__ = ["HEADERS", "PAYLOADS", "TAILS", "put", "said"]
 
 _MISSING = b"sha256:" + b"0" * 64
 
@@ -25,6 +25,8 @@ HEADERS: dict[str, bytes] = {
     "another version": b"NATS/9.9\r\nPartsong-Status: running\r\n\r\n",
     "nothing known": b"\xff\x00\xfe rubbish",
     "control characters": b"NATS/1.0\r\nPartsong-Status: \x00\x1b]0;x\x07\r\nNats-Msg-Id: a\x00b\r\n\r\n",
+    "white space that is none of ours": b"NATS/1.0\r\nNats-Msg-Id: a\x1f\xc2\xa0\r\n\r\n",
+    "an id twice, behind a status": b"NATS/1.0 404 No\r\nNats-Msg-Id: a\r\nNats-Msg-Id: b\r\n\r\n",
     "many": b"NATS/1.0\r\n" + b"".join(b"H%d: x\r\n" % n for n in range(5000)) + b"\r\n",
     "one that is huge": b"NATS/1.0\r\nPartsong-Status: " + b"x" * 60_000 + b"\r\n\r\n",
     "numbers that are none": b"NATS/1.0\r\nPartsong-Seen: " + b"9" * 6000 + b"\r\n\r\n",
@@ -66,7 +68,19 @@ TAILS: dict[str, bytes] = {
 
 
 async def put(url: str, subject: bytes, body: bytes, headers: bytes | None = None) -> None:
-    """Publish a message in the server's own protocol, whatever is in it; it is stored when this comes back."""
+    """Publish a message to a stream, whatever is in it; it is stored when this comes back."""
+    await _publish(url, subject, body, headers, b"MSG ")
+
+
+async def said(url: str, subject: bytes, body: bytes, headers: bytes | None = None) -> None:
+    """Publish a message to whoever listens; the server has it when this comes back."""
+    await _publish(url, subject, body, headers, b"PONG")
+
+
+async def _publish(
+    url: str, subject: bytes, body: bytes, headers: bytes | None, end: bytes
+) -> None:
+    """In the server's own protocol; its answer begins with `end`."""
     parts = urlparse(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     try:
@@ -81,7 +95,9 @@ async def put(url: str, subject: bytes, body: bytes, headers: bytes | None = Non
             sizes = len(headers), len(headers) + len(body)
             writer.write(b"HPUB %b %b %d %d\r\n" % (subject, inbox, *sizes))
             writer.write(headers + body + b"\r\n")
-        await _until(reader, b"MSG ")
+        if end == b"PONG":
+            writer.write(b"PING\r\n")
+        await _until(reader, end)
     finally:
         writer.close()
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from partsong.bus.nats_feed import NatsFeed
+from partsong.log.leader import Leader
 from partsong.log.port import Record
 from partsong.log.reading import Unreadable, message_of
 from partsong.log.summaries import summaries
@@ -65,6 +66,11 @@ async def delivered(bus: Bus, body_of: Callable[..., object]) -> list[Record]:
 @pytest.mark.parametrize("name", HEADERS)
 async def test_no_block_of_headers_ends_a_reader(bus: Bus, name: str) -> None:
     record = await surrounded(bus, b"0.r_x.fact", b"{}", HEADERS[name])
+    leader = Leader(bus.nc, bus.subjects, bus.names.log)
+    stored = await leader.get({"seq": 2})
+    await leader.close()
+    assert stored is not None
+    assert stored.id == record.id, "marks are of the id that the leader reads"
     last = await bus.log().last(record.subject)
     assert last is not None
     assert bare([last]) == [record]

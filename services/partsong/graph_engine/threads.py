@@ -43,7 +43,7 @@ from partsong.graph_engine.core.summary import REFUSED
 from partsong.graph_engine.seating import Seating
 from partsong.log.port import Log, Record
 from partsong.log.reading import Unreadable, message_of
-from partsong.log.snapshots.folded import fold_to
+from partsong.log.snapshots.folded import fold_readable
 from partsong.log.snapshots.port import Snapshots
 from partsong.runtime import clock
 
@@ -215,7 +215,8 @@ class Threads:
         last = Line.model_validate_json(entry.value).last if entry.value else ""
         if not last:
             return {}
-        folded = await fold_to(self._log, self._subjects, last, self._snapshots)
+        # What somebody has put behind its end is no reason to forget, or to let nobody begin any more.
+        folded = await fold_readable(self._log, self._subjects, last, self._snapshots)
         values = folded.state.values
         return {key: values[key] for key in graph.memory if key in values}
 

@@ -8,13 +8,15 @@ from functools import lru_cache
 
 from nats.aio.client import PING_PROTO, Client
 from nats.aio.msg import Msg
+from nats.js.api import Header
 from nats.protocol import parser
 
-__all__ = ["NatsClient"]
+__all__ = ["NatsClient", "parse_headers"]
 
 _SUBJECT_WITHIN = 256
 """Bytes at the beginning of a command that name its subject, as far as it matters here."""
 
+_FIRST_LINE = b"NATS/1.0"
 _EXACTLY = "backslashreplace"
 """How subjects are read: two that differ must not become one."""
 _TOKEN = rb"([^ \t\r\n]+)[ \t]+"
@@ -42,10 +44,7 @@ class NatsClient(Client):
     """
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
-        try:
-            return await super()._process_headers(headers)
-        except (IndexError, ValueError):
-            return None
+        return parse_headers(headers) if headers else None
 
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
@@ -84,6 +83,18 @@ class NatsClient(Client):
                 how = _EXACTLY if key == "Nats-Subject" else "replace"
                 found[key] = value.strip().decode("utf-8", how)
         return found
+
+
+def parse_headers(block: bytes) -> dict[str, str] | None:
+    """The headers in a block as it travels and is stored, with what its first line says; None if there are none."""
+    line, _, rest = block.partition(b"\r\n")
+    found = NatsClient._parse_header_lines(rest)  # noqa: SLF001  # ours, under the client's name
+    code, _, description = line[len(_FIRST_LINE) :].strip().partition(b" ")
+    if code.isdigit():
+        found[Header.STATUS.value] = code.decode()
+        if description:
+            found[Header.DESCRIPTION.value] = description.decode(errors="replace")
+    return found or None
 
 
 def _is_append(sent: bytes) -> bool:
