@@ -53,7 +53,7 @@ def _misplaced(where: LogSubject, message: Commit | Report) -> str | None:
     An event that is newer than this reader speaks for itself, so the place of what follows it is not judged.
     """
     if message.run != where.run_id:
-        return f"it says that it is of run {message.run}"
+        return f"it says that it is of run {message.run[:80]}"
     if (where.entity == "engine") != isinstance(message, Commit):
         is_, belongs = (
             ("no ", "and only commits do") if where.entity == "engine" else ("a ", "no commit does")

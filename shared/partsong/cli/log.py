@@ -77,6 +77,7 @@ def verify(place: Place, out: Output) -> None:
                 # What is to be done depends on what the reading has found: of whom the records were, for one.
                 standing = await log_standing(client.nats, client.subjects, place.data)
         findings = [problem.model_dump(exclude_none=True) for problem in found.findings]
+        unreadable = [problem.model_dump(exclude_none=True) for problem in found.unreadable]
         for finding in findings:
             if "fix" in finding:
                 finding["fix"] = _advice(finding["fix"], place)
@@ -98,12 +99,13 @@ def verify(place: Place, out: Output) -> None:
                 "accepted": [list(span) for span in found.accepted],
                 "accepted_runs": list(found.accepted_runs),
                 "foreign": found.foreign,
+                "unreadable": unreadable if out.form != "table" else len(unreadable),
                 "findings": findings if out.form != "table" else [],
             }
         )
-        if out.form == "table" and findings:
+        if out.form == "table" and (findings or unreadable):
             click.echo()
-            out.rows(findings, ("code", "where", "message"))
+            out.rows([*findings, *unreadable], ("code", "where", "message"))
         return EXIT["ok" if found.ok and standing.log == "sound" else "damaged"]
 
     sys.exit(run_async(work()))

@@ -32,6 +32,10 @@ _LACKS = ("log.commit_missing", "log.record_missing")
 """Findings in a chain that no changed record explains."""
 
 
+_NAMED = 100
+"""So many records that nobody can read are named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verified:
     """What a whole reading of the log found. What a restore has accepted is said beside, and is no damage of the log."""
@@ -57,6 +61,10 @@ class Verified:
     """Runs that restores have left damaged."""
     foreign: int = 0
     """Records under subjects that are not ours: whoever may write there has done so, and nobody reads them."""
+
+    unreadable: tuple[Problem, ...] = ()
+    """Records that have come as they were written, and that nobody can read: their runs are set aside, and nothing of the
+    log is lost. The first hundred of them."""
 
     @property
     def ok(self) -> bool:
@@ -85,6 +93,8 @@ class _Chains:
         self._runs: dict[str, Chain] = {}
         self.foreign = 0
         """Records under subjects that no run of ours has."""
+        self.unreadable: list[Problem] = []
+        """Reports of runs that say nothing, the first of them."""
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -108,7 +118,7 @@ class _Chains:
             try:
                 placed(self._subjects, raw.subject, body)
             except InvalidInput as error:
-                chain.lose(raw.seq, f"record {raw.seq} cannot be read: {error.problem.message}")
+                self._unread(raw.seq, where.run_id, error.problem)
         chain.take(raw.seq, raw.body if body is None else body, commit=where.entity == "engine")
 
     def _stray(self, raw: Raw, problem: Problem) -> None:
@@ -121,7 +131,13 @@ class _Chains:
             and chain is not None
             and partition_of(where.run_id) == where.partition
         ):
-            chain.lose(raw.seq, f"record {raw.seq} cannot be read: {problem.message}")
+            self._unread(raw.seq, where.run_id, problem)
+
+    def _unread(self, seq: int, run_id: str, why: Problem) -> None:
+        message = f"record {seq} cannot be read, so its run is set aside: {why.message}"
+        at = {"code": "log.unreadable", "message": message, "where": f"{run_id} at {seq}"}
+        if len(self.unreadable) < _NAMED:
+            self.unreadable.append(why.model_copy(update=at))
 
     def broken(self, *, but: Collection[str] = ()) -> list[Chain]:
         """Those that do not hold, but for some runs."""
@@ -207,6 +223,7 @@ class Reading:
             accepted=tuple(known),
             accepted_runs=tuple(sorted(damaged)),
             foreign=self._chains.foreign,
+            unreadable=tuple(self._chains.unreadable),
         )
 
     def _scrub(self, raw: Raw, partition: int, *, seal: bool) -> None:
