@@ -35,6 +35,7 @@ ASK = {
     },
     "edges": [{"from": "ask", "to": "then", "on": "approved"}],
 }
+LOGS_OWN = ("~.~.genesis", "~.~.restored", "~.~.lost")
 PLACES = ("engine", "fact", "command.q_bad", "call.ask:1", "call.nobodys:1", "rubbish.a.b")
 """Below a run's subject: every kind that there is, a call that is open, and none."""
 BAD: dict[str, tuple[bytes, bytes | None]] = {
@@ -199,6 +200,8 @@ async def named_by_every_reader(platform: Platform, run_id: str, bad: int, name:
             await client.result(run_id)
         with pytest.raises(PartsongError, match=str(bad)):
             _ = [one async for one in client.events(run_id, follow=True)]
+        with pytest.raises(PartsongError, match=str(bad)):
+            _ = [chunk async for chunk in client.stream(run_id)]
     before = [c.seq for c in (await client.readable_history(run_id))[0]][-1]
     await client.fork(run_id, before, new_run_id=f"{run_id}_fork_of_{before}")
     await until(platform, f"{run_id}_fork_of_{before}", "waiting")
@@ -230,15 +233,16 @@ async def test_the_command_line_says_in_one_sentence_why_a_run_is_set_aside(
     assert "not JSON" in bad["message"]
 
 
-@pytest.mark.parametrize("tail", ["~.owner", "~.seal", *TAILS])
+@pytest.mark.parametrize("tail", ["~.owner", "~.seal", *LOGS_OWN, *TAILS])
 async def test_a_bad_record_of_no_run_harms_nobody(
     bus: Bus, platform: Platform, offices: Offices, tail: str
 ) -> None:
     """Of a partition's own records only the place counts for the next one."""
     root = f"{bus.subjects.prefix}.log.".encode()
     for headers in (None, HEADERS["missing body"], HEADERS["a body whose name is long"]):
-        if tail in TAILS:
-            await put(bus.url, root + TAILS[tail], b"garbage", headers)
+        if tail in {*TAILS, *LOGS_OWN}:
+            subject = root + TAILS.get(tail, tail.encode())
+            await put(bus.url, subject, b"garbage", headers)
             continue
         for partition in range(32):
             await put(bus.url, root + f"{partition}.{tail}".encode(), b"garbage", headers)

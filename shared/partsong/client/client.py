@@ -116,6 +116,7 @@ class Client(Control, Scheduling, Catalogue):
 
         Raises:
             NotFound: the log holds nothing of such a run.
+            InvalidInput, Unavailable: a record of it cannot be read, so it never ends; the error names it.
         """
         newest = await self._newest(run_id)
         kept = JetStreamLog(
@@ -218,15 +219,16 @@ class Client(Control, Scheduling, Catalogue):
 
     @asynccontextmanager
     async def _until_end(self, run_id: str, newest: Record) -> AsyncIterator[asyncio.Event]:
-        """An event that is set when the run has ended; only headers are looked at."""
-        ended = asyncio.Event()
+        """An event that is set when the run has ended, or nobody decides on it any more, which is raised at the end."""
+        ended, engine = asyncio.Event(), self._subjects.engine(run_id)
 
         async def watch() -> None:
             try:
-                commits = self.log.tail(self._subjects.engine(run_id), after=newest.seq - 1)
-                async with aclosing(commits):
-                    async for commit in commits:
-                        if commit.headers.get(STATUS) in ENDED:
+                records = self.log.tail(self._run(run_id), after=newest.seq - 1)
+                async with aclosing(records):
+                    async for record in records:
+                        read_message(self._subjects, record)
+                        if record.subject == engine and record.headers.get(STATUS) in ENDED:
                             return
             finally:
                 ended.set()
