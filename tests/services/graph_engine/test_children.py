@@ -44,7 +44,7 @@ async def test_a_child_that_cannot_be_read_is_asked_for_once_more_and_nobody_is_
     children = Children(log, subjects, MemorySnapshots(), Commands(log, subjects), resolved)
     child = child_of(PARENT)
     work = ChildWork(
-        id="w", run_id="r_1", node="sub", call_id="sub:1", attempt=1, child=child,
+        run_id="r_1", node="sub", call_id="sub:1", attempt=1, child=child,
         graph={}, input={}, options=RunOptions(parent=PARENT),
     )  # fmt: skip
     await children.begin(work)
