@@ -322,13 +322,11 @@ class LogSuite:
         found = await read_all(log, subjects.log())
         async with aclosing(log.tail(subjects.log())) as records:
             assert await take(records, len(found)) == found
-        assert [record.seq for record in found][-1] == after.seq
+        assert found[-1].seq == after.seq
         assert [record.body for record in found[:-1]] == bodies
         assert await log.last(fact) == found[-2]
         for record in found[:-1]:
-            message = message_of(subjects, record)
-            assert isinstance(message, Unreadable)
-            assert message.problem.where == f"{fact} at {record.seq}"
+            assert isinstance(message_of(subjects, record), Unreadable)
 
     async def test_two_records_may_have_the_same_big_body(self, log: Log, root: str) -> None:
         body = b"0123456789abcdef" * 32 * 1024
