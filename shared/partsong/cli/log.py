@@ -77,8 +77,8 @@ def verify(place: Place, out: Output) -> None:
                 await tell(client.nats, client.subjects, standing, damage)
                 # What is to be done depends on what the reading has found: of whom the records were, for one.
                 standing = await log_standing(client.nats, client.subjects, place.data)
-        findings = _told(found.findings, place)
-        unreadable = _told(found.unreadable, place)
+        findings = _problems(found.findings, place)
+        unreadable = _problems(found.unreadable, place)
         out.record(
             {
                 "log": "sound" if found.ok and standing.log == "sound" else "damaged",
@@ -109,7 +109,7 @@ def verify(place: Place, out: Output) -> None:
     sys.exit(run_async(work()))
 
 
-def _told(problems: Sequence[Problem], place: Place) -> list[dict[str, object]]:
+def _problems(problems: Sequence[Problem], place: Place) -> list[dict[str, object]]:
     """Problems as they are printed; what they advise is about the log that was meant."""
     told = [problem.model_dump(exclude_none=True) for problem in problems]
     for one in told:
