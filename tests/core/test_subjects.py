@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.ids import check_id
+from partsong.contracts.placement import stray
 from partsong.contracts.subjects import (
     LANES,
     PARTITIONS,
@@ -260,3 +261,33 @@ def test_the_partition_of_a_run_never_changes() -> None:
 def test_fresh_run_ids_can_stand_in_subjects() -> None:
     run_id = new_run_id()
     assert Subjects().parse_log(Subjects().engine(run_id)).run_id == run_id
+
+
+@pytest.mark.parametrize("tail", ["0", "x.r_1.fact", "~.~.genesis", ""])
+def test_what_a_partitions_filter_does_not_match_is_in_none(tail: str) -> None:
+    """Its owner is not delivered it, and whoever reads the whole log must not count it either."""
+    subjects = Subjects("p")
+    assert compile_filter(subjects.partition(0)).fullmatch(f"p.log.{tail}") is None
+    assert subjects.partition_in(f"p.log.{tail}") is None
+
+
+@pytest.mark.parametrize(
+    "tail",
+    ["0.a\x0bb.fact", "0.\\xff.engine", f"0.{'r' * 201}.engine", "0.r.call.a b", "0.r.command.é",
+     f"0.r.call.{'c' * 1001}"],
+)  # fmt: skip
+def test_an_id_that_nobody_of_ours_could_name_is_no_subject_of_the_log(tail: str) -> None:
+    with pytest.raises(InvalidInput, match=r"subject\.invalid"):
+        Subjects("p").parse_log(f"p.log.{tail}")
+
+
+@pytest.mark.parametrize(
+    ("tail", "run_id"),
+    [("3.r_1.rubbish", "r_1"), ("3.r_1.fact.more", "r_1"), ("3.r_1", None), ("3.~.x", None), ("3", None),
+     ("3.\\xff.x", None), ("x.r_1.fact", None)],
+)  # fmt: skip
+def test_a_stray_record_is_part_of_a_run_if_the_runs_filter_matches_it(
+    tail: str, run_id: str | None
+) -> None:
+    found = stray(Subjects("p"), f"p.log.{tail}")
+    assert (found.run_id if found is not None else None) == run_id

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from partsong.bus.claims import Claim, claim, report
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode, encode_report
-from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.log.memory import MemoryLog
-from partsong.log.port import Appended
+from partsong.log.port import Appended, Record
 
 RUN, CALL = "r_1", "send:1"
 SUBJECTS = Subjects()
@@ -212,3 +213,32 @@ async def test_a_claim_of_ours_is_not_acted_on_in_a_log_that_is_not_written_to()
         await claim(store, SUBJECTS, RUN, claimed("w1"))
     assert await (await ours(store, "w1")).close(completed())
     assert await story(store) == ["call.claimed", "call.completed"]
+
+
+class WithoutABody(MemoryLog):
+    """A log whose newest records have lost their bodies, which lay elsewhere."""
+
+    async def last(self, subject: str, *, sure: bool = False) -> Record | None:
+        found = await super().last(subject, sure=sure)
+        gone = Problem(code="log.blob_missing", message="the bucket has no object of this name")
+        return None if found is None else replace(found, body=b"", problem=gone)
+
+
+@pytest.mark.parametrize("body", [b"garbage", b"[]", b'{"run":"r_other","events":[]}'])
+async def test_a_call_whose_newest_record_cannot_be_read_is_refused_for_good_by_name(
+    body: bytes,
+) -> None:
+    """Delivered again it would find the same; its engine sets the run aside."""
+    log = MemoryLog()
+    await log.append(SUBJECT, body, id="bad")
+    with pytest.raises(InvalidInput, match="the log of r_1 holds what cannot be read") as caught:
+        await claim(log, SUBJECTS, RUN, claimed("w1"))
+    assert caught.value.problem.where == f"{SUBJECT} at 1"
+    assert await log.head() == 1
+
+
+async def test_so_is_one_whose_body_is_missing() -> None:
+    log = WithoutABody()
+    await log.append(SUBJECT, encode_report(RUN, claimed("w2")), id="bad")
+    with pytest.raises(InvalidInput, match=r"log\.blob_missing"):
+        await claim(log, SUBJECTS, RUN, claimed("w1"))

@@ -15,7 +15,9 @@ from nats.aio.msg import Msg
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from partsong.testing.nats import fresh_subjects
 from tests.ports.old_server import a_server_of
+from tests.ports.strange import HEADERS, said
 
 USER = 'authorization { user: "me", password: "secret" }'
 
@@ -193,4 +195,22 @@ async def test_headers_are_read_as_the_client_library_reads_them(
 ) -> None:
     nc = await connect(nats_url, name="test")
     assert nc._parse_header_lines(block) == Client._parse_header_lines(block)
+    await disconnect(nc)
+
+
+@pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS)
+async def test_no_block_of_headers_that_anybody_sends_ends_a_connection(
+    nats_url: str, headers: bytes
+) -> None:
+    nc, heard = await connect(nats_url, name="test"), asyncio.Queue[Msg]()
+    prefix = fresh_subjects().prefix
+    await nc.subscribe(f"{prefix}.>", cb=heard.put)
+    await nc.flush()
+    sent = [f"{prefix}.a".encode(), f"{prefix}.".encode() + b"\xff\x0c", f"{prefix}.b".encode()]
+    for subject in sent:
+        await said(nats_url, subject, b"x", headers)
+    async with asyncio.timeout(30):
+        found = [await heard.get() for _ in sent]
+    assert [msg.subject for msg in found] == [f"{prefix}.a", f"{prefix}.\\xff\x0c", f"{prefix}.b"]
+    assert nc.stats["reconnects"] == 0
     await disconnect(nc)

@@ -30,7 +30,7 @@ from partsong.graph_engine.door import Door, request_id
 from partsong.graph_engine.graphs import Fits
 from partsong.graph_engine.others import Relations
 from partsong.graph_engine.ownership import Ownership
-from partsong.graph_engine.preparing import Preparing
+from partsong.graph_engine.preparing import Preparing, past_of
 from partsong.graph_engine.processor import Processor
 from partsong.graph_engine.schedules import Schedules
 from partsong.graph_engine.threads import Threads
@@ -79,8 +79,8 @@ def start_engine(world: World, process: Process, snapshots: Snapshots) -> Engine
         id_ = f"{OURS}admit-behind-{left}"
         await commands.append("admit", run_id, id_, AdmitRequest(id=id_, run_id=run_id))
 
-    async def past(run_id: str) -> list[tuple[int, bytes]]:
-        return [(record.seq, record.body) async for record in log.read(SUBJECTS.run(run_id))]
+    async def past(run_id: str, upto: int | None) -> list[tuple[int, bytes]]:
+        return await past_of(log, SUBJECTS, tuple, run_id, upto)
 
     async def settle(decide: Callable[[Evaluate], T], /) -> T:
         return decide(at_once)  # a process of its own has a time of its own

@@ -6,13 +6,19 @@ import re
 
 from partsong.contracts.errors import InvalidInput
 
-__all__ = ["LONGEST_PATH", "check_id"]
+__all__ = ["LONGEST_PATH", "check_id", "is_id"]
 
 _ID = re.compile(r"[A-Za-z0-9_\-:/~@+=]+")
 _MAX = 200
 LONGEST_PATH = 1000
 """Characters of the id of a call or a timer: the path of its execution, through all graphs that are in each other."""
 _PATHS = frozenset({"call_id", "timer_id"})
+
+
+def is_id(kind: str, value: str) -> bool:
+    """Say whether `check_id` lets a value pass; quicker where nobody is to be told why not."""
+    most = LONGEST_PATH if kind in _PATHS else _MAX
+    return len(value) <= most and _ID.fullmatch(value) is not None
 
 
 def check_id(kind: str, value: str) -> str:

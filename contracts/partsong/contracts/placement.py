@@ -10,6 +10,7 @@ from __future__ import annotations
 from partsong.contracts.envelope import Commit, Report, decode_known
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import Event
+from partsong.contracts.ids import is_id
 from partsong.contracts.subjects import OURS, LogSubject, Subjects
 
 __all__ = ["placed", "stray"]
@@ -40,8 +41,8 @@ def stray(subjects: Subjects, subject: str) -> LogSubject | None:
     It is told as a fact; whoever reads it finds that it cannot be one.
     """
     partition = subjects.partition_in(subject)
-    run_id = [*subject.removeprefix(f"{subjects.prefix}.log.").split("."), ""][1]
-    if partition is None or run_id in {"", OURS}:
+    _, run_id, *below = [*subject.removeprefix(f"{subjects.prefix}.log.").split("."), ""]
+    if partition is None or not any(below) or run_id == OURS or not is_id("run_id", run_id):
         return None
     return LogSubject(partition, run_id, "fact")
 
@@ -52,7 +53,7 @@ def _misplaced(where: LogSubject, message: Commit | Report) -> str | None:
     An event that is newer than this reader speaks for itself, so the place of what follows it is not judged.
     """
     if message.run != where.run_id:
-        return f"it says that it is of run {message.run}"
+        return f"it says that it is of run {message.run[:80]}"
     if (where.entity == "engine") != isinstance(message, Commit):
         is_, belongs = (
             ("no ", "and only commits do") if where.entity == "engine" else ("a ", "no commit does")

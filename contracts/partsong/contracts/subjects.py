@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.ids import check_id
+from partsong.contracts.ids import check_id, is_id
 
 __all__ = [
     "BEGINNINGS",
@@ -177,7 +177,7 @@ class Subjects:
         return f"{self.prefix}.log.*.*.call.>"
 
     def parse_log(self, subject: str) -> LogSubject:
-        """Take a log subject apart.
+        """Take a log subject apart. Others may have put a record under an id that nobody of ours could name.
 
         Raises:
             InvalidInput: `subject.invalid` if it is not one.
@@ -189,12 +189,12 @@ class Subjects:
                 return LogSubject(p, OURS, _ENTITIES[own])
             case None, ["~", "genesis" | "restored" | "lost" as own] if number == OURS:
                 return LogSubject(-1, OURS, _ENTITIES[own])
-            case int(p), [run_id, "engine" | "fact" as entity] if run_id != OURS:
+            case int(p), [run_id, "engine" | "fact" as entity] if _of_a_run(run_id):
                 return LogSubject(p, run_id, _ENTITIES[entity])
-            case int(p), [run_id, "call", call_id] if run_id != OURS:
-                return LogSubject(p, run_id, "call", call_id)
-            case int(p), [run_id, "command", request_id] if run_id != OURS:
-                return LogSubject(p, run_id, "command", request_id=request_id)
+            case int(p), [run_id, "call", id_] if _of_a_run(run_id) and is_id("call_id", id_):
+                return LogSubject(p, run_id, "call", id_)
+            case int(p), [run_id, "command", id_] if _of_a_run(run_id) and is_id("request id", id_):
+                return LogSubject(p, run_id, "command", request_id=id_)
             case _:
                 raise InvalidInput(
                     "subject.invalid",
@@ -203,8 +203,9 @@ class Subjects:
                 )
 
     def partition_in(self, subject: str) -> int | None:
-        """The partition that a subject of the log names; None for the log's own records. Quicker than `parse_log`."""
-        return _PARTITIONS.get(subject[len(self.prefix) + 5 :].partition(".")[0])
+        """The partition whose filter a subject of the log matches; None for the log's own. Quicker than `parse_log`."""
+        number, below, _ = subject[len(self.prefix) + 5 :].partition(".")
+        return _PARTITIONS.get(number) if below else None
 
     def request(self, verb: str) -> str:
         """The door: run, cancel, pause, resume, signal, fork, retry, schedule, unschedule."""
@@ -358,6 +359,10 @@ class Subjects:
     def query(self, service: str, name: str) -> str:
         """A question to a service, answered at once on the reply subject."""
         return f"{self.prefix}.query.{check_id('service', service)}.{check_id('query', name)}"
+
+
+def _of_a_run(run_id: str) -> bool:
+    return run_id != OURS and is_id("run_id", run_id)
 
 
 def graph_key(name: str) -> str:

@@ -7,7 +7,7 @@ had seen it. What lies behind the newest commit's `seen` nobody vouches for yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from partsong.contracts.envelope import START_HASH, Commit, chain, content_hash, decode_known
@@ -55,11 +55,20 @@ class _Reader:
     broken: bool = False
     """A commit's `prev_hash` was wrong: so would be all that follow."""
     findings: list[Problem] = field(default_factory=list)
+    bad: Mapping[int, Problem] = field(default_factory=dict)
 
 
-def replay(run_id: str, records: Iterable[tuple[int, bytes]]) -> Replay:
-    """Fold a run's records, given as (sequence, body) in log order, and check every commit among them."""
-    reader = _Reader(run_id, RunState(run_id))
+def replay(
+    run_id: str,
+    records: Iterable[tuple[int, bytes]],
+    bad: Mapping[int, Problem] | None = None,
+) -> Replay:
+    """Fold a run's records, given as (sequence, body) in log order, and check every commit among them.
+
+    `bad` says of which records whoever has fetched them knows that they cannot be read, and why; the body of one that
+    could not be had is empty.
+    """
+    reader = _Reader(run_id, RunState(run_id), bad=bad or {})
     for seq, body in records:
         _take(reader, seq, body)
     return Replay(
@@ -67,9 +76,13 @@ def replay(run_id: str, records: Iterable[tuple[int, bytes]]) -> Replay:
     )
 
 
-def sound_part(run_id: str, records: Sequence[tuple[int, bytes]]) -> Sequence[tuple[int, bytes]]:
-    """The records of a run before the first one that shows that something is wrong with its log."""
-    reader = _Reader(run_id, RunState(run_id))
+def sound_part(
+    run_id: str,
+    records: Sequence[tuple[int, bytes]],
+    bad: Mapping[int, Problem] | None = None,
+) -> Sequence[tuple[int, bytes]]:
+    """The records of a run before the first one that shows that something is wrong with its log; `bad` as in `replay`."""
+    reader = _Reader(run_id, RunState(run_id), bad=bad or {})
     for count, (seq, body) in enumerate(records):
         _take(reader, seq, body)
         if reader.findings:
@@ -80,6 +93,9 @@ def sound_part(run_id: str, records: Sequence[tuple[int, bytes]]) -> Sequence[tu
 def _take(reader: _Reader, seq: int, body: bytes) -> None:
     reader.records += 1
     try:
+        if (why := reader.bad.get(seq)) is not None:
+            reader.broken = reader.broken or not body  # nobody can say how the hash goes on
+            raise InvalidInput.of(why)
         message = decode_known(body)
     except InvalidInput as error:
         _found(reader, seq, "log.unreadable", error.problem.message, error.problem.fix or _RESTORE)

@@ -90,7 +90,9 @@ class ApprovalService:
             self._hub,
             loopback=is_loopback(self._host),
             log_problem=lambda: context.monitor.problem,
-            log_note=lambda: context.monitor.note,
+            log_note=lambda: (
+                "; ".join(filter(None, (context.monitor.note, projector.note))) or None
+            ),
             engine_problem=engine_problem,
         )
         projector.start()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -22,6 +23,7 @@ from partsong.approval.batches import batches
 from partsong.approval.core.approval import Approval
 from partsong.approval.core.inbox import Change, concerns, project, read
 from partsong.approval.store import BROKEN, START, Checkpoint, Diverged, Store
+from partsong.contracts.counts import number_of
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log, Record
@@ -36,6 +38,9 @@ _STRIDE = 1000
 _PAUSE = 0.5
 _PATIENCE = 40.0
 """Seconds to wait for the checkpoint's record; a log that does not answer says so earlier."""
+
+_LONGEST_NAME = 2000
+"""Characters of a record's id that is kept as it is."""
 
 _Pending = dict[str, dict[str, Approval]]
 """Open approvals by run and call."""
@@ -76,6 +81,9 @@ class Projector:
         self._moved = asyncio.Condition()
         self.problem: Problem | None = None
         """Why it does not get on; None if it does."""
+        self._bad = 0
+        self.note: str | None = None
+        """How many records could not be read since it began, and which was the last; None if there were none."""
 
     @property
     def position(self) -> int:
@@ -181,13 +189,13 @@ class Projector:
                 found = await anext(records)
         except TimeoutError:
             return False
-        return (found.seq, found.id) == (checkpoint.seq, checkpoint.record)
+        return (found.seq, _name_of(found)) == (checkpoint.seq, checkpoint.record)
 
     async def _apply(self, batch: Sequence[Record]) -> None:
         """Store what some records change; only then is it true for anybody here."""
         changed: _Pending = {}
         changes = [change for record in batch for change in self._read(record, changed)]
-        upto = Checkpoint(batch[-1].seq, batch[-1].id)
+        upto = Checkpoint(batch[-1].seq, _name_of(batch[-1]))
         self._say_holes(batch)
         if changes or upto.seq - self._saved.seq >= _STRIDE:
             newest = {change.approval.id: change.approval for change in changes}
@@ -231,7 +239,7 @@ class Projector:
     def _read(self, record: Record, changed: _Pending) -> tuple[Change, ...]:
         """What one record changes, given what the records before it in the batch have `changed`."""
         if record.problem is not None:
-            _passed_over(record, record.problem)
+            self._passed_over(record, record.problem)
             return ()
         try:
             subject = self._subjects.parse_log(record.subject)
@@ -240,10 +248,10 @@ class Projector:
             pending = changed.get(subject.run_id, self._pending.get(subject.run_id, {}))
             if not concerns(subject, record.body, pending):
                 return ()
-            message = read(record.body)
+            message = read(record.body, subject.run_id)
             changes = project(subject, record.seq, message, pending)
         except InvalidInput as error:
-            _passed_over(record, error.problem)
+            self._passed_over(record, error.problem)
             return ()
         except Exception:
             log.exception(
@@ -251,7 +259,7 @@ class Projector:
             )
             return ()
         for problem in message.problems:
-            _passed_over(record, problem)
+            self._passed_over(record, problem)
         if changes:
             after = dict(pending)
             for change in changes:
@@ -259,15 +267,27 @@ class Projector:
             changed[subject.run_id] = {id_: a for id_, a in after.items() if a.closure is None}
         return changes
 
+    def _passed_over(self, record: Record, problem: Problem) -> None:
+        self._bad += 1
+        self.note = (
+            f"{number_of(self._bad, 'record')} passed over since this service began, the last at {record.seq} "
+            f"({record.subject}): {problem.message}"
+        )
+        log.warning(
+            "passed over what cannot be read",
+            extra={
+                "seq": record.seq,
+                "subject": record.subject,
+                "problem": problem.code,
+                "where": problem.where,
+                "why": problem.message,
+            },
+        )
 
-def _passed_over(record: Record, problem: Problem) -> None:
-    log.warning(
-        "passed over what cannot be read",
-        extra={
-            "seq": record.seq,
-            "subject": record.subject,
-            "problem": problem.code,
-            "where": problem.where,
-            "why": problem.message,
-        },
-    )
+
+def _name_of(record: Record) -> str:
+    """The id of a record as a database can keep it; anybody may have given it one."""
+    id_ = record.id
+    if len(id_) <= _LONGEST_NAME and id_.isprintable():
+        return id_
+    return hashlib.sha256(id_.encode(errors="replace")).hexdigest()

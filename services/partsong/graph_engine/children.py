@@ -7,8 +7,10 @@ has ended answers again. A child whose parent no longer waits is cancelled by wh
 
 from __future__ import annotations
 
+import logging
+
 from partsong.contracts.envelope import encode_report
-from partsong.contracts.errors import PartsongError, Problem, Unavailable
+from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.requests import CancelRequest, RunRequest
 from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.state import Call, RunState
@@ -17,6 +19,7 @@ from partsong.contracts.work import ChildWork, child_of, child_of_v0
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.preparing import Resolve
+from partsong.log.blobs import LOST
 from partsong.log.port import Log
 from partsong.log.snapshots.folded import fold_to
 from partsong.log.snapshots.port import Snapshots
@@ -24,6 +27,8 @@ from partsong.runtime import clock
 from partsong.runtime.room import FULL
 
 __all__ = ["Children", "abandoned", "parent_of"]
+
+_logger = logging.getLogger("partsong.graph_engine")
 
 
 def parent_of(state: RunState) -> Parent | None:
@@ -76,7 +81,8 @@ class Children:
                 raise
             await self.refused(work.child, work.options, error.problem)
             return
-        if not new and (state := await self._state(work.child)).ended:
+        state = None if new else await self._state(work.child)
+        if state is not None and state.ended:
             await self.answer(state)
 
     async def answer(self, state: RunState) -> None:
@@ -115,7 +121,7 @@ class Children:
         if parent is None or state.round:
             return None
         waiting = await self._state(parent.run_id)
-        if waiting.graph is None:
+        if waiting is None or waiting.graph is None:
             return None
         call = waiting.calls.get(parent.call_id)
         over = waiting.ended or waiting.stopping is not None
@@ -123,5 +129,13 @@ class Children:
             return None
         return f"run {parent.run_id} does not wait for it any more"
 
-    async def _state(self, run_id: str) -> RunState:
-        return (await fold_to(self._log, self._subjects, run_id, self._snapshots)).state
+    async def _state(self, run_id: str) -> RunState | None:
+        """Another run as it stands; None if its log cannot be read, which is no matter of this one's."""
+        try:
+            return (await fold_to(self._log, self._subjects, run_id, self._snapshots)).state
+        except (InvalidInput, Unavailable) as error:
+            if isinstance(error, Unavailable) and error.problem.code not in LOST:
+                raise
+            told = {"run": run_id, "problem": error.problem.code, "why": error.problem.message}
+            _logger.warning("another run cannot be read", extra=told)
+            return None

@@ -341,8 +341,9 @@ class HeldRuns:
         else:
             _log.exception("turn broke", extra={"run": run_id})
         slot.failures += 1
-        passes = isinstance(error, Unavailable) or (
-            isinstance(error, PartsongError) and error.problem.retryable
+        passes = isinstance(error, PartsongError) and (
+            error.problem.retryable
+            or (isinstance(error, Unavailable) and error.problem.code not in LOST)
         )
         if slot.failures >= _MOST_FAILURES and not passes:
             ours = not isinstance(error, PartsongError)

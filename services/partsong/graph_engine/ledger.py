@@ -22,14 +22,14 @@ from partsong.contracts.envelope import (
     content_hash,
     encode_commit,
 )
-from partsong.contracts.errors import Conflict, InvalidInput
+from partsong.contracts.errors import Conflict
 from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
 from partsong.contracts.frozen import replace
-from partsong.contracts.placement import placed
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log, Record
+from partsong.log.reading import read_message
 from partsong.log.snapshots.folded import Folded, due, nearest, pack
 from partsong.log.snapshots.port import Snapshot, Snapshots
 
@@ -92,7 +92,7 @@ class Ledger:
 
         Raises:
             HistoryChanged: the log does not continue what was folded.
-            InvalidInput: it holds what cannot be read.
+            InvalidInput, Unavailable: it holds what cannot be read.
         """
         if self.seen == 0 and self._snapshots is not None:
             self._begin(await nearest(self._snapshots, self.run_id, upto))
@@ -134,7 +134,7 @@ class Ledger:
 
         Raises:
             HistoryChanged: it does not continue what was folded; begin anew from the log.
-            InvalidInput: it cannot be read.
+            InvalidInput, Unavailable: it cannot be read.
         """
         if record.seq <= self.seen:
             return False
@@ -196,7 +196,7 @@ class Ledger:
         self._advance(record, own.commit)
 
     def _take(self, record: Record) -> None:
-        message = self._decoded(record)
+        message = read_message(self._subjects, record)
         if isinstance(message, Commit):
             self._check(record, message)
         self._sure = fold_message(self._sure, message, record.seq)
@@ -236,19 +236,6 @@ class Ledger:
             if own.seq:
                 state = own.after if state is own.before else _laid(state, own)
         self.state = state
-
-    def _decoded(self, record: Record) -> Commit | Report:
-        try:
-            return placed(self._subjects, record.subject, record.body)
-        except InvalidInput as error:
-            raise InvalidInput(
-                error.problem.code,
-                f"the log of {self.run_id} holds what cannot be read: {error.problem.message}",
-                where=f"{record.subject} at {record.seq}",
-                fix=error.problem.fix
-                or "run `partsong run replay` on it, and update Partsong if the log is newer",
-                fault="platform",
-            ) from error
 
 
 def _laid(state: RunState, own: _Own) -> RunState:

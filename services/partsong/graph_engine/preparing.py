@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from pydantic import JsonValue
 
@@ -24,6 +25,7 @@ from partsong.graph_engine.core.commands import Prepared, asked
 from partsong.graph_engine.threads import Threads
 from partsong.log.blobs import LOST
 from partsong.log.port import Log
+from partsong.log.reading import Unreadable, message_of
 from partsong.runtime.room import FULL
 
 __all__ = ["Preparing", "Resolve", "past_of"]
@@ -33,17 +35,33 @@ OffLoop = Callable[[Callable[[], RunState]], Awaitable[RunState]]
 
 
 async def past_of(
-    log: Log, subjects: Subjects, restores: Callable[[], Sequence[Restored]], run_id: str
+    log: Log,
+    subjects: Subjects,
+    restores: Callable[[], Sequence[Restored]],
+    run_id: str,
+    upto: int | None,
 ) -> list[tuple[int, bytes]]:
-    """Read all records of a run, as (sequence, body).
+    """Read the records of a run up to a sequence, or all, as (sequence, body).
 
     Raises:
         Conflict: a restore did not bring all of them back.
-        Unavailable: the log did not answer.
+        InvalidInput: one of them cannot be read; what lies before it can be forked from.
+        Unavailable: the log did not answer; or as for InvalidInput, if a body is missing beside the log.
     """
     if (lost := Hit(restores()).why(run_id)) is not None:
         raise Conflict.of(lost)
-    return [(record.seq, record.body) async for record in log.read(subjects.run(run_id))]
+    found: list[tuple[int, bytes]] = []
+    async for record in log.read(subjects.run(run_id), upto=upto):
+        message = message_of(subjects, record)
+        if isinstance(message, Unreadable):
+            raise _not_from_there(message, found)
+        found.append((record.seq, record.body))
+    return found
+
+
+def _not_from_there(bad: Unreadable, before: Sequence[tuple[int, bytes]]) -> PartsongError:
+    fix = f"fork from {before[-1][0]} or earlier: `--at {before[-1][0]}`" if before else None
+    return replace(bad, problem=bad.problem.model_copy(update={"fix": fix})).error
 
 
 class Preparing:
@@ -52,13 +70,13 @@ class Preparing:
     def __init__(
         self,
         resolve: Resolve,
-        past: Callable[[str], Awaitable[list[tuple[int, bytes]]]],
+        past: Callable[[str, int | None], Awaitable[list[tuple[int, bytes]]]],
         threads: Threads,
         plugins: tuple[PluginRef, ...] = (),
         *,
         off_loop: OffLoop = asyncio.to_thread,
     ) -> None:
-        """`past` reads all records of a run, as (sequence, body); `plugins` are asked in every run that begins here.
+        """`past` reads the records of a run up to a sequence, or all; `plugins` are asked in every run that begins here.
 
         `off_loop` folds the past of a fork: thousands of records take a while, and what else the process does goes on.
         """
@@ -107,7 +125,7 @@ class Preparing:
     async def _fork(self, state: RunState, request: ForkRequest) -> Prepared:
         if state.graph is not None:
             return Prepared()
-        records = await self._past(request.run_id)
+        records = await self._past(request.run_id, request.seq)
         source = await self._off_loop(
             lambda: state_at(request.run_id, records, request.seq, request.outputs)
         )

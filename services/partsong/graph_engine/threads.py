@@ -23,7 +23,6 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from partsong.contracts.envelope import newest_event
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.graph import Graph
 from partsong.contracts.run_events import RunOptions
@@ -43,7 +42,8 @@ from partsong.graph_engine.core.line import (
 from partsong.graph_engine.core.summary import REFUSED
 from partsong.graph_engine.seating import Seating
 from partsong.log.port import Log, Record
-from partsong.log.snapshots.folded import fold_to
+from partsong.log.reading import Unreadable, message_of
+from partsong.log.snapshots.folded import fold_readable
 from partsong.log.snapshots.port import Snapshots
 from partsong.runtime import clock
 from partsong.runtime.recent import Recent
@@ -218,7 +218,8 @@ class Threads:
         last = Line.model_validate_json(entry.value).last if entry.value else ""
         if not last:
             return {}
-        folded = await fold_to(self._log, self._subjects, last, self._snapshots)
+        # What somebody has put behind its end is no reason to forget, or to let nobody begin any more.
+        folded = await fold_readable(self._log, self._subjects, last, self._snapshots)
         values = folded.state.values
         return {key: values[key] for key in graph.memory if key in values}
 
@@ -281,7 +282,10 @@ class Threads:
         if newest is not None:
             if newest.headers.get("Partsong-Status") not in ENDED:
                 return False
-            if newest_event(newest.body).time >= place.since:
+            message = message_of(self._subjects, newest)
+            if isinstance(message, Unreadable):
+                return True  # nobody decides on it any more, and it may have ended
+            if message.events and message.events[-1].time >= place.since:
                 return True
         return _age(place) > _UNBORN
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from partsong.contracts.envelope import decode, newest_event
-from partsong.contracts.events import ApprovalDecided, CallFailed, Unapproved
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.events import ApprovalDecided, CallFailed, Event, Unapproved
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.tool_calls import digest_of, question_about
 from partsong.contracts.work import ToolWork
-from partsong.log.port import Log
+from partsong.log.port import Log, Record
+from partsong.log.reading import Unreadable, message_of
 
 __all__ = ["approved"]
 
@@ -17,12 +18,13 @@ async def approved(store: Log, subjects: Subjects, work: ToolWork) -> bool:
 
     Raises:
         Unavailable: the log did not answer.
+        InvalidInput: what was asked or answered cannot be read; its engine sets the run aside.
     """
     found = await _question(store, subjects, work)
     if found is None or found[1].digest != digest_of(work.args):
         return False
     last = await store.last(subjects.call(work.run_id, found[0]))
-    answer = newest_event(last.body) if last is not None else None
+    answer = said[-1] if last is not None and (said := _said(subjects, last)) else None
     return isinstance(answer, ApprovalDecided) and answer.decision == "approve"
 
 
@@ -32,7 +34,7 @@ async def _question(
     """The newest question before this attempt, and what it was about."""
     found = None
     async for record in store.read(subjects.call(work.run_id, work.call_id)):
-        for event in decode(record.body).events:
+        for event in _said(subjects, record):
             if (
                 isinstance(event, CallFailed)
                 and event.unapproved is not None
@@ -40,3 +42,11 @@ async def _question(
             ):
                 found = question_about(work.call_id, event.attempt), event.unapproved
     return found
+
+
+def _said(subjects: Subjects, record: Record) -> tuple[Event, ...]:
+    """What a record says; without it nobody may take a call for approved."""
+    message = message_of(subjects, record)
+    if isinstance(message, Unreadable):
+        raise InvalidInput.of(message.problem)
+    return message.events

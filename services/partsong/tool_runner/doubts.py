@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from partsong.contracts.envelope import decode, decode_known
+from partsong.contracts.envelope import decode_known
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.events import Event, RunForked, RunStarted
 from partsong.contracts.marks import Restored
@@ -72,12 +72,12 @@ class Doubts:
         )
 
     async def _asked(self, work: ToolWork, after: int) -> bool:
-        """Whether an earlier attempt has ended since."""
+        """Whether an earlier attempt has ended since, as far as the call's records can be read."""
         records = self._log.read(self._subjects.call(work.run_id, work.call_id), after=after)
         return any(
             getattr(event, "attempt", work.attempt) < work.attempt
             for body in [record.body async for record in records]
-            for event in decode(body).events
+            for event in _events(body)
         )
 
     async def _there(self, run_id: str, restored: Restored) -> str | None:

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict, assert_never
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import decode, encode_report, newest_event
-from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.envelope import encode_report
+from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.port import Appended, Log, Record, WrongSequence
+from partsong.log.reading import Unreadable, message_of
 from partsong.runtime import clock
 
 __all__ = ["Claim", "claim", "claimed_by", "refuse", "report"]
@@ -79,18 +80,21 @@ async def claim(
 
     Raises:
         Unavailable: the log did not answer; try again.
+        InvalidInput: the call's newest record cannot be read, so nobody can say how it stands; its engine sets the run
+            aside.
     """
     subject = subjects.call(run_id, event.call_id)
     last = await store.last(subject)
     if last is not None:
-        match _standing(last, event):
+        said = _said(subjects, last)
+        match _standing(said, event):
             case "open":
                 pass
             case "ours":
                 # Stores nothing. A log that has lost its end, and our result with it, refuses it, and nobody writes to
                 # one that was not looked at: what stands open there may have been done.
                 await store.append(subject, last.body, id=event.id, expect=0)
-                return Claim(store, subject, run_id, last.seq, decode(last.body).events)
+                return Claim(store, subject, run_id, last.seq, said)
             case "busy" | "closed" as standing:
                 return standing
     try:
@@ -164,9 +168,21 @@ class _Head(TypedDict):
     worker: str
 
 
-def _standing(last: Record, mine: _Claimed) -> Literal["open", "ours", "busy", "closed"]:
+def _said(subjects: Subjects, last: Record) -> tuple[e.Event, ...]:
+    """What the newest record of a call's subject says; trying again would find nothing else."""
+    message = message_of(subjects, last)
+    if isinstance(message, Unreadable):
+        raise InvalidInput.of(message.problem)
+    if message.newer is not None:
+        raise InvalidInput.of(message.newer)
+    return message.events
+
+
+def _standing(
+    said: tuple[e.Event, ...], mine: _Claimed
+) -> Literal["open", "ours", "busy", "closed"]:
     """What the newest record of a call's subject means for an attempt at it."""
-    event = newest_event(last.body)
+    event = said[-1]
     match event:
         case e.CallClaimed() | e.AgentTurnClaimed():
             if event.id == mine.id:

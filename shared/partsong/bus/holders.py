@@ -22,10 +22,10 @@ from nats.aio.client import Client
 from pydantic import ValidationError
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import decode
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import FunctionWork, HookWork, Work
 from partsong.log.port import Log
+from partsong.log.reading import Unreadable, message_of
 from partsong.runtime.answers import answers
 from partsong.runtime.heartbeat.beat import Beat
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
@@ -116,7 +116,10 @@ class Holders:
         async for record in self._log.read(self._subjects.fact(work.run_id)):
             if needle not in record.body:
                 continue
-            for event in decode(record.body).events:
+            message = message_of(self._subjects, record)
+            if isinstance(message, Unreadable):
+                continue  # its engine sets the run aside
+            for event in message.events:
                 if (
                     isinstance(
                         event, e.CallCompleted | e.CallFailed | e.CallSuspended | e.HookDecided

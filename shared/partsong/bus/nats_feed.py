@@ -46,8 +46,6 @@ _ATTEMPT, _ANSWER = 5.0, 60.0
 """Seconds until the server is asked again, for a cluster without a leader drops a question; and in all, for a consumer
 in a long log is made once the server has looked through the log."""
 _AGAIN = 0.5
-_LOOKS = 3
-"""Times that a body is looked for which is missing beside the log."""
 _IDLE = 30
 """Seconds after which the server removes a consumer that nobody pulls from."""
 _EXPECTED = frozenset({"404", "408"})
@@ -238,20 +236,13 @@ class NatsFeed:
             self._fetching = None
 
     async def _whole(self, record: Record, blob: str) -> Record:
-        """The record with its body, or with what has become of that: one run has lost it, the others go on.
-
-        Looked for more than once, for a replica may lag.
-        """
-        for tries in range(_LOOKS):
-            try:
-                return replace(record, body=await self._body_of(blob))
-            except Unavailable as error:
-                if error.problem.code not in BAD_BODY:
-                    raise
-                record = replace(record, body=b"", problem=error.problem)
-            if tries + 1 < _LOOKS:
-                await asyncio.sleep(_AGAIN)
-        return record
+        """The record with its body, or with what has become of that: one run has lost it, the others go on."""
+        try:
+            return replace(record, body=await self._body_of(blob))
+        except Unavailable as error:
+            if error.problem.code not in BAD_BODY:
+                raise
+            return replace(record, body=b"", problem=error.problem)
 
     async def _status(self, headers: Mapping[str, str], inbox: str) -> None:
         """100 is a heartbeat; the others end a request."""

@@ -64,7 +64,9 @@ def exit_code(error: BaseException) -> int:
             return EXIT["damaged"]
         case PartsongError(problem=problem) if problem.code in _SILENT:
             return EXIT["timeout"]
-        case InvalidInput(problem=problem) if problem.code in _REFUSED:
+        case InvalidInput(problem=problem) if (
+            problem.code in _REFUSED or problem.fault == "platform"
+        ):
             return EXIT["failure"]
         case InvalidInput(problem=problem):
             return EXIT["not_found" if problem.code in _UNKNOWN else "usage"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +20,7 @@ from partsong.cli.repairs import carried, verified
 
 if TYPE_CHECKING:
     from partsong.client import Client
+    from partsong.contracts.errors import Problem
     from partsong.contracts.marks import Restored
     from partsong.contracts.ranges import Range
     from partsong.log.backup import Copied
@@ -76,10 +77,8 @@ def verify(place: Place, out: Output) -> None:
                 await tell(client.nats, client.subjects, standing, damage)
                 # What is to be done depends on what the reading has found: of whom the records were, for one.
                 standing = await log_standing(client.nats, client.subjects, place.data)
-        findings = [problem.model_dump(exclude_none=True) for problem in found.findings]
-        for finding in findings:
-            if "fix" in finding:
-                finding["fix"] = _advice(finding["fix"], place)
+        findings = _problems(found.findings, place)
+        unreadable = _problems(found.unreadable, place)
         out.record(
             {
                 "log": "sound" if found.ok and standing.log == "sound" else "damaged",
@@ -98,15 +97,25 @@ def verify(place: Place, out: Output) -> None:
                 "accepted": [list(span) for span in found.accepted],
                 "accepted_runs": list(found.accepted_runs),
                 "foreign": found.foreign,
+                "unreadable": unreadable if out.form != "table" else len(unreadable),
                 "findings": findings if out.form != "table" else [],
             }
         )
-        if out.form == "table" and findings:
+        if out.form == "table" and (findings or unreadable):
             click.echo()
-            out.rows(findings, ("code", "where", "message"))
+            out.rows([*findings, *unreadable], ("code", "where", "message"))
         return EXIT["ok" if found.ok and standing.log == "sound" else "damaged"]
 
     sys.exit(run_async(work()))
+
+
+def _problems(problems: Sequence[Problem], place: Place) -> list[dict[str, object]]:
+    """Problems as they are printed; what they advise is about the log that was meant."""
+    told = [problem.model_dump(exclude_none=True) for problem in problems]
+    for one in told:
+        if "fix" in one:
+            one["fix"] = _advice(one["fix"], place)
+    return told
 
 
 def _insist_on_a_log(standing: Standing, stream: str) -> None:

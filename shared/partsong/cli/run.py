@@ -131,26 +131,33 @@ def list_(status: str | None, graph: str | None, limit: int, address: Address, o
 @address_options
 @output_option
 def show(run_id: str, address: Address, out: Output, *, full: bool) -> None:
-    """How a run stands, what it waits for, where it comes from."""
+    """How a run stands, what it waits for, where it comes from.
 
-    async def work() -> None:
+    Of a run whose log cannot be read to its end, it says why, and how the run stood before; then the exit code is 1.
+    """
+
+    async def work() -> int:
+        from partsong.cli.failures import report
         from partsong.cli.standing import at_the_door, standing
         from partsong.contracts.errors import NotFound
 
         plain = out.form == "table"
         async with address.client() as client:
             try:
-                state = await client.state(run_id)
+                state, error = await client.readable_state(run_id)
             except NotFound:
                 if (queued := await client.queued(run_id)) is not None:
                     out.record(at_the_door(run_id, queued, plain=plain))
-                    return
-                state = await client.state(run_id)  # it may have begun meanwhile
+                    return EXIT["ok"]
+                state, error = await client.readable_state(run_id)  # it may have begun meanwhile
             forks = await client.forks(run_id)
-        if out.record(standing(state, forks, plain=plain), most=None if full else SHOWN):
+        problem = error.problem if error is not None else None
+        said = standing(state, forks, plain=plain, problem=problem)
+        if out.record(said, most=None if full else SHOWN):
             out.say("shortened: --full or -o json shows all of it")
+        return EXIT["ok"] if error is None else report(error, out)
 
-    run_async(work())
+    sys.exit(run_async(work()))
 
 
 @command.command(epilog="Example: partsong run watch r_1 --timeout 60")

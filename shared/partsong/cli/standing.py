@@ -6,19 +6,29 @@ import dataclasses
 from collections.abc import Sequence
 
 from partsong.client import Origin, Queued, RunSummary
+from partsong.contracts.errors import Problem
 from partsong.contracts.explained import explained
 from partsong.contracts.state import Call, RunState
 
 __all__ = ["at_the_door", "place", "standing"]
 
 
-def standing(state: RunState, forks: Sequence[RunSummary], *, plain: bool) -> dict[str, object]:
-    """The run as it stands; `plain` is for people: what it waits for and where it comes from are sentences."""
+def standing(
+    state: RunState,
+    forks: Sequence[RunSummary],
+    *,
+    plain: bool,
+    problem: Problem | None = None,
+) -> dict[str, object]:
+    """The run as it stands; `plain` is for people: what it waits for and where it comes from are sentences.
+
+    With a `problem` its log can be read no further than that, and nobody decides on it.
+    """
     waits, origin = state.waits_on, state.origin
     return {
         "run_id": state.run_id,
-        "status": state.phase,
-        "why": explained(state) or None,
+        "status": state.phase if problem is None else "damaged",
+        "why": (explained(state) or None) if problem is None else _set_aside(problem),
         "waits_on": (str(waits) if plain else dataclasses.asdict(waits)) if waits else None,
         "graph": state.graph.name if state.graph else None,
         "graph_hash": state.graph.hash if state.graph else None,
@@ -43,6 +53,12 @@ def at_the_door(run_id: str, queued: Queued, *, plain: bool) -> dict[str, object
     """A run whose request no engine has taken yet, and its place in the line."""
     place = {} if plain else {"queued": dataclasses.asdict(queued)}
     return {"run_id": run_id, "status": "queued", "why": str(queued), **place}
+
+
+def _set_aside(problem: Problem) -> str:
+    where = f" ({problem.where})" if problem.where else ""
+    fix = f"; {problem.fix}" if problem.fix else ""
+    return f"set aside, and nothing is decided on it any more: {problem.message}{where}{fix}"
 
 
 def place(origin: Origin) -> str:

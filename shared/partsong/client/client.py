@@ -16,16 +16,18 @@ from partsong.client.live import chunks_of
 from partsong.client.schedules import Overlap, Scheduling
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.damage import Hit
-from partsong.contracts.envelope import decode
-from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.contracts.envelope import Commit, Report
+from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_message
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import ENDED, Origin, RunState
+from partsong.contracts.subjects import partition_of
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.leader import Leader
 from partsong.log.marks import BucketMarks
 from partsong.log.port import Record
+from partsong.log.reading import read_message
 from partsong.log.stored import sequence
 from partsong.log.summaries import Summary, summaries
 
@@ -72,10 +74,11 @@ class Client(Control, Scheduling, Catalogue):
 
         Raises:
             NotFound: the log holds nothing of such a run.
+            InvalidInput, Unavailable: a record of it cannot be read; the error names it.
         """
         async with aclosing(self._records_of(run_id, after, follow=follow)) as records:
             async for record in records:
-                for index, event in enumerate(decode(record.body).events):
+                for index, event in enumerate(self._message(record).events):
                     yield Placed(record.seq, index, event)
 
     async def result(self, run_id: str, *, timeout: float | None = None) -> RunResult:  # noqa: ASYNC109  # the usual word
@@ -84,6 +87,7 @@ class Client(Control, Scheduling, Catalogue):
         Raises:
             NotFound: the log holds nothing of such a run.
             TimeoutError: it has not ended within `timeout` seconds.
+            InvalidInput, Unavailable: a record of it cannot be read; the error names it.
         """
         state, events = RunState(run_id), list[Event]()
         try:
@@ -92,7 +96,7 @@ class Client(Control, Scheduling, Catalogue):
                 aclosing(self._records_of(run_id, 0, follow=True)) as records,
             ):
                 async for record in records:
-                    message = decode(record.body)
+                    message = self._message(record)
                     state = fold_message(state, message, record.seq)
                     events += message.events
         except TimeoutError as error:
@@ -112,6 +116,7 @@ class Client(Control, Scheduling, Catalogue):
 
         Raises:
             NotFound: the log holds nothing of such a run.
+            InvalidInput, Unavailable: a record of it cannot be read, so it never ends; the error names it.
         """
         newest = await self._newest(run_id)
         kept = JetStreamLog(
@@ -144,6 +149,8 @@ class Client(Control, Scheduling, Catalogue):
                 where = self._subjects.parse_log(summary.subject)
             except InvalidInput:
                 continue  # nobody of ours has written there
+            if partition_of(where.run_id) != where.partition:
+                continue
             run = _summary(where.run_id, summary)
             if where.run_id in damaged:
                 run = replace(run, status="damaged", error=_UNREADABLE)
@@ -179,6 +186,18 @@ class Client(Control, Scheduling, Catalogue):
         runs = await self.runs(limit=sys.maxsize)
         return [run for run in reversed(runs) if run.origin and run.origin.run_id == run_id]
 
+    def _message(self, record: Record) -> Commit | Report:
+        """What a record says, all of it.
+
+        Raises:
+            Unavailable, InvalidInput: it cannot be read, or needs a newer reader; it says where the record stands.
+        """
+        message = read_message(self._subjects, record)
+        if message.newer is not None:
+            where = f"{record.subject} at {record.seq}"
+            raise InvalidInput.of(message.newer.model_copy(update={"where": where}))
+        return message
+
     async def _records_of(
         self, run_id: str, after: int, *, follow: bool
     ) -> AsyncGenerator[Record, None]:
@@ -194,23 +213,22 @@ class Client(Control, Scheduling, Catalogue):
             records = self.log.tail(filter, after=after)
         async with aclosing(records):
             async for record in records:
-                if record.problem is not None:
-                    raise Unavailable.of(record.problem)
                 yield record
                 if follow and record.seq >= newest.seq and record.headers.get(STATUS) in ENDED:
                     return
 
     @asynccontextmanager
     async def _until_end(self, run_id: str, newest: Record) -> AsyncIterator[asyncio.Event]:
-        """An event that is set when the run has ended; only headers are looked at."""
-        ended = asyncio.Event()
+        """An event that is set when the run has ended, or nobody decides on it any more, which is raised at the end."""
+        ended, engine = asyncio.Event(), self._subjects.engine(run_id)
 
         async def watch() -> None:
             try:
-                commits = self.log.tail(self._subjects.engine(run_id), after=newest.seq - 1)
-                async with aclosing(commits):
-                    async for commit in commits:
-                        if commit.headers.get(STATUS) in ENDED:
+                records = self.log.tail(self._run(run_id), after=newest.seq - 1)
+                async with aclosing(records):
+                    async for record in records:
+                        read_message(self._subjects, record)
+                        if record.subject == engine and record.headers.get(STATUS) in ENDED:
                             return
             finally:
                 ended.set()
@@ -227,7 +245,7 @@ class Client(Control, Scheduling, Catalogue):
 
 def _summary(run_id: str, summary: Summary) -> RunSummary:
     headers = summary.headers
-    if summary.broken:
+    if summary.broken or STATUS not in headers:  # each commit of ours says how the run stands
         return RunSummary(run_id, "damaged", "", "", _UNREADABLE, summary.seq)
     origin, _, at = headers.get("Partsong-Origin", "").rpartition("@")
     forked_at = sequence(at)

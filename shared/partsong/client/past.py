@@ -8,12 +8,15 @@ from partsong.client.comparison import Comparison, Stretch, begun_by, compared, 
 from partsong.client.connection import Connection, unknown
 from partsong.client.presence import seen
 from partsong.contracts.damage import DAMAGED, Hit
-from partsong.contracts.errors import NotFound, PartsongError, Unavailable
+from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Problem, Unavailable
 from partsong.contracts.ids import check_id
 from partsong.contracts.state import Origin, RunState
+from partsong.contracts.subjects import Subjects
 from partsong.contracts.timeline import Change, Checkpoint, checkpoints, diff
 from partsong.contracts.verify import Replay, replay, sound_part
-from partsong.log.blobs import LOST
+from partsong.log.blobs import BAD_BODY, LOST
+from partsong.log.port import Record
+from partsong.log.reading import Unreadable, body_of, message_of
 from partsong.log.snapshots.folded import fold_to
 
 __all__ = ["Past"]
@@ -48,6 +51,22 @@ class Past(Connection):
         await self._whole(run_id)
         return await seen(self.nats, self._subjects, state)
 
+    async def readable_state(self, run_id: str) -> tuple[RunState, PartsongError | None]:
+        """The run's state as far as its log can be read, and why no further; the second is None if that is how it stands.
+
+        Raises:
+            NotFound: the log holds nothing of such a run.
+            Unavailable: as `state`, if records of it are gone; nothing of it can be read; or the server did not answer.
+            InvalidInput: nothing of it can be read.
+        """
+        try:
+            return await self.state(run_id), None
+        except (InvalidInput, Unavailable) as error:
+            if isinstance(error, Unavailable) and error.problem.code not in BAD_BODY:
+                raise
+            found, problem = await self.readable_history(run_id)
+            return await self.state(run_id, at=found[-1].seq), problem or error
+
     async def history(self, run_id: str) -> list[Checkpoint]:
         """The run's checkpoints, oldest first: the moments that can be read, compared and forked from.
 
@@ -69,26 +88,29 @@ class Past(Connection):
         Raises:
             NotFound: the log holds nothing of such a run.
             Unavailable: nothing of it can be read, be it that its first record is lost; or the server did not answer.
+            InvalidInput: nothing of it can be read.
         """
-        records: list[tuple[int, bytes]] = []
+        records = _Records(self._subjects)
         try:
             async with self._reading(run_id):
                 async for record in self.log.read(self._run(run_id)):
-                    records.append((record.seq, record.body))  # noqa: PERF401  # also those before an error
-                if not records:
+                    records.take(record)
+                if not records.found:
                     raise unknown(run_id)
                 await self._whole(run_id)
             # Records that a restore could not bring back are not missed by the server: only the restore knows of them.
             await self._brought_back(run_id)
-        except Unavailable as error:
-            if not records or error.problem.code not in _LOST:
+            records.check()
+        except (Unavailable, InvalidInput) as error:
+            lost = isinstance(error, Unavailable) and error.problem.code not in _LOST
+            if not records.found or lost:
                 raise
-            found = list(checkpoints(run_id, sound_part(run_id, records)))
+            found = list(checkpoints(run_id, sound_part(run_id, records.found, records.bad)))
             if not found:
                 raise
             said = f"the history of {run_id} can be read up to {found[-1].seq}: {error.problem.message}"
-            return found, Unavailable.of(error.problem.model_copy(update={"message": said}))
-        return list(checkpoints(run_id, records)), None
+            return found, type(error).of(error.problem.model_copy(update={"message": said}))
+        return list(checkpoints(run_id, records.found)), None
 
     async def _readable_at(self, run_id: str, at: int) -> None:
         """Refuse a moment of a run behind the first record that a restore did not bring back.
@@ -142,17 +164,24 @@ class Past(Connection):
         Raises:
             NotFound: the log holds nothing of such a run.
         """
-        records = await self._records(run_id, now=True)
+        records = await self._read(run_id, now=True)
         await self._whole(run_id)
-        return replay(run_id, records)
+        return replay(run_id, records.found, records.bad)
 
     async def _records(self, run_id: str, *, now: bool = False) -> list[tuple[int, bytes]]:
-        """All records of the run, as (sequence, body); `now` as in `_reading`."""
+        """All records of the run, as (sequence, body), none of which is bad; `now` as in `_reading`."""
+        records = await self._read(run_id, now=now)
+        records.check()
+        return records.found
+
+    async def _read(self, run_id: str, *, now: bool) -> _Records:
+        records = _Records(self._subjects)
         async with self._reading(run_id, now=now):
-            found = [(record.seq, record.body) async for record in self.log.read(self._run(run_id))]
-            if not found:
+            async for record in self.log.read(self._run(run_id)):
+                records.take(record)
+            if not records.found:
                 raise unknown(run_id)
-            return found
+        return records
 
     async def _stretches(self, run_id: str) -> list[Stretch]:
         """The run's records and those of the runs it comes from, up to where each was forked; the oldest first."""
@@ -171,6 +200,35 @@ class Past(Connection):
         commits = self.log.read(self._subjects.engine(run_id))
         async with self._reading(run_id), aclosing(commits) as records:
             async for record in records:
-                if begun_by(record.body) is not None:
+                if begun_by(body_of(record)) is not None:
                     return record.body
             raise unknown(run_id)
+
+
+class _Records:
+    """A run's records as they come, and which of them cannot be read."""
+
+    def __init__(self, subjects: Subjects) -> None:
+        self._subjects = subjects
+        self.found: list[tuple[int, bytes]] = []
+        """As (sequence, body)."""
+        self.bad: dict[int, Problem] = {}
+        """Why some of them cannot be read."""
+        self._first: Unreadable | None = None
+
+    def take(self, record: Record) -> None:
+        """Take the next one."""
+        self.found.append((record.seq, record.body))
+        message = message_of(self._subjects, record)
+        if isinstance(message, Unreadable):
+            self.bad[record.seq] = message.problem
+            self._first = self._first or message
+
+    def check(self) -> None:
+        """Refuse a run of which not all can be read.
+
+        Raises:
+            Unavailable, InvalidInput: the first record that cannot be.
+        """
+        if self._first is not None:
+            raise self._first.error

@@ -28,6 +28,7 @@ from partsong.graph_engine.core.draft import Decision
 from partsong.graph_engine.core.hints import work_of
 from partsong.graph_engine.ledger import Ledger
 from partsong.log.port import Log
+from partsong.log.reading import body_of
 from partsong.runtime import clock
 from partsong.runtime.consent import consent
 from partsong.runtime.evaluation.evaluator import settle
@@ -117,7 +118,7 @@ class LocalRun:
         """The approvals that the run waits for."""
         asked: dict[str, e.ApprovalRequested] = {}
         async for record in self._log.read(Subjects().engine(self.state.run_id)):
-            for event in decode(record.body).events:
+            for event in decode(body_of(record)).events:
                 if isinstance(event, e.ApprovalRequested):
                     asked[event.call_id] = event
         return [

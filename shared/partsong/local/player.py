@@ -31,6 +31,7 @@ from partsong.local.engine import Approver, Item, LocalRun, Perform
 from partsong.local.equipped import Equipped
 from partsong.local.performers import Performers, routed
 from partsong.log.port import Log
+from partsong.log.reading import body_of
 from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock
 from partsong.runtime.evaluation.evaluator import settle
@@ -226,7 +227,7 @@ class Player:
 
     async def _records(self, run_id: str) -> list[tuple[int, bytes]]:
         subject = Subjects().run(check_id("run_id", run_id))
-        return [(record.seq, record.body) async for record in self._log.read(subject)]
+        return [(record.seq, body_of(record)) async for record in self._log.read(subject)]
 
     async def _events(self, run_id: str) -> list[e.Event]:
         """All events of a run that another process began."""

@@ -29,7 +29,7 @@ from partsong.contracts.ranges import Range, gaps
 from partsong.contracts.subjects import Subjects
 from partsong.log.attribution import missing
 from partsong.log.backup_lines import line_of, raw_of
-from partsong.log.blobs import BAD_BODY, Blobs
+from partsong.log.blobs import BAD_BODY, Blobs, is_blob_name
 from partsong.log.leader import Leader
 from partsong.log.link import Link
 from partsong.log.subject_counts import counted
@@ -40,6 +40,8 @@ __all__ = ["Backup", "Copied", "Lacking", "backup"]
 _FILE = "log.jsonl"
 _MISSING = "missing.json"
 _FORMAT = 1
+_LONGEST_NAME = 80
+"""Characters that are said of the name of a body; what is longer is none of ours."""
 _SYNC_EVERY = 1000
 _UNNAMED = "unnamed"
 """Stands for the log id where the record that says it cannot be read: nothing is restored from such a copy."""
@@ -150,6 +152,10 @@ class Backup:
         Raises:
             NotFound: `backup.blob_missing`.
         """
+        if not is_blob_name(name):  # it could be a path to anywhere
+            raise NotFound(
+                "backup.blob_missing", f"no body is named {name[:80]!r}", where=name[:80]
+            )
         path = self._blob_path(name)
         try:
             body = path.read_bytes()
@@ -185,7 +191,7 @@ class Backup:
 
     def has_blob(self, name: str) -> bool:
         """Whether a body is there already."""
-        return self._blob_path(name).exists()
+        return is_blob_name(name) and self._blob_path(name).exists()
 
     def put_blob(self, name: str, body: bytes) -> None:
         """Keep a body."""
@@ -292,7 +298,7 @@ async def _copy(
                 except Unavailable as error:
                     if error.problem.code not in BAD_BODY:
                         raise
-                    gone.append(raw.blob)
+                    gone.append(raw.blob[:_LONGEST_NAME])
             file.write(line_of(raw))
             last, count = raw.seq, count + 1
             if count % _SYNC_EVERY == 0:

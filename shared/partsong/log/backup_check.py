@@ -133,10 +133,14 @@ def _outline(copy: Backup, subjects: Subjects) -> tuple[Identity, Raw]:
     return identity, newest
 
 
+_NO_TOKEN = frozenset(" \t\r\n\x00*>")
+"""What the server takes for the end of a token, or for a wildcard: all else stands in one, a form feed too."""
+
+
 def _stands(subject: str, subjects: Subjects) -> bool:
     """Whether the log's stream can hold a subject; one that it cannot would be refused when there is no way back."""
     tokens = subject.removeprefix(f"{subjects.prefix}.log.").split(".")
-    literal = all(t and t.isprintable() and not {*t} & {" ", "*", ">"} for t in tokens)
+    literal = all(token and not {*token} & _NO_TOKEN for token in tokens)
     return literal and subject.startswith(f"{subjects.prefix}.log.")
 
 

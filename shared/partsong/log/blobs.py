@@ -7,11 +7,13 @@ who can read the record can read the body.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
 import re
 from functools import partial
+from typing import NamedTuple
 
 from nats.aio.msg import Msg
 
@@ -20,7 +22,7 @@ from partsong.log.full import is_full, log_full
 from partsong.log.link import Link, status
 from partsong.log.stored import ID
 
-__all__ = ["BAD_BODY", "LARGEST", "LOST", "Blobs"]
+__all__ = ["BAD_BODY", "LARGEST", "LOST", "Blobs", "is_blob_name"]
 
 BAD_BODY = frozenset({"log.blob_missing", "log.blob_corrupt"})
 """Problems that say what has become of one body, and nothing of the store."""
@@ -31,6 +33,21 @@ LARGEST = 256 * 1024 * 1024
 """Bytes of a body: what describes it is a message, too, and anybody may have written it."""
 _CHUNK = 256 * 1024
 _NAME = re.compile(r"sha256:[0-9a-f]{64}")
+_LAGS = (0.2, 0.5)
+"""Seconds between looks at what the leader has and a replica has not yet."""
+
+
+class _Described(NamedTuple):
+    """Where a body lies in its bucket."""
+
+    nuid: str
+    chunks: int
+    size: int
+
+
+def is_blob_name(name: str) -> bool:
+    """Whether a body can have this name; what a record says of its body, anybody may have written."""
+    return _NAME.fullmatch(name) is not None
 
 
 class Blobs:
@@ -42,7 +59,7 @@ class Blobs:
     async def put(self, body: bytes) -> str:
         """Store a body, unless it is there; its name."""
         name = _name(body)
-        if not await self._describe(name):
+        if not await self._there(name):
             await self._write(name, body)
         return name
 
@@ -52,42 +69,71 @@ class Blobs:
         Raises:
             Unavailable: `log.blob_missing` or `log.blob_corrupt`.
         """
-        if _NAME.fullmatch(name) is None:  # it may be what somebody else has written
-            raise _bad("missing", name[:80], "it is not called sha256: and 64 hexadecimal digits")
+        if not is_blob_name(name):  # its subject would be none, or too long for the server
+            raise _bad("missing", f"{name[:80]!r}", "a body is named by the hash of its content")
         info = await self._describe(name)
-        if info is None:
+        lags = _LAGS if info is None else ()
+        if info is None and (info := await self._describe(name, sure=True)) is None:
             raise _bad("missing", name, f"the bucket {self._bucket} has no object of this name")
-        nuid, size, chunks = info.get("nuid"), info.get("size"), info.get("chunks")
-        if not (isinstance(nuid, str) and isinstance(size, int) and isinstance(chunks, int)):
-            raise _bad("corrupt", name, "its description is not that of an object")
-        if size > most:
-            raise _bad("corrupt", name, f"it has {size} bytes, at most {most} are read")
-        body = await self._read(f"$O.{self._bucket}.C.{nuid}", chunks, most)
-        if len(body) > most:  # it has more than it says
-            raise _bad("corrupt", name, f"it has {len(body)} bytes, at most {most} are read")
+        body = await self._body(info, name, most)
+        for pause in lags:
+            if _name(body) == name:
+                break
+            await asyncio.sleep(pause)
+            body = await self._body(info, name, most)
         if _name(body) != name:
             raise _bad(
                 "corrupt", name, f"{len(body)} bytes were read, and they hash to {_name(body)}"
             )
         return body
 
+    async def _there(self, name: str) -> bool:
+        try:
+            return await self._describe(name) is not None
+        except Unavailable as error:
+            if error.problem.code not in BAD_BODY:
+                raise
+            return False  # what is said of it is written anew
+
+    async def _body(self, info: _Described, name: str, most: int) -> bytes:
+        if info.size > most:
+            raise _bad("corrupt", name, f"it has {info.size} bytes, at most {most} are read")
+        body = await self._read(f"$O.{self._bucket}.C.{info.nuid}", info.chunks, most)
+        if len(body) > most:  # it has more than it says
+            raise _bad("corrupt", name, f"it has {len(body)} bytes, at most {most} are read")
+        return body
+
     def _meta(self, name: str) -> str:
         return f"$O.{self._bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
 
-    async def _describe(self, name: str) -> dict[str, object] | None:
-        msg = await self._link.insist(
-            f"looking for {name}",
-            partial(self._link.ask, f"$JS.API.DIRECT.GET.{self._stream}.{self._meta(name)}"),
-        )
-        if status(msg):
+    async def _describe(self, name: str, *, sure: bool = False) -> _Described | None:
+        """What is said of a body; with `sure` by the leader, for what answers otherwise may lag behind."""
+        said = await (self._by_leader(name) if sure else self._by_anyone(name))
+        if said is None:
             return None
         try:
-            info = json.loads(msg.data)
-        except (ValueError, RecursionError):
-            return {}
-        if not isinstance(info, dict):
-            return {}
-        return None if info.get("deleted") else info
+            info = json.loads(said)
+            if info.get("deleted"):
+                return None
+            found = _Described(str(info["nuid"]), int(info["chunks"]), int(info["size"]))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            raise _bad("corrupt", name, "what is said of it cannot be read") from None
+        if not found.nuid.isalnum():
+            raise _bad("corrupt", name, "what is said of it names no place")
+        return found
+
+    async def _by_anyone(self, name: str) -> bytes | None:
+        subject = f"$JS.API.DIRECT.GET.{self._stream}.{self._meta(name)}"
+        msg = await self._link.insist(f"looking for {name}", partial(self._link.ask, subject))
+        return None if status(msg) else msg.data
+
+    async def _by_leader(self, name: str) -> bytes | None:
+        query = json.dumps({"last_by_subj": self._meta(name)}).encode()
+        ask = partial(self._link.ask, f"$JS.API.STREAM.MSG.GET.{self._stream}", query)
+        answer = json.loads((await self._link.insist(f"looking for {name}", ask)).data)
+        if "message" not in answer:
+            return None
+        return base64.b64decode(str(answer["message"].get("data") or ""))
 
     async def _write(self, name: str, body: bytes) -> None:
         nuid = self._link.nc.new_inbox().rpartition(".")[2]

@@ -29,7 +29,7 @@ from partsong.contracts.errors import Unavailable
 from partsong.log.link import Link, Lost, status
 from partsong.log.stored import place_of
 
-__all__ = ["Unreadable", "feed"]
+__all__ = ["Incomplete", "feed"]
 
 _BATCH = 500
 _SECOND = 1_000_000_000
@@ -42,7 +42,7 @@ _EMPTY, _PAUSE = 20, 0.25
 for each of these records, for a pull may end at each."""
 
 
-class Unreadable(Exception):
+class Incomplete(Exception):
     """A walk to an end was given less than the server had counted."""
 
     def __init__(self, missing: int) -> None:
@@ -66,7 +66,7 @@ async def feed(
 
     Raises:
         Unavailable: the server did not answer in time.
-        Unreadable: at the end of a walk with a limit: fewer came than were there.
+        Incomplete: at the end of a walk with a limit: fewer came than were there.
     """
     seen, left, pause = after, limit, 0.0
     while True:
@@ -84,7 +84,7 @@ async def feed(
                 seen, pause = found[0], 0.0
                 yield found
             if cursor.over and left:
-                raise Unreadable(left)
+                raise Incomplete(left)
         finally:
             await cursor.close()
         if left == 0:

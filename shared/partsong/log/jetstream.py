@@ -31,7 +31,7 @@ from nats.aio.msg import Msg
 from partsong.contracts.errors import Unavailable
 from partsong.log.batch import append_batch
 from partsong.log.blobs import BAD_BODY, Blobs
-from partsong.log.feed import Unreadable, feed
+from partsong.log.feed import Incomplete, feed
 from partsong.log.full import is_full, log_full
 from partsong.log.keeper import Keeper
 from partsong.log.link import NO_ANSWER, Link, Lost, Unheard, status
@@ -233,7 +233,7 @@ class JetStreamLog:
             owed -= 1
             yield await self._resolve(stored)
         if left and after < end:
-            with suppress(Unreadable):
+            with suppress(Incomplete):
                 async with aclosing(self._feed(filter, after, left)) as records:
                     async for record in records:
                         after = record.seq
@@ -274,14 +274,7 @@ class JetStreamLog:
 
     async def _follow(self, filter: str, after: int) -> AsyncGenerator[Record, None]:
         async for seq, msg in feed(self._link, self._stream, filter, after, limit=None):
-            record, blob = from_delivery(msg, seq)
-            try:
-                whole = await self._resolve((record, blob))
-            except Unavailable as error:
-                if error.problem.code not in BAD_BODY:
-                    raise
-                whole = replace(record, body=b"", problem=error.problem)
-            yield whole
+            yield await self._resolve(from_delivery(msg, seq))
 
     async def _feed(
         self, filter: str, after: int, limit: int | None
@@ -312,11 +305,16 @@ class JetStreamLog:
         return found, behind
 
     async def _resolve(self, stored: tuple[Record, str | None]) -> Record:
+        """The record with its body, wherever that lies; with what has become of it, if it cannot be had."""
         record, blob = stored
         if blob is None:
             return record
-        body = await self.blobs.get(blob)
-        return Record(record.seq, record.subject, body, record.id, record.headers)
+        try:
+            return replace(record, body=await self.blobs.get(blob))
+        except Unavailable as error:
+            if error.problem.code not in BAD_BODY:
+                raise
+            return replace(record, body=b"", problem=error.problem)
 
     async def _leader_get(self, query: Mapping[str, str | int]) -> dict[str, Any] | None:
         """One message as the stream's leader has it, with its headers parsed; a direct get may be behind."""

@@ -26,7 +26,8 @@ class Record:
     """The id it was appended under (`Nats-Msg-Id`)."""
     headers: Mapping[str, str] = field(default_factory=dict)
     problem: Problem | None = None
-    """Why its body cannot be had, which is empty then: it lay beside the log and is missing there. Only from `tail`."""
+    """Why its body cannot be had, which is empty then: it lay beside the log, and is missing or altered there. Whoever
+    reads on what it says asks `reading.message_of`; its place is what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,9 @@ class Log(Protocol):
     Order: all readers see the same records in the same order. Durability: when `append` returns, the record survives
     kill -9 of every process (`file`, `jetstream`) or the end of this object's life (`memory`). All methods may be
     called from many tasks at once. Every method raises `Unavailable` if the store does not answer in time.
+
+    Whatever anybody has put into the log, it is given: a record whose body cannot be had comes with its `problem`, and one
+    of another writer's comes as it is. What is raised says something of the store, never of one record.
     """
 
     async def append(
@@ -104,8 +108,8 @@ class Log(Protocol):
     def tail(self, filter: str, *, after: int = 0) -> AsyncGenerator[Record, None]:
         """Like `read`, then goes on with each new record as it comes.
 
-        A record that cannot be read is passed over, or comes with its `problem`: whoever follows all runs must not stop
-        at what has become of one.
+        A record that the store cannot give is passed over: whoever follows all runs must not stop at what has become of
+        one.
 
         Ends only when it is closed: `async with contextlib.aclosing(log.tail(…)) as records`.
         """

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from partsong.log.port import Record
 from partsong.runtime import clock
+from partsong.runtime.nats_client import parse_headers
 
 __all__ = [
     "ASKED",
@@ -106,9 +107,7 @@ def from_leader(message: Mapping[str, Any]) -> tuple[Record, str | None]:
 
 def headers_of(message: Mapping[str, JsonValue]) -> dict[str, str]:
     """The headers of a message as `$JS.API.STREAM.MSG.GET` answers it."""
-    raw = base64.b64decode(str(message.get("hdrs") or "")).decode(errors="replace")
-    pairs = (line.partition(":") for line in raw.split("\r\n")[1:] if line)
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    return parse_headers(base64.b64decode(str(message.get("hdrs") or ""))) or {}
 
 
 def _record(

@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from partsong.contracts.errors import Unavailable
-from partsong.log.feed import Unreadable, feed
+from partsong.log.feed import Incomplete, feed
 from partsong.log.link import Link
 from partsong.log.subject_counts import page_of, total_of
 
@@ -55,7 +55,7 @@ async def _walk(
 ) -> AsyncGenerator[Summary, None]:
     expected, count = await total_of(link, stream, filter), 0
     walk = feed(link, stream, filter, 0, limit=sys.maxsize, newest=True)
-    with suppress(Unreadable):
+    with suppress(Incomplete):
         async with aclosing(walk) as found:
             while (step := await _step(found, filter, within)) is not None:
                 count += 1
@@ -86,7 +86,7 @@ async def _broken(link: Link, stream: str, filter: str) -> list[str]:
     while page := (await page_of(link, stream, filter, len(subjects)))[1]:
         subjects += page
     seen: set[str] = set()
-    with suppress(Unreadable):
+    with suppress(Incomplete):
         walk = feed(link, stream, filter, 0, limit=sys.maxsize, newest=True)
         async with aclosing(walk) as found:
             async for _, msg in found:

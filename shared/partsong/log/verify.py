@@ -16,6 +16,7 @@ from partsong.contracts.counts import number_of
 from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.marks import Identity
+from partsong.contracts.placement import placed, stray
 from partsong.contracts.ranges import Range, clipped, outside, ranges, size_of, united, within
 from partsong.contracts.seals import Scrub
 from partsong.contracts.subjects import Subjects, partition_of
@@ -29,6 +30,10 @@ __all__ = ["Reading", "Verified", "verify"]
 
 _LACKS = ("log.commit_missing", "log.record_missing")
 """Findings in a chain that no changed record explains."""
+
+
+_NAMED = 100
+"""So many records that nobody can read are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,10 @@ class Verified:
     foreign: int = 0
     """Records under subjects that are not ours: whoever may write there has done so, and nobody reads them."""
 
+    unreadable: tuple[Problem, ...] = ()
+    """Records that have come as they were written, and that nobody can read: their runs are set aside, and nothing of the
+    log is lost. The first hundred of them."""
+
     @property
     def ok(self) -> bool:
         """Whether the log is what it says it is."""
@@ -84,6 +93,8 @@ class _Chains:
         self._runs: dict[str, Chain] = {}
         self.foreign = 0
         """Records under subjects that no run of ours has."""
+        self.unreadable: list[Problem] = []
+        """Reports of runs that say nothing, the first of them."""
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -92,8 +103,8 @@ class _Chains:
         """Read the log's next record; `body` is None if it lies beside the log and is not there."""
         try:
             where = self._subjects.parse_log(raw.subject)
-        except InvalidInput:
-            self.foreign += 1
+        except InvalidInput as error:
+            self._stray(raw, error.problem)
             return
         if where.own:
             return
@@ -103,7 +114,30 @@ class _Chains:
         chain = self._runs.setdefault(where.run_id, Chain(where.run_id))
         if body is None:
             chain.lose(raw.seq, f"the body of record {raw.seq} is missing beside the log")
+        elif where.entity != "engine":  # nothing vouches for a report before a commit has seen it
+            try:
+                placed(self._subjects, raw.subject, body)
+            except InvalidInput as error:
+                self._unread(raw.seq, where.run_id, error.problem)
         chain.take(raw.seq, raw.body if body is None else body, commit=where.entity == "engine")
+
+    def _stray(self, raw: Raw, problem: Problem) -> None:
+        """A record under a subject that nobody of ours has: whoever reads its run comes upon it."""
+        self.foreign += 1
+        where = stray(self._subjects, raw.subject)
+        chain = self._runs.get(where.run_id) if where is not None else None
+        if (
+            where is not None
+            and chain is not None
+            and partition_of(where.run_id) == where.partition
+        ):
+            self._unread(raw.seq, where.run_id, problem)
+
+    def _unread(self, seq: int, run_id: str, why: Problem) -> None:
+        message = f"record {seq} cannot be read, so its run is set aside: {why.message}"
+        at = {"code": "log.unreadable", "message": message, "where": f"{run_id} at {seq}"}
+        if len(self.unreadable) < _NAMED:
+            self.unreadable.append(why.model_copy(update=at))
 
     def broken(self, *, but: Collection[str] = ()) -> list[Chain]:
         """Those that do not hold, but for some runs."""
@@ -189,6 +223,7 @@ class Reading:
             accepted=tuple(known),
             accepted_runs=tuple(sorted(damaged)),
             foreign=self._chains.foreign,
+            unreadable=tuple(self._chains.unreadable),
         )
 
     def _scrub(self, raw: Raw, partition: int, *, seal: bool) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from nats.aio.client import Client
 
-from partsong.log.feed import Unreadable, feed
+from partsong.log.feed import Incomplete, feed
 from partsong.log.link import Link
 from partsong.log.stored import BLOB, ID, stored_at
 
@@ -65,7 +65,7 @@ async def walk(
     walked = feed(link, stream, filter, after, limit=upto - after)
     count = owed = 0
     try:
-        with suppress(Unreadable):
+        with suppress(Incomplete):
             async with aclosing(walked) as found:
                 async for seq, msg in found:
                     if seq > upto:

@@ -6,14 +6,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import nats.errors
-from nats.aio.client import PING_PROTO, Client, Server
+from nats.aio.client import Client, Server
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
+from partsong.runtime.nats_client import NatsClient
 from partsong.runtime.nats_version import needed, refuse_older
 from partsong.runtime.visible import without_password
 
@@ -25,8 +25,6 @@ _SCHEMES = ("nats", "tls", "ws", "wss")
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
 _PENDING = 16 * 1024 * 1024
 """Bytes a connection may hold back while it is down; beyond that a publish fails instead of filling memory."""
-_SUBJECT_WITHIN = 256
-"""Bytes at the beginning of a command that name its subject, as far as it matters here."""
 
 
 async def connect(
@@ -51,7 +49,7 @@ async def connect(
             the server is too old for the platform (`nats.too_old`).
     """
     servers = [_server(part.strip(), url) for part in url.split(",")]
-    client = _Client()
+    client = NatsClient()
     watch = _Watch(client, url, name, on_reconnect)
     try:
         async with asyncio.timeout(within):
@@ -95,61 +93,6 @@ async def disconnect(client: Client, *, within: float = 5.0) -> None:
             await client.close()
 
 
-class _Client(Client):
-    """NATS's own client (2.16), mended in three places.
-
-    It looks at every character of every header's name; they repeat, so once will do. Records and deliveries have up
-    to a dozen headers, and reading them was the largest part of reading a log.
-    And its PING overtakes what still waits in its buffer, so that a flush right after a subscription came back before
-    the server had the subscription.
-    And what still waits in its buffer when a connection is lost, as much where a server hangs before it dies, it sends
-    as the first thing on the next one: an append would be stored before anybody has looked whether that server still
-    holds the log that it was meant for. Whoever appends does so again until it is answered, so appends are dropped.
-    """
-
-    async def _process_connect_init(self) -> None:
-        await super()._process_connect_init()
-        # From here to the first byte that is sent nothing waits, so nothing comes in between.
-        self._pending = [sent for sent in self._pending if not _is_append(sent)]
-        self._pending_data_size = sum(map(len, self._pending))
-
-    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
-        self._pongs.append(future or asyncio.get_running_loop().create_future())
-        await self._send_command(PING_PROTO)
-        await self._flush_pending()
-
-    @property
-    def server_version(self) -> str:
-        """What the server last connected to says of itself, like `2.15.1`."""
-        return str(self._server_info.get("version", ""))
-
-    @staticmethod
-    def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for line in raw.split(b"\r\n"):
-            name, colon, value = line.partition(b":")
-            if colon and (key := _header(name)) is not None:
-                found[key] = value.strip().decode("utf-8", "replace")
-        return found
-
-
-def _is_append(sent: bytes) -> bool:
-    """Whether a command publishes to a log: `HPUB <prefix>.log.… …`."""
-    command, _, rest = sent[:_SUBJECT_WITHIN].partition(b" ")
-    subject = rest.partition(b" ")[0]
-    return command in {b"PUB", b"HPUB"} and subject.split(b".", 2)[1:2] == [b"log"]
-
-
-@lru_cache(maxsize=512)
-def _header(name: bytes) -> str | None:
-    """The name of a header; None if it is none."""
-    try:
-        key = name.strip().decode("ascii")
-    except UnicodeDecodeError:
-        return None
-    return None if any(char.isspace() for char in key) else key
-
-
 def _server(part: str, url: str) -> str:
     scheme, sep, _ = part.partition("://")
     if sep and scheme not in _SCHEMES:
@@ -171,7 +114,7 @@ class _Watch:
 
     def __init__(
         self,
-        client: _Client,
+        client: NatsClient,
         url: str,
         name: str,
         on_reconnect: Callable[[], Awaitable[None]] | None,

@@ -18,7 +18,9 @@ from contextlib import aclosing
 import pytest
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.subjects import Subjects
 from partsong.log.port import Appended, Log, Record, WrongSequence
+from partsong.log.reading import Unreadable, message_of
 
 __all__ = ["LogSuite", "read_all", "take"]
 
@@ -308,6 +310,23 @@ class LogSuite:
         assert await log.last(subject) == expected
         async with aclosing(log.tail(subject)) as records:
             assert await take(records, 1) == [expected]
+
+    async def test_what_nobody_can_read_is_given_in_its_place_and_ends_no_reader(
+        self, log: Log, root: str
+    ) -> None:
+        subjects = Subjects(root.removesuffix(".log"))
+        fact, bodies = subjects.fact("r_1"), [b"", b"\xff\x00", b"[]", b'{"run":"r_2","events":[]}']
+        for n, body in enumerate(bodies):
+            await log.append(fact, body, id=f"bad{n}")
+        after = await log.append(subjects.fact("r_2"), b"after", id="after")
+        found = await read_all(log, subjects.log())
+        async with aclosing(log.tail(subjects.log())) as records:
+            assert await take(records, len(found)) == found
+        assert found[-1].seq == after.seq
+        assert [record.body for record in found[:-1]] == bodies
+        assert await log.last(fact) == found[-2]
+        for record in found[:-1]:
+            assert isinstance(message_of(subjects, record), Unreadable)
 
     async def test_two_records_may_have_the_same_big_body(self, log: Log, root: str) -> None:
         body = b"0123456789abcdef" * 32 * 1024

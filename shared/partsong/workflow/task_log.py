@@ -14,6 +14,7 @@ from partsong.log.file import FileLog
 from partsong.log.journal import read
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Log
+from partsong.log.reading import body_of
 
 __all__ = ["Records", "TaskLog"]
 
@@ -55,7 +56,7 @@ class TaskLog:
     async def records(self, log: Log, run_id: str) -> Records:
         """What the log holds of a run."""
         subject = Subjects().run(check_id("run_id", run_id))
-        return [(record.seq, record.body) async for record in log.read(subject)]
+        return [(record.seq, body_of(record)) async for record in log.read(subject)]
 
     async def note(self, log: Log, run_id: str) -> None:
         """Remember what the log holds of a run, if it cannot be read without waiting."""

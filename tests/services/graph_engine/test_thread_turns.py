@@ -74,7 +74,7 @@ class Thread(World):
     async def resolved(self, graph: object) -> Graph:
         return self.graph
 
-    async def nobodys(self, run_id: str) -> list[tuple[int, bytes]]:
+    async def nobodys(self, run_id: str, upto: int | None) -> list[tuple[int, bytes]]:
         return []
 
     async def prepared(self, state: RunState, command: Pending) -> Prepared:

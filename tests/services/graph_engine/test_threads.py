@@ -326,3 +326,14 @@ async def test_after_a_restore_a_thread_remembers_the_last_run_of_which_the_log_
     await line.threads.hold("r_3", "t")
     assert (await line.written()).last == "r_2"
     assert (await line.written()).before == ("r_1",)
+
+
+async def test_a_run_whose_newest_commit_cannot_be_read_holds_up_nobody_and_breaks_nobodys_turn() -> (
+    None
+):
+    """Nobody decides on it any more, so what its header says is all that will ever be known of it."""
+    line = Line()
+    await line.begins("r_1")
+    ended = {"Partsong-Status": "completed"}
+    await line.log.append(Subjects().engine("r_1"), b"garbage", id="bad", headers=ended)
+    assert not await line.waits("r_2")

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
+from pydantic import JsonValue
+
 from partsong.approval.core.approval import Approval, Closure, Position
 from partsong.approval.core.decision import closed_by
 from partsong.contracts import events as e
@@ -51,8 +53,11 @@ def concerns(subject: LogSubject, body: bytes, pending: Mapping[str, Approval]) 
     return subject.entity != "fact" and (bool(pending) or _MARK in body)
 
 
-def read(body: bytes) -> Message:
-    """The events of a message one by one: a commit may hold types that only a newer release knows."""
+def read(body: bytes, run_id: str | None = None) -> Message:
+    """The events of a message one by one: a commit may hold types that only a newer release knows.
+
+    With `run_id`, nothing if it says that it is of another run.
+    """
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -61,13 +66,27 @@ def read(body: bytes) -> Message:
     if not isinstance(listed, list):
         return Message((), (_malformed("expected an object with a list `events`"),))
     events, problems = [], []
-    for index, one in enumerate(spelled_out(str(raw.get("run", "")), listed)):
+    run = str(raw.get("run", ""))
+    if run_id not in {None, run}:
+        return Message((), (_malformed(f"it says that it is of run {run[:80]!r}"),))
+    for index, one in enumerate(spelled_out(run, listed)):
         try:
-            events.append((index, e.read(one)))
+            events.append((index, e.read(_told(one))))
         except InvalidInput as error:
             where = f"events[{index}]: {error.problem.where}"
             problems.append(error.problem.model_copy(update={"where": where}))
     return Message(tuple(events), tuple(problems))
+
+
+def _told(raw: JsonValue) -> JsonValue:
+    """An event that a database and a browser can be told of: half a character or no number would stop them for all."""
+    try:
+        json.dumps(raw, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(
+            "event.malformed", f"no text that can be kept: {error}", where="data"
+        ) from None
+    return raw
 
 
 def project(
@@ -80,7 +99,7 @@ def project(
         now[guarded.call_id] = guarded
         changes.append(Change("guarded", guarded))
     for index, event in message.events:
-        for change in _step(subject.run_id, Position(seq, index), event, now):
+        for change in _step(subject, Position(seq, index), event, now):
             changes.append(change)
             if change.what == "created":
                 now[change.approval.call_id] = change.approval
@@ -90,11 +109,12 @@ def project(
 
 
 def _step(
-    run_id: str, at: Position, event: e.Event, pending: Mapping[str, Approval]
+    subject: LogSubject, at: Position, event: e.Event, pending: Mapping[str, Approval]
 ) -> tuple[Change, ...]:
     match event:
         case e.ApprovalRequested():
-            return () if event.call_id in pending else (_asked(run_id, at, event),)
+            asks = subject.entity == "engine" and event.call_id not in pending
+            return (_asked(subject.run_id, at, event),) if asks else ()
         case e.ApprovalDecided() | e.ApprovalExpired() | e.CallCancelled():
             asked = pending.get(event.call_id)
             return (_closed(asked, at, event),) if asked else ()

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from partsong.contracts.envelope import START_HASH, Commit, chain
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.fold import fold_message
-from partsong.contracts.placement import placed
 from partsong.contracts.portable import dump_state, load_state, version
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.log.packed import packed, unpacked
 from partsong.log.port import Log, Record
+from partsong.log.reading import Unreadable, message_of, read_message
 from partsong.log.snapshots.port import Snapshot, Snapshots
 
-__all__ = ["Folded", "due", "fold_to", "nearest", "pack"]
+__all__ = ["Folded", "due", "fold_readable", "fold_to", "nearest", "pack"]
 
 _FEWEST = 32
 
@@ -40,9 +41,9 @@ class Folded:
         """One record further.
 
         Raises:
-            InvalidInput: the record cannot be read, or has no business there.
+            InvalidInput, Unavailable: the record cannot be read, or has no business there.
         """
-        message = placed(subjects, record.subject, record.body)
+        message = read_message(subjects, record)
         return Folded(
             fold_message(self.state, message, record.seq),
             record.seq,
@@ -91,6 +92,21 @@ async def nearest(snapshots: Snapshots, run_id: str, up_to: int | None = None) -
     except (Unavailable, InvalidInput, ValueError, KeyError, TypeError) as error:
         _log.info("no snapshot", extra={"run": run_id, "problem": repr(error)})
     return Folded(RunState(run_id))
+
+
+async def fold_readable(log: Log, subjects: Subjects, run_id: str, snapshots: Snapshots) -> Folded:
+    """The run after the last of its records before the first that cannot be read, or after all of them.
+
+    Raises:
+        Unavailable: the log does not answer, or lacks records.
+    """
+    folded = await nearest(snapshots, run_id)
+    async with aclosing(log.read(subjects.run(run_id), after=folded.seq)) as records:
+        async for record in records:
+            if isinstance(message_of(subjects, record), Unreadable):
+                break
+            folded = folded.after(record, subjects)
+    return folded
 
 
 async def fold_to(

@@ -22,12 +22,12 @@ import traceback
 from typing import Any
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.held import HeldCalls
 from partsong.runtime.heartbeat.rule import PERIOD, Standing, beat_of, candidates, standing
+from partsong.runtime.nats_client import NatsClient
 from partsong.runtime.progress import state
 
 __all__ = ["main"]
@@ -42,7 +42,7 @@ class _Child:
     def __init__(self, parent: int, held: HeldCalls, told: dict[str, Any]) -> None:
         self._parent, self._held, self._told = parent, held, told
         self._base: dict[str, object] = dict(told["beat"])
-        self._nc = Client()
+        self._nc = NatsClient()
         self._silent = 0.0
         """Seconds for which the parent has been silent; what this process itself slept through does not count."""
 
