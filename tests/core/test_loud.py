@@ -10,6 +10,7 @@ from partsong.contracts.errors import Conflict
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
 from partsong.contracts.subjects import Subjects
+from partsong.contracts.validate import parse_graph
 from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.ledger import Ledger
@@ -67,6 +68,19 @@ def test_a_graph_in_which_a_node_in_flight_was_renamed_is_refused_and_the_run_is
     assert "stands at b," in refused.value.problem.message
     assert run.state == before
     run.retries(graph("a>b", "b>more")).then("call.requested b:1")
+
+
+# --- times --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [9e15, 1e308])
+def test_a_time_behind_the_end_of_the_calendar_is_at_its_end(seconds: float) -> None:
+    wait = {"type": "wait", "seconds": seconds}
+    run = given(parse_graph({"name": "t", "nodes": {"w": wait}}))
+    (timer,) = run.state.timers.values()
+    assert timer.at == "9999-12-31T23:59:59.999Z"
+    assert run.refolded == run.state
+    run.fires(timer.id).stands("completed")
 
 
 # --- answers ------------------------------------------------------------------------------------------------------

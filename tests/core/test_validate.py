@@ -63,6 +63,11 @@ F = {"type": "function", "function": "m:f"}
             "graph.nodes.a.function",
         ),
         (
+            {"name": "t", "nodes": {"a": {"type": "transform", "set": {"\ud800": "1"}}}},
+            "graph.malformed",
+            "graph.nodes.a.set",
+        ),
+        (
             {"name": "t", "nodes": {"a": F}, "state_schema": {"const": "a\0b"}},
             "graph.malformed",
             "graph.state_schema.const",

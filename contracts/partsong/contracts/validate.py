@@ -107,7 +107,7 @@ def findings(graph: Graph, outside: int = 0) -> Iterator[Problem]:
 def _unfit(graph: Graph) -> Problem | None:
     """What in a graph is no JSON for every reader; what comes over the bus has been asked already, a file has not."""
     try:
-        plain(graph.spec(), "graph", "graph.malformed")
+        plain(graph.model_dump(by_alias=True, exclude_defaults=True), "graph", "graph.malformed")
     except InvalidInput as error:
         return error.problem
     return None

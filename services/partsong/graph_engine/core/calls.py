@@ -157,7 +157,13 @@ def _backoff(run_id: str, call: Call, policy: Retry, attempt: int) -> float:
     return base * (1 + policy.jitter * (2 * share - 1))
 
 
+_NEVER = "9999-12-31T23:59:59.999Z"
+
+
 def later(now: str, seconds: float) -> str:
-    """`now` plus some seconds, as events carry times."""
-    moment = datetime.fromisoformat(now) + timedelta(seconds=seconds)
+    """`now` plus some seconds, as events carry times; what lies behind the calendar's end is at its end."""
+    try:
+        moment = datetime.fromisoformat(now) + timedelta(seconds=seconds)
+    except OverflowError:
+        return _NEVER
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
