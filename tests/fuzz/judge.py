@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from partsong.contracts.errors import PartsongError, Problem
+from partsong.contracts.foreign.size import unsayable
 from partsong.contracts.requests import REPLY, Rejected
 from partsong.runtime.visible import visible
 
@@ -77,5 +78,5 @@ def tells(value: JsonValue, what: str) -> Iterator[str]:
         return
     if json.loads(text) != value:
         yield f"{what} is read back as another value"
-    if b"\\u0000" in text:
-        yield f"{what} holds NUL"
+    if (held := unsayable(value)) is not None:
+        yield f"{what} holds {held}"
