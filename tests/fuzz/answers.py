@@ -95,7 +95,9 @@ async def _called(wire: str, script: object) -> list[str]:
 
     async with FakeLLM(script) as llm:  # type: ignore[arg-type]  # a script
         retry = Retry(attempts=_ATTEMPTS, initial=0.001, max=0.001, jitter=0)
-        agent = Agent(f"{wire}:any", api_key="fake", base_url=address(llm, wire), tools=[lookup], retry=retry)
+        agent = Agent(
+            f"{wire}:any", api_key="fake", base_url=address(llm, wire), tools=[lookup], retry=retry
+        )
         async with agent:
             try:
                 found = await _talk(agent)
@@ -119,7 +121,12 @@ async def _talk(agent: Agent) -> list[str]:
 def _reply(draw: Draw, wire: str) -> Reply:
     if draw.chance(0.1):
         status = draw.one((400, 401, 403, 404, 418, 429, 500, 503, 529))
-        return Deny(status, draw.one(("rate_limited", "overloaded", "auth", "quota")), draw.text(), {"retry-after": draw.one(("0", "x", "-1", "1e999"))} if draw.chance(0.3) else {})
+        return Deny(
+            status,
+            draw.one(("rate_limited", "overloaded", "auth", "quota")),
+            draw.text(),
+            {"retry-after": draw.one(("0", "x", "-1", "1e999"))} if draw.chance(0.3) else {},
+        )
     steps = tuple(draw.some(lambda: _step(draw, wire), 0, 5))
     end: tuple[Step, ...] = (Finish(draw.one(_STOPS)),) if draw.chance(0.85) else ()  # type: ignore[arg-type]
     cut = draw.count(0, 1500) if draw.chance(0.2) else None
@@ -135,13 +142,51 @@ def _step(draw: Draw, wire: str) -> Step:
         case 2:
             return Refuse(draw.text())
         case 3:
-            return Event(draw.one(({"type": draw.text()}, {"type": "error", "error": None}, {"type": "x", "choices": None}, {"type": "y", "deep": draw.nested(draw.one((150, 400)))}, {"type": "z", "candidates": [{}]}, {"type": "w", draw.key(): draw.sane()})))
+            return Event(
+                draw.one(
+                    (
+                        {"type": draw.text()},
+                        {"type": "error", "error": None},
+                        {"type": "x", "choices": None},
+                        {"type": "y", "deep": draw.nested(draw.one((150, 400)))},
+                        {"type": "z", "candidates": [{}]},
+                        {"type": "w", draw.key(): draw.sane()},
+                    )
+                )
+            )
         case 4:
-            return Bytes(draw.one((b"data: {\n\n", b"data: null\n\n", b"data: [DONE]\n\n", b": comment\n\n", b"event: x\ndata: 7\n\n", b"\xff\xfe\n\n", b"\n\n\n", b"data: []\n\n")))
+            return Bytes(
+                draw.one(
+                    (
+                        b"data: {\n\n",
+                        b"data: null\n\n",
+                        b"data: [DONE]\n\n",
+                        b": comment\n\n",
+                        b"event: x\ndata: 7\n\n",
+                        b"\xff\xfe\n\n",
+                        b"\n\n\n",
+                        b"data: []\n\n",
+                    )
+                )
+            )
         case 5:
-            return draw.one((Cut(), Cut(torn=True), Drop(), Reset(), Break(), Break("server", draw.one(("", "\x1b[2J", "x" * 5000)))))
+            return draw.one(
+                (
+                    Cut(),
+                    Cut(torn=True),
+                    Drop(),
+                    Reset(),
+                    Break(),
+                    Break("server", draw.one(("", "\x1b[2J", "x" * 5000))),
+                )
+            )
         case 6 | 7 | 8 | 9 | 10:
-            return Call(draw.one(("lookup", "lookup", "lookup", "nobody", "", "look up", "lookup\n")), _arguments(draw, wire), draw.one(("call_1", "call_1", "call_2", "", "x" * 300, "a/b:c")), draw.count(1, 5))
+            return Call(
+                draw.one(("lookup", "lookup", "lookup", "nobody", "", "look up", "lookup\n")),
+                _arguments(draw, wire),
+                draw.one(("call_1", "call_1", "call_2", "", "x" * 300, "a/b:c")),
+                draw.count(1, 5),
+            )
         case _:
             return Say(draw.text())
 
@@ -150,7 +195,22 @@ def _arguments(draw: Draw, wire: str) -> str:
     """A call's arguments, as models write them."""
     match draw.count(0, 9):
         case 0:
-            return draw.one(("", "null", "[]", "7", '"text"', "{", "}{", '{"query": "a"', '{"query": "a"}}', "{'query': 'a'}", '{"query": NaN}', "```json\n{}\n```"))
+            return draw.one(
+                (
+                    "",
+                    "null",
+                    "[]",
+                    "7",
+                    '"text"',
+                    "{",
+                    "}{",
+                    '{"query": "a"',
+                    '{"query": "a"}}',
+                    "{'query': 'a'}",
+                    '{"query": NaN}',
+                    "```json\n{}\n```",
+                )
+            )
         case 1 if not wire.startswith("google"):  # there, the fake has to read them
             return '{"query": ' + "[" * (n := draw.one((50, 200, 3000))) + "]" * n + "}"
         case 2:
@@ -158,7 +218,18 @@ def _arguments(draw: Draw, wire: str) -> str:
         case 3:
             return '{"query": "a", "query": 7}'
         case 4:
-            return draw.one(('{"query": "\\ud800"}', '{"query": "a\\u0000b"}', '{"\\u0000": 1}', '{"query": 1e999}'))
+            return draw.one(
+                (
+                    '{"query": "\\ud800"}',
+                    '{"query": "a\\u0000b"}',
+                    '{"\\u0000": 1}',
+                    '{"query": 1e999}',
+                )
+            )
         case _:
-            made: JsonValue = {draw.one(("query", "query", "Query", "q")): draw.one(("a", "", 7, None, ["a"], {"a": 1}, True, 10**30, draw.sane()))}
+            made: JsonValue = {
+                draw.one(("query", "query", "Query", "q")): draw.one(
+                    ("a", "", 7, None, ["a"], {"a": 1}, True, 10**30, draw.sane())
+                )
+            }
             return json.dumps(made)

@@ -129,7 +129,10 @@ class Draw:
                 case 1:
                     return {**value, self.key(): self.value(2)}
                 case 2:
-                    return {self.key() if other == key else other: inner for other, inner in value.items()}
+                    return {
+                        self.key() if other == key else other: inner
+                        for other, inner in value.items()
+                    }
                 case _:
                     return {**value, key: self._changed(value[key])}
         if isinstance(value, list) and value and self.chance(0.85):
@@ -160,11 +163,18 @@ class Draw:
             case 5:
                 return text.decode().encode(self.one(("utf-16", "utf-32", "utf-8-sig", "utf-7")))
             case 6:
-                return text.replace(b"a", self.one((b"\xff", b"\xed\xa0\x80", b"\x00", b"\xc0\x80")), 1)
+                return text.replace(
+                    b"a", self.one((b"\xff", b"\xed\xa0\x80", b"\x00", b"\xc0\x80")), 1
+                )
             case 7:
                 return text.rstrip(b"}") + b',"huge":' + b"9" * 5000 + b"}"
             case 8:
-                return text.rstrip(b"}") + b',"pad":"' + b"x" * self.one((70_000, 300_000, 990_000, 1_100_000)) + b'"}'
+                return (
+                    text.rstrip(b"}")
+                    + b',"pad":"'
+                    + b"x" * self.one((70_000, 300_000, 990_000, 1_100_000))
+                    + b'"}'
+                )
             case 9:
                 return json.dumps(value, indent=3).encode()
             case _:

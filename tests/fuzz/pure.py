@@ -136,7 +136,9 @@ def schema(draw: Draw) -> Iterator[str]:
     given = specs.schema(draw)
     if isinstance(given, dict):
         yield from refusal(attempt(lambda: check_schema(given, "state_schema")))
-    against = specs.large(draw) if draw.chance(0.3) else draw.sane() if draw.chance(0.7) else draw.value()
+    against = (
+        specs.large(draw) if draw.chance(0.3) else draw.sane() if draw.chance(0.7) else draw.value()
+    )
     found = attempt(lambda: findings_of(given, against, evaluate, most=draw.one((1, 5))))
     if isinstance(found, Refused):
         yield from refusal(found)
@@ -187,7 +189,11 @@ def record(draw: Draw) -> Iterator[str]:
 def text(draw: Draw) -> Iterator[str]:
     """Anybody's text in what the command line prints."""
     shown = attempt(lambda: plain(draw.value(1), "value", "state.invalid"))
-    row = {draw.key(): None if isinstance(shown, Refused) else shown, "title": draw.text(), "status": draw.text()}
+    row = {
+        draw.key(): None if isinstance(shown, Refused) else shown,
+        "title": draw.text(),
+        "status": draw.text(),
+    }
     for form in ("table", "json", "jsonl", "yaml"):
         out, said, talk = Output(form=form), StringIO(), StringIO()
         with redirect_stdout(said), redirect_stderr(talk):

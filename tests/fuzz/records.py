@@ -67,7 +67,12 @@ _CALLS = ("a:1", "each:1/0/a:1", "each:1/1/a:1", "ask:1", "think:1/t1", "wait:1"
 def _event(draw: Draw) -> JsonValue:
     """An event as a stranger writes it."""
     call_id = draw.one(_CALLS)
-    made: dict[str, JsonValue] = {"id": f"{RUN}.{draw.one(('x', call_id))}.closed", "time": "2026-01-01T00:00:00.000Z", "type": draw.one(KINDS), "call_id": call_id}
+    made: dict[str, JsonValue] = {
+        "id": f"{RUN}.{draw.one(('x', call_id))}.closed",
+        "time": "2026-01-01T00:00:00.000Z",
+        "type": draw.one(KINDS),
+        "call_id": call_id,
+    }
     made |= draw.one(
         (
             {"update": {draw.key(): draw.value(1)}, "attempt": draw.one((1, 2, 0, -1, 10**30))},

@@ -28,7 +28,7 @@ from tests.fuzz import specs
 from tests.fuzz.draw import Draw
 from tests.fuzz.judge import Refused, attempt, problem, refusal, tells
 
-__all__ = ["outcome", "run"]
+__all__ = ["deed", "outcome", "run"]
 
 _STEPS = 40
 """So many answers a run gets; what loops is left where it is then."""
@@ -169,7 +169,11 @@ def _hostile_return(draw: Draw) -> object:
         case 4:
             return draw.value()
         case 5:
-            return {draw.key(): draw.one((_Bad(), object(), {1}, b"x", 10**5000, float("nan"), (x for x in "ab"), "a\0b"))}
+            return {
+                draw.key(): draw.one(
+                    (_Bad(), object(), {1}, b"x", 10**5000, float("nan"), (x for x in "ab"), "a\0b")
+                )
+            }
         case 6:
             return draw.one((_Bad(), (x for x in "ab"), 7, "text", object, {1: 2}, [], ()))
         case 7:
@@ -178,7 +182,7 @@ def _hostile_return(draw: Draw) -> object:
             return {draw.one(("n", "x", "l")): draw.sane()}
 
 
-def _made(draw: Draw) -> Callable[..., Any]:
+def deed(draw: Draw) -> Callable[..., Any]:
     """A function that does one of these things, in one of these ways."""
     error = draw.one(_ERRORS) if draw.chance(0.5) else None
     value = _hostile_return(draw)
@@ -210,7 +214,7 @@ def _made(draw: Draw) -> Callable[..., Any]:
 
 def outcome(draw: Draw) -> Iterator[str]:
     """A run of the user's own process whose function does anything."""
-    made = _made(draw)
+    made = deed(draw)
     if draw.chance(0.25):
         graph = WorkflowGraph("outcome", tools=[tool(_as_tool(made), name="odd")])
         graph.add_tool("n0", "odd", args={"state": {}}, output="x")

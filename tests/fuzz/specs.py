@@ -37,7 +37,9 @@ def expression(draw: Draw) -> str:
         case 1:
             return "(" * (n := draw.one((3, 20, 33, 500))) + "1" + ")" * n
         case 2:
-            return "1" + draw.one((" + 1", " || true", "+state.x")) * draw.one((9, 200, 1500, 40_000))
+            return "1" + draw.one((" + 1", " || true", "+state.x")) * draw.one(
+                (9, 200, 1500, 40_000)
+            )
         case 3:
             return "!" * draw.one((2, 40, 3000)) + "true"
         case 4:
@@ -98,7 +100,19 @@ def _keyword(draw: Draw, depth: int) -> Spec:
         case 5:
             return {"items": inner(), "contains": inner()}
         case 6:
-            return {"$ref": draw.one(("#", "#/$defs/a", "#/properties/a", "file:///etc/passwd", "http://127.0.0.1:1/x", "#/nope", draw.text()))}
+            return {
+                "$ref": draw.one(
+                    (
+                        "#",
+                        "#/$defs/a",
+                        "#/properties/a",
+                        "file:///etc/passwd",
+                        "http://127.0.0.1:1/x",
+                        "#/nope",
+                        draw.text(),
+                    )
+                )
+            }
         case 7:
             return {"$defs": {"a": inner(), "b": {"$ref": "#/$defs/a"}}}
         case 8:
@@ -118,9 +132,12 @@ def _doubling(draw: Draw) -> JsonValue:
     levels = draw.one((3, 10, 16, 40))
     word = draw.one(("allOf", "anyOf", "oneOf"))
     defs: Spec = {
-        f"d{n}": {word: [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]} for n in range(levels)
+        f"d{n}": {word: [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]}
+        for n in range(levels)
     }
-    last = draw.one(({"type": "string"}, {"$ref": "#/$defs/d0"}, {"pattern": "(a+)+$"}, {"uniqueItems": True}))
+    last = draw.one(
+        ({"type": "string"}, {"$ref": "#/$defs/d0"}, {"pattern": "(a+)+$"}, {"uniqueItems": True})
+    )
     defs[f"d{levels}"] = last  # type: ignore[assignment]  # a schema is JSON
     return {"$defs": defs, "$ref": "#/$defs/d0"}
 
@@ -170,44 +187,91 @@ def _parts(draw: Draw, kind: str, depth: int) -> Spec:
                 spec |= {"output_schema": schema(draw, 2), "tools": draw.some(draw.text, 0, 2)}  # type: ignore[dict-item]
             return {"agent": spec, "prompt": draw.one(("{{n}}", "hello", draw.text()))}
         case "tool":
-            return {"tool": draw.one(("calculator", draw.text())), "args": {"expression": draw.one(("1+1", "{{n}}", draw.text()))}}
+            return {
+                "tool": draw.one(("calculator", draw.text())),
+                "args": {"expression": draw.one(("1+1", "{{n}}", draw.text()))},
+            }
         case "approval":
-            return {"title": draw.text() or "t", "show": draw.some(draw.text, 0, 2), "editable": "x", "edit_schema": schema(draw, 2)}  # type: ignore[dict-item]
+            return {
+                "title": draw.text() or "t",
+                "show": draw.some(draw.text, 0, 2),
+                "editable": "x",
+                "edit_schema": schema(draw, 2),
+            }  # type: ignore[dict-item]
         case "wait":
-            return draw.one(({"signal": "go", "signal_schema": schema(draw, 2)}, {"seconds": draw.one((0.001, 5, draw.number()))}, {"until": draw.text()}))
+            return draw.one(
+                (
+                    {"signal": "go", "signal_schema": schema(draw, 2)},
+                    {"seconds": draw.one((0.001, 5, draw.number()))},
+                    {"until": draw.text()},
+                )
+            )
         case "transform":
             return {"set": {draw.one(("n", "x", "y", draw.text() or "k")): expression(draw)}}
         case "map":
-            return {"graph": graph(draw, depth + 1), "over": draw.one(("l", "o.a", draw.text())), "into": draw.one(("done", draw.text()))}
+            return {
+                "graph": graph(draw, depth + 1),
+                "over": draw.one(("l", "o.a", draw.text())),
+                "into": draw.one(("done", draw.text())),
+            }
         case _:
             return {"graph": graph(draw, depth + 1), "detached": draw.chance(0.1)}
 
 
 def graph(draw: Draw, depth: int = 0) -> Spec:
     """A graph whose nodes are one behind the other, with more edges here and there."""
-    names = [f"n{at}" if draw.chance(0.95) else draw.text() for at in range(draw.count(1, 4 - min(depth, 2)))]
-    edges: list[JsonValue] = [{"from": one, "to": other} for one, other in zip(names, names[1:], strict=False)]
+    names = [
+        f"n{at}" if draw.chance(0.95) else draw.text()
+        for at in range(draw.count(1, 4 - min(depth, 2)))
+    ]
+    edges: list[JsonValue] = [
+        {"from": one, "to": other} for one, other in zip(names, names[1:], strict=False)
+    ]
     if draw.chance(0.3):
-        edges.append({"from": draw.one(names), "to": draw.one((*names, "END", draw.text())), **_choice(draw)})
-    made: Spec = {"name": draw.one(("fuzz", "fuzz-2", draw.text())) if draw.chance(0.2) else "fuzz", "nodes": {name: node(draw, depth) for name in names}, "edges": edges}
+        edges.append(
+            {"from": draw.one(names), "to": draw.one((*names, "END", draw.text())), **_choice(draw)}
+        )
+    made: Spec = {
+        "name": draw.one(("fuzz", "fuzz-2", draw.text())) if draw.chance(0.2) else "fuzz",
+        "nodes": {name: node(draw, depth) for name in names},
+        "edges": edges,
+    }
     if draw.chance(0.5):
         made["entry"] = names[0]
     if draw.chance(0.3):
         made["reducers"] = {draw.one(("n", "l", "x", draw.text())): draw.one(_REDUCERS)}
     if draw.chance(0.2):
-        made["state_schema"] = {"type": "object", "properties": {draw.one(("n", "x", "l")): schema(draw, 2)}}
+        made["state_schema"] = {
+            "type": "object",
+            "properties": {draw.one(("n", "x", "l")): schema(draw, 2)},
+        }
     if draw.chance(0.1):
         made["memory"] = draw.some(draw.text, 0, 2)  # type: ignore[assignment]
     return made
 
 
 def _choice(draw: Draw) -> Spec:
-    return draw.one(({"on": "success"}, {"on": "failure"}, {"when": expression(draw)}, {"else": True}, {"goto": True}, {"on": draw.text()}, {}))
+    return draw.one(
+        (
+            {"on": "success"},
+            {"on": "failure"},
+            {"when": expression(draw)},
+            {"else": True},
+            {"goto": True},
+            {"on": draw.text()},
+            {},
+        )
+    )
 
 
 def calm(draw: Draw) -> Spec:
     """What a run may begin with: what expressions and maps look for, some of it as they want it."""
-    return {"n": draw.one((1, 0, -3, 2.5)), "x": draw.one(("a", "", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!")), "l": draw.one(([1, 2, 3], [], [*range(300)])), "o": {"a": {"b": 1}}}
+    return {
+        "n": draw.one((1, 0, -3, 2.5)),
+        "x": draw.one(("a", "", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!")),
+        "l": draw.one(([1, 2, 3], [], [*range(300)])),
+        "o": {"a": {"b": 1}},
+    }
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -228,16 +292,53 @@ def _fields(draw: Draw, verb: str, run_id: str) -> Spec:
     of: Spec = {"run_id": run_id if draw.chance(0.8) else draw.text()}
     match verb:
         case "run":
-            options: Spec = {draw.one(("max_steps", "max_cost", "deadline", "labels", "thread", "webhook", "parent")): draw.value(2)} if draw.chance(0.2) else {}
-            return {**(of if draw.chance(0.5) else {}), "graph": graph(draw), "input": {**calm(draw), **_hostile(draw)}, "options": options}
+            options: Spec = (
+                {
+                    draw.one(
+                        (
+                            "max_steps",
+                            "max_cost",
+                            "deadline",
+                            "labels",
+                            "thread",
+                            "webhook",
+                            "parent",
+                        )
+                    ): draw.value(2)
+                }
+                if draw.chance(0.2)
+                else {}
+            )
+            return {
+                **(of if draw.chance(0.5) else {}),
+                "graph": graph(draw),
+                "input": {**calm(draw), **_hostile(draw)},
+                "options": options,
+            }
         case "schedule":
-            return {"name": draw.one(("nightly", draw.text())), "graph": graph(draw), **draw.one(({"every": 86400.0}, {"cron": "0 0 3 * * *"}, {"cron": draw.text()}, {"every": draw.number()}))}
+            return {
+                "name": draw.one(("nightly", draw.text())),
+                "graph": graph(draw),
+                **draw.one(
+                    (
+                        {"every": 86400.0},
+                        {"cron": "0 0 3 * * *"},
+                        {"cron": draw.text()},
+                        {"every": draw.number()},
+                    )
+                ),
+            }
         case "unschedule":
             return {"name": draw.one(("nightly", draw.text()))}
         case "signal":
             return {**of, "name": draw.one(("go", draw.text())), "payload": draw.value(1)}
         case "fork":
-            return {**of, "new_run_id": draw.one((f"{run_id}f", draw.text())), "values": _hostile(draw), "outputs": {"n0:1": _hostile(draw)}}
+            return {
+                **of,
+                "new_run_id": draw.one((f"{run_id}f", draw.text())),
+                "values": _hostile(draw),
+                "outputs": {"n0:1": _hostile(draw)},
+            }
         case "retry":
             return {**of, "graph": draw.one((None, graph(draw)))}
         case _:
