@@ -30,6 +30,7 @@ from partsong.testing.fake_llm import (
     Reply,
     Reset,
     Say,
+    Script,
     Seal,
     Step,
     Think,
@@ -61,11 +62,15 @@ def answer(draw: Draw) -> Iterator[str]:
     return (yield from asyncio.run(_called(wire, script)))
 
 
-async def _streamed(wire: str, script: object) -> list[str]:
+async def _streamed(wire: str, script: Script) -> list[str]:
     """The provider by itself: one terminal chunk, the last one, and a turn or why there is none."""
-    async with FakeLLM(script) as llm, connected(llm, wire) as provider:  # type: ignore[arg-type]  # a script
-        async with aclosing(provider.stream(asked("any", tools=(LOOKUP,)))) as stream:
-            chunks = [chunk async for chunk in stream]
+    request = asked("any", tools=(LOOKUP,))
+    async with (
+        FakeLLM(script) as llm,
+        connected(llm, wire) as provider,
+        aclosing(provider.stream(request)) as stream,
+    ):
+        chunks = [chunk async for chunk in stream]
     ends = [isinstance(chunk, TERMINAL) for chunk in chunks]
     found = [] if ends.count(True) == 1 and ends[-1] else [f"its ends are {ends}"]
     made = assemble(chunks)
@@ -83,7 +88,7 @@ def _sent(text: str, what: str) -> list[str]:
     return [] if held is None else [f"{what} holds {held}"]
 
 
-async def _called(wire: str, script: object) -> list[str]:
+async def _called(wire: str, script: Script) -> list[str]:
     """An agent: an answer or an error of ours, and its tool gets arguments of its own types only."""
     given: list[object] = []
 
@@ -93,7 +98,7 @@ async def _called(wire: str, script: object) -> list[str]:
         given.append(query)
         return "found"
 
-    async with FakeLLM(script) as llm:  # type: ignore[arg-type]  # a script
+    async with FakeLLM(script) as llm:
         retry = Retry(attempts=_ATTEMPTS, initial=0.001, max=0.001, jitter=0)
         agent = Agent(
             f"{wire}:any", api_key="fake", base_url=address(llm, wire), tools=[lookup], retry=retry
@@ -170,16 +175,8 @@ def _step(draw: Draw, wire: str) -> Step:
                 )
             )
         case 5:
-            return draw.one(
-                (
-                    Cut(),
-                    Cut(torn=True),
-                    Drop(),
-                    Reset(),
-                    Break(),
-                    Break("server", draw.one(("", "\x1b[2J", "x" * 5000))),
-                )
-            )
+            ends: tuple[Step, ...] = (Cut(), Cut(torn=True), Drop(), Reset(), Break())
+            return draw.one((*ends, Break("server", draw.one(("", "\x1b[2J", "x" * 5000)))))
         case 6 | 7 | 8 | 9 | 10:
             return Call(
                 draw.one(("lookup", "lookup", "lookup", "nobody", "", "look up", "lookup\n")),
@@ -227,9 +224,6 @@ def _arguments(draw: Draw, wire: str) -> str:
                 )
             )
         case _:
-            made: JsonValue = {
-                draw.one(("query", "query", "Query", "q")): draw.one(
-                    ("a", "", 7, None, ["a"], {"a": 1}, True, 10**30, draw.sane())
-                )
-            }
+            given: tuple[JsonValue, ...] = ("a", "", 7, None, ["a"], {"a": 1}, True, 10**30)
+            made = {draw.one(("query", "query", "Query", "q")): draw.one((*given, draw.sane()))}
             return json.dumps(made)

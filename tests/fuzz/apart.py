@@ -1,6 +1,6 @@
 """Plays cases in processes of their own: one that crashes, hangs or eats all memory is a finding, and the others go on.
 
-    python -m tests.fuzz.apart SEED        # reads names of cases, one a line; says each before it is played
+    python -m tests.fuzz.apart SEED KIND…    # reads names of cases, one a line; says each before it is played
 
 How long a case may take is measured by what the largest ordinary request takes in the same process, in processor time.
 """
@@ -21,7 +21,7 @@ from partsong.contracts.requests import parse_request
 
 __all__ = ["Finding", "play"]
 
-_AS_LONG_AS = 50
+_AS_LONG_AS = 25
 """A case takes no more than so many of the largest ordinary requests, to read and to pass the gate."""
 _MEMORY = 3 * 1024**3
 _GROWTH = 500 * 1024
@@ -42,7 +42,7 @@ async def play(seed: int, cases: Sequence[str]) -> AsyncIterator[Finding]:
     """Play cases one after the other, each once; a finding for each, with nothing said if all was well."""
     left = list(cases)
     while left:
-        player = await _started(seed)
+        player = await _started(seed, {case.partition("/")[0] for case in left})
         try:
             async for finding in _played(player, left):
                 del left[: left.index(finding.case) + 1]
@@ -53,9 +53,9 @@ async def play(seed: int, cases: Sequence[str]) -> AsyncIterator[Finding]:
             await player.wait()
 
 
-async def _started(seed: int) -> asyncio.subprocess.Process:
+async def _started(seed: int, kinds: set[str]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", __name__, str(seed)),
+        *(sys.executable, "-m", __name__, str(seed), *sorted(kinds)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,  # what its log says is another suite's
@@ -67,7 +67,8 @@ async def _played(
     player: asyncio.subprocess.Process, cases: Sequence[str]
 ) -> AsyncIterator[Finding]:
     """Findings until the process has ended; of the case at which it died, that."""
-    assert player.stdin is not None and player.stdout is not None
+    assert player.stdin is not None
+    assert player.stdout is not None
     telling = asyncio.ensure_future(_tell(player.stdin, cases))
     now = cases[0]
     try:
@@ -116,10 +117,10 @@ def _ordinary() -> float:
     return min(times)
 
 
-def _serve(seed: int) -> None:
-    from tests.fuzz.kinds import KINDS, found_in
+def _serve(seed: int, kinds: Sequence[str]) -> None:
+    from tests.fuzz.kinds import found_in
 
-    for kind in KINDS:  # what is loaded late is loaded now
+    for kind in kinds:  # what is loaded late is loaded now
         found_in(seed, f"{kind}/0")
     signal.signal(
         signal.SIGPROF, signal.SIG_DFL
@@ -142,4 +143,4 @@ def _serve(seed: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    _serve(int(sys.argv[1]), sys.argv[2:])

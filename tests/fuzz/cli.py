@@ -15,7 +15,7 @@ from tests.fuzz.apart import Finding, play
 from tests.fuzz.kinds import KINDS, KNOWN, cases, found_in
 from tests.fuzz.oracle import judge, memory_of
 
-__all__ = ["apart", "again", "main", "platform"]
+__all__ = ["again", "apart", "main", "platform"]
 
 _LIVE = 0.25
 """The share of the cases that is played on a platform of processes."""

@@ -105,7 +105,7 @@ class Draw:
             case 2:
                 return self.one((True, False, None))
             case 3:
-                return self.some(lambda: self.count(-3, 9), 0, 5)  # type: ignore[return-value]  # a list of numbers
+                return self.some(lambda: self.count(-3, 9), 0, 5)
             case 4:
                 return self.some(lambda: self.sane(depth + 1), 0, 4)
             case _:

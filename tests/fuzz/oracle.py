@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -129,9 +130,8 @@ def _logs(field: Field) -> Iterator[str]:
 
 async def _said(field: Field) -> AsyncIterator[str]:
     """What people are shown."""
-    with urllib.request.urlopen(f"{field.fleet.http_url}/readyz", timeout=_PATIENCE) as ready:
-        if ready.status != 200:
-            yield f"the approval service is not ready: {ready.status}"
+    if (status := await asyncio.to_thread(_ready, f"{field.fleet.http_url}/readyz")) != 200:
+        yield f"the approval service is not ready: {status}"
     for words in (("run", "list"), ("approval", "list"), ("bus", "dead")):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "partsong.cli.main", *words),
@@ -144,3 +144,11 @@ async def _said(field: Field) -> AsyncIterator[str]:
             yield f"partsong {' '.join(words)} prints {steering[0]!r}"
         if b"Traceback" in said:
             yield f"partsong {' '.join(words)}: {said[-300:]!r}"
+
+
+def _ready(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=_PATIENCE) as ready:
+            return int(ready.status)
+    except urllib.error.HTTPError as error:
+        return error.code

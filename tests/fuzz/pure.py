@@ -91,9 +91,9 @@ def graph(draw: Draw) -> Iterator[str]:
         yield "its own spec is another graph"
     yield from tells(read.spec(), "its spec")
     drawn = drawing(read, expand=True)
-    for said in (mermaid(drawn), dot(drawn, "fuzz")):
-        if STEERING.search(visible(said)):
-            yield f"its diagram steers a terminal: {said!r:.200}"
+    for picture in (mermaid(drawn), dot(drawn, "fuzz")):
+        if STEERING.search(visible(picture)):
+            yield f"its diagram steers a terminal: {picture!r:.200}"
 
 
 class _Rude:
@@ -117,7 +117,7 @@ def value(draw: Draw) -> Iterator[str]:
         given = draw.one(
             (
                 [given], {"a": given}, {draw.one((1, None, (1, 2), b"k")): given}, (given, given), {1, 2}, b"\xff",
-                range(3), (x for x in ()), object(), _Rude(), [_Rude()], 10**5000, bytearray(b"x"), Ellipsis, complex(1, 2),
+                range(3), iter(()), object(), _Rude(), [_Rude()], 10**5000, bytearray(b"x"), Ellipsis, complex(1, 2),
             )
         )  # fmt: skip
     if draw.chance(0.05):
@@ -163,13 +163,16 @@ def cel(draw: Draw) -> Iterator[str]:
     yield from refusal(attempt(lambda: render_value({"a": [template]}, state)))
 
 
+_SUBJECTS = Subjects("f")
+
+
 def record(draw: Draw) -> Iterator[str]:
     """Bytes of a stranger in a run's log: no reader dies of them, and what follows can be decided."""
     state = RunState(RUN)
     for seq, body in enumerate(history(draw), start=1):
         state = fold_message(state, decode_known(body), seq)
-    body, subject = odd_body(draw), odd_subject(draw)
-    yield from refusal(attempt(partial(placed, Subjects("f"), subject, body)))
+    body, subject = odd_body(draw), odd_subject(draw, _SUBJECTS)
+    yield from refusal(attempt(partial(placed, _SUBJECTS, subject, body)))
     message = attempt(partial(decode_known, body))
     yield from refusal(message)
     if isinstance(message, Refused):

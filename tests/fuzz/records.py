@@ -107,7 +107,7 @@ def odd_body(draw: Draw) -> bytes:
     return draw.body(draw.changed(made) if draw.chance(0.4) else made)
 
 
-def odd_subject(draw: Draw, subjects: Subjects = Subjects("f"), run_id: str = RUN) -> str:
+def odd_subject(draw: Draw, subjects: Subjects, run_id: str = RUN) -> str:
     """Where it is appended."""
     stem = subjects.run(run_id).removesuffix(".>")
     return f"{stem}.{draw.one(('fact', 'fact', 'engine', 'call.a:1', 'call.ask:1', 'command.q', 'odd', 'call.x.y'))}"

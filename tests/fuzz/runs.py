@@ -9,12 +9,10 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from partsong.contracts import events as e
 from partsong.contracts.envelope import decode, encode_report
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.explained import explained
 from partsong.contracts.foreign.question import Evaluate
-from partsong.contracts.graph import Graph
 from partsong.contracts.plain import plain
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import Call
@@ -146,9 +144,9 @@ class _Bad:
 
 
 _ERRORS: tuple[Callable[[], BaseException], ...] = (
-    lambda: ValueError("plain"), lambda: _Untold(), lambda: _Panic("panic"), lambda: GeneratorExit(), lambda: SystemExit(3),
-    lambda: StopIteration(1), lambda: StopAsyncIteration(), lambda: RecursionError("deep"), lambda: MemoryError(),
-    lambda: asyncio.CancelledError("not mine"), lambda: TimeoutError(), lambda: ExceptionGroup("g", [ValueError("in it")]),
+    lambda: ValueError("plain"), _Untold, lambda: _Panic("panic"), GeneratorExit, lambda: SystemExit(3),
+    lambda: StopIteration(1), StopAsyncIteration, lambda: RecursionError("deep"), MemoryError,
+    lambda: asyncio.CancelledError("not mine"), TimeoutError, lambda: ExceptionGroup("g", [ValueError("in it")]),
     lambda: BaseExceptionGroup("g", [_Panic("in it")]), lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
     lambda: KeyError("\ud800\0\x1b]0;x\x07"), lambda: AssertionError("x" * 100_000), lambda: InvalidInput("a.b", "\ud800"),
     lambda: OSError(28, "No space left on device"),
@@ -200,7 +198,7 @@ def deed(draw: Draw) -> Callable[..., Any]:
         return end()
 
     def emits(state: dict[str, JsonValue], context: NodeContext) -> object:
-        context.emit(value)
+        context.emit(value)  # type: ignore[arg-type]  # its author thought that anything will do
         return end()
 
     def awaits(state: dict[str, JsonValue]) -> Coroutine[Any, Any, object]:
@@ -209,14 +207,15 @@ def deed(draw: Draw) -> Callable[..., Any]:
     def yields(state: dict[str, JsonValue]) -> Iterator[object]:
         yield end()
 
-    return draw.one((plainly, later, emits, awaits, yields))
+    ways: tuple[Callable[..., Any], ...] = (plainly, later, emits, awaits, yields)
+    return draw.one(ways)
 
 
 def outcome(draw: Draw) -> Iterator[str]:
     """A run of the user's own process whose function does anything."""
     made = deed(draw)
     if draw.chance(0.25):
-        graph = WorkflowGraph("outcome", tools=[tool(_as_tool(made), name="odd")])
+        graph = WorkflowGraph("outcome", tools=[tool(name="odd")(_as_tool(made))])
         graph.add_tool("n0", "odd", args={"state": {}}, output="x")
     else:
         graph = WorkflowGraph("outcome").add_node("n0", made)
