@@ -41,7 +41,7 @@ from tests.fuzz.judge import problem, tells
 from tests.services.agent_gateway.support import LOOKUP, asked, connected
 from tests.services.agents.support import WIRES, address
 
-__all__ = ["answer"]
+__all__ = ["answer", "load"]
 
 _ATTEMPTS = 2
 _TURNS = 20
@@ -60,6 +60,12 @@ def answer(draw: Draw) -> Iterator[str]:
     if draw.chance(0.4):
         return (yield from asyncio.run(_streamed(wire, script)))
     return (yield from asyncio.run(_called(wire, script)))
+
+
+def load() -> None:
+    """Load the SDKs, each of which takes longer than any case may."""
+    for wire in WIRES:
+        asyncio.run(_called(wire, lambda _ask: Answer((Say("done"), Finish()))))
 
 
 async def _streamed(wire: str, script: Script) -> list[str]:

@@ -118,8 +118,11 @@ def _ordinary() -> float:
 
 
 def _serve(seed: int, kinds: Sequence[str]) -> None:
+    from tests.fuzz.answers import load
     from tests.fuzz.kinds import found_in
 
+    if "answer" in kinds:
+        load()
     for kind in kinds:  # what is loaded late is loaded now
         found_in(seed, f"{kind}/0")
     signal.signal(

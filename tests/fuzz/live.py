@@ -38,6 +38,7 @@ _TOGETHER = 6
 """So many cases are under way at once."""
 _SILENCE = 30.0
 """Seconds without any answer at all, after which what is open counts as unanswered."""
+_LOOK = 1.0
 _OVERTAKEN = 500
 """So many answers to others: whoever has waited longer waits in vain."""
 _ORDINARY = 60
@@ -111,12 +112,13 @@ class Field:
     async def answered(self, id_: str) -> None:
         """Wait for the answer; or as long as there are any."""
         event, asked = self._waits.setdefault(id_, asyncio.Event()), self.answers.total()
+        seen, since = asked, clock.monotonic()
         while not event.is_set() and not self.answers[id_]:
-            before = self.answers.total()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), _SILENCE)
-            now = self.answers.total()
-            if not event.is_set() and (now == before or now - asked > _OVERTAKEN):
+                await asyncio.wait_for(event.wait(), _LOOK)
+            if (now := self.answers.total()) > seen:
+                seen, since = now, clock.monotonic()
+            if now - asked > _OVERTAKEN or clock.monotonic() - since > _SILENCE:
                 return
 
     # --- honest runs ---
