@@ -70,17 +70,14 @@ class Scenario:
         self.log += heard
         self.state = fold_all(self.state, heard)
         self.new = []
-        while True:
+        more = True
+        while more:
             decision = decide(self.state, self.now, evaluate=self.evaluate)
-            if not decision.closings:
-                break
-            closings = [closing.event for closing in decision.closings]
-            self.log += closings
-            self.new += closings
-            self.state = fold_all(self.state, closings)
-        self.log += decision.events
-        self.new += decision.events
-        self.state = decision.state
+            decided = [closing.event for closing in decision.closings] or [*decision.events]
+            more = bool(decision.closings) or decision.more
+            self.log += decided
+            self.new += decided
+            self.state = fold_all(self.state, decided)
         return self
 
     def then(self, *expected: str) -> Scenario:
@@ -170,7 +167,9 @@ class Scenario:
 
     def signals(self, name: str, payload: JsonValue = None, request_id: str = "s1") -> Scenario:
         """Somebody sends a signal."""
-        return self.when(*signals.signal(self.state, name, payload, request_id, self.now, self.evaluate))
+        return self.when(
+            *signals.signal(self.state, name, payload, request_id, self.now, self.evaluate)
+        )
 
     @property
     def refolded(self) -> RunState:

@@ -9,10 +9,11 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import Conflict
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
+from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import parse_graph
 from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.core.decide import MOST, decide
 from partsong.graph_engine.ledger import Ledger
 from partsong.log.memory import MemoryLog
 from partsong.log.port import WrongSequence
@@ -81,6 +82,29 @@ def test_a_time_behind_the_end_of_the_calendar_is_at_its_end(seconds: float) -> 
     assert timer.at == "9999-12-31T23:59:59.999Z"
     assert run.refolded == run.state
     run.fires(timer.id).stands("completed")
+
+
+# --- what goes on for long ----------------------------------------------------------------------------------------
+
+
+def test_a_loop_of_transforms_is_decided_on_in_parts() -> None:
+    """One decision holds up all other runs of an engine, and it is the run's author who says how many steps it has."""
+    spin = {
+        "name": "spin",
+        "nodes": {"n": {"type": "transform", "set": {"x": "1"}}},
+        "edges": [{"from": "n", "to": "n", "on": "success"}],
+    }
+    options = e.RunOptions(max_steps=5_000)
+    begun = hear.start("r_1", parse_graph(spin), {}, options, "q1", NOW)
+    state, parts = fold_all(RunState("r_1"), begun), 0
+    while (decision := decide(state, NOW)).more:
+        assert MOST <= len(decision.events) < MOST + 10
+        state, parts = decision.state, parts + 1
+    assert parts == 10_000 // MOST
+    assert decision.state.status == "limit_exceeded"
+    assert decision.state.steps == 5_000
+    whole = Scenario(parse_graph(spin), {}, "r_1", options)
+    assert whole.state == decision.state == whole.refolded
 
 
 # --- answers ------------------------------------------------------------------------------------------------------

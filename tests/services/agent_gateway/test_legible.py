@@ -56,7 +56,12 @@ async def test_a_turn_with_such_text_is_a_turn_on_every_wire(wire: str) -> None:
     for _ in range(150):
         deep = [deep]
     stray = Event({"type": "response.future.thing", "deep": deep})
-    said = (Say("a\0"), *((stray,) if wire == "openai" else ()), Say("\ud800b"), Call("lookup", '{"query": "x"}'))
+    said = (
+        Say("a\0"),
+        *((stray,) if wire == "openai" else ()),
+        Say("\ud800b"),
+        Call("lookup", '{"query": "x"}'),
+    )
     async with scripted(*said, Finish("tool_calls")) as llm, connected(llm, wire) as provider:
         chunks = await heard(provider, asked("any", tools=(LOOKUP,)))
     assert all(chunk.model_dump_json() for chunk in chunks)

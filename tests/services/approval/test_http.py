@@ -393,7 +393,10 @@ async def test_a_page_of_the_service_itself_may_decide(office: Office, scribe: S
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b'{"decision": "approve", "by": "ann", "edit": ' + b"[" * 3000 + b"]" * 3000 + b"}", "deep"),
+        (
+            b'{"decision": "approve", "by": "ann", "edit": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+            "deep",
+        ),
         (b'{"decision": "approve", "by": "a\xed\xa0\x80n"}', "UTF-8"),
         (b'{"decision": "approve", "by": "a\xffn"}', "UTF-8"),
     ],

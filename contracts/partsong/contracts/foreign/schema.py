@@ -83,7 +83,11 @@ def cheap(schema: JsonValue, value: JsonValue) -> bool:
         most = min(most, _PATTERN_WORK // compiled.patterns)
     if not at_most(value, most):
         return False
-    return not compiled.alternatives or at_most(value, _SAID // compiled.parts) or _fits(compiled.validator, value)
+    return (
+        not compiled.alternatives
+        or at_most(value, _SAID // compiled.parts)
+        or _fits(compiled.validator, value)
+    )
 
 
 def _fits(validator: Validator, value: JsonValue) -> bool:
