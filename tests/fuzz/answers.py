@@ -161,7 +161,7 @@ def _step(draw: Draw, wire: str) -> Step:
                         {"type": "x", "choices": None},
                         {"type": "y", "deep": draw.nested(draw.one((150, 400)))},
                         {"type": "z", "candidates": [{}]},
-                        {"type": "w", draw.key(): draw.sane()},
+                        {"type": "w", "odd": draw.sane()},
                     )
                 )
             )
