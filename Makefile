@@ -15,7 +15,7 @@ UV := env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv 
 COMPILED := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/pycache
 PYTEST := $(COMPILED) $(BIN)/pytest --durations=5 --ignore tests/docs
 
-.PHONY: help setup demo test coverage sim soak check format bench docs clean
+.PHONY: help setup demo test coverage sim fuzz soak check format bench docs clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ coverage: setup ## Run all tests but the faults, and print what they do not reac
 SEEDS ?= 20000
 sim: setup ## Simulate engines, workers and a broker under faults, SEEDS times (SIM="--engines 3 --graph FILE")
 	@$(COMPILED) $(BIN)/python -m tests.sim --seeds $(SEEDS) --jobs 2 $(SIM)
+
+# Each case is drawn from its seed, kind and number alone; one that fails prints the command that plays it again.
+SEED ?= 1
+N ?= 50000
+fuzz: setup ## Send N hostile requests, graphs, schemas, answers and records, drawn from SEED, to everything that reads them
+	@$(COMPILED) $(BIN)/python -m tests.fuzz --seed $(SEED) --cases $(N) $(FUZZ)
 
 check: setup ## Lint, types, import layers, document code blocks, schema drift
 	@$(COMPILED) .ci/check

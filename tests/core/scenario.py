@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.fold import fold_all
+from partsong.contracts.foreign.question import Evaluate, at_once
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.work import FunctionWork
@@ -32,6 +33,9 @@ Function: TypeAlias = Callable[[dict[str, JsonValue]], tuple[dict[str, JsonValue
 
 class Scenario:
     """A run under test."""
+
+    evaluate: Evaluate = staticmethod(at_once)
+    """Answers what the graph's author wrote."""
 
     def __init__(
         self,
@@ -66,17 +70,14 @@ class Scenario:
         self.log += heard
         self.state = fold_all(self.state, heard)
         self.new = []
-        while True:
-            decision = decide(self.state, self.now)
-            if not decision.closings:
-                break
-            closings = [closing.event for closing in decision.closings]
-            self.log += closings
-            self.new += closings
-            self.state = fold_all(self.state, closings)
-        self.log += decision.events
-        self.new += decision.events
-        self.state = decision.state
+        more = True
+        while more:
+            decision = decide(self.state, self.now, evaluate=self.evaluate)
+            decided = [closing.event for closing in decision.closings] or [*decision.events]
+            more = bool(decision.closings) or decision.more
+            self.log += decided
+            self.new += decided
+            self.state = fold_all(self.state, decided)
         return self
 
     def then(self, *expected: str) -> Scenario:
@@ -166,7 +167,9 @@ class Scenario:
 
     def signals(self, name: str, payload: JsonValue = None, request_id: str = "s1") -> Scenario:
         """Somebody sends a signal."""
-        return self.when(*signals.signal(self.state, name, payload, request_id, self.now))
+        return self.when(
+            *signals.signal(self.state, name, payload, request_id, self.now, self.evaluate)
+        )
 
     @property
     def refolded(self) -> RunState:

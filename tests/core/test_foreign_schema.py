@@ -22,10 +22,10 @@ TREE: dict[str, JsonValue] = {
 }
 
 
-def doubling(levels: int) -> dict[str, JsonValue]:
+def doubling(levels: int, of: str = "allOf") -> dict[str, JsonValue]:
     """As many parts as there are paths to its end."""
     twice: dict[str, JsonValue] = {
-        f"l{i}": {"allOf": [{"$ref": f"#/$defs/l{i + 1}"}, {"$ref": f"#/$defs/l{i + 1}"}]}
+        f"l{i}": {of: [{"$ref": f"#/$defs/l{i + 1}"}, {"$ref": f"#/$defs/l{i + 1}"}]}
         for i in range(levels)
     }
     return {"$defs": {**twice, f"l{levels}": {"type": "integer"}}, "$ref": "#/$defs/l0"}
@@ -130,6 +130,12 @@ def test_a_state_is_checked_key_by_key() -> None:
         ({"uniqueItems": True}, [1] * 10_000, True),
         ({"uniqueItems": True}, [1] * 40_000, False),
         ({"pattern": "^(?=a)"}, "a", False),
+        ({"anyOf": [{"items": {"type": "string"}}] * 100}, ["a"] * 300, True),
+        ({"anyOf": [{"items": {"type": "string"}}] * 100}, [1] * 300, False),
+        (doubling(12, "oneOf"), "a", False),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, 1, True),
+        ({"items": {"enum": [[n] for n in range(3000)]}}, [[2999]] * 3000, False),
+        ({"anyOf": [{"type": "string"}]}, "\ud800", True),
     ],
 )
 def test_a_check_is_cheap_if_its_parts_and_the_value_are_few(

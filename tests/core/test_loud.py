@@ -9,9 +9,11 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import Conflict
 from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
+from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
+from partsong.contracts.validate import parse_graph
 from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.core.decide import MOST, decide
 from partsong.graph_engine.ledger import Ledger
 from partsong.log.memory import MemoryLog
 from partsong.log.port import WrongSequence
@@ -67,6 +69,42 @@ def test_a_graph_in_which_a_node_in_flight_was_renamed_is_refused_and_the_run_is
     assert "stands at b," in refused.value.problem.message
     assert run.state == before
     run.retries(graph("a>b", "b>more")).then("call.requested b:1")
+
+
+# --- times --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [9e15, 1e308])
+def test_a_time_behind_the_end_of_the_calendar_is_the_latest_that_a_timer_waits_for(seconds: float) -> None:
+    wait = {"type": "wait", "seconds": seconds}
+    run = given(parse_graph({"name": "t", "nodes": {"w": wait}}))
+    (timer,) = run.state.timers.values()
+    assert timer.at == "2262-01-01T00:00:00.000Z"
+    assert run.refolded == run.state
+    run.fires(timer.id).stands("completed")
+
+
+# --- what goes on for long ----------------------------------------------------------------------------------------
+
+
+def test_a_loop_of_transforms_is_decided_on_in_parts() -> None:
+    """One decision holds up all other runs of an engine, and it is the run's author who says how many steps it has."""
+    spin = {
+        "name": "spin",
+        "nodes": {"n": {"type": "transform", "set": {"x": "1"}}},
+        "edges": [{"from": "n", "to": "n", "on": "success"}],
+    }
+    options = e.RunOptions(max_steps=5_000)
+    begun = hear.start("r_1", parse_graph(spin), {}, options, "q1", NOW)
+    state, parts = fold_all(RunState("r_1"), begun), 0
+    while (decision := decide(state, NOW)).more:
+        assert MOST <= len(decision.events) < MOST + 10
+        state, parts = decision.state, parts + 1
+    assert parts == 10_000 // MOST
+    assert decision.state.status == "limit_exceeded"
+    assert decision.state.steps == 5_000
+    whole = Scenario(parse_graph(spin), {}, "r_1", options)
+    assert whole.state == decision.state == whole.refolded
 
 
 # --- answers ------------------------------------------------------------------------------------------------------

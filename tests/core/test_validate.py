@@ -57,6 +57,26 @@ F = {"type": "function", "function": "m:f"}
             "graph.reducers.x",
         ),
         ({"name": "t", "nodes": {"END": F}}, "graph.reserved_name", "nodes.END"),
+        (
+            {"name": "t", "nodes": {"a": {**F, "function": "m:\ud800"}}},
+            "graph.malformed",
+            "graph.nodes.a.function",
+        ),
+        (
+            {"name": "t", "nodes": {"a": {"type": "transform", "set": {"\ud800": "1"}}}},
+            "graph.malformed",
+            "graph.nodes.a.set",
+        ),
+        (
+            {"name": "t", "nodes": {"a": F}, "state_schema": {"const": "a\0b"}},
+            "graph.malformed",
+            "graph.state_schema.const",
+        ),
+        (
+            {"name": "t", "nodes": {"a": {**F, "timeout": float("inf")}}},
+            "graph.malformed",
+            "graph.nodes.a.timeout",
+        ),
     ],
 )
 def test_each_mistake_is_found_and_placed(spec: object, code: str, where: str) -> None:

@@ -127,7 +127,9 @@ class Fleet:
         await self.nats.stop()
 
 
-async def a_fleet_of(folder: Path, engines: int, workers: int) -> Fleet:
+async def a_fleet_of(
+    folder: Path, engines: int, workers: int, load: str = "tests.soak.work"
+) -> Fleet:
     """A fleet that is ready: so many engines, so many gateways and tool-runners, and an approval service."""
     tool = with_tool(folder, "pay", "tests.soak.work:pay")
     nats = start_embedded(folder / "nats", fast=True)
@@ -144,7 +146,7 @@ async def a_fleet_of(folder: Path, engines: int, workers: int) -> Fleet:
             name = f"{role}-{number}"
             env = {
                 **tool,
-                "PARTSONG_LOAD": "tests.soak.work",
+                "PARTSONG_LOAD": load,
                 "PARTSONG_NATS_URL": nats.url,
                 "PARTSONG_WORKER": name,
                 "PARTSONG_DATA": str(folder / name),

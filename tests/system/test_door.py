@@ -335,3 +335,20 @@ async def test_the_answer_to_a_retry_names_the_place_where_the_run_goes_on(
     await platform.client.result(run_id, timeout=30)
     answer = await ask(bus, "resume", json.dumps(nothing).encode(), "p")
     assert (await anext(platform.client.events(run_id))).seq == answer["seq"]
+
+
+SPIN = {
+    "name": "spin",
+    "nodes": {"n": {"type": "transform", "set": {"x": "1"}}},
+    "edges": [{"from": "n", "to": "n", "on": "success"}],
+}
+
+
+async def test_a_run_that_spins_in_the_engine_for_ever_keeps_nobody_waiting_and_can_be_cancelled(
+    platform: Platform,
+) -> None:
+    spinning = await platform.client.start(SPIN, max_steps=10**9)
+    beside = await platform.client.start(GRAPH)
+    assert (await platform.client.result(beside, timeout=60)).status == "completed"
+    await platform.client.cancel(spinning, "enough")
+    assert (await platform.client.result(spinning, timeout=60)).status == "cancelled"

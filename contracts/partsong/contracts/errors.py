@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 __all__ = [
     "Conflict",
@@ -45,6 +45,14 @@ class Problem(BaseModel):
     """Whether the same call may succeed if simply made again."""
     fault: Fault = "caller"
     """Who has to act."""
+
+    @field_validator("code", "message", "where", "fix")
+    @classmethod
+    def _writable(cls, text: str | None) -> str | None:
+        """Half a character of somebody's text, which no UTF-8 has, would keep the whole error from being sent."""
+        if text is None or text.isascii():
+            return text
+        return text.encode(errors="replace").decode()
 
 
 class PartsongError(Exception):

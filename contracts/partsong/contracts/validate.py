@@ -12,6 +12,7 @@ from partsong.contracts.expressions import check_expression
 from partsong.contracts.graph import END, START, Edge, FunctionNode, Graph, SubgraphNode, graphs_in
 from partsong.contracts.ids import LONGEST_PATH
 from partsong.contracts.misfits import problem_of, problems_of
+from partsong.contracts.plain import plain
 from partsong.contracts.plan import Plan, plan_of
 from partsong.contracts.validate_nodes import node_findings
 
@@ -63,6 +64,9 @@ _INNERMOST = 64 + 2 * _VISIT
 
 def findings(graph: Graph, outside: int = 0) -> Iterator[Problem]:
     """All that is wrong with a graph, most basic first; `outside` is how long the path of its executions is already."""
+    if not outside and (unfit := _unfit(graph)) is not None:
+        yield unfit
+        return
     yield from _entry_and_names(graph)
     dangling = list(_edges(graph))
     yield from dangling
@@ -82,6 +86,15 @@ def findings(graph: Graph, outside: int = 0) -> Iterator[Problem]:
             for problem in findings(inner, before):
                 where = f"nodes.{name}.{place}.{problem.where}"
                 yield problem.model_copy(update={"where": where})
+
+
+def _unfit(graph: Graph) -> Problem | None:
+    """What in a graph is no JSON for every reader; what comes over the bus has been asked already, a file has not."""
+    try:
+        plain(graph.model_dump(by_alias=True, exclude_defaults=True), "graph", "graph.malformed")
+    except InvalidInput as error:
+        return error.problem
+    return None
 
 
 def _too_deep(name: str, place: str, length: int) -> Problem:

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 
 from partsong.agent_gateway.core.failure import failed
+from partsong.agent_gateway.core.legible import legible
 from partsong.contracts.chunks import Chunk, End, Failed
 
 __all__ = ["relay"]
@@ -38,7 +39,7 @@ async def relay(
     begun = False
     try:
         while True:
-            chunk = await queue.get()
+            chunk = legible(await queue.get())
             room.release()
             if isinstance(chunk, Failed):
                 chunk = chunk.model_copy(update={"mid_stream": begun})

@@ -21,7 +21,6 @@ from partsong.contracts.errors import (
     Problem,
     Unavailable,
 )
-from partsong.contracts.plain import DEEPEST
 
 __all__ = ["HANDLERS", "MEDIA_TYPE", "respond"]
 
@@ -96,6 +95,18 @@ def _misfit(error: ValidationException) -> Problem:
     return Problem(code="request.malformed", message=f"{where}: {said}{more}", where=where)
 
 
+def _unreadable(
+    _request: Request[Any, Any, Any], error: RecursionError | UnicodeDecodeError
+) -> Response[bytes]:
+    """A body that the framework's parser gives up on, with an error that is none of its own."""
+    deep = isinstance(error, RecursionError)
+    said = "it is nested too deep" if deep else f"it is no text in UTF-8: {error}"
+    problem = Problem(
+        code="request.malformed", message=f"the body cannot be read: {said}", where="body"
+    )
+    return respond(400, problem)
+
+
 def _fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     log.error("request failed", exc_info=error, extra={"path": request.url.path})
     problem = Problem(
@@ -107,16 +118,11 @@ def _fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     return respond(500, problem)
 
 
-def _too_deep(_request: Request[Any, Any, Any], _error: RecursionError) -> Response[bytes]:
-    """The framework's parser gives up in this way, before anything of ours has seen the body."""
-    message = f"the body is nested deeper than {DEEPEST} levels"
-    return respond(400, Problem(code="request.malformed", message=message, where="body"))
-
-
 HANDLERS: ExceptionHandlersMap = {
     PartsongError: _ours,
     HTTPException: _frameworks,
-    RecursionError: _too_deep,
+    RecursionError: _unreadable,
+    UnicodeDecodeError: _unreadable,
     Exception: _fault,
 }
 """For `Litestar(exception_handlers=…)`."""

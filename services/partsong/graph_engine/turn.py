@@ -191,6 +191,7 @@ class Turns:
             if lost.found < lost.expected or ledger.commit_seq < lost.found <= ledger.seen:
                 raise _never_passes(ledger, lost) from None
             return delivered
+        slot.dirty = slot.dirty or decision.more
         self._keep_snapshot(ledger)
         slot.unsent = True
         await self._follow_up(slot, before, events, commit, woken=woken)

@@ -137,7 +137,14 @@ class LocalRun:
             self._begin(call)
 
     async def _step(self, news: tuple[e.Event, ...]) -> RunState:
-        """Fold news, decide, commit; then begin what was decided."""
+        """Fold news, decide, commit; then begin what was decided. What goes on for long does so in several commits."""
+        while await self._decided(news):
+            news = ()
+            await asyncio.sleep(0)  # others in this loop have their turn
+        return self.state
+
+    async def _decided(self, news: tuple[e.Event, ...]) -> bool:
+        """Decide once; whether more follows at once."""
         state = fold_all(self.state, news)
         decision = await self._decision(state)
         events = [*news]
@@ -154,7 +161,7 @@ class LocalRun:
             for event in events:
                 self._emit(event)
                 self._follow(event)
-        return self.state
+        return decision.more
 
     async def _decision(self, state: RunState) -> Decision:
         return await settle(

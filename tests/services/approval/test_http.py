@@ -445,3 +445,28 @@ async def test_whatever_is_asked_for_is_answered(office: Office, path: str) -> N
     assert answer.status_code < 500, answer.text[:300]
     if answer.status_code != 200:
         assert answer.headers["content-type"] == PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            b'{"decision": "approve", "by": "ann", "edit": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+            "deep",
+        ),
+        (b'{"decision": "approve", "by": "a\xed\xa0\x80n"}', "UTF-8"),
+        (b'{"decision": "approve", "by": "a\xffn"}', "UTF-8"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_the_callers_fault(
+    office: Office, scribe: Scribe, body: bytes, said: str
+) -> None:
+    await office.shows(await scribe.ask(RUN, "refund:1", **AMOUNT))
+    answer = await office.http.post(
+        f"/api/approvals/{RUN}.refund:1/decision",
+        content=body,
+        headers={"content-type": "application/json"},
+    )
+    assert (answer.status_code, answer.headers["content-type"]) == (400, PROBLEM)
+    assert answer.json()["code"] == "request.malformed"
+    assert said in answer.json()["detail"]

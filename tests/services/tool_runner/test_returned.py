@@ -19,7 +19,7 @@ from pydantic import BaseModel, JsonValue
 
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.plain import copied, plain
-from partsong.contracts.routing import Overwrite, Route
+from partsong.contracts.routing import Goto, Overwrite, Route
 from partsong.contracts.values import reduce
 from partsong.tool_runner.core.returned import Content, Returned, capped, content, returned
 
@@ -147,6 +147,8 @@ def test_what_is_returned_is_a_copy() -> None:
         ({"a": 2**64}, "update.a: an integer of 65 bits", "make it a text"),
         ({"a": 10**5000}, "update.a: an integer of 16610 bits", "make it a text"),
         (Route("x", {"a": {1}}), "update.a: a set is no JSON value", None),
+        (Route("x\ud800"), "label: the text has a lone surrogate at 1", None),
+        (Goto("a", "b\0"), "target: the text has a NUL at 1", None),
     ],
 )
 def test_what_json_cannot_hold_is_named_by_key_and_type(

@@ -22,7 +22,7 @@ _FAR = ("$dynamicRef", "$recursiveRef", "$id", "id", "$anchor", "$dynamicAnchor"
 
 
 def parts_of(schema: JsonValue) -> int | None:
-    """So many schemas a value is compared with at the most, level for level; None if the schema contains itself."""
+    """So many schemas and values a value is compared with at the most, level for level; None if the schema contains itself."""
     sizes: dict[int, int] = {}
     open_: set[int] = set()
     todo: list[tuple[JsonValue, list[JsonValue] | None]] = [(schema, None)]
@@ -30,7 +30,7 @@ def parts_of(schema: JsonValue) -> int | None:
         part, inner = todo.pop()
         if inner is not None:
             open_.discard(id(part))
-            sizes[id(part)] = 1 + sum(sizes[id(x)] for x in inner)
+            sizes[id(part)] = 1 + _listed(part) + sum(sizes[id(x)] for x in inner)
         elif id(part) in open_:
             return None
         elif id(part) not in sizes:
@@ -69,6 +69,12 @@ def references_in(schema: JsonValue) -> Iterator[tuple[str, str]]:
             todo += [(f"{at}{key}.", inner) for key, inner in part.items() if key not in _DATA]
         elif isinstance(part, list):
             todo += [(f"{at}{i}.", inner) for i, inner in enumerate(part)]
+
+
+def _listed(part: JsonValue) -> int:
+    """So many values a value is compared with, one after the other."""
+    listed = part.get("enum") if isinstance(part, dict) else None
+    return len(listed) if isinstance(listed, list) else 0
 
 
 def _inner(part: JsonValue, root: JsonValue) -> list[JsonValue] | None:

@@ -46,6 +46,9 @@ _WORK = 4_000_000
 """Bytes of a value times parts of its schema: 20 ms."""
 _PATTERN_WORK = 32 * 1024
 """Bytes of a value times patterns of its schema: 12 ms."""
+_SAID = 64_000
+"""Bytes of a value times parts of its schema up to which it may fit none of several alternatives: everything is then said
+that is wrong with each of them, 15 ms."""
 _LISTED = 100_000
 """Bytes times parts up to which all findings are listed, for the list is made before the first can be read."""
 
@@ -78,7 +81,20 @@ def cheap(schema: JsonValue, value: JsonValue) -> bool:
     most = min(_SMALL, _WORK // compiled.parts)
     if compiled.patterns:
         most = min(most, _PATTERN_WORK // compiled.patterns)
-    return at_most(value, most)
+    if not at_most(value, most):
+        return False
+    return (
+        not compiled.alternatives
+        or at_most(value, _SAID // compiled.parts)
+        or _fits(compiled.validator, value)
+    )
+
+
+def _fits(validator: Validator, value: JsonValue) -> bool:
+    try:
+        return validator.is_valid(value)
+    except ValueError:  # no JSON; nothing else is said of it then
+        return True
 
 
 def findings(schema: JsonValue, value: JsonValue, most: int = 1) -> list[Finding]:
@@ -112,6 +128,8 @@ class _Compiled:
     """None if there is no telling: a schema that contains itself is as large as the value is deep."""
     patterns: int
     large_patterns: int
+    alternatives: bool = False
+    """Whether it may have `anyOf` or `oneOf`."""
     backtracks: bool = False
     """Whether nothing but a pattern keeps it from being used."""
 
@@ -153,8 +171,10 @@ def _compiled(text: str) -> _Compiled:
         validator = _validator(schema)
     except ValueError as error:
         why = _why(error, schema)
-        return _Compiled(None, why, parts, len(patterns), len(large), _NOT_LINEAR in str(why))
-    return _Compiled(validator, refused, parts, len(patterns), len(large))
+        backtracks = _NOT_LINEAR in str(why)
+        return _Compiled(None, why, parts, len(patterns), len(large), backtracks=backtracks)
+    alternatives = '"anyOf"' in text or '"oneOf"' in text
+    return _Compiled(validator, refused, parts, len(patterns), len(large), alternatives)
 
 
 def _validator(schema: _Schema) -> Validator:

@@ -6,23 +6,25 @@ arguments that the model never gave. Here nothing is repaired.
 
 from __future__ import annotations
 
-import json
-from typing import NoReturn
-
 from pydantic import JsonValue
 
 from partsong.contracts.chunks import ToolEnd
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.plain import plain, read_json
 
 __all__ = ["parse_arguments", "tool_end"]
 
 
 def parse_arguments(raw: str) -> dict[str, JsonValue] | None:
-    """The arguments, or None if the text is not exactly one JSON object. No text at all means no arguments."""
+    """The arguments, or None if the text is not exactly one JSON object that passes the gate for values.
+
+    No text at all means no arguments.
+    """
     if not raw.strip():
         return {}
     try:
-        value = json.loads(raw, parse_constant=_not_json)
-    except (ValueError, RecursionError):
+        value = plain(read_json(raw), "arguments", "tool.bad_arguments")
+    except (ValueError, InvalidInput):
         return None
     return value if isinstance(value, dict) else None
 
@@ -31,7 +33,3 @@ def tool_end(call_id: str, name: str, raw: str, *, i: int = 0) -> ToolEnd:
     """The chunk that ends a tool call, with its arguments if they are sound."""
     args = parse_arguments(raw)
     return ToolEnd(i=i, id=call_id, name=name, raw=raw, ok=args is not None, args=args)
-
-
-def _not_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")

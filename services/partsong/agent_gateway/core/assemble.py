@@ -107,7 +107,7 @@ def problem_of(failure: Failed) -> Problem:
     """A failure as a problem: `provider.<class>`, with whose fault it is and what to do."""
     return Problem(
         code=f"provider.{failure.error}",
-        message=failure.message or failure.error,
+        message=failure.message if failure.message.strip() else failure.error,
         fix=_FIX.get(failure.error),
         retryable=failure.retryable,
         fault=_FAULT.get(failure.error, "provider"),

@@ -33,7 +33,11 @@ from partsong.graph_engine.core.ending import end
 from partsong.graph_engine.core.gates import passes
 from partsong.graph_engine.core.hear import overdue
 
-__all__ = ["decide"]
+__all__ = ["MOST", "decide"]
+
+MOST = 2000
+"""Events after which a decision leaves the rest to the next one, about 0.1 s of work: a loop of transforms may go on for as
+many steps as its run's author likes."""
 
 
 def decide(
@@ -44,27 +48,30 @@ def decide(
     With `park`, a call that no worker can make is offered again later; without, it has failed. `evaluate` answers what
     the graph's author wrote; if it has no answer yet, NotAnswered comes out of here, and the same is asked again later.
     """
-    draft = Draft(state, now, park=park, evaluate=evaluate)
+    draft, more = Draft(state, now, park=park, evaluate=evaluate), False
     if state.newer is not None:  # a newer engine goes on with it
         return Decision((), (), state)
     if state.graph is not None and not state.ended:
         for event in overdue(state, now):
             draft.add(event)
         if state.status == "running" and not state.paused:
-            _advance(draft)
+            more = _advance(draft)
         if draft.state.stopping is not None and not draft.closings:
             end(draft)
     webhook.tell(draft, just_ended=not state.ended)
-    return Decision(tuple(draft.events), tuple(draft.closings), draft.state)
+    return Decision(tuple(draft.events), tuple(draft.closings), draft.state, more)
 
 
-def _advance(draft: Draft) -> None:
+def _advance(draft: Draft) -> bool:
+    """Go on as far as it goes; whether it went on for too long, so that the rest is left to the next decision."""
     _within_budget(draft)
     if not _begun(draft):
-        return
+        return False
     idle: set[str] = set()
     while draft.state.stopping is None and not draft.closings:
         before = len(draft.events)
+        if before >= MOST:
+            return True
         exec_id = next((x for x in draft.state.due if x not in idle), None)
         if exec_id is not None:
             _progress(draft, exec_id)
@@ -74,6 +81,7 @@ def _advance(draft: Draft) -> None:
         elif not _fire(draft) and not _close(draft):
             break
         idle.clear()  # what nothing could be done for may be ripe now
+    return False
 
 
 def _begun(draft: Draft) -> bool:

@@ -35,6 +35,8 @@ class Decision:
     closings: tuple[Closing, ...]
     state: RunState
     """The state after `events`."""
+    more: bool = False
+    """Whether more follows at once: it was left for another decision, so that others have their turn before."""
 
 
 @dataclass(slots=True)

@@ -49,12 +49,15 @@ def returned(value: object) -> Returned:
         case None:
             return Returned(None)
         case Route(label=str() as label, update=update, private=private) if label:
+            _text(label, "label")
             return Returned(_optional(update), label, private=_optional(private))
         case Route():
             raise _bad(f"a Route with the label {value.label!r}", "a label is text")
         case Goto(targets=targets, update=update, private=private):
             if not targets or not all(isinstance(target, str) for target in targets):
                 raise _bad(f"Goto with the targets {targets!r}", "a target is the name of a node")
+            for target in targets:
+                _text(target, "target")
             return Returned(_optional(update), goto=targets, private=_optional(private))
         case list() | tuple() if value and all(isinstance(one, Mapping) for one in value):
             first, *more = (_update(one) for one in value)
@@ -66,6 +69,11 @@ def returned(value: object) -> Returned:
                 _described(value),
                 "return a dict of the keys to write, a list of such dicts, None, Route(label, update) or Goto(node)",
             )
+
+
+def _text(value: str, where: str) -> None:
+    """Refuse a name that cannot be written down."""
+    plain(value, where, _BAD_RETURN, fault="tool")
 
 
 def _optional(value: object) -> dict[str, JsonValue] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol
@@ -55,9 +56,13 @@ def counted(tokens: Tokens, text: str, *, thought: bool = False) -> Tokens:
     )
 
 
+_HALF = re.compile("[\ud800-\udfff]")
+
+
 def json_bytes(value: JsonValue) -> bytes:
-    """Compact JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """Compact JSON; half a character, which no UTF-8 has, is escaped as servers do it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _HALF.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text).encode()
 
 
 def pieces(call: Call) -> Iterator[str]:
