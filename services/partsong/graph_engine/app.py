@@ -17,6 +17,7 @@ from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command, on_query
 from partsong.bus.handling import Handling
 from partsong.bus.nats_feed import NatsFeed
+from partsong.bus.parts import Parts
 from partsong.bus.pull import Delivery, PullLoop
 from partsong.bus.queued import AtTheDoor, the_beginning
 from partsong.contracts.damage import DAMAGED, Damaged, damage_error
@@ -222,7 +223,10 @@ class GraphEngine:
             NatsOutbox(
                 context.nc,
                 context.subjects,
-                context.blobs,
+                Parts(
+                    context.blobs.beside(context.names.hints),
+                    whole=context.nc.max_payload // 2,
+                ),
                 children.begin,
                 Backlog(context.nc, context.names.work).of,
             ),
