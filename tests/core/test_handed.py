@@ -20,7 +20,9 @@ def mapped(**options: Any) -> WorkflowGraph:
 
 
 async def seen(graph: WorkflowGraph, **more: Any) -> list[str]:
-    return (await graph.execute({"docs": DOCS, "tone": "kind", **more}))["out"][0]  # type: ignore[no-any-return]
+    out: Any = (await graph.execute({"docs": DOCS, "tone": "kind", **more}))["out"]
+    first: list[str] = out[0]
+    return first
 
 
 async def test_an_item_sees_itself_and_not_its_list_nor_the_results() -> None:

@@ -54,8 +54,10 @@ async def test_a_map_over_many_puts_into_the_queue_what_its_items_are(
         passed += len(msg.data)
 
     await bus.nc.subscribe(bus.subjects.works("tool-runner"), cb=weigh)
-    graph = WorkflowGraph("wide").add_map("m", nodes.length, over="docs", into="out", collect="n")
-    run_id = await platform.client.start(graph, {"docs": ["x" * size] * count})
+    await bus.nc.flush()
+    graph = WorkflowGraph("wide").add_node("source", nodes.many).add_edge("source", "m")
+    graph.add_map("m", nodes.length, over="docs", into="out", collect="n")
+    run_id = await platform.client.start(graph, {"count": count, "size": size})
     result = await platform.client.result(run_id, timeout=WITHIN)
     assert result["out"] == [size] * count
     assert count * size <= passed < 2 * count * (size + 1000)
@@ -68,7 +70,7 @@ async def test_a_part_that_is_deleted_before_the_work_is_put_again(
     js = bus.nc.jetstream()
     await platform.services["tool-runner"].stop()
     graph = WorkflowGraph("one").add_node("length", nodes.text_length)
-    run_id = await platform.client.start(graph, {"text": "x" * BIG})
+    run_id = await platform.client.start(graph, {"text": "x" * 900_000})
     async with asyncio.timeout(WITHIN):
         while not (await js.stream_info(bus.names.work)).state.messages:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -77,4 +79,4 @@ async def test_a_part_that_is_deleted_before_the_work_is_put_again(
     service = partsong.tool_runner.app.service(settings)
     platform.services["tool-runner"] = await open_context(settings, service)
     result = await platform.client.result(run_id, timeout=WITHIN)
-    assert (result.status, result["n"]) == ("completed", BIG)
+    assert (result.status, result["n"]) == ("completed", 900_000)
