@@ -74,6 +74,7 @@ async def test_what_all_items_are_handed_grows_with_their_number_only(count: int
         return {"n": 1}
 
     graph = WorkflowGraph("g").add_map("m", weigh, over="docs", into="out")
-    await graph.execute({"docs": ["x" * 4000] * count})
+    docs: list[Any] = ["x" * 4000] * count
+    await graph.execute({"docs": docs})
     assert len(handed) == count
     assert sum(handed) < count * 4200

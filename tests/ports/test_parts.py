@@ -62,7 +62,7 @@ async def through(bucket: Blobs, work: Work, **options: int) -> tuple[Work, int]
         function({"list": [BIG, {"x": [None, 1.5]}], "t": {"deep": BIG}, "e": []}),
         function({str(i): "x" * 20_000 for i in range(80)}),
         ToolWork(run_id="r", call_id="t:1", node="t", tool="t", args={"text": BIG, "n": [1]}),
-        ToolWork(run_id="r", call_id="t:1", node="t", tool="t", args=[BIG] * 6),
+        ToolWork(run_id="r", call_id="t:1", node="t", tool="t", args=[BIG, BIG, BIG, BIG]),
         HookWork(
             run_id="r",
             call_id="h:1",
