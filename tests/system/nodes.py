@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 
@@ -147,3 +148,25 @@ async def pay(state: State) -> State:
     if int(str(state["total"])) > 100 and not mended.is_set():
         raise ValueError(f"{state['total']} is too much")
     return {"paid": state["total"]}
+
+
+def load_text(state: State) -> State:
+    """Text that no compression makes small."""
+    return {"doc": random.Random(1).randbytes(int(str(state["size"])) // 2).hex()}
+
+
+def one_more(state: State) -> State:
+    assert state["doc"]
+    return {"i": int(str(state.get("i", 0))) + 1}
+
+
+def length(state: State) -> State:
+    return {"n": len(str(state["item"]))}
+
+
+def text_length(state: State) -> State:
+    return {"n": len(str(state["text"]))}
+
+
+def many(state: State) -> State:
+    return {"docs": ["x" * int(str(state["size"]))] * int(str(state["count"]))}

@@ -124,7 +124,8 @@ class SubgraphNode(NodeBase):
 class MapNode(NodeBase):
     """One inner run per item of a list, at most `max_concurrency` at a time; results come in the items' order.
 
-    Each begins with what the node sees, and with `item` and `index`.
+    Each begins with what the node sees, and with `item` and `index`; its functions are handed neither the list nor
+    `into`, unless `inputs` asks for them.
     """
 
     type: Literal["map"] = "map"

@@ -15,6 +15,7 @@ from partsong.bus.faststream import Command, command_broker, on_command, on_quer
 from partsong.bus.handling import Handling
 from partsong.bus.legible import legible
 from partsong.bus.nats_feed import NatsFeed
+from partsong.bus.parts import Parts
 from partsong.bus.pull import Delivery, PullLoop
 from partsong.bus.queued import AtTheDoor, the_beginning
 from partsong.contracts.damage import Damaged, damage_error
@@ -230,7 +231,10 @@ class GraphEngine:
             NatsOutbox(
                 context.nc,
                 context.subjects,
-                context.blobs,
+                Parts(
+                    context.blobs.beside(context.names.hints),
+                    whole=context.nc.max_payload // 2,
+                ),
                 children.begin,
                 Backlog(context.nc, context.names.work).of,
             ),

@@ -11,6 +11,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from partsong.bus.dead import dead_letter
+from partsong.bus.parts import Parts
 from partsong.contracts import events as e
 from partsong.contracts.calls import SERVICES
 from partsong.contracts.errors import Problem, Unavailable
@@ -20,7 +21,6 @@ from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import REMINDER, ChildWork, Work
 from partsong.graph_engine.core.hints import work_of
 from partsong.graph_engine.workload import Reading
-from partsong.log.blobs import Blobs
 from partsong.log.stored import BLOB, SEEN
 from partsong.runtime import clock
 from partsong.runtime.telemetry import traceparent
@@ -78,7 +78,7 @@ class NatsOutbox:
         self,
         nc: Client,
         subjects: Subjects,
-        blobs: Blobs,
+        parts: Parts,
         begin: Callable[[ChildWork], Awaitable[None]],
         queue: Callable[[str], Awaitable[Reading | None]],
         *,
@@ -86,7 +86,7 @@ class NatsOutbox:
     ) -> None:
         """`begin` asks for a detached run; `queue` says how a service's queue of hints stands."""
         self._begin, self._queue = begin, queue
-        self._nc, self._subjects, self._blobs, self._within = nc, subjects, blobs, within
+        self._nc, self._subjects, self._parts, self._within = nc, subjects, parts, within
 
     async def hint(self, state: RunState, call: Call, seen: int, *, again: bool = False) -> None:
         """Publish without waiting: a lost hint is sent again, and its id makes a repeated one vanish."""
@@ -96,7 +96,7 @@ class NatsOutbox:
         if isinstance(work, ChildWork):
             await self._begin(work)
             return
-        body = _tagged(work.model_dump_json(exclude_defaults=True).encode(), work.kind)
+        body, packed = await self._parts.pack(work, again=again)
         service = SERVICES[work.kind]
         headers = {
             "Nats-Msg-Id": reminder_id(work, await self._queue(service)) if again else work.id,
@@ -105,10 +105,8 @@ class NatsOutbox:
         }
         if again:
             headers[REMINDER] = "1"
-        if len(body) > self._nc.max_payload // 2:
-            # Only then beside the queue: what lies in the object store is never deleted, a hint goes when it is done.
-            headers[BLOB] = await self._blobs.put(body)
-            body = b""
+        if packed is not None:
+            headers[BLOB] = packed
         await self._nc.publish(self._subjects.work(service), body, headers=headers)
 
     async def timer(self, run_id: str, timer: Timer) -> None:
@@ -186,8 +184,3 @@ def reminder_id(work: Work, queue: Reading | None) -> str:
     if queue is None or queue.waiting:
         return work.id
     return f"{work.id}.again" if queue.taken else f"{work.id}.{clock.new_id()}"
-
-
-def _tagged(body: bytes, kind: str) -> bytes:
-    """The discriminator is a default, and defaults are left out; readers need it."""
-    return b'{"kind":"' + kind.encode() + b'",' + body[1:]

@@ -21,10 +21,12 @@ from pydantic import ValidationError
 from partsong.bus.claims import refuse
 from partsong.bus.handling import MOST, Busy, Handling
 from partsong.bus.holders import Holders
+from partsong.bus.parts import Parts
 from partsong.bus.pull import Delivery, PullLoop
 from partsong.bus.stops import Stops, wanted
 from partsong.bus.suspects import Suspects
 from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.parts import PACKED
 from partsong.contracts.stops import Stop
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import problem_of
@@ -92,6 +94,7 @@ class Jobs:
         """`held` is where running calls are listed; `holders` is asked about hints that come again."""
         self._nc, self._subjects, self._service, self._work = nc, subjects, service, work
         self._blobs = store.blobs
+        self._parts = Parts(store.blobs.beside(Names.of(subjects).hints), whole=nc.max_payload // 2)
         self._handling = Handling(
             nc, subjects, service, fault="worker.fault", most=most, buried=self._given_up
         )
@@ -248,7 +251,12 @@ class Jobs:
 
     async def _read(self, delivery: Delivery) -> Work:
         blob = delivery.headers.get(BLOB)
-        body = delivery.data if blob is None else await self._blobs.get(blob)
+        if blob is None:
+            body = delivery.data
+        elif blob.startswith(PACKED):
+            body = await self._parts.unpack(delivery.data, blob)
+        else:
+            body = await self._blobs.get(blob)  # an engine of before has sent it
         try:
             return WORK.validate_json(body)
         except ValidationError as error:

@@ -56,6 +56,10 @@ class Blobs:
     def __init__(self, link: Link, bucket: str) -> None:
         self._link, self._bucket, self._stream = link, bucket, f"OBJ_{bucket}"
 
+    def beside(self, bucket: str) -> Blobs:
+        """Another bucket of the same server."""
+        return Blobs(self._link, bucket)
+
     async def put(self, body: bytes) -> str:
         """Store a body, unless it is there; its name."""
         name = _name(body)

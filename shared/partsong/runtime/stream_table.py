@@ -78,6 +78,7 @@ class Names:
     timers: str
     dead: str
     blobs: str
+    hints: str
     graphs: str
     partitions: str
     schedules: str
@@ -98,6 +99,7 @@ class Names:
             timers=f"{upper}_TIMERS",
             dead=f"{upper}_DEAD",
             blobs=f"{stem}_blobs",
+            hints=f"{stem}_hints",
             graphs=f"{stem}_graphs",
             partitions=f"{stem}_partitions",
             schedules=f"{stem}_schedules",
@@ -288,7 +290,7 @@ def _passing(subjects: Subjects, names: Names) -> tuple[StreamSpec, ...]:
 
 
 def _buckets(names: Names) -> tuple[StreamSpec, ...]:
-    """An object store and five key-value stores, laid out as every NATS client expects them."""
+    """Two object stores and five key-value stores, laid out as every NATS client expects them."""
     common: Config = {
         "discard": "new",
         "allow_rollup_hdrs": True,
@@ -301,9 +303,10 @@ def _buckets(names: Names) -> tuple[StreamSpec, ...]:
         "deny_delete": True,
         "allow_msg_ttl": True,
     }
-    blobs = names.blobs
     return (
-        StreamSpec(f"OBJ_{blobs}", {**common, "subjects": [f"$O.{blobs}.C.>", f"$O.{blobs}.M.>"]}),
+        _objects(names.blobs, common),
+        # Parts of hints: only what waits in the queue needs them, and who sends it again puts them again.
+        _objects(names.hints, {**common, "max_age": 6 * 60 * _MINUTE}),
         *(
             StreamSpec(
                 f"KV_{bucket}",
@@ -320,6 +323,11 @@ def _buckets(names: Names) -> tuple[StreamSpec, ...]:
             )
         ),
     )
+
+
+def _objects(bucket: str, config: Config) -> StreamSpec:
+    subjects = [f"$O.{bucket}.C.>", f"$O.{bucket}.M.>"]
+    return StreamSpec(f"OBJ_{bucket}", {**config, "subjects": subjects})
 
 
 _CONSUMER: Config = {

@@ -233,7 +233,8 @@ class Nodes(Draft):
         """Does `work` once per item of the list at `over`; the results go to `into`, in the items' order.
 
         `work` is a function, `module:qualname`, an agent (asked with the item as its prompt), a node, or a graph; it
-        finds `item` and `index` in its state, and with `inputs` nothing else but those. A result is the key `collect`
+        finds `item` and `index` in its state, and with `inputs` nothing else but those; functions are handed the list
+        itself only if `inputs` asks for it. A result is the key `collect`
         of what the work leaves behind, by default an agent's or tool's output, or else all that was written. Retry and
         timeouts are for each call.
         """

@@ -30,6 +30,7 @@ from partsong.contracts.work import (
 from partsong.graph_engine.core import webhook
 from partsong.graph_engine.core.calls import no_outcome
 from partsong.graph_engine.core.compaction import summing_up, transcript
+from partsong.graph_engine.core.handed import handed
 from partsong.graph_engine.core.hook_work import hook_work
 
 __all__ = ["work_of"]
@@ -60,7 +61,7 @@ def _work_of(state: RunState, call: Call) -> Work | None:
                 timeout=node.timeout,
                 idle_timeout=node.idle_timeout,
                 function=call.name,
-                state=state.view(execution),
+                state=handed(state, execution),
             )
         case "tool":
             return _tool(state, execution, call)
