@@ -75,7 +75,9 @@ def test_a_graph_in_which_a_node_in_flight_was_renamed_is_refused_and_the_run_is
 
 
 @pytest.mark.parametrize("seconds", [9e15, 1e308])
-def test_a_time_behind_the_end_of_the_calendar_is_the_latest_that_a_timer_waits_for(seconds: float) -> None:
+def test_a_time_behind_the_end_of_the_calendar_is_the_latest_that_a_timer_waits_for(
+    seconds: float,
+) -> None:
     wait = {"type": "wait", "seconds": seconds}
     run = given(parse_graph({"name": "t", "nodes": {"w": wait}}))
     (timer,) = run.state.timers.values()

@@ -169,4 +169,5 @@ def text_length(state: State) -> State:
 
 
 def many(state: State) -> State:
-    return {"docs": ["x" * int(str(state["size"]))] * int(str(state["count"]))}
+    text: JsonValue = "x" * int(str(state["size"]))
+    return {"docs": [text] * int(str(state["count"]))}

@@ -36,7 +36,7 @@ from partsong.graph_engine.looking_after import (
     waits_for_people,
 )
 from partsong.graph_engine.open_runs import OpenRuns
-from partsong.graph_engine.setbacks import broken, frames, stale_read
+from partsong.graph_engine.setbacks import broken, frames, passes, stale_read
 from partsong.graph_engine.takeover import Takeover, has_place
 from partsong.graph_engine.turn import Answer, Slot, Turns
 from partsong.log.blobs import LOST
@@ -341,11 +341,7 @@ class HeldRuns:
         else:
             _log.exception("turn broke", extra={"run": run_id})
         slot.failures += 1
-        passes = isinstance(error, PartsongError) and (
-            error.problem.retryable
-            or (isinstance(error, Unavailable) and error.problem.code not in LOST)
-        )
-        if slot.failures >= _MOST_FAILURES and not passes:
+        if slot.failures >= _MOST_FAILURES and not passes(error):
             ours = not isinstance(error, PartsongError)
             self._park(slot, broken(run_id, error), frames(error) if ours else None)
             return

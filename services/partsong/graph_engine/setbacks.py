@@ -5,8 +5,9 @@ from __future__ import annotations
 import traceback
 
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
+from partsong.log.blobs import LOST
 
-__all__ = ["broken", "frames", "stale_read"]
+__all__ = ["broken", "frames", "passes", "stale_read"]
 
 _FRAMES = 20
 
@@ -28,6 +29,14 @@ def frames(error: Exception) -> tuple[str, ...]:
     """Where an error was raised, the innermost place last."""
     places = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     return tuple(f"{place.filename}:{place.lineno} in {place.name}" for place in places)
+
+
+def passes(error: Exception) -> bool:
+    """Whether a try that failed may do better later, whatever becomes of the run: what is away comes back."""
+    return isinstance(error, PartsongError) and (
+        error.problem.retryable
+        or (isinstance(error, Unavailable) and error.problem.code not in LOST)
+    )
 
 
 def stale_read(run_id: str, seen: int, newest: int) -> Unavailable:
