@@ -169,5 +169,5 @@ def text_length(state: State) -> State:
 
 
 def many(state: State) -> State:
-    text: JsonValue = "x" * int(str(state["size"]))
-    return {"docs": [text] * int(str(state["count"]))}
+    docs: list[JsonValue] = ["x" * int(str(state["size"]))] * int(str(state["count"]))
+    return {"docs": docs}
