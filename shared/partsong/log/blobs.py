@@ -18,6 +18,7 @@ from partsong.contracts.errors import Unavailable
 from partsong.log.full import is_full, log_full
 from partsong.log.link import Link, status
 from partsong.log.stored import ID
+from partsong.runtime import clock
 
 __all__ = ["BAD_BODY", "LOST", "Blobs"]
 
@@ -39,12 +40,18 @@ class Blobs:
         """Another bucket of the same server."""
         return Blobs(self._link, bucket)
 
-    async def put(self, body: bytes) -> str:
-        """Store a body, unless it is there; its name."""
+    async def put(self, body: bytes, *, younger: float | None = None) -> str:
+        """Store a body, unless it is there, for fewer than `younger` seconds if that is said; its name."""
         name = _name(body)
-        if await self._describe(name) is None:
+        if await self._describe(name, younger=younger) is None:
             await self._write(name, body)
         return name
+
+    async def remove(self, name: str) -> None:
+        """Say of a body that it is not there: whoever puts it again stores it again."""
+        info = {"name": name, "bucket": self._bucket, "nuid": "", "deleted": True}
+        headers = {ID: self._link.nc.new_inbox(), "Nats-Rollup": "sub"}
+        await self._publish(self._meta(name), json.dumps(info).encode(), headers)
 
     async def get(self, name: str) -> bytes:
         """The body of this name.
@@ -65,12 +72,14 @@ class Blobs:
     def _meta(self, name: str) -> str:
         return f"$O.{self._bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
 
-    async def _describe(self, name: str) -> dict[str, object] | None:
+    async def _describe(
+        self, name: str, *, younger: float | None = None
+    ) -> dict[str, object] | None:
         msg = await self._link.insist(
             f"looking for {name}",
             partial(self._link.ask, f"$JS.API.DIRECT.GET.{self._stream}.{self._meta(name)}"),
         )
-        if status(msg):
+        if status(msg) or (younger is not None and _age(msg) > younger):
             return None
         info: dict[str, object] = json.loads(msg.data)
         return None if info.get("deleted") else info
@@ -125,6 +134,12 @@ class Blobs:
         return await self._link.ask_many(
             f"$JS.API.DIRECT.GET.{self._stream}", json.dumps(query).encode()
         )
+
+
+def _age(msg: Msg) -> float:
+    """Seconds since a message was stored, by about the same clock."""
+    stored = clock.server_time((msg.headers or {})["Nats-Time-Stamp"])
+    return (clock.now() - stored).total_seconds()
 
 
 def _name(body: bytes) -> str:
