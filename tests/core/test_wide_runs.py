@@ -53,9 +53,9 @@ def small(most: int) -> Iterator[None]:
         yield
 
 
-def written(state: RunState) -> str:
+def written(state: RunState, *, shared: bool = False) -> str:
     """The state as JSON, with all orders in it."""
-    return json.dumps(dump_state(state))
+    return json.dumps(dump_state(state, shared=shared))
 
 
 def states(log: Records) -> list[RunState]:
@@ -116,13 +116,14 @@ def test_every_state_of_a_wide_map_is_the_one_of_plain_dicts(
 
 
 @kinds
-def test_a_wide_run_goes_on_from_its_snapshot(node: str) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_wide_run_goes_on_from_its_snapshot(node: str, shared: bool) -> None:
     log = log_of(node, WIDTH)
     middle = len(log) // 4
     with small(FEW):
         state = state_at(RUN, log, middle)
         assert isinstance(state.scopes, PersistentMap)
-        again = load_state(RUN, json.loads(written(state)))
+        again = load_state(RUN, json.loads(written(state, shared=shared)))
         assert again == state
         for seq, body in log[middle:]:
             again = fold_message(again, decode(body), seq)

@@ -27,8 +27,8 @@ async def bucket(bus: Bus) -> AsyncIterator[Blobs]:
     await log.close()
 
 
-def parts(bucket: Blobs, whole: int = 500_000, cache: int = 1_000_000) -> Parts:
-    return Parts(bucket, whole=whole, cache=cache)
+def parts(bucket: Blobs, cache: int = 1_000_000) -> Parts:
+    return Parts(bucket, cache=cache)
 
 
 def function(state: dict[str, JsonValue], step: int = 1) -> FunctionWork:
@@ -50,7 +50,7 @@ async def through(bucket: Blobs, work: Work, **options: int) -> tuple[Work, int]
     body, where = await parts(bucket, **options).pack(work)
     size = len(body)
     if where is not None:
-        body = await parts(bucket).unpack(body, where)
+        body = await parts(bucket).unpack(body)
     return WORK.validate_json(body), size
 
 
@@ -119,11 +119,11 @@ async def test_a_part_that_is_gone_is_missing_until_the_hint_is_sent_again(
     assert where == PACKED
     await bus.nc.jetstream().purge_stream(f"OBJ_{bus.names.hints}")
     with pytest.raises(Unavailable) as caught:
-        await parts(bucket).unpack(body, where)
+        await parts(bucket).unpack(body)
     assert caught.value.problem.code == "work.part_missing"
     body, where = await packing.pack(work, again=True)
     assert where == PACKED
-    assert WORK.validate_json(await parts(bucket).unpack(body, where)) == work
+    assert WORK.validate_json(await parts(bucket).unpack(body)) == work
 
 
 async def test_a_part_that_is_not_what_its_name_says_is_refused(bus: Bus, bucket: Blobs) -> None:
@@ -141,13 +141,13 @@ async def test_a_part_that_is_not_what_its_name_says_is_refused(bus: Bus, bucket
     await bus.nc.jetstream().purge_stream(f"OBJ_{bus.names.hints}", subject=chunks)
     await bus.nc.jetstream().publish(chunks, b'"another"')
     with pytest.raises(Unavailable, match="hash to"):
-        await parts(bucket).unpack(body, where)
+        await parts(bucket).unpack(body)
 
 
 async def test_what_is_no_packed_hint_is_malformed(bucket: Blobs) -> None:
     for body in (b"", b"{}", b'{"hint": 1}', b'{"hint": {}, "parts": [{"field": 1}]}'):
         with pytest.raises(InvalidInput):
-            await parts(bucket).unpack(body, PACKED)
+            await parts(bucket).unpack(body)
 
 
 async def test_a_worker_fetches_a_part_once_and_keeps_no_more_than_it_may(
@@ -157,10 +157,71 @@ async def test_a_worker_fetches_a_part_once_and_keeps_no_more_than_it_may(
     packing, reading = parts(bucket), parts(bucket, cache=250_000)
     (one, where), (two, _) = await packing.pack(first), await packing.pack(second)
     assert where is not None
-    await reading.unpack(one, where)
+    await reading.unpack(one)
     await bus.nc.jetstream().purge_stream(f"OBJ_{bus.names.hints}")
-    assert WORK.validate_json(await reading.unpack(one, where)) == first
+    assert WORK.validate_json(await reading.unpack(one)) == first
     await packing.pack(second, again=True)
-    await reading.unpack(two, where)
+    await reading.unpack(two)
     with pytest.raises(Unavailable):
-        await reading.unpack(one, where)
+        await reading.unpack(one)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {f"k{i}": "x" * 3_000 for i in range(1500)},
+        {f"k{i}": ["x" * 999] * 50 for i in range(100)},
+        {"doc": [{"id": i, "text": "x" * 500} for i in range(4_000)]},
+        {"doc": {"list": ["x" * 500] * 4_000}},
+    ],
+)
+async def test_steps_over_a_big_state_of_any_shape_store_it_about_once(
+    bus: Bus, bucket: Blobs, state: dict[str, JsonValue]
+) -> None:
+    packing, reading = parts(bucket), parts(bucket, cache=64_000_000)
+    for step in range(20):
+        work = function({"a": step, **state, "i": step}, step)
+        body, where = await packing.pack(work)
+        assert (len(body), where) < (100_000, PACKED + "!")
+        assert WORK.validate_json(await reading.unpack(body)) == work
+    assert await stored(bus) < 2 * len(json.dumps(state))
+
+
+async def test_a_list_that_grows_is_stored_once(bus: Bus, bucket: Blobs) -> None:
+    packing = parts(bucket)
+    for count in range(1, 300):
+        body, _ = await packing.pack(function({"log": ["x" * 4_000] * count, "n": count}))
+        assert len(body) < 70_000
+    assert await stored(bus) < 1.2 * 300 * 4_000
+
+
+async def test_a_part_of_which_only_the_description_is_left_is_put_again(
+    bus: Bus, bucket: Blobs
+) -> None:
+    packing, work = parts(bucket), function({"doc": BIG})
+    body, _ = await packing.pack(work)
+    chunks = f"$O.{bus.names.hints}.C.>"
+    await bus.nc.jetstream().purge_stream(f"OBJ_{bus.names.hints}", subject=chunks)
+    reading = parts(bucket)
+    with pytest.raises(Unavailable, match="0 bytes were read"):
+        await reading.unpack(body)
+    await packing.pack(work, again=True)
+    assert WORK.validate_json(await reading.unpack(body)) == work
+
+
+async def test_a_part_that_is_old_is_put_again(bus: Bus, bucket: Blobs) -> None:
+    await bucket.put(b"x")
+    before = await stored(bus)
+    await bucket.put(b"x", younger=3600.0)
+    assert await stored(bus) == before
+    await bucket.put(b"x", younger=0.0)
+    assert await stored(bus) > before
+
+
+async def test_a_hint_says_without_its_parts_whose_it_is(bucket: Blobs) -> None:
+    body, _ = await parts(bucket).pack(turn(30))
+    bare = Parts.bare(body)
+    assert isinstance(bare, TurnWork)
+    assert (bare.run_id, bare.call_id, bare.attempt, bare.id) == ("r", "a:1", 1, turn(1).id)
+    for junk in (b"", b"{}", b'{"hint":{"kind":"function"}}', b'{"hint":{"kind":"run"}}'):
+        assert Parts.bare(junk) is None

@@ -11,11 +11,14 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 __all__ = ["PACKED", "Packed", "Part"]
 
 PACKED = "parts:"
-"""What the header `Partsong-Blob` of a packed hint begins with; a name behind it is where the packed hint itself lies."""
+"""What the header `Partsong-Blob` of a packed hint says."""
 
 
 class Part(BaseModel):
-    """One value of a hint that lies beside it."""
+    """A piece of a hint that lies beside it.
+
+    Lists under one place follow each other, and what the hint itself has there comes last; objects are laid together.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -24,7 +27,7 @@ class Part(BaseModel):
     name: str
     """`sha256:<hex>` of its JSON."""
     key: str | None = None
-    """The key of the field that has this value; without one the part is a list, and the field begins with it."""
+    """The key of the field that it belongs to; without one it belongs to the field itself."""
 
 
 class Packed(BaseModel):
@@ -34,4 +37,4 @@ class Packed(BaseModel):
 
     hint: dict[str, JsonValue]
     parts: tuple[Part, ...] = ()
-    """Lists in their order."""
+    """In their order."""

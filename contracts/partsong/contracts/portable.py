@@ -1,14 +1,16 @@
 """A run's state as plain JSON, and back: for snapshots and forks.
 
-Inner scopes do not carry their graphs: they follow from the graph of the run.
+Inner scopes do not carry their graphs: they follow from the graph of the run. For snapshots, what many of them see is
+written once: each item of a map begins with what its node sees, so n items would be n times that.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
@@ -21,6 +23,8 @@ from partsong.contracts.state import RunState
 
 __all__ = ["dump_state", "inner_graph", "load_state", "version"]
 
+_SHARED = "shared"
+
 
 @cache
 def _adapter() -> TypeAdapter[RunState]:
@@ -31,23 +35,65 @@ def _adapter() -> TypeAdapter[RunState]:
 @cache
 def version() -> str:
     """A fingerprint of the state's shape: what was dumped under another one is of no use."""
-    schema = json.dumps(_adapter().json_schema(mode="serialization"), sort_keys=True)
+    schema = json.dumps([_adapter().json_schema(mode="serialization"), _SHARED], sort_keys=True)
     return hashlib.sha256(schema.encode()).hexdigest()[:16]
 
 
-def dump_state(state: RunState) -> dict[str, JsonValue]:
-    """The state as plain JSON."""
+def dump_state(state: RunState, *, shared: bool = False) -> dict[str, JsonValue]:
+    """The state as plain JSON; `shared` writes once what is the same object in many scopes, as only snapshots may."""
+    places = _places(state) if shared else {}
     plainly = replace(
         state,
         calls=plain(state.calls),
         timers=plain(state.timers),
-        scopes={path: _plain_scope(scope) for path, scope in state.scopes.items()},
+        scopes={
+            path: _plain_scope(replace(scope, settled=_own(scope.settled, places)))
+            for path, scope in state.scopes.items()
+        },
+        undo=tuple(replace(undo, view=_own(undo.view, places)) for undo in state.undo),
     )
     data = cast("dict[str, JsonValue]", _adapter().dump_python(plainly, mode="json"))
     scopes = cast("dict[str, dict[str, JsonValue]]", data["scopes"])
     for path, scope in scopes.items():
         scope["graph"] = None if path else state.scopes[path].graph.spec()
+    if places:
+        data[_SHARED] = {
+            "values": [value for _, value in places.values()],
+            "scopes": {path: _at(scope.settled, places) for path, scope in state.scopes.items()},
+            "undo": [_at(undo.view, places) for undo in state.undo],
+        }
     return data
+
+
+_Places = Mapping[int, tuple[int, JsonValue]]
+"""Shared values and their numbers, by identity."""
+
+
+def _views(state: RunState) -> Iterator[Mapping[str, JsonValue]]:
+    yield from (scope.settled for scope in state.scopes.values())
+    yield from (undo.view for undo in state.undo)
+
+
+def _places(state: RunState) -> _Places:
+    seen: set[int] = set()
+    places: dict[int, tuple[int, JsonValue]] = {}
+    for view in _views(state):
+        for value in view.values():
+            if not isinstance(value, str | list | dict) or not value:
+                continue
+            if id(value) not in seen:
+                seen.add(id(value))
+            elif id(value) not in places:
+                places[id(value)] = (len(places), value)
+    return places
+
+
+def _own(view: Mapping[str, JsonValue], places: _Places) -> Mapping[str, JsonValue]:
+    return {k: v for k, v in view.items() if id(v) not in places} if places else view
+
+
+def _at(view: Mapping[str, JsonValue], places: _Places) -> dict[str, JsonValue]:
+    return {key: places[id(value)][0] for key, value in view.items() if id(value) in places}
 
 
 def _plain_scope(scope: Scope) -> Scope:
@@ -82,13 +128,34 @@ def load_state(run_id: str, data: dict[str, JsonValue]) -> RunState:
                 )
             whole[path] = {**raw, "graph": graphs[path]}
         state = _adapter().validate_python({**data, "scopes": whole, "run_id": run_id})
-    except (ValidationError, KeyError, TypeError, ValueError) as error:
+        if _SHARED in data:
+            state = _with_shared(state, cast("dict[str, Any]", data[_SHARED]))
+    except (ValidationError, LookupError, TypeError, ValueError) as error:
         raise InvalidInput(
             "state.unreadable",
             f"the state of {run_id} cannot be read: {error!s:.200}",
             fault="platform",
         ) from error
     return replace(state, run_id=run_id)
+
+
+def _with_shared(state: RunState, shared: dict[str, Any]) -> RunState:
+    values: list[JsonValue] = shared["values"]
+
+    def whole(view: Mapping[str, JsonValue], at: dict[str, int]) -> Mapping[str, JsonValue]:
+        return {**view, **{key: values[place] for key, place in at.items()}} if at else view
+
+    return replace(
+        state,
+        scopes={
+            path: replace(scope, settled=whole(scope.settled, shared["scopes"][path]))
+            for path, scope in state.scopes.items()
+        },
+        undo=tuple(
+            replace(undo, view=whole(undo.view, at))
+            for undo, at in zip(state.undo, shared["undo"], strict=True)
+        ),
+    )
 
 
 def inner_graph(graph: Graph, node: str, tool: str) -> Graph:

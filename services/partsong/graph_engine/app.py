@@ -231,10 +231,7 @@ class GraphEngine:
             NatsOutbox(
                 context.nc,
                 context.subjects,
-                Parts(
-                    context.blobs.beside(context.names.hints),
-                    whole=context.nc.max_payload // 2,
-                ),
+                Parts(context.blobs.beside(context.names.hints)),
                 children.begin,
                 Backlog(context.nc, context.names.work).of,
             ),

@@ -94,7 +94,7 @@ class Jobs:
         """`held` is where running calls are listed; `holders` is asked about hints that come again."""
         self._nc, self._subjects, self._service, self._work = nc, subjects, service, work
         self._blobs = store.blobs
-        self._parts = Parts(store.blobs.beside(Names.of(subjects).hints), whole=nc.max_payload // 2)
+        self._parts = Parts(store.blobs.beside(Names.of(subjects).hints))
         self._handling = Handling(
             nc, subjects, service, fault="worker.fault", most=most, buried=self._given_up
         )
@@ -218,8 +218,11 @@ class Jobs:
     async def _given_up(self, delivery: Delivery, problem: Problem) -> None:
         """Close the call of a hint that has become a dead letter."""
         job = self._jobs.get(delivery.stream_seq)
-        if job is not None and job.work is not None:
-            await refuse(self._log, self._subjects, self._worker, job.work, problem)
+        work = job.work if job is not None else None
+        if work is None and delivery.headers.get(BLOB) == PACKED:
+            work = Parts.bare(delivery.data)
+        if work is not None:
+            await refuse(self._log, self._subjects, self._worker, work, problem)
 
     async def _standing(self, job: _Job, work: Work) -> Literal["first", "again", "not ours"]:
         """List the call, and if its hint comes again, see that nobody else works on it, and that it is not done.
@@ -253,8 +256,8 @@ class Jobs:
         blob = delivery.headers.get(BLOB)
         if blob is None:
             body = delivery.data
-        elif blob.startswith(PACKED):
-            body = await self._parts.unpack(delivery.data, blob)
+        elif blob == PACKED:
+            body = await self._parts.unpack(delivery.data)
         else:
             body = await self._blobs.get(blob)  # an engine of before has sent it
         try:

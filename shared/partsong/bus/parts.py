@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from partsong.bus.pieces import PIECE, cut, grouped, joined
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.messages import Message
 from partsong.contracts.parts import PACKED, Packed, Part
 from partsong.contracts.validate import problem_of
-from partsong.contracts.work import FunctionWork, HookWork, TurnWork, Work
+from partsong.contracts.work import FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.blobs import BAD_BODY, Blobs
 from partsong.runtime import clock
 
@@ -34,120 +34,167 @@ _PARTS: TypeAdapter[list[Part]] = TypeAdapter(list[Part])
 
 _WHOLE = 64 * 1024
 """Hints up to this size travel whole: storing a part takes three round trips."""
-_PART = 32 * 1024
 _CACHE = 64 * 1024 * 1024
+_AT_ONCE = 16
 _STORED_FOR = 3600.0
-"""Seconds for which a part that was put or found is not looked for again; a small part of the bucket's age."""
+_YOUNG = 4 * 3600.0
+"""Seconds: a part that was put or found is not looked for again for an hour, and one older than four is put again; so
+what a hint names stays for an hour at least, of the bucket's six."""
+
+_FIELD = {"function": "state", "tool": "args", "hook": "payload", "agent.turn": "messages"}
+"""Where a hint has what may be big; its other fields are looked at only if it is too long without that one."""
+_KINDS: dict[object, type[FunctionWork | ToolWork | HookWork | TurnWork]] = {
+    "function": FunctionWork,
+    "tool": ToolWork,
+    "hook": HookWork,
+    "agent.turn": TurnWork,
+}
 
 
 class Parts:
-    """Packs and unpacks hints; keeps the parts used last, up to `cache` bytes."""
+    """Packs and unpacks hints; remembers what it has seen last, up to `cache` bytes."""
 
-    def __init__(self, blobs: Blobs, *, whole: int, cache: int = _CACHE) -> None:
-        """`whole` is how long a message may be."""
-        self._blobs, self._most, self._room = blobs, whole, cache
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-        self._stored: OrderedDict[str, float] = OrderedDict()
-        self._named: OrderedDict[int, tuple[str, str]] = OrderedDict()
-        self._fetching = asyncio.Lock()
+    def __init__(self, blobs: Blobs, *, cache: int = _CACHE) -> None:
+        self._blobs = blobs
+        self._kept: _Recent[str, bytes] = _Recent(cache)
+        self._stored: _Recent[str, float] = _Recent(4096)
+        self._cut: _Recent[int, tuple[object, list[str], object]] = _Recent(cache)
+        self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def pack(self, work: Work, *, again: bool = False) -> tuple[bytes, str | None]:
-        """What to send for a hint: its body, and the header that says where its body is, if it is packed.
+        """What to send for a hint: its body, and the header that says that it is packed, if it is.
 
         Raises:
             Unavailable: a part could not be stored.
         """
-        parts = await self._big_texts(work, again=again)
-        body = _dumped(work, parts)
-        if not parts and len(body) <= _WHOLE:
+        field = _FIELD[work.kind]
+        value: object = getattr(work, field)
+        if not self._is_big(value):
+            body = _dumped(work)
+            if len(body) <= _WHOLE:
+                return body, None
+        parts, rest = await self._split(field, value, again=again)
+        body = _dumped(work.model_copy(update={field: rest}))
+        if len(body) > _WHOLE:
+            small = Packed.model_validate_json(b'{"hint":' + body + b"}").hint
+            for name in small.keys() - {field}:
+                more, small[name] = await self._split(name, small[name], again=again)
+                parts += more
+            body = to_json(small)
+        if not parts:
             return body, None
-        if isinstance(work, TurnWork):
-            work, parts = await self._without_blocks(work, again=again)
-        else:
-            parts += await self._big_values(work, {part.key for part in parts}, again=again)
-        if not parts and len(body) <= self._most:
-            return body, None
-        body = b'{"hint":%b,"parts":%b}' % (_dumped(work, parts), _PARTS.dump_json(parts))
-        if len(body) <= self._most:
-            return body, PACKED
-        return b"", PACKED + await self._put(body, again=again)
+        return b'{"hint":%b,"parts":%b}' % (
+            body,
+            _PARTS.dump_json(parts, exclude_none=True),
+        ), PACKED
 
-    async def unpack(self, body: bytes, where: str) -> bytes:
+    async def unpack(self, body: bytes) -> bytes:
         """The JSON of a packed hint, with all its parts.
 
         Raises:
             Unavailable: `work.part_missing`: a part is not there, or is not what its name says.
             InvalidInput: `work.malformed`.
         """
-        if name := where.removeprefix(PACKED):
-            body = await self._get(name)
-        try:
-            packed = Packed.model_validate_json(body)
-        except ValidationError as error:
-            raise InvalidInput.of(problem_of(error, "work.malformed")) from error
-        found = [(part, await self._get(part.name)) for part in packed.parts]
+        packed = _packed(body)
+        names = list(dict.fromkeys(part.name for part in packed.parts))
+        texts: dict[str, bytes] = {}
+        for at in range(0, len(names), _AT_ONCE):
+            some = names[at : at + _AT_ONCE]
+            texts.update(zip(some, await asyncio.gather(*map(self._get, some)), strict=True))
         fields = {key: to_json(value) for key, value in packed.hint.items()}
         for field in dict.fromkeys(part.field for part in packed.parts):
-            mine = [(part.key, text) for part, text in found if part.field == field]
-            fields[field] = _joined(packed.hint.get(field), mine)
-        return _object(fields)
+            mine = [(part.key, texts[part.name]) for part in packed.parts if part.field == field]
+            fields[field] = joined(packed.hint.get(field), mine)
+        return b"{" + b",".join(to_json(key) + b":" + text for key, text in fields.items()) + b"}"
 
-    async def _big_texts(self, work: Work, *, again: bool) -> list[Part]:
-        """Big texts, which are known by identity: the same ones come step after step, and are hashed once."""
-        found: list[Part] = []
-        for key, value in _members(work).items():
-            if isinstance(value, str) and len(value) > _PART:
-                known = self._named.get(id(value))
-                if known is None or known[0] is not value:
-                    text = to_json(value)
-                    name = await self._put(text, again=again)
-                    _keep(self._named, id(value), (value, name), 64)
-                elif again or not self._fresh(known[1]):
-                    name = await self._put(to_json(value), again=again)
-                else:
-                    name = known[1]
-                found.append(Part(field=_field(work), key=key, name=name))
-        return found
+    @staticmethod
+    def bare(body: bytes) -> Work | None:
+        """What a packed hint says without its parts: enough to close its call; None if it cannot be read."""
+        try:
+            hint = _packed(body).hint
+        except InvalidInput:
+            return None
+        kind = _KINDS.get(hint.get("kind"))
+        if kind is None or not all(isinstance(hint.get(key), str) for key in ("run_id", "call_id")):
+            return None
+        return kind.model_construct(None, **hint)
 
-    async def _without_blocks(self, work: TurnWork, *, again: bool) -> tuple[TurnWork, list[Part]]:
-        """A turn that lacks the beginning of its conversation, and the parts that have it."""
+    def _is_big(self, value: object) -> bool:
+        """Whether it is surely too much for a message; it is not written down to find out."""
+        members = value.values() if isinstance(value, dict) else (value,)
+        return any(
+            (isinstance(member, str) and len(member) > _WHOLE) or self._known(member) is not None
+            for member in members
+        )
+
+    async def _split(self, field: str, value: object, *, again: bool) -> tuple[list[Part], object]:
+        """The parts of a field, stored, and what is left of it."""
+        if not isinstance(value, dict):
+            names, rest = await self._named(value, again=again)
+            return [Part(field=field, name=name) for name in names], rest
         parts: list[Part] = []
-        count = 0
-        for size, block in _blocks(work.messages):
-            parts.append(Part(field="messages", name=await self._put(block, again=again)))
-            count += size
-        return work.model_copy(update={"messages": work.messages[count:]}), parts
+        small: dict[str, object] = {}
+        for key, member in value.items():
+            names, rest = await self._named(member, again=again)
+            parts += [Part(field=field, name=name, key=key) for name in names]
+            if rest is not None or not names:
+                small[key] = rest
+        if sum(_about(member) for member in small.values()) > PIECE:
+            ends = {
+                part.key or "": small.pop(part.key or "")
+                for part in parts
+                if small.get(part.key or "")
+            }
+            pieces, small = grouped(small)
+            names = await self._put_all([*pieces, *map(to_json, ends.values())], again=again)
+            keys: list[str | None] = [*(None for _ in pieces), *ends]
+            parts += [
+                Part(field=field, name=name, key=key) for name, key in zip(names, keys, strict=True)
+            ]
+            small |= {key: [] for key in ends}
+        return parts, small
 
-    async def _big_values(self, work: Work, but: set[str | None], *, again: bool) -> list[Part]:
-        found: list[Part] = []
-        for key, value in _members(work).items():
-            if key in but or not isinstance(value, str | list | dict):
-                continue
-            text = to_json(value)
-            if len(text) > _PART:
-                name = await self._put(text, again=again)
-                found.append(Part(field=_field(work), key=key, name=name))
-        return found
+    def _known(self, value: object) -> tuple[list[str], object] | None:
+        """What a value was cut into before: states are never changed, so the same object is the same value."""
+        found = self._cut.get(id(value))
+        return (found[1], found[2]) if found is not None and found[0] is value else None
+
+    async def _named(self, value: object, *, again: bool) -> tuple[list[str], object]:
+        known = self._known(value)
+        if known is not None and not again and all(map(self._fresh, known[0])):
+            return known
+        pieces, rest = cut(value)
+        names = await self._put_all(pieces, again=again)
+        if names:
+            self._cut.keep(id(value), (value, names, rest), sum(map(len, pieces)))
+        return names, rest
 
     def _fresh(self, name: str) -> bool:
-        return clock.monotonic() - self._stored.get(name, float("-inf")) < _STORED_FOR
+        stored = self._stored.get(name)
+        return stored is not None and clock.monotonic() - stored < _STORED_FOR
+
+    async def _put_all(self, pieces: list[bytes], *, again: bool) -> list[str]:
+        names: list[str] = []
+        for at in range(0, len(pieces), _AT_ONCE):
+            some = pieces[at : at + _AT_ONCE]
+            names += await asyncio.gather(*(self._put(text, again=again) for text in some))
+        return names
 
     async def _put(self, text: bytes, *, again: bool) -> str:
         name = f"sha256:{hashlib.sha256(text).hexdigest()}"
         if again or not self._fresh(name):
-            await self._blobs.put(text)
-            _keep(self._stored, name, clock.monotonic(), 4096)
+            await self._blobs.put(text, younger=_YOUNG)
+            self._stored.keep(name, clock.monotonic(), 1)
         return name
 
     async def _get(self, name: str) -> bytes:
-        async with self._fetching:  # many calls that begin together want the same part
+        lock = self._fetching.get(name)
+        if lock is None:
+            lock = self._fetching[name] = asyncio.Lock()
+        async with lock:  # many calls that begin together want the same part
             if (text := self._kept.get(name)) is None:
                 text = await self._fetch(name)
-                self._kept[name] = text
-                while len(self._kept) > 1 and sum(map(len, self._kept.values())) > self._room:
-                    self._kept.popitem(last=False)
-            else:
-                self._kept.move_to_end(name)
+                self._kept.keep(name, text, len(text))
             return text
 
     async def _fetch(self, name: str) -> bytes:
@@ -156,6 +203,7 @@ class Parts:
         except Unavailable as error:
             if error.problem.code not in BAD_BODY:
                 raise
+            await self._blobs.remove(name)  # whoever puts it again must not find it there
             raise Unavailable(
                 "work.part_missing",
                 f"a part of a hint cannot be had: {error.problem.message}",
@@ -165,63 +213,44 @@ class Parts:
             ) from error
 
 
-def _field(work: Work) -> str:
-    match work:
-        case FunctionWork():
-            return "state"
-        case HookWork():
-            return "payload"
-        case TurnWork():
-            return "messages"
-        case _:
-            return "args"
+class _Recent(Generic[K, V]):
+    """The values used last, as many as have room."""
+
+    def __init__(self, room: int) -> None:
+        self._room, self._size = room, 0
+        self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        found = self._values.get(key)
+        if found is None:
+            return None
+        self._values.move_to_end(key)
+        return found[0]
+
+    def keep(self, key: K, value: V, size: int) -> None:
+        if (old := self._values.pop(key, None)) is not None:
+            self._size -= old[1]
+        self._values[key] = (value, size)
+        self._size += size
+        while self._size > self._room and len(self._values) > 1:
+            self._size -= self._values.popitem(last=False)[1][1]
 
 
-def _members(work: Work) -> Mapping[str, object]:
-    value = getattr(work, _field(work), None)
-    return value if isinstance(value, dict) else {}
+def _packed(body: bytes) -> Packed:
+    try:
+        return Packed.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidInput.of(problem_of(error, "work.malformed")) from error
 
 
-def _dumped(work: Work, but: Sequence[Part]) -> bytes:
-    """A hint without what lies in parts; its kind is a default, and readers need it."""
-    keys = {part.key for part in but if part.key is not None}
-    exclude: Any = {_field(work): keys} if keys else None
-    body = work.model_dump_json(exclude_defaults=True, exclude=exclude).encode()
+def _dumped(work: Work) -> bytes:
+    """A hint as JSON; its kind is a default, and readers need it."""
+    body = work.model_dump_json(exclude_defaults=True).encode()
     return b'{"kind":"' + work.kind.encode() + b'",' + body[1:]
 
 
-def _blocks(messages: Sequence[Message]) -> Iterator[tuple[int, bytes]]:
-    """How many messages, and their list: from the beginning, so that a conversation that grows keeps its blocks."""
-    block: list[bytes] = []
-    size = 0
-    for message in messages:
-        block.append(text := message.model_dump_json().encode())
-        size += len(text)
-        if size > _PART:
-            yield len(block), b"[" + b",".join(block) + b"]"
-            block, size = [], 0
-
-
-def _joined(rest: object, parts: Sequence[tuple[str | None, bytes]]) -> bytes:
-    lists = [text[1:-1] for key, text in parts if key is None]
-    if lists:
-        last = to_json(rest)[1:-1] if isinstance(rest, list) else b""
-        return b"[" + b",".join([*lists, last] if last else lists) + b"]"
-    small = rest if isinstance(rest, dict) else {}
-    members = {str(key): to_json(value) for key, value in small.items()}
-    return _object(members | {key: text for key, text in parts if key is not None})
-
-
-def _object(members: Mapping[str, bytes]) -> bytes:
-    return (
-        b"{"
-        + b",".join(json.dumps(key).encode() + b":" + text for key, text in members.items())
-        + b"}"
-    )
-
-
-def _keep(kept: OrderedDict[K, V], key: K, value: V, most: int) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    while len(kept) > most:
-        kept.popitem(last=False)
+def _about(value: object) -> int:
+    """About how long a value is as JSON."""
+    if isinstance(value, str):
+        return len(value)
+    return len(to_json(value)) if isinstance(value, list | dict | Mapping) else 8

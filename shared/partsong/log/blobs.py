@@ -21,6 +21,7 @@ from partsong.contracts.errors import Unavailable
 from partsong.log.full import is_full, log_full
 from partsong.log.link import Link, status
 from partsong.log.stored import ID
+from partsong.runtime import clock
 
 __all__ = ["BAD_BODY", "LARGEST", "LOST", "Blobs", "is_blob_name"]
 
@@ -60,12 +61,18 @@ class Blobs:
         """Another bucket of the same server."""
         return Blobs(self._link, bucket)
 
-    async def put(self, body: bytes) -> str:
-        """Store a body, unless it is there; its name."""
+    async def put(self, body: bytes, *, younger: float | None = None) -> str:
+        """Store a body, unless it is there, for fewer than `younger` seconds if that is said; its name."""
         name = _name(body)
-        if not await self._there(name):
+        if not await self._there(name, younger):
             await self._write(name, body)
         return name
+
+    async def remove(self, name: str) -> None:
+        """Say of a body that it is not there: whoever puts it again stores it again."""
+        info = {"name": name, "bucket": self._bucket, "nuid": "", "deleted": True}
+        headers = {ID: self._link.nc.new_inbox(), "Nats-Rollup": "sub"}
+        await self._publish(self._meta(name), json.dumps(info).encode(), headers)
 
     async def get(self, name: str, *, most: int = LARGEST) -> bytes:
         """The body of this name, if it has no more than `most` bytes.
@@ -91,9 +98,9 @@ class Blobs:
             )
         return body
 
-    async def _there(self, name: str) -> bool:
+    async def _there(self, name: str, younger: float | None) -> bool:
         try:
-            return await self._describe(name) is not None
+            return await self._describe(name, younger=younger) is not None
         except Unavailable as error:
             if error.problem.code not in BAD_BODY:
                 raise
@@ -110,9 +117,11 @@ class Blobs:
     def _meta(self, name: str) -> str:
         return f"$O.{self._bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
 
-    async def _describe(self, name: str, *, sure: bool = False) -> _Described | None:
+    async def _describe(
+        self, name: str, *, sure: bool = False, younger: float | None = None
+    ) -> _Described | None:
         """What is said of a body; with `sure` by the leader, for what answers otherwise may lag behind."""
-        said = await (self._by_leader(name) if sure else self._by_anyone(name))
+        said = await (self._by_leader(name) if sure else self._by_anyone(name, younger))
         if said is None:
             return None
         try:
@@ -126,10 +135,11 @@ class Blobs:
             raise _bad("corrupt", name, "what is said of it names no place")
         return found
 
-    async def _by_anyone(self, name: str) -> bytes | None:
+    async def _by_anyone(self, name: str, younger: float | None) -> bytes | None:
         subject = f"$JS.API.DIRECT.GET.{self._stream}.{self._meta(name)}"
         msg = await self._link.insist(f"looking for {name}", partial(self._link.ask, subject))
-        return None if status(msg) else msg.data
+        old = younger is not None and not status(msg) and _age(msg) > younger
+        return None if status(msg) or old else msg.data
 
     async def _by_leader(self, name: str) -> bytes | None:
         query = json.dumps({"last_by_subj": self._meta(name)}).encode()
@@ -190,6 +200,12 @@ class Blobs:
         return await self._link.ask_many(
             f"$JS.API.DIRECT.GET.{self._stream}", json.dumps(query).encode()
         )
+
+
+def _age(msg: Msg) -> float:
+    """Seconds since a message was stored, by about the same clock."""
+    stored = clock.server_time((msg.headers or {})["Nats-Time-Stamp"])
+    return (clock.now() - stored).total_seconds()
 
 
 def _name(body: bytes) -> str:

@@ -53,7 +53,8 @@ def _work_of(state: RunState, call: Call) -> Work | None:
     match call.kind:
         case "function":
             node = state.node(execution)
-            return FunctionWork(
+            # Not checked, which would copy it all: by identity what is big is known to be what it was.
+            return FunctionWork.model_construct(
                 run_id=state.run_id,
                 call_id=call.id,
                 node=execution.node,

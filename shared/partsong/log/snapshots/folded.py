@@ -67,7 +67,7 @@ def pack(folded: Folded) -> Snapshot:
     body = {
         "first_seq": folded.first_seq,
         "commit_seq": folded.commit_seq,
-        "state": dump_state(folded.state),
+        "state": dump_state(folded.state, shared=True),
     }
     return Snapshot(folded.state.run_id, folded.seq, version(), packed(body), folded.hash.hex())
 
