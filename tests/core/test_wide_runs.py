@@ -117,7 +117,7 @@ def test_every_state_of_a_wide_map_is_the_one_of_plain_dicts(
 
 @kinds
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_wide_run_goes_on_from_its_snapshot(node: str, shared: bool) -> None:  # noqa: FBT001
+def test_a_wide_run_goes_on_from_its_snapshot(node: str, shared: bool) -> None:
     log = log_of(node, WIDTH)
     middle = len(log) // 4
     with small(FEW):
