@@ -180,6 +180,8 @@ async def test_what_has_its_result_is_done(bus: Bus, pair: tuple[Worker, Worker]
         )
         await report(store, bus.subjects, "r_1", event)
         assert await pair[0].holders.standing(HINT) == standing
+    assert await pair[0].holders.standing(HINT, seen=await store.head() - 1) == "done"
+    assert await pair[0].holders.standing(HINT, seen=await store.head()) == "free"
     await store.close()
 
 

@@ -14,12 +14,13 @@ from pydantic import JsonValue
 from partsong.bus.claims import claimed_by
 from partsong.bus.handling import Busy
 from partsong.bus.jobs import Jobs
+from partsong.bus.parts import Parts
 from partsong.contracts import events as e
 from partsong.contracts.envelope import decode, encode_report
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.graph import AgentSpec
 from partsong.contracts.work import WORK, FunctionWork, HookWork, ToolWork, TurnWork, Work
-from partsong.log.stored import SEEN
+from partsong.log.stored import BLOB, SEEN
 from partsong.runtime import logs
 from partsong.runtime.visible import visible
 from partsong.testing.nats import Bus
@@ -271,6 +272,38 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_at_once(bus: Bus, body:
     assert letter["body"] == visible(body.decode(errors="replace"))
     assert letter["deliveries"] == 1
     assert worker.begun == []
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        hint().model_copy(update={"state": {"doc": "x" * 100_000}}),
+        ToolWork(run_id="r_1", call_id="f:1", node="f", tool="t", args={"doc": "x" * 100_000}),
+        TurnWork(
+            run_id="r_1",
+            call_id="f:1",
+            node="f",
+            agent=AgentSpec(model="scripted:echo", instructions="x" * 100_000),
+            messages=(),
+        ),
+    ],
+)
+async def test_a_hint_whose_parts_are_gone_for_good_closes_its_call(bus: Bus, work: Work) -> None:
+    worker, store = Worker(), bus.log()
+    body, packed = await Parts(store.blobs.beside(bus.names.hints)).pack(work)
+    assert packed is not None
+    await bus.nc.jetstream().purge_stream(f"OBJ_{bus.names.hints}")
+    async with working(bus, worker, most=2):
+        subject = bus.subjects.work(SERVICE)
+        await bus.nc.jetstream().publish(subject, body, headers={BLOB: packed})
+        (letter,) = await dead_letters(bus, 1)
+        await worked_off(bus)
+    run = [r async for r in store.read(bus.subjects.run("r_1"))]
+    closed = decode(run[-1].body).events[-1]
+    assert isinstance(closed, e.CallFailed | e.AgentTurnFailed)
+    assert (closed.call_id, closed.error.code) == ("f:1", "work.part_missing")
+    assert (letter["deliveries"], worker.begun) == (2, [])
+    await store.close()
 
 
 async def test_what_no_worker_can_do_becomes_a_dead_letter_at_once(bus: Bus) -> None:

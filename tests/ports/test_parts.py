@@ -190,7 +190,8 @@ async def test_steps_over_a_big_state_of_any_shape_store_it_about_once(
 async def test_a_list_that_grows_is_stored_once(bus: Bus, bucket: Blobs) -> None:
     packing = parts(bucket)
     for count in range(1, 300):
-        body, _ = await packing.pack(function({"log": ["x" * 4_000] * count, "n": count}))
+        said: list[JsonValue] = ["x" * 4_000] * count
+        body, _ = await packing.pack(function({"log": said, "n": count}))
         assert len(body) < 70_000
     assert await stored(bus) < 1.2 * 300 * 4_000
 

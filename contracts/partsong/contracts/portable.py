@@ -89,7 +89,8 @@ def _places(state: RunState) -> _Places:
 
 
 def _own(view: Mapping[str, JsonValue], places: _Places) -> Mapping[str, JsonValue]:
-    return {k: v for k, v in view.items() if id(v) not in places} if places else view
+    """Without what is shared; its keys keep their places."""
+    return {k: None if id(v) in places else v for k, v in view.items()} if places else view
 
 
 def _at(view: Mapping[str, JsonValue], places: _Places) -> dict[str, JsonValue]:

@@ -66,8 +66,10 @@ class Holders:
         """Whether a worker is known to be gone that had the call in its hands."""
         return self._monitor.orphaned(work.run_id, work.call_id, work.attempt)
 
-    async def standing(self, work: Work) -> Standing:
+    async def standing(self, work: Work, seen: int = 0) -> Standing:
         """How a call stands with all others. Enter it in one's own list first: of two that ask, one must see the other.
+
+        `seen` is the newest record that whoever sent the hint knew; the call was open there.
 
         Raises:
             Unavailable: the log did not answer.
@@ -78,17 +80,19 @@ class Holders:
         standing = standing_of(work, beats, missing=missing)
         if standing != "free":
             return standing
-        return "done" if await self.done(work) else "free"
+        return "done" if await self.done(work, seen) else "free"
 
-    async def done(self, work: Work) -> bool:
-        """Whether the log has the result of the attempt, of those that need no claim; a claim is seen to be readable.
+    async def done(self, work: Work, seen: int = 0) -> bool:
+        """Whether the log has the result of the attempt behind `seen`, of those that need no claim.
+
+        A claim is seen to be readable.
 
         Raises:
             Unavailable: `log.unreadable`: a guard takes a claim that cannot be read for none. Or the log did not answer.
         """
         if not isinstance(work, FunctionWork | HookWork):  # those are not claimed
             await self._log.last(self._subjects.call(work.run_id, work.call_id), sure=True)
-        return await self._reported(work)
+        return await self._reported(work, seen)
 
     def delay(self) -> float:
         """Seconds until it is asked again; never the same for two workers that stand in each other's way."""
@@ -111,9 +115,10 @@ class Holders:
                         break
         return list(found.values())
 
-    async def _reported(self, work: Work) -> bool:
+    async def _reported(self, work: Work, seen: int) -> bool:
+        # Not from the beginning: many hints that come again at once would each fetch all that their run has said.
         needle = json.dumps(work.call_id, ensure_ascii=False)[1:-1].encode()
-        async for record in self._log.read(self._subjects.fact(work.run_id)):
+        async for record in self._log.read(self._subjects.fact(work.run_id), after=seen):
             if needle not in record.body:
                 continue
             message = message_of(self._subjects, record)

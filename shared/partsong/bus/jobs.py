@@ -233,14 +233,15 @@ class Jobs:
         holders = self._holders
         again = holders is not None and (job.again or holders.seen(work))
         call = work.run_id, work.call_id, work.attempt
+        seen = seen_in(job.delivery.headers) or 0
         job.held = self._held.hold(*call, _called(work), asking=again)
         if holders is None:
             return "first"
         if not again:
             # A server that was killed, or whose disk was full, has forgotten that this hint was acknowledged.
-            done = job.old and await holders.done(work)
+            done = job.old and await holders.done(work, seen)
             return "not ours" if done else "first"
-        match await holders.standing(work):
+        match await holders.standing(work, seen):
             case "free":
                 self._held.begin(job.held)
                 return "again"

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter, ValidationError
@@ -76,7 +76,7 @@ class Parts:
         parts, rest = await self._split(field, value, again=again)
         body = _dumped(work.model_copy(update={field: rest}))
         if len(body) > _WHOLE:
-            small = Packed.model_validate_json(b'{"hint":' + body + b"}").hint
+            small: dict[str, Any] = Packed.model_validate_json(b'{"hint":' + body + b"}").hint
             for name in small.keys() - {field}:
                 more, small[name] = await self._split(name, small[name], again=again)
                 parts += more
@@ -111,7 +111,7 @@ class Parts:
     def bare(body: bytes) -> Work | None:
         """What a packed hint says without its parts: enough to close its call; None if it cannot be read."""
         try:
-            hint = _packed(body).hint
+            hint: dict[str, Any] = _packed(body).hint
         except InvalidInput:
             return None
         kind = _KINDS.get(hint.get("kind"))
