@@ -475,6 +475,24 @@ async def test_a_dead_letter_closes_its_call(bus: Bus, work: Work) -> None:
     assert (last.call_id, last.error.code) == (work.call_id, "worker.fault")
 
 
+@pytest.mark.parametrize(
+    "work", [hint(run="a.b *>"), hint(run="~"), hint(run=""), hint("x y.>"), hint("z" * 3000)]
+)
+async def test_a_hint_for_what_cannot_be_a_call_is_buried_once(bus: Bus, work: Work) -> None:
+    tries = 0
+
+    async def nobody_can(_: Work) -> None:
+        nonlocal tries
+        tries += 1
+        raise InvalidInput("id.invalid", "no such call")
+
+    async with working(bus, nobody_can):
+        await publish(bus, work)
+        await dead_letters(bus, 1)
+        await worked_off(bus)
+    assert tries == 1
+
+
 async def test_a_dead_letter_closes_no_call_that_another_worker_has_claimed(bus: Bus) -> None:
     store, subject = bus.log(), bus.subjects.call("r_1", "t:1")
     claim = claimed_by("other", TOOL)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, TypedDict, assert_never
 
@@ -42,6 +44,14 @@ Closed: TypeAlias = CallCompleted | CallFailed | CallSuspended
 """How an attempt ended."""
 
 _Result: TypeAlias = Returned | Content | Problem | Stopped | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a call returned, read, or why it cannot be."""
+
+    result: Returned | Content | Stopped | Problem
+
 
 _FIRST_WAIT = 0.1
 """Seconds before a tool's first retry; each further one waits twice as long."""
@@ -141,20 +151,22 @@ class Executor:
 
     async def _function(
         self, work: FunctionWork, context: NodeContext, emitter: Emitter
-    ) -> Returned | Problem:
+    ) -> _Result:
         callee = self._functions.get(work.function)
         state = copied(work.state)
         async with self._slots:
             outcome = await self._bounded.call(
-                lambda: callee.call(state, context),
+                _read(lambda: callee.call(state, context), returned),
                 is_async=callee.is_async,
                 within=FUNCTION_TIMEOUT if work.timeout is None else work.timeout,
                 idle=Idle(work.idle_timeout, lambda: emitter.last) if work.idle_timeout else None,
                 name=CallName(work.function, work.run_id, work.call_id),
             )
         match outcome:
-            case Value(value):
-                return returned(value)
+            case Value(_Read(result)):
+                return result
+            case Value():
+                raise AssertionError(outcome)  # whatever is returned is read
             case Raised(error):
                 return raised("function", error, callee.source)
             case Late(seconds, idle=True):
@@ -164,26 +176,28 @@ class Executor:
             case _:
                 assert_never(outcome)
 
-    async def _tool(
-        self, work: ToolWork, context: NodeContext
-    ) -> Content | Problem | Stopped | Refused:
+    async def _tool(self, work: ToolWork, context: NodeContext) -> _Result:
         tool = self._tools.get(work.tool)
         tool.check_permitted(work.may)
         bound = tool.bind(work.args)
         if work.doubt or (work.approved is None and bound.needs_approval(work.asks)):
             return refused(tool, work.args, work.doubt)
+        hide = partial(tool.without_secrets, args=work.args) if tool.redact else None
+
+        def said(value: object) -> Content | Stopped:
+            return value if isinstance(value, Stopped) else content(value, tool.output_cap, hide)
+
         async with self._gate(tool), self._slots:
-            outcome = await self._tried(bound, self._made(bound, work, context), work)
+            outcome = await self._tried(bound, _read(self._made(bound, work, context), said), work)
         match outcome:
-            case Value(Stopped() as stopped):
-                return stopped
-            case Value(value):
-                hide = partial(tool.without_secrets, args=work.args) if tool.redact else None
-                return content(value, tool.output_cap, hide)
+            case Value(_Read(result)):
+                return result
+            case Value():
+                raise AssertionError(outcome)  # whatever is returned is read
             case Raised(error):
                 problem = raised("tool", error, source_of(tool.function))
-                said = tool.without_secrets(problem.message, work.args)
-                return problem.model_copy(update={"message": said})
+                message = tool.without_secrets(problem.message, work.args)
+                return problem.model_copy(update={"message": message})
             case Late(seconds):
                 return timed_out("tool", work.tool, seconds, unknown=tool.guarded)
             case _:
@@ -259,6 +273,27 @@ class Executor:
                 return CallCompleted(content=value, **head)
             case _:
                 assert_never(result)
+
+
+def _read(
+    make: Callable[[], object], read: Callable[[object], Returned | Content | Stopped]
+) -> Callable[[], object]:
+    """Makes a call and reads what it returned in the same place: that runs foreign code too, and takes its time."""
+
+    def made() -> object:
+        value = make()
+        return awaited(value) if inspect.isawaitable(value) else reading(value)
+
+    async def awaited(value: Awaitable[object]) -> _Read:
+        return reading(await value)
+
+    def reading(value: object) -> _Read:
+        try:
+            return _Read(read(value))
+        except PartsongError as error:
+            return _Read(error.problem)
+
+    return made
 
 
 class _Head(TypedDict):

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from nats.aio.client import Client
 
 from partsong.bus.dead import dead_letter
+from partsong.bus.legible import legible
 from partsong.bus.pull import Delivery
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.subjects import Subjects
@@ -96,9 +97,12 @@ class Handling:
                 id=f"{delivery.subject}.{delivery.stream_seq}",
             )
             if self._buried is not None:
-                await self._buried(delivery, problem)
-        except PartsongError:
+                await self._buried(delivery, legible(problem))
+        except Unavailable:
             delivery.nak(1.0)
+        except Exception:  # whom it names cannot be told, however often it is tried: no such run, call or request can be
+            _log.warning("nobody could be told", extra=told, exc_info=True)
+            delivery.term(problem.code)
         else:
             delivery.term(problem.code)
 

@@ -1,8 +1,9 @@
 """Restarts: how long what has ended waits before it is started again, and when that is a trouble to be told.
 
 Pure. A service, or the server, that dies at once, again and again, is started ever more slowly. One that had to be replaced because it
-fell silent is replaced a few times within a while, and then not before that while is over: whatever silences it is not
-mended by starting it, and each start may do harm to the work of others.
+fell silent is replaced at once a few times within a while, and then ever more slowly: whatever silences it is not mended
+by starting it, and each start may do harm to the work of others. But what one run's call silenced must not stand still for
+all others longer than that call's attempts need.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ HEALTHY = 10.0
 """Seconds after which a life counts as a good one, and the next start does not wait."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 10.0
 _MOST, _WINDOW = 3, 600.0
-"""So many times within so many seconds it is replaced."""
+"""So many times within so many seconds it is replaced at once."""
+_FIRST_REST, _LONGEST_REST = 5.0, 60.0
+"""How long it waits the first time beyond that, and at most."""
 _OFTEN = 5
 """So many short lives in a row are a trouble."""
 
@@ -46,10 +49,10 @@ class Restarts:
             self._replaced.popleft()
         self._short, self._wait, self.trouble = 0, _FIRST_WAIT, ""
         wait = _FIRST_WAIT
-        if len(self._replaced) == _MOST:
-            wait = max(wait, self._replaced.popleft() + _WINDOW - now)
+        if (times := len(self._replaced)) >= _MOST:
+            wait = min(_LONGEST_REST, _FIRST_REST * 2 ** (times - _MOST))
             self.trouble = (
-                f"it was replaced {_MOST} times within {_WINDOW:g} s and fell silent again ({why}); "
+                f"it was replaced {times} times within {_WINDOW:g} s and fell silent again ({why}); "
                 f"it is started again in {wait:.0f} s"
             )
         self._replaced.append(now + wait)

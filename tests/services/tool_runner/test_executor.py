@@ -487,3 +487,32 @@ class TestChunks:
         problem = await Calls({"f": show}).problem("f")
         assert problem.code == "chunk.not_json"
         assert not problem.retryable
+
+
+class Lazy(dict[str, JsonValue]):
+    """A result that runs code of its author when it is read."""
+
+    def __init__(self, read: Callable[[], object]) -> None:
+        super().__init__(x=1)
+        self._read = read
+
+    def items(self):  # type: ignore[no-untyped-def]
+        self._read()
+        return super().items()
+
+
+async def test_a_result_that_takes_its_time_to_be_read_holds_up_nobody() -> None:
+    free = threading.Event()
+    calls = Calls({"f": lambda _: Lazy(lambda: free.wait(DEADLINE))})
+    try:
+        assert (await calls.problem("f", within=BEGUN)).code == "function.timeout"
+    finally:
+        free.set()
+
+
+async def test_a_result_that_raises_when_it_is_read_ends_no_process() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt("mine")
+
+    problem = await Calls({"f": lambda _: Lazy(interrupt)}).problem("f")
+    assert (problem.code, problem.message) == ("function.raised", "KeyboardInterrupt: mine")

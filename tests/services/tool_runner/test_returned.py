@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import json
 import math
 from collections import OrderedDict, UserDict
@@ -252,3 +253,13 @@ class TestContent:
 @given(JSON)
 def test_plain_leaves_json_alone(value: JsonValue) -> None:
     assert plain(value, "x", "x") == value
+
+
+def test_a_generator_without_end_is_read_as_far_as_it_is_shown() -> None:
+    value = content(count_up(), cap=100).value
+    assert isinstance(value, str)
+    assert value.startswith("[0, 1, 2,")
+
+
+def count_up() -> Iterator[int]:
+    yield from itertools.count()

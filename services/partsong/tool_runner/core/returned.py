@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -114,6 +115,8 @@ def content(value: object, cap: int, hide: Callable[[str], str] | None = None) -
     Raises:
         InvalidInput: `tool.bad_return` for what JSON cannot hold.
     """
+    if inspect.isgenerator(value):  # it may have no end, and no more than this is shown of it
+        value = list(islice(value, cap))
     try:
         value = to_jsonable_python(value)
     except (PydanticSerializationError, ValueError) as error:
