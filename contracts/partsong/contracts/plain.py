@@ -83,7 +83,9 @@ def plain(
 def _dumped(value: BaseModel, where: str, code: str, fault: Fault) -> object:
     try:
         return value.model_dump(mode="json")
-    except Exception as error:  # whatever a serializer of its own raises, and bytes that are no UTF-8
+    except (
+        Exception
+    ) as error:  # whatever a serializer of its own raises, and bytes that are no UTF-8
         said = f"a {_name(type(value))} cannot be written as JSON: {type(error).__name__}: {error}"
         fix = "give its fields values, or serializers, that make JSON of them"
         raise _refused(code, where, said, fix, fault) from error

@@ -156,7 +156,11 @@ def test_what_is_returned_is_a_copy() -> None:
         ({"a\0": 1}, "update: the text has a NUL at 1", None),
         ({"a": 2**64}, "update.a: an integer of 65 bits", "make it a text"),
         ({"a": 10**5000}, "update.a: an integer of 16610 bits", "make it a text"),
-        ({"a": [Blob(raw=b"\xff")]}, f"update.a[0]: a {__name__}.Blob cannot be written as JSON: Uni", None),
+        (
+            {"a": [Blob(raw=b"\xff")]},
+            f"update.a[0]: a {__name__}.Blob cannot be written as JSON: Uni",
+            None,
+        ),
         ({"a": Raising()}, f"update.a: a {__name__}.Raising cannot be written as JSON", None),
         (Route("x", {"a": {1}}), "update.a: a set is no JSON value", None),
         (Route("x\ud800"), "label: the text has a lone surrogate at 1", None),
