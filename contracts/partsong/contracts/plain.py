@@ -66,7 +66,7 @@ def plain(
         said = f"nested deeper than {DEEPEST} levels, or within itself"
         raise _refused(code, where, said, "flatten it", fault)
     if isinstance(value, BaseModel):
-        return plain(value.model_dump(mode="json"), where, code, depth + 1, fault)
+        return plain(_dumped(value, where, code, fault), where, code, depth + 1, fault)
     if isinstance(value, Mapping):
         return {
             _key(key, where, code, fault): plain(inner, f"{where}.{key}", code, depth + 1, fault)
@@ -78,6 +78,17 @@ def plain(
             for index, inner in enumerate(value)
         ]
     raise _refused(code, where, f"a {_name(kind)} is no JSON value", _advice(value), fault)
+
+
+def _dumped(value: BaseModel, where: str, code: str, fault: Fault) -> object:
+    try:
+        return value.model_dump(mode="json")
+    except (
+        Exception
+    ) as error:  # whatever a serializer of its own raises, and bytes that are no UTF-8
+        said = f"a {_name(type(value))} cannot be written as JSON: {type(error).__name__}: {error}"
+        fix = "give its fields values, or serializers, that make JSON of them"
+        raise _refused(code, where, said, fix, fault) from error
 
 
 def read_json(text: str | bytes) -> object:

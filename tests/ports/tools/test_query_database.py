@@ -287,6 +287,46 @@ async def test_a_view_that_calls_what_is_not_on_the_list_is_not_read(tmp_path: P
     assert await refusal(f"sqlite:///{path}", "SELECT * FROM big") == "sql.failed"
 
 
+COPIES = """
+CREATE TABLE people (id INTEGER, name TEXT, password TEXT, loud TEXT AS (upper(name)),
+    leak TEXT GENERATED ALWAYS AS (password || '!') VIRTUAL, twice TEXT AS (lower("Leak")) STORED);
+INSERT INTO people (id, name, password) VALUES (1, 'ada', 'hunter2');
+CREATE VIRTUAL TABLE notes USING fts5(body, password);
+INSERT INTO notes VALUES ('hello', 'hunter2');
+CREATE VIEW behind AS SELECT c1 AS harmless FROM notes_content;
+"""
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT * FROM people", "SELECT LEAK FROM People", "SELECT twice FROM people"]
+)
+async def test_what_sqlite_computes_from_a_secret_reads_as_null_too(
+    tmp_path: Path, sql: str
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        connection.executescript(COPIES)
+    url = f"sqlite:///{tmp_path}/shop.db"
+    assert "hunter2" not in str(await ask(url, sql))
+    assert (await ask(url, "SELECT name, loud FROM people"))["rows"] == [["ada", "ADA"]]
+    shown = await ask(url, "SELECT twice FROM people", Limits(redact=()))
+    assert shown["rows"] == [["hunter2!"]]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM notes_content",
+        "SELECT c1 FROM Notes_Content",
+        "SELECT block FROM notes_data",
+        "SELECT harmless FROM behind",
+    ],
+)
+async def test_tables_behind_a_virtual_one_are_not_read(tmp_path: Path, sql: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        connection.executescript(COPIES)
+    assert await refusal(f"sqlite:///{tmp_path}/shop.db", sql) == "sql.failed"
+
+
 async def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot be opened"):
         await ask(f"sqlite:///{tmp_path}/none.db", "SELECT 1")
@@ -299,6 +339,7 @@ async def test_statements_that_are_too_long_too_deep_or_cut_short_are_refused(
     assert await refusal(sqlite_shop, "SELECT " + "1, " * 5000 + "1") == "sql.too_long"
     assert await refusal(sqlite_shop, "SELECT 1\0") == "sql.syntax"
     assert await refusal(sqlite_shop, "SELECT '\ud800'") == "sql.syntax"
+    assert await refusal(sqlite_shop, "SELECT 1" + "+1" * 4900) == "sql.syntax"
     assert await refusal(sqlite_shop, "SELECT " + "(" * 2000 + "1" + ")" * 2000) == "sql.syntax"
 
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue, model_serializer
 
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.plain import copied, plain
@@ -39,6 +39,16 @@ JSON = st.recursive(
 class Item(BaseModel):
     name: str
     at: datetime | None = None
+
+
+class Blob(BaseModel):
+    raw: bytes
+
+
+class Raising(BaseModel):
+    @model_serializer
+    def dumped(self) -> str:
+        raise KeyError("price")
 
 
 class Colour(enum.StrEnum):
@@ -147,6 +157,12 @@ def test_what_is_returned_is_a_copy() -> None:
         ({"a\0": 1}, "update: the text has a NUL at 1", None),
         ({"a": 2**64}, "update.a: an integer of 65 bits", "make it a text"),
         ({"a": 10**5000}, "update.a: an integer of 16610 bits", "make it a text"),
+        (
+            {"a": [Blob(raw=b"\xff")]},
+            f"update.a[0]: a {__name__}.Blob cannot be written as JSON: Uni",
+            None,
+        ),
+        ({"a": Raising()}, f"update.a: a {__name__}.Raising cannot be written as JSON", None),
         (Route("x", {"a": {1}}), "update.a: a set is no JSON value", None),
         (Route("x\ud800"), "label: the text has a lone surrogate at 1", None),
         (Goto("a", "b\0"), "target: the text has a NUL at 1", None),

@@ -19,7 +19,7 @@ from partsong.contracts.errors import InvalidInput
 from partsong.tools.sql.functions import ALLOWED, Dialect
 from partsong.tools.sql.limits import Limits
 
-__all__ = ["Relation", "checked", "named", "redacted", "rendered"]
+__all__ = ["Relation", "checked", "computed_from_hidden", "named", "redacted", "rendered"]
 
 _LONGEST = 10_000
 _DEEPEST = 200
@@ -136,6 +136,22 @@ def redacted(
     return done
 
 
+def computed_from_hidden(sql: str, columns: Sequence[str], limits: Limits) -> frozenset[str]:
+    """The columns, in lower case, that a SQLite table computes from hidden ones; all, if its definition cannot be read."""
+    hidden = {column.lower() for column in limits.hidden(columns)}
+    try:
+        made = list(sqlglot.parse_one(sql, dialect="sqlite").find_all(exp.ColumnDef))
+    except (SqlglotError, RecursionError):
+        return frozenset(column.lower() for column in columns)
+    uses = {
+        column.name.lower(): {part.name.lower() for part in column.find_all(exp.Identifier)}
+        for column in made
+    }
+    while more := {name for name, used in uses.items() if used & hidden} - hidden:
+        hidden |= more
+    return frozenset(hidden)
+
+
 def rendered(tree: exp.Query) -> str:
     """The tree as PostgreSQL takes it."""
     return tree.sql("postgres", comments=False)
@@ -162,9 +178,17 @@ def _one(sql: str, dialect: Dialect) -> exp.Query:
     tree = found[0]
     if not isinstance(tree, exp.Query):
         raise _not_a_query(f"it is {_word(tree)}")
-    if max(node.depth for node in tree.walk()) > _DEEPEST:
+    if _too_deep(tree):
         raise _syntax("it is nested too deeply")
     return tree
+
+
+def _too_deep(tree: exp.Query) -> bool:
+    """By levels: a node's own `depth` climbs by recursion, and a chain of `+` is as deep as it is long."""
+    level: list[exp.Expr] = [tree]
+    for _ in range(_DEEPEST + 1):
+        level = [inner for node in level for inner in node.iter_expressions()]
+    return bool(level)
 
 
 def _check_function(node: exp.Func, dialect: Dialect) -> None:

@@ -36,7 +36,7 @@ class Limits:
     redact: tuple[str, ...] = REDACTED
     """Columns that read as NULL wherever they are used, as patterns in lower case.
 
-    In PostgreSQL a view shows a column it has given another name.
+    In PostgreSQL a view shows a column it has given another name, and a computed column what it was computed from.
     """
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from partsong.runtime import clock
 from partsong.tools.sql.functions import ALLOWED
+from partsong.tools.sql.guard import computed_from_hidden
 from partsong.tools.sql.limits import Limits
 from partsong.tools.sql.result import Result, Row, collected, plain
 
@@ -24,6 +25,12 @@ _GRACE = 2.0
 _STEPS = 1000
 _BUILT_IN = "SELECT 1 FROM json_each('[]'), json_tree('[]')"
 """Connects these virtual tables before the authorizer is there, which lets no table be declared."""
+_COLUMNS = """
+SELECT info.name, info.hidden, made.sql FROM sqlite_schema AS made, pragma_table_xinfo(made.name) AS info
+WHERE made.type = 'table' AND made.name = ?
+"""
+_GENERATED = frozenset({2, 3})
+"""What SQLite calls a generated column in `hidden`: virtual, stored."""
 _SCHEMA_TABLES = frozenset({"sqlite_master", "sqlite_schema"})
 
 
@@ -52,7 +59,7 @@ def _ask(path: Path, sql: str, limits: Limits, stop: threading.Event) -> Result:
                 lambda: stop.is_set() or clock.monotonic() > end, _STEPS
             )
             connection.execute(_BUILT_IN).close()
-            connection.set_authorizer(_Authorizer(limits))
+            connection.set_authorizer(_Authorizer(limits, *_copies(connection, limits)))
             cursor = connection.execute(sql)
             columns = [column[0] for column in cursor.description or ()]
             return collected(columns, _rows(cursor), limits)
@@ -77,11 +84,35 @@ def _rows(cursor: sqlite3.Cursor) -> Iterator[Row]:
         yield [plain(value) for value in row]
 
 
+def _copies(
+    connection: sqlite3.Connection, limits: Limits
+) -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
+    """Where hidden values stand under other names: tables that keep what a virtual one shows, and computed columns.
+
+    SQLite asks the authorizer only for the names that a statement reads.
+    """
+    behind: set[str] = set()
+    computed: set[tuple[str, str]] = set()
+    for _, table, kind, *_ in connection.execute("PRAGMA main.table_list").fetchall():
+        if kind == "shadow":
+            behind.add(table.lower())
+            continue
+        columns = connection.execute(_COLUMNS, (table,)).fetchall()
+        if any(hidden in _GENERATED for _, hidden, _ in columns):
+            found = computed_from_hidden(columns[0][2], [name for name, *_ in columns], limits)
+            computed |= {(table.lower(), name) for name in found}
+    return frozenset(behind), frozenset(computed)
+
+
 class _Authorizer:
     """Answers each thing a statement wants while SQLite compiles it, views and subqueries included."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(
+        self, limits: Limits, behind: frozenset[str], computed: frozenset[tuple[str, str]]
+    ) -> None:
         self._limits = limits
+        self._behind = behind
+        self._computed = computed
 
     def __call__(
         self, action: int, first: str | None, second: str | None, *_where: str | None
@@ -99,7 +130,10 @@ class _Authorizer:
     def _read(self, table: str, column: str) -> int:
         if table.startswith(("sqlite_", "pragma_")) and table not in _SCHEMA_TABLES:
             return sqlite3.SQLITE_DENY
-        return sqlite3.SQLITE_IGNORE if self._limits.hides(column) else sqlite3.SQLITE_OK
+        if table in self._behind:
+            return sqlite3.SQLITE_DENY
+        hidden = self._limits.hides(column) or (table, column.lower()) in self._computed
+        return sqlite3.SQLITE_IGNORE if hidden else sqlite3.SQLITE_OK
 
 
 def _failed(path: Path, error: sqlite3.Error) -> PartsongError:
