@@ -93,7 +93,8 @@ def _unfit(graph: Graph) -> Problem | None:
     try:
         plain(graph.model_dump(by_alias=True, exclude_defaults=True), "graph", "graph.malformed")
     except InvalidInput as error:
-        return error.problem
+        where = (error.problem.where or "").removeprefix("graph.")
+        return error.problem.model_copy(update={"where": where})
     return None
 
 

@@ -306,7 +306,7 @@ def _buckets(names: Names) -> tuple[StreamSpec, ...]:
     return (
         _objects(names.blobs, common),
         # Parts of hints: only what waits in the queue needs them, and who sends it again puts them again.
-        _objects(names.hints, {**common, "max_age": 6 * 60 * _MINUTE}),
+        _objects(names.hints, {**common, **_forgets(100_000), "max_age": 6 * 60 * _MINUTE}),
         *(
             StreamSpec(
                 f"KV_{bucket}",
