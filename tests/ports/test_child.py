@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from partsong.cli import child as child_module
 from partsong.cli.child import Child
 
 PRINTS = """
@@ -85,4 +86,45 @@ async def test_what_a_service_leaves_behind_does_not_keep_it_from_being_started_
     finally:
         await child.end()
         os.close(holder)
+        await asyncio.gather(keeper, return_exceptions=True)
+
+
+FLOODS = """
+import os
+print("ready tool-runner w -", flush=True)
+while True:
+    os.write(1, b"printed " * 1000)
+    os.write(2, b"logged  " * 1000)
+"""
+
+
+async def test_what_functions_print_does_not_fill_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_module, "_MOST_LOG", 1_000_000)
+    monkeypatch.setattr(child_module, "_LOOK", 0.01)
+    log, before = tmp_path / "log", tmp_path / "log.1"
+    child = Child(
+        "tool-runner",
+        (sys.executable, "-c", FLOODS),
+        {},
+        log,
+        say=lambda _who, _what: None,
+        changed=lambda: None,
+    )
+    keeper = asyncio.create_task(child.keep())
+    try:
+        async with asyncio.timeout(60):
+            emptied = 0
+            size = 0
+            while emptied < 3:
+                now = log.stat().st_size if log.exists() else 0
+                emptied, size = emptied + (now < size), now
+                await asyncio.sleep(0.005)
+        text = before.read_bytes()
+        assert b"printed" in text
+        assert b"logged" in text
+        assert before.stat().st_mode & 0o077 == 0
+    finally:
+        await child.end()
         await asyncio.gather(keeper, return_exceptions=True)

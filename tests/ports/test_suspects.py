@@ -127,3 +127,30 @@ async def test_a_suspect_that_is_cancelled_keeps_nobody_waiting() -> None:
     await jobs.cancel("runs")
     jobs.begin("last")
     assert await jobs.settled() == ["last"]
+
+
+async def test_others_wait_for_one_suspect_and_not_for_the_line_of_them() -> None:
+    jobs = Jobs(Suspects(FOREVER))
+    for name in ("s1", "s2", "s3"):
+        jobs.begin(name, deaths=3)
+    await jobs.settled()
+    jobs.begin("short")
+    assert await jobs.settled() == ["s1"]
+    await jobs.end("s1")
+    assert await jobs.settled() == ["short"], "the next suspect is alone, too"
+    await jobs.end("short")
+    assert await jobs.settled() == ["s2"]
+
+
+async def test_one_that_is_cancelled_as_it_is_let_in_does_not_count_as_running() -> None:
+    jobs = Jobs(Suspects(FOREVER))
+    jobs.begin("s1", deaths=1)
+    jobs.begin("s2", deaths=1)
+    await jobs.settled()
+    jobs.begin("short")
+    jobs.begin("away")
+    await jobs.settled()
+    await jobs.cancel("away")
+    await jobs.end("s1")
+    await jobs.cancel("short")
+    assert await jobs.settled() == ["s2"]

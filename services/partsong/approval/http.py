@@ -31,8 +31,9 @@ from partsong.approval.views import (
     page_of,
     view,
 )
-from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.ids import check_id
+from partsong.contracts.plain import read_json
 from partsong.runtime import clock
 from partsong.runtime.broker_clock import TOLERATED, said
 
@@ -90,6 +91,7 @@ async def get_approval(desk: NamedDependency[Desk], approval_id: FromPath[str]) 
     },
 )
 async def decide_approval(
+    request: Request[Any, Any, Any],
     desk: NamedDependency[Desk],
     approval_id: FromPath[str],
     data: JSONBody[DecisionBody],
@@ -99,10 +101,19 @@ async def decide_approval(
 
     The first decision wins; the same one sent again with the same key is answered as the first was.
     """
+    _check_unambiguous(await request.body())
     key = check_id("Idempotency-Key", key) if key is not None else clock.new_id()
     decision = Decision(data.decision, data.by, data.reason, key, data.edit)
     done = await desk.decide(approval_id, decision)
     return Response(view(done.approval), status_code=200 if done.shown else 202)
+
+
+def _check_unambiguous(body: bytes) -> None:
+    """Refuse a body that another program would read differently: of two decisions the framework takes the last."""
+    try:
+        read_json(body)
+    except ValueError as error:
+        raise InvalidInput("request.malformed", str(error), where="body") from None
 
 
 @get("/healthz")

@@ -32,6 +32,11 @@ _LAST_CHANCE = 5.0
 """Seconds in which one that fell silent may still end by itself."""
 _REST = 1.0
 """Seconds for what the pipe still holds when the process has ended."""
+_MOST_LOG = 64 * 2**20
+"""Bytes of a log; beyond them it is kept beside as the one before, and begins anew."""
+_PART = 2**20
+_LOOK = 1.0
+"""Seconds between two looks at its size."""
 _PR_SET_PDEATHSIG = 1
 _LAST_WORDS = 2000
 _LOGGED = re.compile(r"\d{4}-\d\d-\d\dT\S+ (?:debug|info|warning|error|critical) |\{\"time\": ")
@@ -177,12 +182,14 @@ class Child:
             finally:
                 os.close(its)
             listening = loop.create_task(self._listen(stdout, sink))
+            bounding = loop.create_task(self._bound_log())
             try:
                 code = await self._process.wait()
                 await asyncio.wait({listening}, timeout=_REST)
             finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
+                for task in (listening, bounding):
+                    task.cancel()
+                await asyncio.gather(listening, bounding, return_exceptions=True)
                 transport.close()
             return code
 
@@ -208,6 +215,18 @@ class Child:
         except OSError as error:
             self._say(self.role, f"its output is lost: {error}")
             return Path(os.devnull).open("ab", buffering=0)
+
+    async def _bound_log(self) -> None:
+        """Let the log begin anew when it is full; functions print what they like.
+
+        The process holds it open as its stderr, so it is copied and emptied, not renamed.
+        """
+        before = self.log.with_name(f"{self.log.name}.1")
+        while True:
+            await asyncio.sleep(_LOOK)
+            with contextlib.suppress(OSError):  # a full disk, or no file
+                if self.log.is_file() and self.log.stat().st_size > _MOST_LOG:
+                    await asyncio.to_thread(_begin_anew, self.log, before)
 
     async def _listen(self, stdout: asyncio.StreamReader, sink: BinaryIO) -> None:
         """Copy what it prints to its log, and notice the line that says it is ready."""
@@ -243,6 +262,20 @@ class Child:
             fix=self._advice(fix) if fix else None,
             fault="caller",
         )
+
+
+def _begin_anew(log: Path, before: Path) -> None:
+    """Keep the end of a log beside it, and empty it; both of its writers append."""
+    try:
+        with log.open("rb") as full, before.open("wb") as kept:
+            before.chmod(0o600)
+            full.seek(-_MOST_LOG, os.SEEK_END)
+            left = _MOST_LOG  # and no more: who prints faster than this copies would have it go on for ever
+            while left > 0 and (part := full.read(min(left, _PART))):
+                kept.write(part)
+                left -= len(part)
+    finally:  # also where there is no room for a copy
+        os.truncate(log, 0)
 
 
 def last_words(said: str) -> tuple[str, str]:

@@ -263,6 +263,20 @@ async def test_a_body_that_is_not_json_is_malformed(office: Office) -> None:
         assert answer.json()["code"] == "request.malformed", body
 
 
+async def test_a_decision_that_says_two_things_is_malformed(
+    office: Office, scribe: Scribe, log: Log
+) -> None:
+    seq = await scribe.ask(RUN, "refund:1")
+    for body in (
+        b'{"decision":"reject","by":"ann","decision":"approve"}',
+        b'{"decision":"approve","by":"ann","edit":{"amount":1,"amount":9}}',
+    ):
+        answer = await office.http.post(f"/api/approvals/{RUN}.refund:1/decision", content=body)
+        assert (answer.status_code, answer.json()["code"]) == (400, "request.malformed"), body
+        assert "stands twice" in answer.json()["message"]
+    assert await log.head() == seq
+
+
 async def test_curl_needs_no_content_type(office: Office, scribe: Scribe) -> None:
     await scribe.ask(RUN, "refund:1")
     answer = await office.http.post(
