@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 import httpx2
 import nats.errors
 import pytest
+from nats.aio.client import Client as NatsClient
 from pydantic import JsonValue
 
 from partsong.cli.child import Child
@@ -78,6 +80,14 @@ async def insist(work: Callable[[], Awaitable[object]]) -> None:
     await until(done)
 
 
+async def write_too_much(nc: NatsClient, subject: str) -> None:
+    """Write to a stream, in the largest messages that it takes, more than there is room for, until it is mute."""
+    with contextlib.suppress(nats.errors.TimeoutError):
+        for _ in range(4):
+            await nc.request(subject, bytes(1_000_000), timeout=1)
+        pytest.fail("it was all written")
+
+
 @asynccontextmanager
 async def more_engines(
     url: str, env: dict[str, str], folder: Path, count: int
@@ -89,7 +99,7 @@ async def more_engines(
             given |= {"PARTSONG_DATA": str(folder / name), "PARTSONG_SYNC_INTERVAL": str(FAST_SYNC)}
             command = (sys.executable, "-m", "partsong.cli.main", "worker", "start", "graph-engine")
             log = folder / f"{name}.log"
-            child = Child(name, command, given, log, say=Heard(), changed=lambda: None)
+            child = Child("graph-engine", command, given, log, say=Heard(), changed=lambda: None)
             keeper = asyncio.get_running_loop().create_task(child.keep(), name=name)
             stack.push_async_callback(asyncio.wait, {keeper})
             stack.push_async_callback(child.end)
@@ -210,8 +220,7 @@ async def test_a_disk_that_nobody_saw_full_is_got_over_too(small_disk: Path) -> 
             free = shutil.disk_usage(small_disk).free
             (small_disk / "ballast").write_bytes(bytes(free - 2 * LEAST_FREE))
             subject = client.subjects.request("run")
-            with pytest.raises(nats.errors.TimeoutError):
-                await client.nats.request(subject, bytes(4 * LEAST_FREE), timeout=2)
+            await write_too_much(client.nats, subject)
             (small_disk / "ballast").unlink()
             await insist(partial(client.start, echo(), {"text": "on"}, run_id="r_on"))
             assert (await client.result("r_on", timeout=WITHIN)).status == "completed"
@@ -227,8 +236,7 @@ async def test_a_stream_of_requests_that_takes_nothing_says_where_to_look(small_
     ):
         free = shutil.disk_usage(small_disk).free
         (small_disk / "ballast").write_bytes(bytes(free - 2 * LEAST_FREE))
-        with pytest.raises(nats.errors.TimeoutError):
-            await bus.nc.request(bus.subjects.request("run"), bytes(4 * LEAST_FREE), timeout=2)
+        await write_too_much(bus.nc, bus.subjects.request("run"))
         (small_disk / "ballast").unlink()
         async with Client(server.url, prefix="mute") as client:
             with pytest.raises(Unavailable, match="has not said within") as silent:
