@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.events import CallClaimed
 from partsong.contracts.ids import check_id
-from partsong.contracts.placement import stray
+from partsong.contracts.placement import placed, stray
 from partsong.contracts.subjects import (
     LANES,
     PARTITIONS,
@@ -21,6 +23,7 @@ from partsong.contracts.subjects import (
     LogSubject,
     RequestSubject,
     Subjects,
+    call_token,
     partition_of,
 )
 from partsong.log.subject import compile_filter
@@ -291,3 +294,16 @@ def test_a_stray_record_is_part_of_a_run_if_the_runs_filter_matches_it(
 ) -> None:
     found = stray(Subjects("p"), f"p.log.{tail}")
     assert (found.run_id if found is not None else None) == run_id
+
+
+def test_the_call_of_a_hook_has_a_subject_of_its_own() -> None:
+    subjects = Subjects()
+    for hook in ("a:1/h.before_node", "a:1/t1/c0/h.before_tool_call.2", "h.before_run"):
+        subject = subjects.call("r_1", hook)
+        where = subjects.parse_log(subject)
+        assert where.call_id == call_token(hook)
+        claim = CallClaimed(id="c", call_id=hook, attempt=1, worker="w")
+        assert placed(subjects, subject, encode_report("r_1", claim)).events == (claim,)
+    assert call_token("a:1/x=h") == "a:1/x=h"
+    with pytest.raises(InvalidInput):
+        subjects.call("r_1", "a.b")

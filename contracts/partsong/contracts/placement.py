@@ -11,7 +11,7 @@ from partsong.contracts.envelope import Commit, Report, decode_known
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import Event
 from partsong.contracts.ids import is_id
-from partsong.contracts.subjects import OURS, LogSubject, Subjects
+from partsong.contracts.subjects import OURS, LogSubject, Subjects, call_token
 
 __all__ = ["placed", "stray"]
 
@@ -62,7 +62,7 @@ def _misplaced(where: LogSubject, message: Commit | Report) -> str | None:
     last = message.events[-1] if message.events else None
     if message.newer is not None:
         return None
-    if where.call_id is not None and _about(last) != where.call_id:
+    if where.call_id is not None and call_token(_about(last) or "") != where.call_id:
         return f"it does not end with an event of call {where.call_id}"
     if where.request_id is not None and getattr(last, "request_id", None) != where.request_id:
         return f"it does not end with request {where.request_id}"

@@ -18,6 +18,7 @@ what you read in a subject is the id.
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
@@ -35,6 +36,7 @@ __all__ = [
     "LogSubject",
     "RequestSubject",
     "Subjects",
+    "call_token",
     "graph_key",
     "partition_of",
 ]
@@ -129,8 +131,8 @@ class Subjects:
         return f"{self._run(run_id)}.fact"
 
     def call(self, run_id: str, call_id: str) -> str:
-        """One guarded call of a run."""
-        return f"{self._run(run_id)}.call.{check_id('call_id', call_id)}"
+        """One claimed call of a run; see `call_token`."""
+        return f"{self._run(run_id)}.call.{check_id('call_id', call_token(call_id))}"
 
     def command(self, run_id: str, request_id: str) -> str:
         """One validated request about a run."""
@@ -363,6 +365,14 @@ class Subjects:
 
 def _of_a_run(run_id: str) -> bool:
     return run_id != OURS and is_id("run_id", run_id)
+
+
+_HOOK = re.compile(r"(?:^|/)h\.[a-z_]+(?:\.[0-9]+)?\Z")
+
+
+def call_token(call_id: str) -> str:
+    """How a call's id stands in a subject: those of hooks have a dot, and a dot would part them."""
+    return call_id.replace(".", "=") if _HOOK.search(call_id) else call_id
 
 
 def graph_key(name: str) -> str:
