@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from partsong.contracts.explained import explained
 from partsong.graph_engine.deciding import MOST_DEATHS
 from partsong.workflow import WorkflowGraph
 from tests.faults import deadly
-from tests.faults.test_kill import WITHIN, Heard, until
+from tests.faults.test_kill import WITHIN, Heard, insist, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
@@ -63,7 +64,7 @@ async def test_a_run_that_ends_every_engine_is_set_aside_and_all_others_go_on(
             with pytest.raises(PartsongError):
                 await client.start(graph, state, run_id="r_deadly")
             await until("it has cost its engines", lambda: died(heard) == MOST_DEATHS)
-            await client.start(graph, state, run_id="r_1")
+            await insist(partial(client.start, graph, state, run_id="r_1"))
             assert (await client.result("r_1", timeout=WITHIN)).status == "completed"
             with pytest.raises(PartsongError) as refused:
                 await client.cancel("r_deadly")
