@@ -66,10 +66,12 @@ def test_what_does_not_fit_is_invalid_input_that_names_the_field(what: str) -> N
 
 
 BUILT: dict[str, Callable[[WorkflowGraph], object]] = {
-    "nodes.m.inputs.s": lambda g: g.add_map(
+    "graph.nodes.m.inputs.s": lambda g: g.add_map(
         "m", INNER, over="l", into="o", inputs={"s": NAN}
     ).add_edge("a", "m"),
-    "nodes.t.args.x": lambda g: g.add_tool("t", "calculator", args={"x": NAN}).add_edge("a", "t"),
+    "graph.nodes.t.args.x": lambda g: g.add_tool("t", "calculator", args={"x": NAN}).add_edge(
+        "a", "t"
+    ),
     "to": lambda g: g.add_edge("a", None),  # type: ignore[arg-type]
     "nodes.t.tool": lambda g: g.add_tool("t", step),  # type: ignore[arg-type]
 }

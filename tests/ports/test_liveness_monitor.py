@@ -258,6 +258,10 @@ async def test_ten_thousand_forged_workers_take_no_room_and_drive_nobody_out(
             )
             subject = bus.subjects.alive("x", "y")
             await bus.nc.publish(subject, body.model_dump_json().encode())
+        await bus.nc.flush()
+        assert watch._sub is not None
+        while watch._sub.pending_msgs:  # noqa: ASYNC110 — what is heard late is no silence
+            await asyncio.sleep(0.001)
         time.now += 1
         await beat("a~1", HELD)
 

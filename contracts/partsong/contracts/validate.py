@@ -93,8 +93,7 @@ def _unfit(graph: Graph) -> Problem | None:
     try:
         plain(graph.model_dump(by_alias=True, exclude_defaults=True), "graph", "graph.malformed")
     except InvalidInput as error:
-        where = (error.problem.where or "").removeprefix("graph.")
-        return error.problem.model_copy(update={"where": where})
+        return error.problem
     return None
 
 
