@@ -140,17 +140,18 @@ class Field:
     async def beside(self, meanwhile: str, work: Awaitable[None]) -> None:
         """Let honest runs go on as long as the work does, one after the other."""
 
+        over = False
+
         async def stream() -> None:
-            while True:
+            while not over:
                 await self.honest(meanwhile)
 
         going = asyncio.ensure_future(stream())
         try:
             await work
         finally:
-            going.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await going
+            over = True  # a cancellation may be lost where a wait ends just then, and this would go on for ever
+            await going
 
     # --- cases ---
 
