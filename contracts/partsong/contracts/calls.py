@@ -13,6 +13,7 @@ from partsong.contracts.events import (
     ApprovalDecided,
     ApprovalExpired,
     CallCompleted,
+    CallLapsed,
     CallSuspended,
     ChildEnded,
     HookDecided,
@@ -30,6 +31,7 @@ __all__ = [
     "CallKind",
     "Timer",
     "Waiting",
+    "lapse",
     "retrying",
 ]
 
@@ -188,6 +190,22 @@ class Waiting:
         until = f" until {self.until}" if self.until else ""
         reason = f": {self.reason}" if self.reason else ""
         return f"{self.on} {self.what} since {self.since}{until}{reason}"
+
+
+def lapse(
+    run_id: str, call: Call, now: str, *, stopped: bool = False, nobody: str = ""
+) -> CallLapsed:
+    """The end of an attempt whose worker is gone; `nobody` stands for one that the log does not name."""
+    stem = f"{run_id}.{call.id}.{call.attempt}"
+    return CallLapsed(
+        id=f"{stem}.lapsed",
+        time=now,
+        cause=f"{stem}.claimed",
+        call_id=call.id,
+        attempt=call.attempt,
+        worker=call.worker or nobody,
+        stopped=stopped,
+    )
 
 
 def retrying(call: Call, problem: Problem, timer: Timer) -> Waiting:

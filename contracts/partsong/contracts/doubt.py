@@ -6,6 +6,7 @@ may have been made; it is closed as one of unknown outcome, and for a tool a per
 
 from __future__ import annotations
 
+from partsong.contracts.calls import lapse
 from partsong.contracts.events import CallLapsed
 from partsong.contracts.marks import Restored
 from partsong.contracts.state import RunState
@@ -27,15 +28,7 @@ def in_doubt(state: RunState, restored: Restored, now: str) -> tuple[tuple[CallL
         return ()
     return tuple(
         (
-            CallLapsed(
-                id=f"{state.run_id}.{call.id}.{call.attempt}.lapsed",
-                time=now,
-                cause=f"{state.run_id}.{call.id}.{call.attempt}.claimed",
-                call_id=call.id,
-                attempt=call.attempt,
-                worker=call.worker or _NOBODY,
-                stopped=True,
-            ),
+            lapse(state.run_id, call, now, stopped=True, nobody=_NOBODY),
             call.claim,
         )
         for call in state.calls.values()

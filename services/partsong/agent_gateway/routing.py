@@ -18,7 +18,7 @@ from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, Route
 from partsong.contracts.messages import ToolMessage, UserMessage
 from partsong.contracts.routes import Score
 from partsong.contracts.work import TurnWork
-from partsong.runtime import clock
+from partsong.runtime.event_head import event_head
 
 __all__ = ["Routing", "routed"]
 
@@ -70,18 +70,12 @@ class Routing:
                 retryable="breaker" in said,
                 fault="platform",
             )
-        stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
         return RouteDecided(
-            id=f"{stem}.routed.{worker}",
-            time=clock.now_text(),
-            cause=f"{stem}.requested",
-            call_id=work.call_id,
-            attempt=work.attempt,
-            worker=worker,
             model=decision.chosen,
             effort=work.agent.effort or approach(score).effort,
             score=score,
             decision=decision,
+            **event_head(work, f"routed.{worker}", worker),
         )
 
     def learn(

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TypedDict
 
 from partsong.agent_gateway.core.assemble import Broken, Turn, assemble
 from partsong.agent_gateway.core.coalesce import Coalescer
@@ -21,7 +20,7 @@ from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
 from partsong.contracts.messages import ToolSpec
 from partsong.contracts.work import TurnWork
-from partsong.runtime import clock
+from partsong.runtime.event_head import event_head
 
 __all__ = ["refuse_turn", "take_turn"]
 
@@ -158,35 +157,12 @@ def _refusal(problem: Problem) -> Failed:
     return said.model_copy(update={"retryable": problem.retryable})
 
 
-class _Head(TypedDict):
-    """What both ends of a turn say."""
-
-    id: str
-    time: str
-    cause: str
-    call_id: str
-    attempt: int
-    worker: str
-
-
-def _head(work: TurnWork, worker: str) -> _Head:
-    stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
-    return _Head(
-        id=f"{stem}.closed",
-        time=clock.now_text(),
-        cause=f"{stem}.requested",
-        call_id=work.call_id,
-        attempt=work.attempt,
-        worker=worker,
-    )
-
-
 def _failed(work: TurnWork, outcome: Broken, worker: str) -> AgentTurnFailed:
     return AgentTurnFailed(
         error=outcome.problem,
         retry_after=outcome.retry_after,
         usage=outcome.usage,
-        **_head(work, worker),
+        **event_head(work, "closed", worker),
     )
 
 
@@ -207,5 +183,5 @@ async def _completed(work: TurnWork, turn: Turn, worker: str) -> AgentTurnComple
         provider=turn.provider,
         model=turn.model,
         usage=turn.usage.model_copy(update={"cost": cost}),
-        **_head(work, worker),
+        **event_head(work, "closed", worker),
     )

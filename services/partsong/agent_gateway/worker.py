@@ -27,7 +27,8 @@ from partsong.contracts.work import TurnWork, Work
 from partsong.log.port import Log
 from partsong.plugins.shelf import Shelf
 from partsong.plugins.watching import watched
-from partsong.runtime import clock, spans
+from partsong.runtime import spans
+from partsong.runtime.event_head import event_head
 from partsong.runtime.telemetry import Telemetry, traceparent
 
 __all__ = ["TurnWorker"]
@@ -123,16 +124,10 @@ class TurnWorker:
     async def _claim(
         self, work: TurnWork, decided: RouteDecided | None
     ) -> Claim | Literal["busy", "closed"]:
-        stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
         provider, _, model = routed(work, decided).agent.model.partition(":")
         event = AgentTurnClaimed(
-            id=f"{stem}.claimed.{self._worker}",
-            time=clock.now_text(),
-            cause=f"{stem}.requested",
-            call_id=work.call_id,
-            attempt=work.attempt,
-            worker=self._worker,
             price=await price_of(provider, model),
+            **event_head(work, f"claimed.{self._worker}", self._worker),
         )
         before = () if decided is None else (decided,)
         return await claim(self._log, self._subjects, work.run_id, event, *before)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias, TypedDict, assert_never
+from typing import TypeAlias, assert_never
 
 from partsong.contracts.calls import FUNCTION_TIMEOUT
 from partsong.contracts.chunks import Chunk
@@ -21,7 +21,7 @@ from partsong.contracts.plain import copied
 from partsong.contracts.routing import NodeContext
 from partsong.contracts.state import MISSING
 from partsong.contracts.work import FunctionWork, ToolWork
-from partsong.runtime import clock
+from partsong.runtime.event_head import event_head
 from partsong.tool_runner.bounded import Bounded, Idle
 from partsong.tool_runner.core.problems import fell_silent, raised, timed_out
 from partsong.tool_runner.core.refused import Refused, refused
@@ -243,15 +243,7 @@ class Executor:
         return self._gates.setdefault(tool.name, asyncio.Semaphore(tool.concurrency))
 
     def _closed(self, work: FunctionWork | ToolWork, result: _Result) -> Closed:
-        about = f"{work.run_id}.{work.call_id}.{work.attempt}"
-        head = _Head(
-            id=f"{about}.closed",
-            time=clock.now_text(),
-            cause=f"{about}.requested",
-            call_id=work.call_id,
-            attempt=work.attempt,
-            worker=self._worker,
-        )
+        head = event_head(work, "closed", self._worker)
         match result:
             case Problem():
                 return CallFailed(error=result, **head)
@@ -294,17 +286,6 @@ def _read(
             return _Read(error.problem)
 
     return made
-
-
-class _Head(TypedDict):
-    """What every closing event says."""
-
-    id: str
-    time: str
-    cause: str
-    call_id: str
-    attempt: int
-    worker: str
 
 
 def _problem_of(result: _Result) -> Problem | None:

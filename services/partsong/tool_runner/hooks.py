@@ -30,6 +30,7 @@ from partsong.contracts.work import HookWork
 from partsong.plugins.plugin import Hook
 from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock
+from partsong.runtime.event_head import event_head
 from partsong.tool_runner.bounded import Bounded
 from partsong.tool_runner.core.problems import message_of
 from partsong.tool_runner.outcome import Late, Raised
@@ -106,19 +107,13 @@ class Hooks:
         if asks is not None:
             asks = RequireApproval(reason=asks.reason, then=fresh)
         outcome = ended or asks or fresh or Continue()
-        stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
         messages = work.payload.get("messages")
         return HookDecided(
-            id=f"{stem}.closed",
-            time=clock.now_text(),
-            cause=f"{stem}.requested",
-            call_id=work.call_id,
-            attempt=work.attempt,
-            worker=self._worker,
             point=work.point,
             outcome=outcome,
             outcomes=tuple(reports),
             seen=len(messages) if isinstance(messages, list) else 0,
+            **event_head(work, "closed", self._worker),
         )
 
     def close(self) -> None:

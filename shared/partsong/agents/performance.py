@@ -13,7 +13,7 @@ from partsong.contracts.chunks import Chunk
 from partsong.contracts.messages import ToolCallPart
 from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.local.engine import Result
-from partsong.runtime import clock
+from partsong.runtime.event_head import event_head
 
 __all__ = ["Performance"]
 
@@ -52,12 +52,4 @@ class Performance:
                 work = work.model_copy(update={"approved": ASKED})
         if problem is None:
             return await self.means.executor.run(work, emit)
-        about = f"{work.run_id}.{work.call_id}.{work.attempt}"
-        return CallFailed(
-            id=f"{about}.closed",
-            time=clock.now_text(),
-            cause=f"{about}.requested",
-            call_id=work.call_id,
-            attempt=work.attempt,
-            error=problem,
-        )
+        return CallFailed(error=problem, **event_head(work, "closed", ""))

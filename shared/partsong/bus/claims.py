@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, TypedDict, assert_never
+from typing import Literal, assert_never
 
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
@@ -22,7 +22,7 @@ from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.port import Appended, Log, Record, WrongSequence
 from partsong.log.reading import Unreadable, message_of
-from partsong.runtime import clock
+from partsong.runtime.event_head import event_head
 
 __all__ = ["Claim", "claim", "claimed_by", "refuse", "report"]
 
@@ -111,16 +111,7 @@ async def claim(
 
 def claimed_by(worker: str, work: Work, *, repeatable: bool = False) -> e.CallClaimed:
     """The claim of a tool-runner; `repeatable` is what may be made again, whatever becomes of it."""
-    stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
-    return e.CallClaimed(
-        id=f"{stem}.claimed.{worker}",
-        time=clock.now_text(),
-        cause=f"{stem}.requested",
-        call_id=work.call_id,
-        attempt=work.attempt,
-        worker=worker,
-        repeatable=repeatable,
-    )
+    return e.CallClaimed(repeatable=repeatable, **event_head(work, f"claimed.{worker}", worker))
 
 
 async def refuse(store: Log, subjects: Subjects, worker: str, work: Work, problem: Problem) -> None:
@@ -129,15 +120,7 @@ async def refuse(store: Log, subjects: Subjects, worker: str, work: Work, proble
     Raises:
         Unavailable: the log did not answer; try again.
     """
-    stem = f"{work.run_id}.{work.call_id}.{work.attempt}"
-    head = _Head(
-        id=f"{stem}.closed",
-        time=clock.now_text(),
-        cause=f"{stem}.requested",
-        call_id=work.call_id,
-        attempt=work.attempt,
-        worker=worker,
-    )
+    head = event_head(work, "closed", worker)
     match work:
         case ChildWork():
             return  # never in a queue
@@ -145,7 +128,7 @@ async def refuse(store: Log, subjects: Subjects, worker: str, work: Work, proble
             await report(store, subjects, work.run_id, e.CallFailed(error=problem, **head))
             return
         case TurnWork():
-            stands: _Claimed = e.AgentTurnClaimed(**{**head, "id": f"{stem}.claimed.{worker}"})
+            stands: _Claimed = e.AgentTurnClaimed(**event_head(work, f"claimed.{worker}", worker))
             end: _Closing = e.AgentTurnFailed(error=problem, **head)
         case ToolWork():
             stands = claimed_by(worker, work, repeatable=True)
@@ -155,17 +138,6 @@ async def refuse(store: Log, subjects: Subjects, worker: str, work: Work, proble
     claimed = await claim(store, subjects, work.run_id, stands)
     if isinstance(claimed, Claim):
         await claimed.close(end)
-
-
-class _Head(TypedDict):
-    """What every event of a call says."""
-
-    id: str
-    time: str
-    cause: str
-    call_id: str
-    attempt: int
-    worker: str
 
 
 def _said(subjects: Subjects, last: Record) -> tuple[e.Event, ...]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
+from partsong.contracts.calls import lapse
 from partsong.contracts.errors import Conflict, InvalidInput, Problem
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Graph
@@ -304,15 +305,7 @@ def lapsed(
     return tuple(
         Closing(
             call.id,
-            e.CallLapsed(
-                id=f"{state.run_id}.{call.id}.{call.attempt}.lapsed",
-                time=now,
-                cause=f"{state.run_id}.{call.id}.{call.attempt}.claimed",
-                call_id=call.id,
-                attempt=call.attempt,
-                worker=call.worker,
-                stopped=stopped(call.worker),
-            ),
+            lapse(state.run_id, call, now, stopped=stopped(call.worker)),
             call.claim,
         )
         for call in state.calls.values()

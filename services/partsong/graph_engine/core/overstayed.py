@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from partsong.contracts import events as e
-from partsong.contracts.calls import FUNCTION_TIMEOUT
+from partsong.contracts.calls import FUNCTION_TIMEOUT, lapse
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import AgentNode, FunctionNode, ToolNode
 from partsong.contracts.state import Call, RunState
@@ -60,16 +60,9 @@ def _limit(state: RunState, call: Call) -> float | None:
 
 
 def _end(state: RunState, call: Call, limit: float, now: str) -> e.CallFailed | e.CallLapsed:
-    stem = f"{state.run_id}.{call.id}.{call.attempt}"
     if call.kind == "agent.turn" or not (call.worker is None or call.may_repeat):
-        return e.CallLapsed(
-            id=f"{stem}.lapsed",
-            time=now,
-            cause=f"{stem}.claimed",
-            call_id=call.id,
-            attempt=call.attempt,
-            worker=call.worker or "",
-        )
+        return lapse(state.run_id, call, now)
+    stem = f"{state.run_id}.{call.id}.{call.attempt}"
     return e.CallFailed(
         id=f"{stem}.overstayed",
         time=now,
