@@ -27,6 +27,7 @@ from partsong.log.marks import BucketMarks, FileMarks, MarkStore
 from partsong.runtime import logs
 from partsong.runtime.broker_clock import BrokerClock
 from partsong.runtime.connect import connect, disconnect
+from partsong.runtime.garbage import leave_out_modules
 from partsong.runtime.heartbeat.beat import default_name, worker_id
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.port import Heartbeat, HeartbeatFactory
@@ -248,6 +249,7 @@ async def _serve(service: Service, settings: Settings) -> None:
         await asyncio.gather(starting, return_exceptions=True)
         return
     running = starting.result()
+    leave_out_modules()
     print(
         f"ready {service.name} {running.context.worker} {running.context.heart.url or '-'}",
         flush=True,
