@@ -38,6 +38,9 @@ __all__ = ["MOST", "decide"]
 MOST = 2000
 """Events after which a decision leaves the rest to the next one, about 0.1 s of work: a loop of transforms may go on for as
 many steps as its run's author likes."""
+_PER_EVENT = 40
+"""Unsettled writes and open executions that take a step as long as one more event: it looks at all of them, and beside an
+open branch there are as many as the loop has made."""
 
 
 def decide(
@@ -68,12 +71,14 @@ def _advance(draft: Draft) -> bool:
     if not _begun(draft):
         return False
     idle: set[str] = set()
+    looked_at = 0
     while draft.state.stopping is None and not draft.closings:
         before = len(draft.events)
-        if before >= MOST:
+        if before + looked_at // _PER_EVENT >= MOST:
             return True
         exec_id = next((x for x in draft.state.due if x not in idle), None)
         if exec_id is not None:
+            looked_at += _unsettled(draft.state, exec_id)
             _progress(draft, exec_id)
             if len(draft.events) == before:
                 idle.add(exec_id)
@@ -82,6 +87,12 @@ def _advance(draft: Draft) -> bool:
             break
         idle.clear()  # what nothing could be done for may be ripe now
     return False
+
+
+def _unsettled(state: RunState, exec_id: str) -> int:
+    """How much is unsettled and open around an execution."""
+    scope = state.scopes.get(scope_of(exec_id))
+    return 0 if scope is None else len(scope.active) + sum(map(len, scope.writes.values()))
 
 
 def _begun(draft: Draft) -> bool:

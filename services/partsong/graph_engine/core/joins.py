@@ -89,11 +89,10 @@ def unmet(scope: Scope, node: str, arrived: int) -> Problem | None:
 
 
 def _busy(scope: Scope) -> int:
-    """What live executions can still reach."""
+    """What live executions can still reach. Many may stand at one place."""
     reached = 0
-    for execution in scope.active.values():
-        if execution.live:
-            reached |= scope.reach(execution.node, execution.after)
+    for node, after in {(x.node, x.after) for x in scope.active.values() if x.live}:
+        reached |= scope.reach(node, after)
     return reached
 
 

@@ -25,7 +25,15 @@ from partsong.testing.fake_llm.steps import (
     Tokens,
     WireName,
 )
-from partsong.testing.fake_llm.wire import Json, counted, json_bytes, objects, pieces, text_of
+from partsong.testing.fake_llm.wire import (
+    Json,
+    counted,
+    event_bytes,
+    json_bytes,
+    objects,
+    pieces,
+    text_of,
+)
 
 __all__ = ["AnthropicWire"]
 
@@ -90,7 +98,7 @@ def _error(kind: ErrorKind, message: str) -> dict[str, JsonValue]:
 
 
 def _event(data: dict[str, JsonValue]) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (str(data["type"]).encode(), json_bytes(data))
+    return event_bytes(str(data["type"]), data)
 
 
 class _Voice:

@@ -26,7 +26,15 @@ from partsong.testing.fake_llm.steps import (
     Tokens,
     WireName,
 )
-from partsong.testing.fake_llm.wire import Json, counted, json_bytes, objects, pieces, text_of
+from partsong.testing.fake_llm.wire import (
+    Json,
+    counted,
+    event_bytes,
+    json_bytes,
+    objects,
+    pieces,
+    text_of,
+)
 
 __all__ = ["ResponsesWire"]
 
@@ -111,8 +119,7 @@ class _Voice:
 
     def _event(self, kind: str, **fields: JsonValue) -> bytes:
         self._sequence += 1
-        data = json_bytes({"type": kind, "sequence_number": self._sequence, **fields})
-        return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
+        return event_bytes(kind, {"type": kind, "sequence_number": self._sequence, **fields})
 
     def _response(self, status: str, **fields: JsonValue) -> dict[str, JsonValue]:
         return {

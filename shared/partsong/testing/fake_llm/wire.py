@@ -12,7 +12,17 @@ from pydantic import JsonValue
 
 from partsong.testing.fake_llm.steps import Ask, Call, Deny, Step, Tokens, WireName
 
-__all__ = ["Json", "Voice", "Wire", "counted", "json_bytes", "objects", "pieces", "text_of"]
+__all__ = [
+    "Json",
+    "Voice",
+    "Wire",
+    "counted",
+    "event_bytes",
+    "json_bytes",
+    "objects",
+    "pieces",
+    "text_of",
+]
 
 Json = Mapping[str, JsonValue]
 
@@ -63,6 +73,11 @@ def json_bytes(value: JsonValue) -> bytes:
     """Compact JSON; half a character, which no UTF-8 has, is escaped as servers do it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return _HALF.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text).encode()
+
+
+def event_bytes(kind: str, data: JsonValue) -> bytes:
+    """A server-sent event; half a character in its name goes out as bytes that are no UTF-8."""
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(errors="surrogatepass"), json_bytes(data))
 
 
 def pieces(call: Call) -> Iterator[str]:
