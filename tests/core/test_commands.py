@@ -8,10 +8,12 @@ from partsong.contracts import events as e
 from partsong.contracts.command_events import Verb
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.fold import fold, fold_all
+from partsong.contracts.foreign.question import at_once
 from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.state import RunState
 from partsong.contracts.validate import parse_graph
 from partsong.graph_engine.core.commands import Prepared, carry_out
+from partsong.graph_engine.core.meter import MOST, Meter
 
 NOW = "2026-01-01T00:00:00.000Z"
 GRAPH = parse_graph({"name": "g", "nodes": {"w": {"type": "wait", "signal": "go"}}})
@@ -121,6 +123,18 @@ def test_what_means_nothing_any_more_is_settled_all_the_same() -> None:
 def test_a_command_for_a_run_that_never_began_is_refused() -> None:
     events, _ = carry_out(fold(RunState("r_1"), received("cancel", "c")), {}, NOW)
     assert outcomes(events) == {"c": "run.unknown"}
+
+
+def test_as_many_commands_are_carried_out_as_a_turn_can_take() -> None:
+    state = begun(*(received("signal", f"s{n}", name="go", payload=n) for n in range(5)))
+    answers, at = 0, len(state.pending)
+    while state.pending:
+        meter = Meter(at_once, MOST - 1)
+        events, state = carry_out(state, {}, NOW, meter)
+        answers += len(outcomes(events))
+        assert len(state.pending) == at - 1
+        at -= 1
+    assert answers == 5
 
 
 def test_pending_commands_are_part_of_snapshots() -> None:

@@ -8,12 +8,15 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.errors import Conflict
 from partsong.contracts.fold import fold_all
+from partsong.contracts.foreign.question import Question, at_once
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import parse_graph
 from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.decide import MOST, decide
+from partsong.graph_engine.core.decide import decide
+from partsong.graph_engine.core.draft import Decision
+from partsong.graph_engine.core.meter import EVENT, MOST
 from partsong.graph_engine.ledger import Ledger
 from partsong.log.memory import MemoryLog
 from partsong.log.port import WrongSequence
@@ -89,24 +92,67 @@ def test_a_time_behind_the_end_of_the_calendar_is_the_latest_that_a_timer_waits_
 # --- what goes on for long ----------------------------------------------------------------------------------------
 
 
+def parts_of(
+    nodes: dict[str, JsonValue], edges: list[JsonValue], steps: int, **others: JsonValue
+) -> tuple[list[Decision], Scenario]:
+    """The decisions by which a run goes as far as it may, and the same run as it is in the end."""
+    made = parse_graph({"name": "spin", "entry": "s", "nodes": nodes, "edges": edges, **others})
+    options = e.RunOptions(max_steps=steps)
+    state = fold_all(RunState("r_1"), hear.start("r_1", made, {}, options, "q1", NOW))
+    parts: list[Decision] = []
+    while not parts or parts[-1].more:
+        parts.append(decide(parts[-1].state if parts else state, NOW))
+    whole = Scenario(made, {}, "r_1", options)
+    assert whole.state == parts[-1].state == whole.refolded
+    assert whole.state.status == "limit_exceeded"
+    assert whole.state.steps == steps
+    return parts, whole
+
+
+SPIN: JsonValue = {"from": "s", "to": "s", "on": "success"}
+
+
 def test_a_loop_of_transforms_is_decided_on_in_parts() -> None:
     """One decision holds up all other runs of an engine, and it is the run's author who says how many steps it has."""
-    spin = {
-        "name": "spin",
-        "nodes": {"n": {"type": "transform", "set": {"x": "1"}}},
-        "edges": [{"from": "n", "to": "n", "on": "success"}],
+    parts, _ = parts_of({"s": {"type": "transform", "set": {"x": "1"}}}, [SPIN], 5_000)
+    sizes = [len(part.events) for part in parts[:-1]]
+    assert all(1 <= size < MOST // EVENT + 10 for size in sizes)
+    assert sum(sizes) + len(parts[-1].events) > 5_000
+    assert len(parts) < 20
+
+
+def test_the_more_a_step_of_a_loop_looks_at_the_fewer_steps_has_a_part() -> None:
+    """Beside an open branch nothing settles: each step looks at all that the loop has written, and there is no end to it."""
+    nodes: dict[str, JsonValue] = {
+        "a": {"type": "transform", "set": {"y": "1"}},
+        "s": {"type": "transform", "set": {"l": "'x'"}},
+        "w": {"type": "wait", "signal": "go"},
     }
-    options = e.RunOptions(max_steps=5_000)
-    begun = hear.start("r_1", parse_graph(spin), {}, options, "q1", NOW)
-    state, parts = fold_all(RunState("r_1"), begun), 0
-    while (decision := decide(state, NOW)).more:
-        assert MOST <= len(decision.events) < MOST + 10
-        state, parts = decision.state, parts + 1
-    assert parts == 10_000 // MOST
-    assert decision.state.status == "limit_exceeded"
-    assert decision.state.steps == 5_000
-    whole = Scenario(parse_graph(spin), {}, "r_1", options)
-    assert whole.state == decision.state == whole.refolded
+    edges: list[JsonValue] = [{"from": "a", "to": "s"}, SPIN, {"from": "a", "to": "w"}]
+    parts, whole = parts_of(nodes, edges, 2_000, entry="a", reducers={"l": "append"})
+    sizes = [len(part.events) for part in parts[:-1]]
+    assert sizes[0] > 4 * sizes[-1]
+    assert whole.state.values["l"] == ["x"] * 1_998
+
+
+def test_a_question_that_had_to_be_waited_for_ends_the_part() -> None:
+    """What is decided is decided anew when it is answered; and an answer may take as long as a part."""
+    text = "[1, 2, 3].map(i, i * 2)"
+    nodes: dict[str, JsonValue] = {"s": {"type": "transform", "set": {"x": text}}}
+    asked: list[Question] = []
+
+    def evaluate(question: Question) -> JsonValue:
+        asked.append(question)
+        return at_once(question)
+
+    made = parse_graph({"name": "spin", "nodes": nodes, "edges": [SPIN]})
+    options = e.RunOptions(max_steps=5)
+    state = fold_all(RunState("r_1"), hear.start("r_1", made, {}, options, "q1", NOW))
+    while (decision := decide(state, NOW, evaluate=evaluate)).more:
+        assert len(asked) == 1
+        asked.clear()
+        state = decision.state
+    assert decision.state.steps == 5
 
 
 # --- answers ------------------------------------------------------------------------------------------------------

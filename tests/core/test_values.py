@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import get_args
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,11 +14,14 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import ReducerName
 from partsong.contracts.values import (
     LONGEST_TEXT,
+    OVERWRITE,
+    Write,
     as_data,
     contribute,
     meant,
     overwritten,
     reduce,
+    reduced,
     render,
 )
 
@@ -129,3 +135,37 @@ def test_writes_taken_together_are_writes_one_by_one(
             expected = reduce(name, "k", True, expected, write)
         together = contribute(name, "k", (contribute(name, "k", None, writes[0]),), writes[1])
         assert reduce(name, "k", True, before, together) == expected
+
+
+writes = st.one_of(
+    values, messages, removals, st.lists(messages | removals, max_size=3), st.integers()
+).map(as_data) | (st.lists(messages, max_size=2) | st.integers() | values).map(
+    lambda v: {OVERWRITE: v}
+)
+
+
+@given(
+    st.sampled_from(get_args(ReducerName)),
+    st.dictionaries(st.just("k"), st.lists(messages, max_size=2) | values),
+    st.lists(writes, max_size=6),
+)
+@settings(max_examples=500)
+def test_the_value_after_many_writes_is_the_one_after_each_of_them(
+    name: ReducerName, base: dict[str, JsonValue], new: list[JsonValue]
+) -> None:
+    """Only those that fit when they were made are ever written."""
+    present, value = "k" in base, base.get("k")
+    line: list[Write] = []
+    for at, written in enumerate(new):
+        with suppress(InvalidInput):
+            value = reduce(name, "k", present, value, written, beside=True)
+            present = True
+            line.append(Write(at, 0, 0, f"n:{at}", written))
+    assert reduced(name, "k", base, line) == value
+
+
+def test_many_writes_take_no_square_of_their_number() -> None:
+    for name in get_args(ReducerName):
+        one: JsonValue = {"id": "a"} if name in {"merge", "messages"} else 1
+        line = [Write(at, 0, 0, f"n:{at}", one) for at in range(300_000)]
+        reduced(name, "k", {}, line)

@@ -28,6 +28,7 @@ from partsong.graph_engine.core import hear
 from partsong.graph_engine.core.commands import PREPARED, Prepared, carry_out
 from partsong.graph_engine.core.decide import decide
 from partsong.graph_engine.core.draft import Closing, Decision
+from partsong.graph_engine.core.meter import Meter
 from partsong.graph_engine.core.overstayed import Unattended, overstayed
 from partsong.graph_engine.core.summary import summary_headers
 from partsong.graph_engine.deciding import Deciding
@@ -202,14 +203,16 @@ class Turns:
         self, slot: Slot, evaluate: Evaluate
     ) -> tuple[RunState, tuple[e.Event, ...], tuple[Closing, ...], Decision]:
         """What follows from what has been delivered by now: it may be more than when a question was asked."""
-        now = clock.now_text()
-        news, state = carry_out(slot.ledger.state, slot.prepared, now, evaluate)
+        now, meter = clock.now_text(), Meter(evaluate)
+        news, state = carry_out(slot.ledger.state, slot.prepared, now, meter)
         lapsed = (
             *hear.lapsed(state, self.silent, self._stopped, now),
             *overstayed(state, self._unattended, now),
             *self._in_doubt(state, now),
         )
-        return state, news, lapsed, decide(state, now, evaluate=evaluate)
+        full = meter.full(len(news))
+        decision = decide(state, now, evaluate=meter)
+        return state, news, lapsed, replace(decision, more=decision.more or full)
 
     def _in_doubt(self, state: RunState, now: str) -> tuple[Closing, ...]:
         """The ends of calls that may have been made in the window whose records a restore of the log did not bring back."""

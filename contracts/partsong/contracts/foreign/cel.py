@@ -1,7 +1,7 @@
 """CEL within bounds: what may be written, what is cheap, and what an expression is worth (https://cel.dev).
 
 Google's own implementation (cel-cpp) does the work. It is bounded in depth (32) and in iterations of a macro, not in
-what one operation costs: `map(x, x + x)` 25 times takes gigabytes. Hence `cheap`.
+what one operation costs: `map(x, x + x)` 25 times takes gigabytes. Hence `cost`.
 """
 
 from __future__ import annotations
@@ -16,21 +16,27 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.foreign.size import at_most, unsayable
+from partsong.contracts.foreign.size import size_within, unsayable
 
 if TYPE_CHECKING:
     from cel_expr_python.cel import Env, Expression
 
-__all__ = ["LESS", "LONGEST", "cheap", "check", "evaluate", "named"]
+__all__ = ["LESS", "LONGEST", "check", "cost", "evaluate", "named"]
 
 LONGEST = 4096
 """Characters of an expression."""
 
 _SMALL = 256 * 1024
-"""Bytes of the values an expression is asked of in passing: 180 comparisons of lists of that size take 23 ms."""
-
+"""Bytes of the values an expression is asked of in passing."""
+_WORK = 2_000_000
+"""What it may cost in passing, some 20 ms."""
+_TAKEN_OVER = 8
+"""So often every value is gone over before and after: CEL takes all of them over, and gives them back."""
+_ONCE_MORE = 20
+"""In so many characters an expression can go over a value once more, as by comparing it."""
+_COPY = 5
+"""A `+` may copy all that its sides hold."""
 _MOST_PLUS = 8
-"""Each `+` may copy all that its sides hold."""
 
 _ASKED_MORE_THAN_ONCE = re.compile(
     r"\b(?:all|exists|exists_one|existsOne|filter|map|transformList|transformMap|transformMapEntry|sortBy|matches)\s*\("
@@ -48,11 +54,14 @@ def check(expression: str, name: str = "state") -> None:
     _program(expression, name)
 
 
-def cheap(expression: str, spoken_of: Mapping[str, JsonValue]) -> bool:
-    """Whether evaluating it in passing costs next to nothing, whatever the values it speaks of are."""
-    if expression.count("+") > _MOST_PLUS or _ASKED_MORE_THAN_ONCE.search(expression):
-        return False
-    return at_most(spoken_of, _SMALL)
+def cost(expression: str, spoken_of: Mapping[str, JsonValue]) -> int | None:
+    """What evaluating it costs at most, in units of some 10 ns; None if that is too much to be done in passing."""
+    plus = expression.count("+")
+    if plus > _MOST_PLUS or _ASKED_MORE_THAN_ONCE.search(expression):
+        return None
+    each = _TAKEN_OVER + len(expression) // _ONCE_MORE + _COPY * plus
+    size = size_within(spoken_of, min(_SMALL, _WORK // each))
+    return None if size is None else size * each
 
 
 def evaluate(expression: str, spoken_of: dict[str, JsonValue], name: str) -> JsonValue:

@@ -35,9 +35,9 @@ class Expression:
     name: str = "state"
     """By which name it knows the values."""
 
-    def cheap(self) -> bool:
-        """Whether it may be answered where it is asked."""
-        return cel.cheap(self.text, self.values)
+    def cost(self) -> int | None:
+        """What an answer costs at most, in units of some 10 ns; None if it is not to be answered where it is asked."""
+        return cel.cost(self.text, self.values)
 
     def answer(self) -> JsonValue:
         """Its value.
@@ -69,9 +69,9 @@ class Fit:
     most: int = 1
     """So many findings are of use."""
 
-    def cheap(self) -> bool:
-        """Whether it may be answered where it is asked."""
-        return schema.cheap(self.schema, self.value)
+    def cost(self) -> int | None:
+        """See `Expression.cost`."""
+        return schema.cost(self.schema, self.value)
 
     def answer(self) -> JsonValue:
         """The findings.
@@ -129,7 +129,7 @@ class Answers:
 
     def __call__(self, question: Question) -> JsonValue:
         """See `Evaluate`."""
-        if question.cheap():
+        if question.cost() is not None:
             return question.answer()
         wire = question.wire()
         key = hashlib.sha256(wire.encode()).digest()

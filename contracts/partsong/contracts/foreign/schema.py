@@ -1,4 +1,4 @@
-"""JSON Schema within bounds: what a schema may be, what is cheap, and whether a value fits (draft 2020-12).
+"""JSON Schema within bounds: what a schema may be, what a check costs, and whether a value fits (draft 2020-12).
 
 A Rust implementation (jsonschema-rs) does the work: patterns take time linear in the text, nothing is fetched, and a
 reference that leads nowhere is refused when the schema is. It does not bound how often references double, how many
@@ -17,12 +17,12 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.foreign.parts import parts_of, patterns_in, references_in
-from partsong.contracts.foreign.size import at_most, depth_within
+from partsong.contracts.foreign.size import at_most, depth_within, size_within
 
 if TYPE_CHECKING:
     from jsonschema_rs import RegexOptions, Validator
 
-__all__ = ["LARGEST", "MOST_PARTS", "Finding", "Place", "cheap", "check", "findings"]
+__all__ = ["LARGEST", "MOST_PARTS", "Finding", "Place", "check", "cost", "findings"]
 
 Place: TypeAlias = tuple[str | int, ...]
 _Schema: TypeAlias = dict[str, JsonValue] | bool
@@ -42,10 +42,10 @@ _SMALL_PATTERN = 10 * 1024
 
 _SMALL = 256 * 1024
 """Bytes of a value that is checked in passing."""
-_WORK = 4_000_000
+_WORK = 2_000_000
 """Bytes of a value times parts of its schema: 20 ms."""
-_PATTERN_WORK = 32 * 1024
-"""Bytes of a value times patterns of its schema: 12 ms."""
+_PATTERN = 64
+"""A pattern takes as long as so many parts."""
 _SAID = 64_000
 """Bytes of a value times parts of its schema up to which it may fit none of several alternatives: everything is then said
 that is wrong with each of them, 15 ms."""
@@ -73,21 +73,17 @@ def check(schema: JsonValue) -> None:
         raise refused
 
 
-def cheap(schema: JsonValue, value: JsonValue) -> bool:
-    """Whether a check costs next to nothing, whatever the value is."""
+def cost(schema: JsonValue, value: JsonValue) -> int | None:
+    """What a check costs at most, in units of some 10 ns; None if that is too much to be done in passing."""
     compiled = _compiled(_text(schema))
     if compiled.validator is None or compiled.parts is None or compiled.large_patterns:
-        return False
-    most = min(_SMALL, _WORK // compiled.parts)
-    if compiled.patterns:
-        most = min(most, _PATTERN_WORK // compiled.patterns)
-    if not at_most(value, most):
-        return False
-    return (
-        not compiled.alternatives
-        or at_most(value, _SAID // compiled.parts)
-        or _fits(compiled.validator, value)
-    )
+        return None
+    each = compiled.parts + _PATTERN * compiled.patterns
+    size = size_within(value, min(_SMALL, _WORK // each))
+    if size is None:
+        return None
+    many = compiled.alternatives and size * compiled.parts > _SAID
+    return size * each if not many or _fits(compiled.validator, value) else None
 
 
 def _fits(validator: Validator, value: JsonValue) -> bool:

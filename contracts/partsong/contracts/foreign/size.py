@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["at_most", "depth_within", "unsayable"]
+__all__ = ["at_most", "depth_within", "size_within", "unsayable"]
 
 
 def at_most(value: object, most: int) -> bool:
-    """Whether a JSON value has at most `most` bytes, counted in passing: 8 for what is no text, a little for structure.
+    """Whether a JSON value has at most `most` bytes; see `size_within`."""
+    return size_within(value, most) is not None
+
+
+def size_within(value: object, most: int) -> int | None:
+    """The bytes of a JSON value, counted in passing: 8 for what is no text, a little for structure; None above `most`.
 
     It stops as soon as it is sure, so that a large value costs no more than `most`.
     """
@@ -30,8 +35,8 @@ def at_most(value: object, most: int) -> bool:
             case _:
                 left -= 8
         if left < 0:
-            return False
-    return True
+            return None
+    return most - left
 
 
 def depth_within(value: object, most: int) -> bool:

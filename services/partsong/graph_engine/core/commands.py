@@ -30,6 +30,7 @@ from partsong.contracts.requests import (
 from partsong.contracts.state import Pending, RunState
 from partsong.contracts.validate import problem_of
 from partsong.graph_engine.core import hear, signals
+from partsong.graph_engine.core.meter import Meter
 
 __all__ = ["PREPARED", "Prepared", "asked", "carry_out"]
 
@@ -76,13 +77,18 @@ def asked(kind: type[T], command: Pending) -> T:
 def carry_out(
     state: RunState, prepared: Mapping[str, Prepared], now: str, evaluate: Evaluate = at_once
 ) -> tuple[tuple[e.Event, ...], RunState]:
-    """The events of all pending commands in order, up to the first that is not prepared, and the state they lead to."""
-    news: list[e.Event] = []
+    """The events of pending commands in order, and the state they lead to.
+
+    Up to the first that is not prepared, or as many as a turn can take.
+    """
+    meter, news = Meter.of(evaluate), list[e.Event]()
     for command in tuple(state.pending.values()):
+        if meter.full(len(news)):
+            break
         ready = prepared.get(command.request_id)
         if ready is None and command.verb in PREPARED:
             break
-        events = _outcome(state, command, ready or Prepared(), now, evaluate)
+        events = _outcome(state, command, ready or Prepared(), now, meter)
         news += events
         state = fold_all(state, events)
     return tuple(news), state

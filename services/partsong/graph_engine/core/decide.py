@@ -32,15 +32,9 @@ from partsong.graph_engine.core.draft import Decision, Draft
 from partsong.graph_engine.core.ending import end
 from partsong.graph_engine.core.gates import passes
 from partsong.graph_engine.core.hear import overdue
+from partsong.graph_engine.core.meter import Meter
 
-__all__ = ["MOST", "decide"]
-
-MOST = 2000
-"""Events after which a decision leaves the rest to the next one, about 0.1 s of work: a loop of transforms may go on for as
-many steps as its run's author likes."""
-_PER_EVENT = 40
-"""Unsettled writes and open executions that take a step as long as one more event: it looks at all of them, and beside an
-open branch there are as many as the loop has made."""
+__all__ = ["decide"]
 
 
 def decide(
@@ -50,35 +44,37 @@ def decide(
 
     With `park`, a call that no worker can make is offered again later; without, it has failed. `evaluate` answers what
     the graph's author wrote; if it has no answer yet, NotAnswered comes out of here, and the same is asked again later.
+    What takes longer than a turn may is left to the next decision: a loop of transforms may go on for as many steps as
+    its author likes, and beside an open branch each of them looks at all that the loop has written.
     """
-    draft, more = Draft(state, now, park=park, evaluate=evaluate), False
+    meter = Meter.of(evaluate)
+    draft, more = Draft(state, now, park=park, evaluate=meter), False
     if state.newer is not None:  # a newer engine goes on with it
         return Decision((), (), state)
     if state.graph is not None and not state.ended:
         for event in overdue(state, now):
             draft.add(event)
         if state.status == "running" and not state.paused:
-            more = _advance(draft)
+            more = _advance(draft, meter)
         if draft.state.stopping is not None and not draft.closings:
             end(draft)
     webhook.tell(draft, just_ended=not state.ended)
     return Decision(tuple(draft.events), tuple(draft.closings), draft.state, more)
 
 
-def _advance(draft: Draft) -> bool:
+def _advance(draft: Draft, meter: Meter) -> bool:
     """Go on as far as it goes; whether it went on for too long, so that the rest is left to the next decision."""
     _within_budget(draft)
     if not _begun(draft):
         return False
     idle: set[str] = set()
-    looked_at = 0
     while draft.state.stopping is None and not draft.closings:
         before = len(draft.events)
-        if before + looked_at // _PER_EVENT >= MOST:
+        if meter.full(before):
             return True
         exec_id = next((x for x in draft.state.due if x not in idle), None)
         if exec_id is not None:
-            looked_at += _unsettled(draft.state, exec_id)
+            meter.looks_at(_unsettled(draft.state, exec_id))
             _progress(draft, exec_id)
             if len(draft.events) == before:
                 idle.add(exec_id)
