@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import zlib
 from collections.abc import Iterable
 from contextlib import aclosing
@@ -21,11 +20,10 @@ import nats.errors
 from nats.aio.client import Client
 from pydantic import ValidationError
 
-from partsong.contracts import events as e
+from partsong.bus.reported import Reported
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import FunctionWork, HookWork, Work
 from partsong.log.port import Log
-from partsong.log.reading import Unreadable, message_of
 from partsong.runtime.answers import answers
 from partsong.runtime.heartbeat.beat import Beat
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
@@ -55,7 +53,7 @@ class Holders:
     ) -> None:
         self._nc, self._subjects, self._monitor, self._log = nc, subjects, monitor, store
         self._service, self._worker = service, worker
-        self._times = itertools.count()
+        self._times, self._reported = itertools.count(), Reported(store, subjects)
 
     def seen(self, work: Work) -> bool:
         """Whether the last heartbeats say that another worker holds the call; no question is sent."""
@@ -92,7 +90,7 @@ class Holders:
         """
         if not isinstance(work, FunctionWork | HookWork):  # those are not claimed
             await self._log.last(self._subjects.call(work.run_id, work.call_id), sure=True)
-        return await self._reported(work, seen)
+        return await self._reported.holds(work.run_id, work.call_id, work.attempt, seen)
 
     def delay(self) -> float:
         """Seconds until it is asked again; never the same for two workers that stand in each other's way."""
@@ -114,26 +112,6 @@ class Holders:
                     if not young and others <= found.keys():
                         break
         return list(found.values())
-
-    async def _reported(self, work: Work, seen: int) -> bool:
-        # Not from the beginning: many hints that come again at once would each fetch all that their run has said.
-        needle = json.dumps(work.call_id, ensure_ascii=False)[1:-1].encode()
-        async for record in self._log.read(self._subjects.fact(work.run_id), after=seen):
-            if needle not in record.body:
-                continue
-            message = message_of(self._subjects, record)
-            if isinstance(message, Unreadable):
-                continue  # its engine sets the run aside
-            for event in message.events:
-                if (
-                    isinstance(
-                        event, e.CallCompleted | e.CallFailed | e.CallSuspended | e.HookDecided
-                    )
-                    and event.call_id == work.call_id
-                    and event.attempt >= work.attempt
-                ):
-                    return True
-        return False
 
 
 def standing_of(work: Work, beats: Iterable[Beat], *, missing: bool) -> Standing:
