@@ -32,6 +32,9 @@ class _Run:
     results: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     """Of each call, where its results stand and of which attempt they are."""
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    begun: int = 0
+    ended: int = 0
+    """The last reading that was begun, and the last that came to its end."""
 
 
 class Reported:
@@ -51,8 +54,12 @@ class Reported:
         if run is None or after < run.after:
             run = _Run(after, after)
         self._runs[run_id] = run
+        asked = run.begun
         async with run.reading:
-            await self._read_on(run_id, run)
+            if run.ended <= asked:  # none has begun since that came to its end
+                run.begun += 1
+                await self._read_on(run_id, run)
+                run.ended = run.begun
         return any(seq > after and of >= attempt for seq, of in run.results.get(call_id, ()))
 
     async def _read_on(self, run_id: str, run: _Run) -> None:
