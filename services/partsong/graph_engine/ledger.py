@@ -69,7 +69,7 @@ class Ledger:
     ) -> None:
         """With `snapshots`, the first reading begins at the newest one."""
         self.run_id = run_id
-        self.state = RunState(run_id)
+        self._state: RunState | None = RunState(run_id)
         self.seen = 0
         self.first_seq = 0
         """Sequence of the run's first record."""
@@ -103,13 +103,28 @@ class Ledger:
         self.commit_seq = self._sure_commit
         for record in records:
             self._take(record)
-        self.state = self._sure
+        self._state = self._sure
 
     def _begin(self, folded: Folded) -> None:
         self._sure, self._hash, self.seen = folded.state, folded.hash, folded.seq
         self._hashes = {folded.seq: folded.hash}
         self.first_seq = folded.first_seq
         self.commit_seq = self._sure_commit = folded.commit_seq
+
+    @property
+    def state(self) -> RunState:
+        """The run as far as it is known: the own commits whose appends are confirmed are laid on what is sure.
+
+        Only when somebody asks: a thousand reports may be delivered before an own commit is, and laying that on each
+        of them would fold it a thousand times.
+        """
+        if self._state is None:
+            state = self._sure
+            for own in self._own:
+                if own.seq:
+                    state = own.after if state is own.before else _laid(state, own)
+            self._state = state
+        return self._state
 
     @property
     def known(self) -> int:
@@ -141,14 +156,14 @@ class Ledger:
         own = self._own[0] if self._own else None
         if own is not None and record.id == own.commit.id:
             self._confirm(own, record)
-            self._lay()
+            self._state = None
             return False
         commits = self._sure.commits
         self._take(record)
         if self._sure.commits != commits:
             self._own.clear()  # another engine was first: ours was refused, or will be
             self.commit_seq = self._sure_commit
-        self._lay()
+        self._state = None
         return True
 
     async def commit(
@@ -175,7 +190,7 @@ class Ledger:
         self.first_seq = self.first_seq or done.seq
         if own in self._own:  # the feed has not delivered it yet
             own.seq = self.commit_seq = done.seq
-            self._lay()
+            self._state = None
         return done.seq
 
     def settle(self) -> None:
@@ -228,14 +243,6 @@ class Ledger:
         if known is None or known.hex()[:32] != commit.prev_hash:
             why = f"commit {commit.n} was decided on records up to {commit.seen} that are not these"
             raise HistoryChanged(self.run_id, record.seq, why)
-
-    def _lay(self) -> None:
-        """Lay the own commits whose appends are confirmed on what is sure."""
-        state = self._sure
-        for own in self._own:
-            if own.seq:
-                state = own.after if state is own.before else _laid(state, own)
-        self.state = state
 
 
 def _laid(state: RunState, own: _Own) -> RunState:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import aclosing
 from typing import Literal, TypeAlias
 
@@ -20,10 +20,12 @@ import nats.errors
 from nats.aio.client import Client
 from pydantic import ValidationError
 
-from partsong.bus.reported import Reported
+from partsong.bus.run_reader import RunReader
+from partsong.contracts import events as e
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import FunctionWork, HookWork, Work
-from partsong.log.port import Log
+from partsong.log.port import Log, Record
+from partsong.log.reading import Unreadable, message_of
 from partsong.runtime.answers import answers
 from partsong.runtime.heartbeat.beat import Beat
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
@@ -53,7 +55,8 @@ class Holders:
     ) -> None:
         self._nc, self._subjects, self._monitor, self._log = nc, subjects, monitor, store
         self._service, self._worker = service, worker
-        self._times, self._reported = itertools.count(), Reported(store, subjects)
+        self._times = itertools.count()
+        self._results = RunReader(store, subjects.fact, self._result)
 
     def seen(self, work: Work) -> bool:
         """Whether the last heartbeats say that another worker holds the call; no question is sent."""
@@ -90,7 +93,8 @@ class Holders:
         """
         if not isinstance(work, FunctionWork | HookWork):  # those are not claimed
             await self._log.last(self._subjects.call(work.run_id, work.call_id), sure=True)
-        return await self._reported.holds(work.run_id, work.call_id, work.attempt, seen)
+        attempts = await self._results.behind(work.run_id, seen, work.call_id)
+        return any(attempt >= work.attempt for attempt in attempts)
 
     def delay(self) -> float:
         """Seconds until it is asked again; never the same for two workers that stand in each other's way."""
@@ -112,6 +116,15 @@ class Holders:
                     if not young and others <= found.keys():
                         break
         return list(found.values())
+
+    def _result(self, record: Record) -> Iterator[tuple[str, int]]:
+        """The calls whose results a record has, and of which attempts they are."""
+        message = message_of(self._subjects, record)
+        if isinstance(message, Unreadable):
+            return  # its engine sets the run aside
+        for event in message.events:
+            if isinstance(event, e.CallCompleted | e.CallFailed | e.CallSuspended | e.HookDecided):
+                yield event.call_id, event.attempt
 
 
 def standing_of(work: Work, beats: Iterable[Beat], *, missing: bool) -> Standing:

@@ -23,7 +23,7 @@ from partsong.bus.handling import MOST, Busy, Handling
 from partsong.bus.holders import Holders
 from partsong.bus.parts import Parts
 from partsong.bus.pull import Delivery, PullLoop
-from partsong.bus.stops import Stops, wanted
+from partsong.bus.stops import Stops
 from partsong.bus.suspects import Suspects
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.parts import PACKED
@@ -210,7 +210,7 @@ class Jobs:
         if not again and waited < OLD and not self._stops.heard(work.run_id):
             return True
         seen = seen_in(job.delivery.headers)
-        if seen is None or await wanted(self._log, self._subjects, work, seen):
+        if seen is None or not await self._stops.ended(work, seen):
             return True
         _log.info("hint dropped", extra={"hint": work.id, "call_is": "not wanted"})
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import nats.errors
 from nats.aio.client import Client
@@ -13,17 +13,18 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from pydantic import ValidationError
 
+from partsong.bus.run_reader import RunReader
 from partsong.contracts.envelope import decode
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.stops import Stop, stops_of
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import Work
-from partsong.log.port import Log
+from partsong.log.port import Log, Record
 from partsong.runtime import clock
 from partsong.runtime.backoff import backoff
 from partsong.runtime.recent import Recent
 
-__all__ = ["Stops", "confirmed", "wanted"]
+__all__ = ["Stops", "confirmed"]
 
 _log = logging.getLogger("partsong.bus")
 
@@ -55,6 +56,7 @@ class Stops:
         self._sub: Subscription | None = None
         self._looking: set[asyncio.Task[None]] = set()
         self._heard = Recent[str, float](_KEPT)
+        self._said = RunReader(store, subjects.engine, _said)
 
     async def start(self) -> None:
         """Begin to listen."""
@@ -63,6 +65,14 @@ class Stops:
     def heard(self, run_id: str) -> bool:
         """Whether somebody has lately stopped something of a run; what and whether it is true, the log says."""
         return clock.monotonic() - self._heard.get(run_id, -_REMEMBERED) < _REMEMBERED
+
+    async def ended(self, work: Work, seen: int) -> bool:
+        """Whether a commit behind the record `seen`, the newest that whoever sent the hint knew, says that it may be dropped.
+
+        Raises:
+            Unavailable: the log did not answer.
+        """
+        return any(stop.ends(work) for stop in await self._said.behind(work.run_id, seen))
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -108,19 +118,11 @@ class Stops:
             return
 
 
-async def wanted(store: Log, subjects: Subjects, work: Work, seen: int) -> bool:
-    """Whether no commit behind the record `seen`, the newest that whoever sent the hint knew, says that it may be dropped.
-
-    Raises:
-        Unavailable: the log did not answer.
-    """
-    async with contextlib.aclosing(store.read(subjects.engine(work.run_id), after=seen)) as records:
-        async for record in records:
-            with contextlib.suppress(InvalidInput):
-                said = stops_of(decode(record.body).events, record.seq)
-                if any(stop.ends(work) for stop in said):
-                    return False
-    return True
+def _said(record: Record) -> Iterator[tuple[str, Stop]]:
+    """The stops that follow from a commit; one that cannot be read is its engine's matter."""
+    with contextlib.suppress(InvalidInput):
+        for stop in stops_of(decode(record.body).events, record.seq):
+            yield "", stop
 
 
 async def confirmed(store: Log, subjects: Subjects, run_id: str, stop: Stop) -> bool:
