@@ -386,6 +386,11 @@ async def test_a_call_that_blocks_its_worker_is_unattended_and_its_neighbours_ar
     assert watch.unattended("r_1", "a:1", 1) is None
     await beat("a~1", MINE, blocked=Blocked(since="", process=True))
     assert watch.unattended("r_1", "a:1", 1) == pytest.approx(1)
+    asking = BESIDE.model_copy(update={"asking": True})
+    await beat("a~1", MINE, asking, blocked=Blocked(since="", process=True))
+    assert watch.unattended("r_1", "a:1", 1) == pytest.approx(1), (
+        "what has not begun blocks nothing"
+    )
 
 
 async def test_a_call_that_its_worker_has_not_begun_is_not_unattended(

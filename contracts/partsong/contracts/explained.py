@@ -65,8 +65,15 @@ def _waiting(state: RunState, waits: Waiting) -> str:
         case "rate_limit":
             said = f"{waits.what} waits for its provider's rate limit"
         case "worker":
-            said = f"{waits.what} waits for a worker"
+            said = f"{waits.what} waits for a worker{_gone(state.calls.get(waits.what))}"
     return f"{said} since {waits.since}{until}{reason}"
+
+
+def _gone(call: Call | None) -> str:
+    lapses = 0 if call is None else call.lapses
+    if not lapses:
+        return ""
+    return f", {lapses} {'was' if lapses == 1 else 'were'} gone before it ended,"
 
 
 def _stopping(state: RunState, stopping: Stopping) -> str:

@@ -69,7 +69,7 @@ def status(address: Address, out: Output) -> None:
         if log.log != "sound":
             out.say(f"log {log.log}: {carried(log.says, address.given)}")
         idle = _idle(queues, {beat.service for beat in beats})
-        for said in (*told_of(silent, alive), *idle, *_blocked(beats)):
+        for said in (*told_of(silent, alive), *idle, *blocked_workers(beats)):
             out.say(said)
         if missing:  # last, for damage to the log may be why
             raise Unavailable(
@@ -193,7 +193,7 @@ def _worker(beat: Beat) -> dict[str, object]:
     }
 
 
-def _blocked(beats: Iterable[Beat]) -> list[str]:
+def blocked_workers(beats: Iterable[Beat]) -> list[str]:
     """Workers in which a function lets nothing else run, with the runs and calls that it is, or may be, working for."""
     said = []
     for beat in beats:
@@ -211,9 +211,13 @@ def _blocked(beats: Iterable[Beat]) -> list[str]:
 def _calls(beat: Beat, blocked: Blocked, function: str) -> str:
     """The call that blocks; of a process that does not answer, the calls of the function that it holds."""
     calls = [(blocked.run_id, blocked.call_id)] if blocked.call_id else []
-    calls = calls or [(one.run_id, one.call_id) for one in beat.held if one.function == function]
+    calls = calls or [
+        (one.run_id, one.call_id)
+        for one in beat.held
+        if one.function == function and not one.asking
+    ]
     return (
-        f" ({_listed([f'run {run_id}, call {call_id}' for run_id, call_id in calls])})"
+        f" ({_listed([f'run {run_id}, call {call_id}' for run_id, call_id in dict.fromkeys(calls)])})"
         if calls
         else ""
     )

@@ -291,18 +291,26 @@ async def _all_answers(client: Client, subject: str) -> list[dict[str, Any]]:
 
 
 async def _workers(client: Client) -> str:
-    from partsong.cli.bus import hear
+    from partsong.cli.bus import blocked_workers, hear
     from partsong.cli.platform import ROLES
 
     alive, missing = set[str](), list(ROLES)
     for _ in range(_TIMES):  # on a busy machine a heartbeat may be late
-        alive |= {beat.service for beat in await hear(client)}
+        beats = await hear(client)
+        alive |= {beat.service for beat in beats}
         missing = [role for role in ROLES if role not in alive]
         if not missing:
             break
     if missing:
         fix = f"start them: `partsong worker start {missing[0]}`, or `partsong up`"
         raise NotFound("workers.missing", f"no heartbeat of {', '.join(missing)}", fix=fix)
+    if blocked := blocked_workers(beats):
+        raise Unavailable(
+            "workers.blocked",
+            "; ".join(blocked),
+            fix="a function that computes for long, or waits without `await`, belongs into a process of its own; who "
+            "started the worker replaces it after five minutes",
+        )
     return "all services are alive"
 
 

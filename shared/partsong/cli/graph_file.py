@@ -90,6 +90,8 @@ def parse(path: Path, text: str) -> JsonValue:
         raise _unreadable(place, error.problem or str(error)) from error
     except (yaml.YAMLError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
+    except RecursionError:
+        raise _unreadable(path, "it is nested too deep to be read") from None
 
 
 def _read(path: Path, outer: tuple[Path, ...]) -> _Source:

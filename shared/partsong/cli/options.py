@@ -173,7 +173,7 @@ def parse_edit(text: str | None) -> JsonValue:
     if text is None:
         return None
     try:
-        value: JsonValue = _file(Path(text[1:])) if text.startswith("@") else json.loads(text)
+        value: JsonValue = _file(Path(text[1:])) if text.startswith("@") else _json(text)
     except ValueError as error:
         said = f"{text[:80]!r} is neither JSON nor @file: {error}"
         raise InvalidInput("input.malformed", said, where="--edit") from None
@@ -185,9 +185,26 @@ def parse_edit(text: str | None) -> JsonValue:
 def parse_value(text: str) -> JsonValue:
     """JSON if it is JSON, else the text itself."""
     try:
-        value: JsonValue = json.loads(text)
+        value: JsonValue = _json(text)
     except ValueError:
         return text
+    return value
+
+
+def _json(text: str) -> JsonValue:
+    """The value of a JSON text.
+
+    Raises:
+        InvalidInput: it is nested deeper than anybody could read it.
+        ValueError: it is none.
+    """
+    from partsong.contracts.errors import InvalidInput
+
+    try:
+        value: JsonValue = json.loads(text)
+    except RecursionError:
+        said = f"{text[:40]!r}… is nested too deep to be read"
+        raise InvalidInput("input.malformed", said, fix="nest it less deep") from None
     return value
 
 

@@ -66,7 +66,21 @@ def untaken(
     }
     busy = sum(int(said.get("in_flight", 0)) for said in workers)
     reason = f"no {service} has taken it yet; {len(workers)} of them have {busy} calls in hand"
+    reason += "".join(f"; {said}" for said in map(_blocked, workers) if said)
     return {call.id: reason for call in calls if (run_id, call.id, call.attempt) not in held}
+
+
+def _blocked(said: _Said) -> str:
+    """What keeps a worker from everything else, if anything does."""
+    blocked = said.get("blocked")
+    if not isinstance(blocked, dict):
+        return ""
+    functions = blocked.get("functions")
+    named = " or ".join(map(str, functions)) if isinstance(functions, list) and functions else ""
+    return (
+        f"in {said.get('name')} {named or 'something'} lets nothing else run since {blocked.get('since')}, "
+        "`partsong bus status` says for which run"
+    )
 
 
 def _old(state: RunState, service: str) -> list[Call]:

@@ -162,8 +162,8 @@ def no_outcome(call: Call) -> Problem:
             if gone > 1
             else f"the worker of {call.name} was gone before it ended",
             where=call.worker,
-            fix="see what ended them (out of memory, a crash of native code, os._exit); `retry.attempts` says how many "
-            "workers a call may cost",
+            fix="see what ended them (out of memory, a crash of native code, os._exit, code that holds the interpreter until "
+            "its worker is replaced); `retry.attempts` says how many workers a call may cost",
             fault="tool",
         )
     return Problem(

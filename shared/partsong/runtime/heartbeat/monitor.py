@@ -235,5 +235,6 @@ def _blocks(beat: Beat, call: tuple[str, str, int]) -> bool:
     blocked = beat.blocked
     if blocked is None:
         return False
-    alone = blocked.process and len(beat.held) == 1 and not beat.held_more
+    begun = [held for held in beat.held if not held.asking]
+    alone = blocked.process and len(begun) == 1 and not beat.held_more
     return alone or (blocked.run_id, blocked.call_id) == call[:2]

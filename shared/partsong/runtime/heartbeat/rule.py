@@ -60,7 +60,7 @@ def standing(
 
 def candidates(entries: Iterable[Entry]) -> list[str]:
     """The functions that may be what runs while a process does not answer: those begun last."""
-    return list(dict.fromkeys(one.function for one in entries))[:_CANDIDATES]
+    return list(dict.fromkeys(one.function for one in entries if not one.asking))[:_CANDIDATES]
 
 
 def beat_of(
