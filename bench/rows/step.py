@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 
+from pydantic import JsonValue
+
 from bench.across import players
 from bench.row import Context, Row
 from bench.work import chain
@@ -33,6 +35,7 @@ async def measure(context: Context) -> list[Row]:
         await _across(context, "step.across", rounds, fast=False),
         await _across(context, "step.across_fast", rounds, fast=True),
         await _overhead(context),
+        await _wide(context),
     ]
 
 
@@ -66,6 +69,31 @@ async def _on_bus(client: Client, graph: WorkflowGraph) -> float:
     run_id = await client.start(graph)
     _completed(await client.result(run_id, timeout=120))
     return (monotonic() - start) * 1000
+
+
+async def _wide(context: Context) -> Row:
+    """A map whose hints wait in the queue: whatever a worker asks for each of them, it asks a thousand times."""
+    width = context.size(1000, 300)
+    inner: JsonValue = {
+        "name": "item",
+        "nodes": {"step": {"type": "function", "function": "bench.work:step"}},
+    }
+    each: JsonValue = {"type": "map", "graph": inner, "over": "items", "into": "out", "inputs": {}}
+    wide: JsonValue = {"name": "wide", "nodes": {"each": each}}
+    took: list[float] = []
+    async with players(context.folder / "wide") as (_, client):
+        for _ in range(context.size(3, 1)):
+            start = monotonic()
+            run_id = await client.start(wide, {"items": list(range(width))})
+            _completed(await client.result(run_id, timeout=300))
+            took.append(monotonic() - start)
+    return context.figure(
+        "step.wide",
+        f"fan-out over {width:,} items and back, across engine and tool-runner processes",
+        statistics.median(took),
+        "s",
+        note=f"{len(took)} runs, {min(took):.2f} to {max(took):.2f} s, the first {took[0]:.2f} s",
+    )
 
 
 async def _overhead(context: Context) -> Row:

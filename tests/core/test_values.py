@@ -137,10 +137,11 @@ def test_writes_taken_together_are_writes_one_by_one(
         assert reduce(name, "k", True, before, together) == expected
 
 
-writes = st.one_of(
+plainly_written: st.SearchStrategy[JsonValue] = st.one_of(
     values, messages, removals, st.lists(messages | removals, max_size=3), st.integers()
-).map(as_data) | (st.lists(messages, max_size=2) | st.integers() | values).map(
-    lambda v: {OVERWRITE: v}
+)
+writes: st.SearchStrategy[JsonValue] = plainly_written.map(as_data) | plainly_written.map(
+    lambda value: {OVERWRITE: value}
 )
 
 
