@@ -79,7 +79,7 @@ async def _wide(context: Context) -> Row:
         "nodes": {"step": {"type": "function", "function": "bench.work:step"}},
     }
     each: JsonValue = {"type": "map", "graph": inner, "over": "items", "into": "out", "inputs": {}}
-    wide: JsonValue = {"name": "wide", "nodes": {"each": each}}
+    wide: dict[str, JsonValue] = {"name": "wide", "nodes": {"each": each}}
     took: list[float] = []
     async with players(context.folder / "wide") as (_, client):
         for _ in range(context.size(3, 1)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -137,10 +137,10 @@ def test_writes_taken_together_are_writes_one_by_one(
         assert reduce(name, "k", True, before, together) == expected
 
 
-plainly_written: st.SearchStrategy[JsonValue] = st.one_of(
+plainly_written: st.SearchStrategy[Any] = st.one_of(
     values, messages, removals, st.lists(messages | removals, max_size=3), st.integers()
 )
-writes: st.SearchStrategy[JsonValue] = plainly_written.map(as_data) | plainly_written.map(
+writes: st.SearchStrategy[Any] = plainly_written.map(as_data) | plainly_written.map(
     lambda value: {OVERWRITE: value}
 )
 

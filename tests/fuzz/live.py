@@ -164,10 +164,10 @@ class Field:
                 await nc.jetstream().publish(subject, body, headers=headers, timeout=_SILENCE)
             else:  # no stream takes it
                 await nc.publish(subject, body, headers=headers)
-        except (nats.errors.Error, ValueError):
-            return  # no client can send it
         except APIError:
             pass  # no room in the stream, or too large for it: the door answers that, too
+        except (nats.errors.Error, ValueError):
+            return  # no client can send it
         if id_:
             self.due[id_] += 1
             await self.answered(id_)

@@ -23,6 +23,7 @@ from partsong.runtime import clock
 
 if TYPE_CHECKING:
     from partsong.client import Client
+    from partsong.runtime.heartbeat.beat import Beat
     from partsong.tools.settings import Setting
 
 __all__ = ["command"]
@@ -295,6 +296,7 @@ async def _workers(client: Client) -> str:
     from partsong.cli.platform import ROLES
 
     alive, missing = set[str](), list(ROLES)
+    beats: list[Beat] = []
     for _ in range(_TIMES):  # on a busy machine a heartbeat may be late
         beats = await hear(client)
         alive |= {beat.service for beat in beats}
