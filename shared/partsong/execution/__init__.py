@@ -1,0 +1,1 @@
+"""Execution: calls of functions, tools and plugins in this process."""

@@ -1,0 +1,1 @@
+"""Models: providers behind one port, and which of them answers a turn."""

@@ -1,0 +1,1 @@
+"""Routing: how hard a task is, and which model is asked."""
