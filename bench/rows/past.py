@@ -13,7 +13,7 @@ from partsong.contracts.results import RunResult
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import parse_graph
-from partsong.local.player import Player, open_player
+from partsong.engine.local.player import Player, open_player
 from partsong.log.file import FileLog
 from partsong.log.snapshots.file import FileSnapshots
 from partsong.log.snapshots.folded import Folded, due, fold_to, pack

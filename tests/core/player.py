@@ -17,9 +17,9 @@ from partsong.contracts.fold import fold_all, fold_message
 from partsong.contracts.graph import WaitNode
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.work import FunctionWork
-from partsong.graph_engine.core import hear, signals
-from partsong.graph_engine.core.decide import decide
-from partsong.graph_engine.core.hints import work_of
+from partsong.engine import hear, signals
+from partsong.engine.decide import decide
+from partsong.engine.hints import work_of
 from tests.core.graphs_strategy import Example
 from tests.core.scenario import NOW
 from tests.core.world import act, comes

@@ -18,9 +18,9 @@ from partsong.contracts.foreign.question import Evaluate, at_once
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.work import FunctionWork
-from partsong.graph_engine.core import hear, signals
-from partsong.graph_engine.core.decide import decide
-from partsong.graph_engine.core.hints import work_of
+from partsong.engine import hear, signals
+from partsong.engine.decide import decide
+from partsong.engine.hints import work_of
 
 __all__ = ["NOW", "Function", "Scenario", "describe", "given", "simulate"]
 

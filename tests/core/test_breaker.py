@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partsong.agent_gateway.core.breaker import Breaker, BreakerRules
 from partsong.contracts.chunks import ErrorClass
+from partsong.models.core.breaker import Breaker, BreakerRules
 
 RULES = BreakerRules(window=60, failures=5, share=0.5, cool_down=10, longest=300, probe_timeout=120)
 

@@ -12,8 +12,8 @@ from partsong.contracts.foreign.question import at_once
 from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.state import RunState
 from partsong.contracts.validate import parse_graph
-from partsong.graph_engine.core.commands import Prepared, carry_out
-from partsong.graph_engine.core.meter import MOST, Meter
+from partsong.engine.commands import Prepared, carry_out
+from partsong.engine.meter import MOST, Meter
 
 NOW = "2026-01-01T00:00:00.000Z"
 GRAPH = parse_graph({"name": "g", "nodes": {"w": {"type": "wait", "signal": "go"}}})
@@ -143,7 +143,7 @@ def test_pending_commands_are_part_of_snapshots() -> None:
 
 
 def test_a_deadline_ends_the_run_whether_it_waits_or_is_paused() -> None:
-    from partsong.graph_engine.core.decide import decide
+    from partsong.engine.decide import decide
 
     timer = e.TimerSet(timer_id="deadline", at="2026-01-01T00:00:01.000Z", purpose="run_deadline")
     fired = e.TimerFired(timer_id="deadline", at="2026-01-01T00:00:01.000Z")

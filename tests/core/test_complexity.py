@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.complexity import WEIGHTS, ComplexityAnalyzer, Weights, approach
-from partsong.agent_gateway.core.cues import CUES
-from partsong.agent_gateway.core.features import READ, Context, RunSignals, Task
-from partsong.agent_gateway.core.weights import BASE, LIMITS, POINTS
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.routes import TIERS
+from partsong.models.routing.complexity import WEIGHTS, ComplexityAnalyzer, Weights, approach
+from partsong.models.routing.features import READ, Context, RunSignals, Task
+from partsong.models.routing.keywords import CUES
+from partsong.models.routing.weights import BASE, LIMITS, POINTS
 from tests.core.complexity.fit import fit
 from tests.core.complexity.measure import accuracy, by_length, far_off, ranked
 from tests.core.complexity.tasks import Labelled, held_out, labelled, train

@@ -10,9 +10,9 @@ from partsong.contracts.graph import Graph
 from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.timeline import edited
 from partsong.contracts.validate import parse_graph
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.calls import later
-from partsong.graph_engine.core.options import check_options
+from partsong.engine import hear
+from partsong.engine.calls import later
+from partsong.engine.options import check_options
 from tests.core.scenario import NOW, Scenario, given
 from tests.core.test_flow import graph
 

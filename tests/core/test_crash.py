@@ -15,7 +15,7 @@ from partsong.contracts.envelope import START_HASH, Commit, decode, encode_commi
 from partsong.contracts.fold import fold, fold_message
 from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.state import RunState
-from partsong.graph_engine.core import hear
+from partsong.engine import hear
 from tests.core.graphs_strategy import Example, examples
 from tests.core.player import Message, Player
 from tests.core.scenario import NOW

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from partsong.agent_gateway.core.complexity import ComplexityAnalyzer
-from partsong.agent_gateway.core.decompose import DecompositionLimits, Subtask, decomposed
-from partsong.agent_gateway.core.features import Task
 from partsong.contracts.errors import InvalidInput
+from partsong.models.routing.complexity import ComplexityAnalyzer
+from partsong.models.routing.decompose import DecompositionLimits, Subtask, decomposed
+from partsong.models.routing.features import Task
 
 ANALYZER = ComplexityAnalyzer()
 WHOLE = ANALYZER.score(

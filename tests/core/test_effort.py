@@ -6,7 +6,8 @@ from typing import get_args
 
 import pytest
 
-from partsong.agent_gateway.core.effort import (
+from partsong.contracts.graph import Effort
+from partsong.models.core.effort import (
     Budget,
     Level,
     of_claude,
@@ -14,7 +15,6 @@ from partsong.agent_gateway.core.effort import (
     of_gemini,
     of_openai,
 )
-from partsong.contracts.graph import Effort
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 

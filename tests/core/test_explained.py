@@ -14,7 +14,7 @@ from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import RunState
 from partsong.contracts.validate import parse_graph
-from partsong.graph_engine.core import hear
+from partsong.engine import hear
 from tests.core.scenario import Scenario, given
 
 FUNCTION = {"type": "function", "function": "m:f"}

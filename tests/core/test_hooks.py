@@ -21,8 +21,8 @@ from partsong.contracts.hooks import (
 from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart, UserMessage
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.work import HookWork, ToolWork, TurnWork
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.hints import work_of
+from partsong.engine import hear
+from partsong.engine.hints import work_of
 from tests.core.scenario import NOW, Scenario
 
 

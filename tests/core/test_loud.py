@@ -13,11 +13,11 @@ from partsong.contracts.graph import Graph
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import parse_graph
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.decide import decide
-from partsong.graph_engine.core.draft import Decision
-from partsong.graph_engine.core.meter import EVENT, MOST
-from partsong.graph_engine.ledger import Ledger
+from partsong.engine import hear
+from partsong.engine.decide import decide
+from partsong.engine.draft import Decision
+from partsong.engine.ledger import Ledger
+from partsong.engine.meter import EVENT, MOST
 from partsong.log.memory import MemoryLog
 from partsong.log.port import WrongSequence
 from tests.core.scenario import NOW, Scenario, describe, given

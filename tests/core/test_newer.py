@@ -14,8 +14,8 @@ from partsong.contracts.state import RunState
 from partsong.contracts.timeline import checkpoints, state_at
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.verify import replay
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.decide import decide
+from partsong.engine import hear
+from partsong.engine.decide import decide
 
 NOW = "2026-01-01T00:00:00.000Z"
 GRAPH = parse_graph({"name": "t", "nodes": {"a": {"type": "function", "function": "m:f"}}})

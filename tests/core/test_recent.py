@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from partsong.agent_gateway.guard import Guard
-from partsong.agent_gateway.limiter import MODELS, RateLimiter, Whom
 from partsong.approval.hub import TOO_SLOW, Hub
+from partsong.models.guard import Guard
+from partsong.models.limiter import MODELS, RateLimiter, Whom
 from partsong.runtime.recent import Recent
 
 

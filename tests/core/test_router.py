@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partsong.agent_gateway.core.breaker import Breaker, BreakerRules
-from partsong.agent_gateway.core.complexity import ComplexityAnalyzer
-from partsong.agent_gateway.core.draws import draw_beta
-from partsong.agent_gateway.core.features import Context, RunSignals, Task
-from partsong.agent_gateway.core.policies import (
+from partsong.contracts.routes import TIERS, RouteDecision, Tier
+from partsong.models.core.breaker import Breaker, BreakerRules
+from partsong.models.routing.beta_sampling import draw_beta
+from partsong.models.routing.complexity import ComplexityAnalyzer
+from partsong.models.routing.features import Context, RunSignals, Task
+from partsong.models.routing.policies import (
     Bandit,
     CheapestCapable,
     Complexity,
@@ -22,8 +23,7 @@ from partsong.agent_gateway.core.policies import (
     Shadow,
     Static,
 )
-from partsong.agent_gateway.core.router import Candidate, Capability, RouteRequest, explain, route
-from partsong.contracts.routes import TIERS, RouteDecision, Tier
+from partsong.models.routing.router import Candidate, Capability, RouteRequest, explain, route
 from tests.core.complexity.tasks import held_out
 
 ALL: frozenset[Capability] = frozenset({"tools", "json", "vision"})

@@ -10,10 +10,10 @@ from partsong.contracts.fold import fold
 from partsong.contracts.run_events import RunOptions
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.work import ToolWork
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.decide import decide
-from partsong.graph_engine.core.hints import work_of
-from partsong.graph_engine.core.options import check_options
+from partsong.engine import hear
+from partsong.engine.decide import decide
+from partsong.engine.hints import work_of
+from partsong.engine.options import check_options
 from tests.core.scenario import NOW, Scenario
 
 URL = "https://example.com/hook"

@@ -12,8 +12,8 @@ from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart
 from partsong.contracts.tool_calls import UNAPPROVED, digest_of
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.work import Resume, ToolWork
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.hints import work_of
+from partsong.engine import hear
+from partsong.engine.hints import work_of
 from tests.core.scenario import NOW, Scenario, given
 
 

@@ -16,8 +16,8 @@ from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart
 from partsong.contracts.persistent import PersistentMap
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.validate import parse_graph
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.decide import decide
+from partsong.engine import hear
+from partsong.engine.decide import decide
 from tests.core.scenario import NOW
 
 __all__ = ["NODES", "RUN", "Records", "made_anew", "records"]

@@ -9,11 +9,11 @@ from contextlib import aclosing
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.assemble import Broken, assemble
 from partsong.agents import Agent, AgentFailed
 from partsong.contracts.chunks import TERMINAL
 from partsong.contracts.foreign.size import unsayable
 from partsong.contracts.graph import Retry
+from partsong.models.core.assemble import Broken, assemble
 from partsong.testing.fake_llm import (
     Answer,
     Ask,

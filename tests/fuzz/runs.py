@@ -17,8 +17,8 @@ from partsong.contracts.plain import plain
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import Call
 from partsong.contracts.validate import parse_graph
+from partsong.execution.core.returned import returned
 from partsong.runtime.evaluation.evaluator import evaluate
-from partsong.tool_runner.core.returned import returned
 from partsong.tools import tool
 from partsong.workflow import Goto, NodeContext, Overwrite, Route, WorkflowGraph
 from tests.core.scenario import Scenario

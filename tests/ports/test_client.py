@@ -30,9 +30,9 @@ from partsong.contracts.requests import (
     parse_request,
 )
 from partsong.contracts.validate import parse_graph
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.decide import decide
-from partsong.graph_engine.ledger import Ledger
+from partsong.engine import hear
+from partsong.engine.decide import decide
+from partsong.engine.ledger import Ledger
 from partsong.log.memory import MemoryLog
 from partsong.testing.nats import Bus, fresh_subjects
 

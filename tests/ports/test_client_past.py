@@ -14,9 +14,9 @@ from partsong.contracts.fold import fold_all
 from partsong.contracts.marks import Restored
 from partsong.contracts.timeline import state_at
 from partsong.contracts.validate import parse_graph
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.decide import decide
-from partsong.graph_engine.ledger import Ledger
+from partsong.engine import hear
+from partsong.engine.decide import decide
+from partsong.engine.ledger import Ledger
 from partsong.log.snapshots.kv import KvSnapshots
 from partsong.log.snapshots.port import Snapshots
 from partsong.testing.nats import Bus

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from pydantic import JsonValue
 
+from partsong.bus.bucket import NatsBucket
 from partsong.contracts.errors import Problem, Unavailable
-from partsong.graph_engine.bucket import NatsBucket
 from partsong.graph_engine.graphs import Graphs
 from partsong.graph_engine.room_watch import RoomWatch
 from partsong.runtime.room import full_streams

@@ -24,7 +24,7 @@ from partsong.contracts.requests import (
 from partsong.contracts.seals import Scrub
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import OURS
-from partsong.graph_engine.core import hear, signals
+from partsong.engine import hear, signals
 from partsong.log.port import Record
 from partsong.log.snapshots.folded import Folded, nearest
 from partsong.log.snapshots.port import Snapshots

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from partsong.bus.bucket import Entry, Overtaken
 from partsong.bus.feed import Receive
 from partsong.contracts import events as e
 from partsong.contracts.calls import SERVICES
@@ -14,8 +15,7 @@ from partsong.contracts.errors import Unavailable
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.stops import Stop
 from partsong.contracts.work import ChildWork, Work
-from partsong.graph_engine.bucket import Entry, Overtaken
-from partsong.graph_engine.core.hints import work_of
+from partsong.engine.hints import work_of
 from partsong.graph_engine.outbox import SET_FOR, reminder_id
 from partsong.log.port import Appended, Record, WrongSequence
 from partsong.log.subject import check_append

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from partsong.bus import claims
+from partsong.engine.ledger import Ledger
 from partsong.graph_engine import turn
-from partsong.graph_engine.ledger import Ledger
 from partsong.graph_engine.processor import Processor
 from partsong.log.port import Appended, Record
 from partsong.runtime import clock

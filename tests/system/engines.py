@@ -13,8 +13,8 @@ from partsong.contracts.events import Event
 from partsong.contracts.fold import fold_all, fold_message
 from partsong.contracts.requests import Accepted, SignalRequest
 from partsong.contracts.state import RunState
-from partsong.graph_engine.core.decide import decide
-from partsong.graph_engine.ledger import Ledger
+from partsong.engine.decide import decide
+from partsong.engine.ledger import Ledger
 from partsong.log.port import WrongSequence
 from partsong.runtime import clock
 from partsong.runtime.serve import Running, open_context

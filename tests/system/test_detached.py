@@ -12,7 +12,7 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.requests import RunRequest
 from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.validate import parse_graph
-from partsong.graph_engine.core import hear, signals
+from partsong.engine import hear, signals
 from partsong.testing.nats import Bus
 from tests.system.engines import dies_after, replace_engine, signal, until
 from tests.system.platform import Platform, a_platform

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.results import RunResult
-from partsong.local.player import open_player
+from partsong.engine.local.player import open_player
 from partsong.testing.nats import Bus
 from tests.core import model
 from tests.core.graphs_strategy import Example, examples

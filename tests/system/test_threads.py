@@ -13,7 +13,7 @@ from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.requests import RetryRequest, RunRequest
 from partsong.contracts.run_events import RunAdmitted, RunOptions, RunStarted
-from partsong.graph_engine.core import hear
+from partsong.engine import hear
 from partsong.graph_engine.core.line import OnBusy
 from partsong.runtime import clock
 from partsong.runtime.settings import Settings

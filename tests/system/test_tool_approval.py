@@ -13,11 +13,11 @@ from partsong.agents import Agent, Toolset
 from partsong.contracts import events as e
 from partsong.contracts.requests import RunRequest
 from partsong.contracts.results import RunResult
+from partsong.execution.functions import Functions
 from partsong.runtime.settings import Settings
 from partsong.testing import ScriptedModel, ToolCall
 from partsong.testing.nats import Bus
 from partsong.tool_runner.app import ToolRunner
-from partsong.tool_runner.functions import Functions
 from partsong.tools import ToolRegistry, tool
 from partsong.tools.tool import AnyTool
 from partsong.workflow import AgentSpec, WorkflowGraph

@@ -5,7 +5,7 @@ assistant  what a model answered: parts, in the order in which it said them
 tool       what one tool call gave back; every call an assistant message makes is answered by exactly one
 
 A provider's adapter translates messages on their way out; what a model answers becomes a message only when its stream
-has properly ended (`agent_gateway/core/assemble.py`).
+has properly ended (`models/core/assemble.py`).
 """
 
 from __future__ import annotations

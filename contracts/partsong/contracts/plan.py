@@ -1,7 +1,7 @@
 """A graph made ready to run: edges by node, positions, and who can reach whom.
 
 Reachability: R(u) is the set of nodes reachable from u over one or more edges, kept as a bit set over node positions.
-It decides when a join may fire (see graph_engine.core.flow), and is computed once per graph: O(nodes + edges) for the
+It decides when a join may fire (see engine.scheduling.joins), and is computed once per graph: O(nodes + edges) for the
 strongly connected components, then one OR per edge.
 """
 

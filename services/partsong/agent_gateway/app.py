@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from partsong.agent_gateway.toolbox import Toolbox
-from partsong.agent_gateway.turns import Turns
 from partsong.agent_gateway.worker import TurnWorker
 from partsong.bus.jobs import Jobs
+from partsong.models.turns import Turns
 from partsong.plugins.shelf import Shelf
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings

@@ -7,11 +7,7 @@ from typing import Literal
 
 from nats.aio.client import Client
 
-from partsong.agent_gateway.pricing import price_of
-from partsong.agent_gateway.routing import routed
 from partsong.agent_gateway.toolbox import Toolbox
-from partsong.agent_gateway.turn import refuse_turn
-from partsong.agent_gateway.turns import Turns
 from partsong.bus.chunks import ChunkPublisher
 from partsong.bus.claims import Claim, claim
 from partsong.bus.handling import Busy
@@ -25,6 +21,10 @@ from partsong.contracts.events import (
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import TurnWork, Work
 from partsong.log.port import Log
+from partsong.models.pricing import price_of
+from partsong.models.routing.routing import routed
+from partsong.models.turn import refuse_turn
+from partsong.models.turns import Turns
 from partsong.plugins.shelf import Shelf
 from partsong.plugins.watching import watched
 from partsong.runtime import spans

@@ -10,6 +10,7 @@ from functools import partial
 from faststream.nats import NatsBroker
 from pydantic import JsonValue
 
+from partsong.bus.bucket import NatsBucket
 from partsong.bus.dead import dead_letter
 from partsong.bus.faststream import Command, command_broker, on_command, on_query
 from partsong.bus.handling import Handling
@@ -24,7 +25,6 @@ from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
 from partsong.contracts.subjects import LANES, OURS, PARTITIONS
 from partsong.graph_engine.admission import Admission
 from partsong.graph_engine.arrivals import Arrivals
-from partsong.graph_engine.bucket import NatsBucket
 from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoints, Life
 from partsong.graph_engine.children import Children

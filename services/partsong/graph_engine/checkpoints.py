@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from partsong.graph_engine.bucket import Bucket, Entry
+from partsong.bus.bucket import Bucket, Entry
 from partsong.graph_engine.sealing import Sealed
 from partsong.log.packed import packed, unpacked
 

@@ -16,8 +16,8 @@ from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.subjects import OURS, Subjects
 from partsong.contracts.work import ChildWork, child_of, child_of_v0
+from partsong.engine import hear
 from partsong.graph_engine.commands import Commands
-from partsong.graph_engine.core import hear
 from partsong.graph_engine.preparing import Resolve
 from partsong.log.blobs import LOST
 from partsong.log.port import Log

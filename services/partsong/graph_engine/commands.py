@@ -20,8 +20,8 @@ from partsong.contracts.envelope import decode_known, encode_report, newest_even
 from partsong.contracts.errors import Conflict, InvalidInput, Unavailable
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.contracts.subjects import Subjects
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.ledger import Ledger
+from partsong.engine import hear
+from partsong.engine.ledger import Ledger
 from partsong.log.blobs import LOST
 from partsong.log.port import Log, Record, WrongSequence
 from partsong.log.stored import ASKED

@@ -38,8 +38,8 @@ from partsong.contracts.requests import (
     parse_request,
 )
 from partsong.contracts.subjects import OURS, Subjects
+from partsong.engine.options import check_options
 from partsong.graph_engine.commands import Commands
-from partsong.graph_engine.core.options import check_options
 from partsong.graph_engine.graphs import Keep
 from partsong.graph_engine.schedules import Schedules
 from partsong.log.blobs import LOST

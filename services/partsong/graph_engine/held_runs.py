@@ -23,9 +23,9 @@ from partsong.contracts.errors import (
 from partsong.contracts.requests import Rejected
 from partsong.contracts.state import Timer
 from partsong.contracts.subjects import LogSubject, Subjects
+from partsong.engine import hear
+from partsong.engine.ledger import HistoryChanged
 from partsong.graph_engine.commands import Commands
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.ledger import HistoryChanged
 from partsong.graph_engine.looking_after import (
     PATIENCE,
     Asleep,

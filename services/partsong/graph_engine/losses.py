@@ -16,8 +16,8 @@ from partsong.contracts.estimate import used
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import TurnWork
-from partsong.graph_engine.core.draft import Closing
-from partsong.graph_engine.core.hints import work_of
+from partsong.engine.draft import Closing
+from partsong.engine.hints import work_of
 from partsong.log.port import Log
 
 __all__ = ["Losses"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from partsong.contracts.state import ENDED
 from partsong.contracts.subjects import LogSubject
-from partsong.graph_engine.core.summary import REFUSED
+from partsong.engine.summary import REFUSED
 from partsong.log.port import Record
 from partsong.log.stored import seen_in
 

@@ -11,8 +11,8 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
+from partsong.bus.bucket import Overtaken
 from partsong.contracts.errors import PartsongError, Problem
-from partsong.graph_engine.bucket import Overtaken
 from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoint
 from partsong.graph_engine.processor import Processor

@@ -17,11 +17,11 @@ import nats.errors
 from nats.aio.client import Client
 from pydantic import JsonValue, ValidationError
 
+from partsong.bus.bucket import Bucket
 from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
 from partsong.contracts.misfits import problem_of
 from partsong.contracts.requests import RunRequest, ScheduleRequest
 from partsong.contracts.subjects import Subjects
-from partsong.graph_engine.bucket import Bucket
 from partsong.graph_engine.core.line import OnBusy
 from partsong.log.port import Log
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from partsong.bus.bucket import Bucket, Overtaken
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.marks import Restored
 from partsong.contracts.subjects import PARTITIONS
-from partsong.graph_engine.bucket import Bucket, Overtaken
 
 __all__ = ["Seating"]
 

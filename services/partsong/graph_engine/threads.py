@@ -23,12 +23,13 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
+from partsong.bus.bucket import Bucket, Overtaken
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.graph import Graph
 from partsong.contracts.run_events import RunOptions
 from partsong.contracts.state import ENDED
 from partsong.contracts.subjects import Subjects
-from partsong.graph_engine.bucket import Bucket, Overtaken
+from partsong.engine.summary import REFUSED
 from partsong.graph_engine.core.line import (
     Line,
     OnBusy,
@@ -39,7 +40,6 @@ from partsong.graph_engine.core.line import (
     without,
     without_waiting,
 )
-from partsong.graph_engine.core.summary import REFUSED
 from partsong.graph_engine.seating import Seating
 from partsong.log.port import Log, Record
 from partsong.log.reading import Unreadable, message_of

@@ -24,15 +24,15 @@ from partsong.contracts.marks import Restored
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.contracts.state import Call, Pending, RunState
 from partsong.contracts.subjects import OURS, Subjects
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.commands import PREPARED, Prepared, carry_out
-from partsong.graph_engine.core.decide import decide
-from partsong.graph_engine.core.draft import Closing, Decision
-from partsong.graph_engine.core.meter import Meter
-from partsong.graph_engine.core.overstayed import Unattended, overstayed
-from partsong.graph_engine.core.summary import summary_headers
+from partsong.engine import hear
+from partsong.engine.commands import PREPARED, Prepared, carry_out
+from partsong.engine.decide import decide
+from partsong.engine.draft import Closing, Decision
+from partsong.engine.ledger import HistoryChanged, Ledger
+from partsong.engine.meter import Meter
+from partsong.engine.overstayed import Unattended, overstayed
+from partsong.engine.summary import summary_headers
 from partsong.graph_engine.deciding import Deciding
-from partsong.graph_engine.ledger import HistoryChanged, Ledger
 from partsong.graph_engine.losses import Losses
 from partsong.graph_engine.others import Others
 from partsong.graph_engine.outbox import Outbox, send

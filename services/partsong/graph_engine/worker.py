@@ -14,7 +14,7 @@ from partsong.bus.pull import Delivery
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.subjects import FiredSubject, Subjects
-from partsong.graph_engine.core import hear
+from partsong.engine import hear
 from partsong.graph_engine.outbox import SET_FOR
 from partsong.graph_engine.ownership import Ownership
 from partsong.log.port import Log

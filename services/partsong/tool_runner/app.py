@@ -12,13 +12,13 @@ from pydantic import JsonValue
 from partsong.bus.faststream import Command, command_broker, on_query
 from partsong.bus.holders import Holders
 from partsong.bus.jobs import Jobs
+from partsong.execution.executor import Executor
+from partsong.execution.functions import Functions
+from partsong.execution.hooks import Hooks
+from partsong.execution.user_loops import UserLoops
 from partsong.plugins.shelf import Shelf
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
-from partsong.tool_runner.executor import Executor
-from partsong.tool_runner.functions import Functions
-from partsong.tool_runner.hooks import Hooks
-from partsong.tool_runner.user_loops import UserLoops
 from partsong.tool_runner.worker import CallWorker
 from partsong.tools.mcp import McpServers, Pins, Place, place_of
 from partsong.tools.mcp.pins import FILE

@@ -21,14 +21,14 @@ from partsong.contracts.events import CallFailed, HookDecided
 from partsong.contracts.marks import Restored
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
+from partsong.execution.executor import Closed, Executor
+from partsong.execution.hooks import Hooks
 from partsong.log.port import Log
 from partsong.runtime import spans
 from partsong.runtime.recent import Recent
 from partsong.runtime.telemetry import Telemetry, traceparent
 from partsong.tool_runner.approvals import approved
 from partsong.tool_runner.doubts import Doubts
-from partsong.tool_runner.executor import Closed, Executor
-from partsong.tool_runner.hooks import Hooks
 
 __all__ = ["CallWorker"]
 

@@ -1,6 +1,5 @@
 """Agents as a library: one object that answers, streams, calls tools, and is a node of a graph if you like."""
 
-from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.agent import Agent
 from partsong.agents.conversation import Conversation
 from partsong.agents.errors import AgentFailed, BadOutput, LimitReached, LoopDetected
@@ -12,6 +11,7 @@ from partsong.agents.roles import AgentRole
 from partsong.agents.stream import AgentStream
 from partsong.agents.toolset import Toolset
 from partsong.agents.vendors import ClaudeAgent, GeminiAgent, OpenAIAgent, ToolEnabledAgent
+from partsong.models.limiter import RateLimiter
 
 __all__ = [
     "Agent",

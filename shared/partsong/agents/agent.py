@@ -11,7 +11,6 @@ from typing import ClassVar, Self, TypeVar, cast, overload
 
 from pydantic import BaseModel, JsonValue
 
-from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.asking import Telling
 from partsong.agents.choice import choose
 from partsong.agents.conversation import Conversation
@@ -26,7 +25,8 @@ from partsong.agents.stream import AgentStream
 from partsong.agents.toolset import Approve, Tools, Toolset
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.graph import AgentSpec, Effort, OutputMode, Retry
-from partsong.graph_engine.core.calls import AGENT_RETRY
+from partsong.engine.calls import AGENT_RETRY
+from partsong.models.limiter import RateLimiter
 
 __all__ = ["Agent"]
 

@@ -8,10 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from partsong.agent_gateway.limiter import Whom
-from partsong.agent_gateway.pricing import cost_of
-from partsong.agent_gateway.registry import Providers, split_model
-from partsong.agent_gateway.turn import take_turn
 from partsong.agents.definition import Definition
 from partsong.agents.errors import AgentFailed, LimitReached
 from partsong.agents.limits import Spent
@@ -20,6 +16,10 @@ from partsong.contracts.chunks import Chunk, Refusal, Text
 from partsong.contracts.graph import Retry
 from partsong.contracts.messages import Message
 from partsong.contracts.work import TurnWork
+from partsong.models.limiter import Whom
+from partsong.models.pricing import cost_of
+from partsong.models.registry import Providers, split_model
+from partsong.models.turn import take_turn
 
 __all__ = ["Asker", "Telling", "wait_before"]
 

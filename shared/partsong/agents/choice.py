@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from partsong.agent_gateway.registry import Settings, settings_from, split_model
 from partsong.contracts.errors import InvalidInput
+from partsong.models.registry import Settings, settings_from, split_model
 
 __all__ = ["DEFAULT_MODELS", "Choice", "choose"]
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.choice import Choice
 from partsong.agents.limits import AgentLimits
 from partsong.agents.output import Output
@@ -15,7 +14,8 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentSpec, Effort, NodeName, OutputMode, Retry
 from partsong.contracts.nodes import ANSWER
 from partsong.contracts.validate import problem_of
-from partsong.graph_engine.core.calls import AGENT_RETRY
+from partsong.engine.calls import AGENT_RETRY
+from partsong.models.limiter import RateLimiter
 
 __all__ = ["Definition"]
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from partsong.agent_gateway.registry import Providers
 from partsong.agents.choice import Choice
 from partsong.agents.toolset import Toolset
-from partsong.tool_runner.executor import Executor
+from partsong.execution.executor import Executor
+from partsong.models.registry import Providers
 
 __all__ = ["Means", "Pool"]
 

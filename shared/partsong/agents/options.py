@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from partsong.agent_gateway.limiter import RateLimiter
 from partsong.agents.limits import AgentLimits
 from partsong.agents.toolset import Approve
 from partsong.contracts.graph import Effort, OutputMode, Retry
+from partsong.models.limiter import RateLimiter
 
 __all__ = ["AgentOptions"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
-from partsong.agent_gateway.turn import take_turn
 from partsong.agents.means import Means
 from partsong.agents.toolset import ASKED, UNASKED, Approve, Toolset
 from partsong.contracts.call_events import CallFailed
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.messages import ToolCallPart
 from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
-from partsong.local.engine import Result
+from partsong.engine.local.engine import Result
+from partsong.models.turn import take_turn
 from partsong.runtime.event_head import event_head
 
 __all__ = ["Performance"]

@@ -13,9 +13,9 @@ from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.messages import ToolCallPart, ToolMessage, ToolSpec
 from partsong.contracts.tool_calls import answer_to
 from partsong.contracts.work import Resume, ToolWork
+from partsong.execution.executor import Executor
+from partsong.execution.functions import Functions
 from partsong.runtime.consent import consent
-from partsong.tool_runner.executor import Executor
-from partsong.tool_runner.functions import Functions
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import AnyTool, SideEffect, Tool, tool
 

@@ -57,7 +57,7 @@ def turns_of(events: Iterable[e.Event]) -> list[Turn]:
 
 def told(turn: Turn) -> Iterator[str]:
     """A turn for people."""
-    from partsong.agent_gateway.core.router import explain as reasons
+    from partsong.models.routing.router import explain as reasons
 
     asked, routed = turn.asked, turn.routed
     again = f", attempt {asked.attempt}" if asked.attempt > 1 else ""

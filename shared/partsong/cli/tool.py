@@ -181,8 +181,8 @@ async def _called(
     from partsong.contracts.errors import PartsongError
     from partsong.contracts.events import CallCompleted, CallFailed
     from partsong.contracts.work import ToolWork
-    from partsong.tool_runner.executor import Executor
-    from partsong.tool_runner.functions import Functions
+    from partsong.execution.executor import Executor
+    from partsong.execution.functions import Functions
 
     def show(chunk: Chunk) -> None:
         if isinstance(chunk, Text):

@@ -11,14 +11,14 @@ from partsong.contracts.foreign.question import Evaluate
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.plain import plain
 from partsong.contracts.state import Call, Execution
-from partsong.graph_engine.core import flow
-from partsong.graph_engine.core.asking import another_may, ask, ask_again, stand_in
-from partsong.graph_engine.core.budget import CUT, after_cut, shared, spent_all
-from partsong.graph_engine.core.calls import AGENT_RETRY, no_outcome, retried
-from partsong.graph_engine.core.compaction import compacted
-from partsong.graph_engine.core.draft import Draft
-from partsong.graph_engine.core.gates import passes, wants_again
-from partsong.graph_engine.core.tool_calls import too_many, tools_done
+from partsong.engine import flow
+from partsong.engine.asking import another_may, ask, ask_again, stand_in
+from partsong.engine.budget import CUT, after_cut, shared, spent_all
+from partsong.engine.calls import AGENT_RETRY, no_outcome, retried
+from partsong.engine.compaction import compacted
+from partsong.engine.draft import Draft
+from partsong.engine.gates import passes, wants_again
+from partsong.engine.tool_calls import too_many, tools_done
 
 __all__ = ["progress"]
 

@@ -11,10 +11,10 @@ from partsong.contracts.outcomes import ask_id
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call
 from partsong.contracts.values import render
-from partsong.graph_engine.core import flow
-from partsong.graph_engine.core.calls import later
-from partsong.graph_engine.core.draft import Draft
-from partsong.graph_engine.core.gates import passes
+from partsong.engine import flow
+from partsong.engine.calls import later
+from partsong.engine.draft import Draft
+from partsong.engine.gates import passes
 
 __all__ = ["approval"]
 

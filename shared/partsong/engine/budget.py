@@ -13,7 +13,7 @@ from partsong.contracts.graph import AgentNode
 from partsong.contracts.node_events import Allowance
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
-from partsong.graph_engine.core.draft import Draft
+from partsong.engine.draft import Draft
 
 __all__ = ["CUT", "after_cut", "allowed", "shared", "spent_all"]
 

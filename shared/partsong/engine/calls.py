@@ -14,7 +14,7 @@ from partsong.contracts.graph import Retry
 from partsong.contracts.run_events import Parent
 from partsong.contracts.state import MISSING, Call, Execution
 from partsong.contracts.work import child_of
-from partsong.graph_engine.core.draft import Draft
+from partsong.engine.draft import Draft
 
 __all__ = [
     "AGENT_RETRY",

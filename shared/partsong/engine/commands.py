@@ -29,8 +29,8 @@ from partsong.contracts.requests import (
 )
 from partsong.contracts.state import Pending, RunState
 from partsong.contracts.validate import problem_of
-from partsong.graph_engine.core import hear, signals
-from partsong.graph_engine.core.meter import Meter
+from partsong.engine import hear, signals
+from partsong.engine.meter import Meter
 
 __all__ = ["PREPARED", "Prepared", "asked", "carry_out"]
 

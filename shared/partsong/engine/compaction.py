@@ -7,9 +7,9 @@ from partsong.contracts.graph import AgentNode, AgentSpec
 from partsong.contracts.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call
-from partsong.graph_engine.core.asking import ask, ask_again
-from partsong.graph_engine.core.calls import AGENT_RETRY, retried
-from partsong.graph_engine.core.draft import Draft
+from partsong.engine.asking import ask, ask_again
+from partsong.engine.calls import AGENT_RETRY, retried
+from partsong.engine.draft import Draft
 
 __all__ = ["compacted", "summing_up", "transcript"]
 

@@ -24,15 +24,15 @@ from partsong.contracts.graph import (
 from partsong.contracts.persistent import chosen
 from partsong.contracts.scope import Execution, Scope, scope_of
 from partsong.contracts.state import RunState
-from partsong.graph_engine.core import agent, flow, inner, joins, tool_calls, waits, webhook
-from partsong.graph_engine.core.approvals import approval
-from partsong.graph_engine.core.budget import spent_all
-from partsong.graph_engine.core.calls import NO_RETRY, no_outcome, request_call, retried
-from partsong.graph_engine.core.draft import Decision, Draft
-from partsong.graph_engine.core.ending import end
-from partsong.graph_engine.core.gates import passes
-from partsong.graph_engine.core.hear import overdue
-from partsong.graph_engine.core.meter import Meter
+from partsong.engine import agent, flow, inner, joins, tool_calls, waits, webhook
+from partsong.engine.approvals import approval
+from partsong.engine.budget import spent_all
+from partsong.engine.calls import NO_RETRY, no_outcome, request_call, retried
+from partsong.engine.draft import Decision, Draft
+from partsong.engine.ending import end
+from partsong.engine.gates import passes
+from partsong.engine.hear import overdue
+from partsong.engine.meter import Meter
 
 __all__ = ["decide"]
 

@@ -10,11 +10,11 @@ from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Retry
 from partsong.contracts.scope import scope_of
 from partsong.contracts.state import Call, RunState, Stopping, Undo
-from partsong.graph_engine.core.calls import no_outcome, retried
-from partsong.graph_engine.core.draft import Draft
-from partsong.graph_engine.core.gates import passes
+from partsong.engine.calls import no_outcome, retried
+from partsong.engine.draft import Draft
+from partsong.engine.gates import passes
 
-__all__ = ["end", "quiesce"]
+__all__ = ["UNDO_RETRY", "end", "quiesce"]
 
 UNDO_RETRY = Retry(attempts=5, initial=1.0, factor=2.0, max=60.0, jitter=0.2)
 """Compensations, unless their node says otherwise: giving up early leaves a mess behind."""

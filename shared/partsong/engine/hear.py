@@ -16,7 +16,7 @@ from partsong.contracts.hooks import PluginRef
 from partsong.contracts.portable import dump_state
 from partsong.contracts.revive import missing_nodes, revived
 from partsong.contracts.state import RunState
-from partsong.graph_engine.core.draft import Closing
+from partsong.engine.draft import Closing
 
 __all__ = [
     "TOO_OLD",

@@ -27,11 +27,11 @@ from partsong.contracts.work import (
     Work,
     child_of_v0,
 )
-from partsong.graph_engine.core import webhook
-from partsong.graph_engine.core.calls import no_outcome
-from partsong.graph_engine.core.compaction import summing_up, transcript
-from partsong.graph_engine.core.handed import handed
-from partsong.graph_engine.core.hook_work import hook_work
+from partsong.engine import webhook
+from partsong.engine.calls import no_outcome
+from partsong.engine.compaction import summing_up, transcript
+from partsong.engine.handed import handed
+from partsong.engine.hook_work import hook_work
 
 __all__ = ["work_of"]
 

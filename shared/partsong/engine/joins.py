@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.scope import Scope, Token
-from partsong.graph_engine.core.draft import Draft
-from partsong.graph_engine.core.ending import quiesce
+from partsong.engine.draft import Draft
+from partsong.engine.ending import quiesce
 
 __all__ = ["fire", "unmet"]
 

@@ -15,7 +15,7 @@ from partsong.contracts.calls import FUNCTION_TIMEOUT, lapse
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import AgentNode, FunctionNode, ToolNode
 from partsong.contracts.state import Call, RunState
-from partsong.graph_engine.core.draft import Closing
+from partsong.engine.draft import Closing
 
 __all__ = ["GRACE", "TURN_TIMEOUT", "Unattended", "overstayed"]
 

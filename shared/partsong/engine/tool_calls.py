@@ -22,11 +22,11 @@ from partsong.contracts.tool_calls import (
     refusal,
 )
 from partsong.contracts.values import render_value
-from partsong.graph_engine.core import flow
-from partsong.graph_engine.core.calls import NO_RETRY, ask_person, no_outcome, request_call, retried
-from partsong.graph_engine.core.draft import Draft
-from partsong.graph_engine.core.gates import passes
-from partsong.graph_engine.core.graph_tools import graph_done
+from partsong.engine import flow
+from partsong.engine.calls import NO_RETRY, ask_person, no_outcome, request_call, retried
+from partsong.engine.draft import Draft
+from partsong.engine.gates import passes
+from partsong.engine.graph_tools import graph_done
 
 __all__ = ["too_many", "tool_node", "tools_done"]
 

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from partsong.execution.outcome import Late, Outcome, Raised, Value
+from partsong.execution.threads import Job, Threads
+from partsong.execution.user_loops import CallName, UserCall, UserLoops
 from partsong.runtime.heartbeat.rule import BLOCKED_LIMIT
-from partsong.tool_runner.outcome import Late, Outcome, Raised, Value
-from partsong.tool_runner.threads import Job, Threads
-from partsong.tool_runner.user_loops import CallName, UserCall, UserLoops
 
 __all__ = ["Bounded", "Idle"]
 

@@ -21,16 +21,16 @@ from partsong.contracts.plain import copied
 from partsong.contracts.routing import NodeContext
 from partsong.contracts.state import MISSING
 from partsong.contracts.work import FunctionWork, ToolWork
+from partsong.execution.bounded import Bounded, Idle
+from partsong.execution.core.problems import fell_silent, raised, timed_out
+from partsong.execution.core.refused import Refused, refused
+from partsong.execution.core.returned import Content, Returned, content, returned
+from partsong.execution.core.signature import source_of
+from partsong.execution.emitter import Emitter
+from partsong.execution.functions import Functions
+from partsong.execution.outcome import Late, Outcome, Raised, Value
+from partsong.execution.user_loops import CallName, UserLoops
 from partsong.runtime.event_head import event_head
-from partsong.tool_runner.bounded import Bounded, Idle
-from partsong.tool_runner.core.problems import fell_silent, raised, timed_out
-from partsong.tool_runner.core.refused import Refused, refused
-from partsong.tool_runner.core.returned import Content, Returned, content, returned
-from partsong.tool_runner.core.signature import source_of
-from partsong.tool_runner.emitter import Emitter
-from partsong.tool_runner.functions import Functions
-from partsong.tool_runner.outcome import Late, Outcome, Raised, Value
-from partsong.tool_runner.user_loops import CallName, UserLoops
 from partsong.tools.pausing import Answer, Stopped
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import AnyTool, Bound

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 
 from partsong.contracts.errors import InvalidInput, NotFound
-from partsong.tool_runner.core.signature import Callee, callee
+from partsong.execution.core.signature import Callee, callee
 
 __all__ = ["Functions"]
 

@@ -27,14 +27,14 @@ from partsong.contracts.hooks import (
 from partsong.contracts.messages import MESSAGES
 from partsong.contracts.plain import plain
 from partsong.contracts.work import HookWork
+from partsong.execution.bounded import Bounded
+from partsong.execution.core.problems import message_of
+from partsong.execution.outcome import Late, Raised
+from partsong.execution.user_loops import CallName, UserLoops
 from partsong.plugins.plugin import Hook
 from partsong.plugins.shelf import Shelf
 from partsong.runtime import clock
 from partsong.runtime.event_head import event_head
-from partsong.tool_runner.bounded import Bounded
-from partsong.tool_runner.core.problems import message_of
-from partsong.tool_runner.outcome import Late, Raised
-from partsong.tool_runner.user_loops import CallName, UserLoops
 
 __all__ = ["Hooks"]
 

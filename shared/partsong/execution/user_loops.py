@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import NamedTuple
 
+from partsong.execution.outcome import Outcome, Raised, Value
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.held import HeldCalls
-from partsong.tool_runner.outcome import Outcome, Raised, Value
 
 __all__ = ["CallName", "UserCall", "UserLoops"]
 

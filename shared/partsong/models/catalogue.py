@@ -9,7 +9,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from partsong.agent_gateway.core.policies import (
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.routes import Tier
+from partsong.models.pricing import listed
+from partsong.models.registry import Settings, usable
+from partsong.models.routing.policies import (
     Bandit,
     CheapestCapable,
     Complexity,
@@ -17,11 +21,7 @@ from partsong.agent_gateway.core.policies import (
     Shadow,
     Static,
 )
-from partsong.agent_gateway.core.router import Candidate, Capability
-from partsong.agent_gateway.pricing import listed
-from partsong.agent_gateway.registry import Settings, usable
-from partsong.contracts.errors import InvalidInput
-from partsong.contracts.routes import Tier
+from partsong.models.routing.router import Candidate, Capability
 
 __all__ = ["MODELS_SETTING", "POLICIES", "Catalogue", "Entry", "policy_of"]
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from partsong.agent_gateway.core.breaker import Breaker
-from partsong.agent_gateway.limiter import MODELS, RateLimiter, Whom
 from partsong.contracts.chunks import ErrorClass
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed
+from partsong.models.core.breaker import Breaker
+from partsong.models.limiter import MODELS, RateLimiter, Whom
 from partsong.runtime.recent import Recent
 
 __all__ = ["REQUESTS_SETTING", "TOKENS_SETTING", "Guard", "limiter_from"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import cast
 
-from partsong.agent_gateway.port import Provider
 from partsong.contracts.errors import Unavailable
+from partsong.models.port import Provider
 from partsong.runtime.entry_points import load, misfit
 
 __all__ = ["GROUP", "made_by"]

@@ -8,10 +8,10 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from partsong.agent_gateway.installed import GROUP, made_by
-from partsong.agent_gateway.port import Provider
-from partsong.agent_gateway.stand_ins import stand_in
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
+from partsong.models.installed import GROUP, made_by
+from partsong.models.port import Provider
+from partsong.models.stand_ins import stand_in
 from partsong.runtime.entry_points import load, offered
 
 __all__ = ["Providers", "Settings", "provider_for", "settings_from", "split_model", "usable"]
@@ -69,31 +69,31 @@ def settings_from(env: Mapping[str, str]) -> Settings:
 
 
 def _anthropic(settings: Settings) -> Provider:
-    from partsong.agent_gateway.providers.anthropic import AnthropicProvider
+    from partsong.models.providers.anthropic import AnthropicProvider
 
     return AnthropicProvider(settings.anthropic_api_key, settings.anthropic_base_url)
 
 
 def _openai(settings: Settings) -> Provider:
-    from partsong.agent_gateway.providers.openai_responses import ResponsesProvider
+    from partsong.models.providers.openai_responses import ResponsesProvider
 
     return ResponsesProvider(settings.openai_api_key, settings.openai_base_url)
 
 
 def _openai_chat(settings: Settings) -> Provider:
-    from partsong.agent_gateway.providers.openai_chat import ChatProvider
+    from partsong.models.providers.openai_chat import ChatProvider
 
     return ChatProvider(settings.openai_api_key, settings.openai_base_url)
 
 
 def _google(settings: Settings) -> Provider:
-    from partsong.agent_gateway.providers.google import GoogleProvider
+    from partsong.models.providers.google import GoogleProvider
 
     return GoogleProvider(settings.google_api_key, settings.google_base_url)
 
 
 def _scripted(settings: Settings) -> Provider:
-    from partsong.agent_gateway.providers.scripted import ScriptedProvider
+    from partsong.models.providers.scripted import ScriptedProvider
 
     return ScriptedProvider(delay=settings.scripted_delay)
 

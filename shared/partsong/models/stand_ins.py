@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from partsong.agent_gateway.port import Provider
 from partsong.contracts.errors import Conflict, InvalidInput
+from partsong.models.port import Provider
 
 __all__ = ["stand_in", "standing_in"]
 

@@ -11,9 +11,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 
-from partsong.agent_gateway.core.failure import failed
-from partsong.agent_gateway.core.legible import legible
 from partsong.contracts.chunks import Chunk, End, Failed
+from partsong.models.core.failure import failed
+from partsong.models.core.legible import legible
 
 __all__ = ["relay"]
 

@@ -7,19 +7,19 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 
-from partsong.agent_gateway.core.assemble import Broken, Turn, assemble
-from partsong.agent_gateway.core.coalesce import Coalescer
-from partsong.agent_gateway.core.failure import failed
-from partsong.agent_gateway.core.final_answer import Asked, Lens, answered, asked
-from partsong.agent_gateway.meter import Meter
-from partsong.agent_gateway.port import TurnRequest
-from partsong.agent_gateway.pricing import cost_of
-from partsong.agent_gateway.registry import Providers, split_model
 from partsong.contracts.chunks import TERMINAL, Chunk, Failed
 from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
 from partsong.contracts.messages import ToolSpec
 from partsong.contracts.work import TurnWork
+from partsong.models.core.assemble import Broken, Turn, assemble
+from partsong.models.core.coalesce import Coalescer
+from partsong.models.core.failure import failed
+from partsong.models.core.final_answer import Asked, Lens, answered, asked
+from partsong.models.meter import Meter
+from partsong.models.port import TurnRequest
+from partsong.models.pricing import cost_of
+from partsong.models.registry import Providers, split_model
 from partsong.runtime.event_head import event_head
 
 __all__ = ["refuse_turn", "take_turn"]

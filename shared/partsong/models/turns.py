@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from partsong.agent_gateway.catalogue import Catalogue
-from partsong.agent_gateway.guard import Guard, limiter_from
-from partsong.agent_gateway.limiter import RateLimiter
-from partsong.agent_gateway.registry import Providers, Settings, settings_from
-from partsong.agent_gateway.routing import Routing, routed
-from partsong.agent_gateway.turn import refuse_turn, take_turn
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, RouteDecided
 from partsong.contracts.messages import ToolSpec
 from partsong.contracts.work import TurnWork
+from partsong.models.catalogue import Catalogue
+from partsong.models.guard import Guard, limiter_from
+from partsong.models.limiter import RateLimiter
+from partsong.models.registry import Providers, Settings, settings_from
+from partsong.models.routing.routing import Routing, routed
+from partsong.models.turn import refuse_turn, take_turn
 from partsong.runtime import clock
 
 __all__ = ["Turns"]

@@ -14,13 +14,13 @@ from partsong.agents.choice import choose
 from partsong.agents.roles import AgentRole
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentSpec, Graph
-from partsong.local.equipped import Equipped
+from partsong.engine.local.equipped import Equipped
 from partsong.workflow import WorkflowGraph
 from partsong.workflow.nodes import Specified
 from partsong.workflow.options import Schema, checked, schema_of
 
 if TYPE_CHECKING:
-    from partsong.local.engine import Perform
+    from partsong.engine.local.engine import Perform
 
 __all__ = ["Casting", "Member", "Player", "about", "check_names", "player_of"]
 

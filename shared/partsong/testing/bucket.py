@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from partsong.graph_engine.bucket import Entry, Overtaken
+from partsong.bus.bucket import Entry, Overtaken
 
 __all__ = ["MemoryBucket"]
 

@@ -17,13 +17,13 @@ import partsong.graph_engine.app
 from partsong.client import Client
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
+from partsong.execution.functions import Functions
 from partsong.log.port import Record, WrongSequence
 from partsong.runtime import clock
 from partsong.runtime.serve import Service, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import a_bus, fresh_subjects
 from partsong.tool_runner.app import ToolRunner
-from partsong.tool_runner.functions import Functions
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import AnyTool, Tool, tool
 

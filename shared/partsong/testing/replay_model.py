@@ -17,14 +17,14 @@ from typing import TypeAlias, cast
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.final_answer import asked as wanted_of
-from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.chunks import Chunk, StopReason
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import AgentTurnCompleted
 from partsong.contracts.messages import Message
 from partsong.contracts.timeline import Change, diff
 from partsong.contracts.work import TurnWork
+from partsong.models.core.final_answer import asked as wanted_of
+from partsong.models.port import TurnRequest
 from partsong.testing.recorded import RunLog, recorded, turns
 from partsong.testing.speech import speech
 from partsong.testing.stand_in import StandIn

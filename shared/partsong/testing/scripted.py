@@ -14,12 +14,12 @@ from typing import TypeAlias, cast
 
 from pydantic import BaseModel, JsonValue
 
-from partsong.agent_gateway.core.failure import failed
-from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.call_events import TurnUsage
 from partsong.contracts.chunks import Chunk, ErrorClass, Failed, Reasoning, Start, StopReason, Text
 from partsong.contracts.messages import AssistantMessage, Part, TextPart, ToolCallPart
 from partsong.contracts.nodes import ANSWER
+from partsong.models.core.failure import failed
+from partsong.models.port import TurnRequest
 from partsong.testing.speech import speech, words
 from partsong.testing.stand_in import StandIn
 

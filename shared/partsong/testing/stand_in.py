@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from partsong.agent_gateway.port import TurnRequest
-from partsong.agent_gateway.stand_ins import standing_in
 from partsong.contracts.chunks import Chunk, Failed
+from partsong.models.port import TurnRequest
+from partsong.models.stand_ins import standing_in
 
 __all__ = ["StandIn"]
 

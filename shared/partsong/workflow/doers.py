@@ -14,7 +14,7 @@ from partsong.contracts.graph import (
     Node,
     SubgraphNode,
 )
-from partsong.local.equipped import Equipped
+from partsong.engine.local.equipped import Equipped
 from partsong.workflow.nodes import Specified
 from partsong.workflow.reference import is_portable
 from partsong.workflow.task_functions import answering, name_of
@@ -106,7 +106,7 @@ class Doers:
                 where="agents",
                 fix=f"give it to the scheduler: agents={{{name!r}: …}}",
             )
-        from partsong.tool_runner.functions import Functions
+        from partsong.execution.functions import Functions
 
         return self._answerer(Functions([module]).get(reference).function)
 

@@ -19,7 +19,7 @@ from partsong.contracts.graph import (
     SubgraphNode,
 )
 from partsong.contracts.validate import check_graph
-from partsong.local.equipped import Equipped
+from partsong.engine.local.equipped import Equipped
 from partsong.workflow.options import Schema, checked, schema_of
 from partsong.workflow.reference import portable, reference
 

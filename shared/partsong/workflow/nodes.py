@@ -21,7 +21,7 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
-from partsong.local.equipped import Equipped
+from partsong.engine.local.equipped import Equipped
 from partsong.workflow.draft import Called, Draft, Function, Inner
 from partsong.workflow.options import Calling, Placing, Schema, checked, fields_of, schema_of
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from partsong.contracts.events import Event
     from partsong.contracts.results import RunResult
     from partsong.contracts.timeline import Checkpoint
-    from partsong.local.engine import Approver
-    from partsong.local.player import Player
+    from partsong.engine.local.engine import Approver
+    from partsong.engine.local.player import Player
     from partsong.plugins import Plugin
     from partsong.plugins.shelf import Shelf
     from partsong.tools.registry import ToolRegistry
@@ -150,7 +150,7 @@ class Running(Draft):
     def _player(
         self, log: str | None, approve: Approver | None
     ) -> AbstractAsyncContextManager[Player]:
-        from partsong.local.player import open_player
+        from partsong.engine.local.player import open_player
 
         graph, assembly = self._compiled()
         return open_player(

@@ -21,8 +21,8 @@ from partsong.workflow.tasks import SchedulerResult, Task, result_of
 if TYPE_CHECKING:
     from partsong.contracts.chunks import Chunk
     from partsong.contracts.events import Event
-    from partsong.local.engine import Approver
-    from partsong.local.player import Player
+    from partsong.engine.local.engine import Approver
+    from partsong.engine.local.player import Player
     from partsong.log.port import Log
     from partsong.tools.registry import ToolRegistry
 
@@ -183,9 +183,9 @@ class TaskScheduler:
         self, graph: Graph, run_id: str, approve: Approver | None
     ) -> AsyncIterator[tuple[Player, Log]]:
         """A player for one run, and the log it writes."""
-        from partsong.local.performers import Performers, routed
-        from partsong.local.player import Player
-        from partsong.local.slots import Slots
+        from partsong.engine.local.performers import Performers, routed
+        from partsong.engine.local.player import Player
+        from partsong.engine.local.slots import Slots
 
         functions = self._doers.functions_of(graph)
         async with AsyncExitStack() as stack:

@@ -22,7 +22,7 @@ def answering(function: Callable[..., object]) -> Callable[..., object]:
     Raises:
         InvalidInput: `function.bad_signature`.
     """
-    from partsong.tool_runner.core.signature import callee
+    from partsong.execution.core.signature import callee
 
     found = callee(function)
 

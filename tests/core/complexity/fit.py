@@ -2,7 +2,7 @@
 
 Ordinal logistic regression (proportional odds) on the training tasks, by projected gradient descent: weights may not
 be negative, and are pulled towards zero. Then the scale is moved so that medium begins at 25 and reasoning at 75.
-With `--write` the table replaces `core/weights.py`.
+With `--write` the table replaces `models/routing/weights.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from partsong.agent_gateway.core import weights
-from partsong.agent_gateway.core.features import TASK_FEATURES, Reading
+from partsong.models.routing import weights
+from partsong.models.routing.features import TASK_FEATURES, Reading
 from tests.core.complexity.tasks import Labelled, train
 
 __all__ = ["fit", "length_limits"]

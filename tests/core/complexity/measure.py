@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
-from partsong.agent_gateway.core.complexity import ComplexityAnalyzer
-from partsong.agent_gateway.core.features import Reading
 from partsong.contracts.routes import TIERS
+from partsong.models.routing.complexity import ComplexityAnalyzer
+from partsong.models.routing.features import Reading
 from tests.core.complexity.fit import length_limits
 from tests.core.complexity.tasks import Labelled, held_out, labelled, train
 

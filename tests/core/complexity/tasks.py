@@ -7,8 +7,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from partsong.agent_gateway.core.features import Context, Task
 from partsong.contracts.routes import TIERS, Tier
+from partsong.models.routing.features import Context, Task
 
 __all__ = ["Labelled", "held_out", "labelled", "train"]
 

@@ -20,9 +20,9 @@ from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.events import CallCompleted, CallFailed
 from partsong.contracts.routing import NodeContext
 from partsong.contracts.work import ToolWork
-from partsong.tool_runner.executor import Executor
-from partsong.tool_runner.functions import Functions
-from partsong.tool_runner.user_loops import UserLoops
+from partsong.execution.executor import Executor
+from partsong.execution.functions import Functions
+from partsong.execution.user_loops import UserLoops
 from partsong.tools import ToolRegistry
 from partsong.tools.mcp import McpServers, Pins, place_of
 from partsong.tools.mcp.place import Place, trusted_by

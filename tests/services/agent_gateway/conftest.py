@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from partsong.agent_gateway.port import Provider
+from partsong.models.port import Provider
 from partsong.testing.fake_llm import FakeLLM
 from tests.services.agent_gateway.support import WIRES, connected
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
-from partsong.agent_gateway.catalogue import Catalogue, Entry
-from partsong.agent_gateway.port import Provider, TurnRequest
-from partsong.agent_gateway.registry import Providers, Settings
-from partsong.agent_gateway.turns import Turns
 from partsong.contracts.chunks import Chunk, End, Start, Text
 from partsong.contracts.graph import AgentSpec
 from partsong.contracts.messages import UserMessage
 from partsong.contracts.work import TurnWork
+from partsong.models.catalogue import Catalogue, Entry
+from partsong.models.port import Provider, TurnRequest
+from partsong.models.registry import Providers, Settings
+from partsong.models.turns import Turns
 
 Play = Callable[[TurnRequest], AsyncGenerator[Chunk, None]]
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.assemble import Broken, Turn, assemble
-from partsong.agent_gateway.port import Effort, Provider, TurnRequest
-from partsong.agent_gateway.registry import Providers, settings_from
 from partsong.contracts.chunks import TERMINAL, Chunk, Failed
 from partsong.contracts.messages import Message, ToolSpec, UserMessage
+from partsong.models.core.assemble import Broken, Turn, assemble
+from partsong.models.port import Effort, Provider, TurnRequest
+from partsong.models.registry import Providers, settings_from
 from partsong.testing.fake_llm import Answer, FakeLLM, Step
 
 WIRES = ("anthropic", "openai", "openai-chat", "google")

@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partsong.agent_gateway.core.arguments import tool_end
-from partsong.agent_gateway.core.assemble import Broken, Turn, assemble
 from partsong.contracts.chunks import (
     Chunk,
     Citation,
@@ -35,6 +33,8 @@ from partsong.contracts.messages import (
     TextPart,
     ToolCallPart,
 )
+from partsong.models.core.arguments import tool_end
+from partsong.models.core.assemble import Broken, Turn, assemble
 
 START = Start(provider="p", model="m-2")
 STOP = End(stop="stop", native="end_turn")

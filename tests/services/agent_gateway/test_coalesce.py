@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partsong.agent_gateway.core.coalesce import Coalescer
 from partsong.contracts.chunks import Chunk, End, Reasoning, Text, ToolArgs, ToolStart
+from partsong.models.core.coalesce import Coalescer
 
 END = End(stop="stop")
 

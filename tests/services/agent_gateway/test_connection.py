@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from partsong.agent_gateway.providers.transport import Connection
+from partsong.models.providers.transport import Connection
 
 
 class Made:

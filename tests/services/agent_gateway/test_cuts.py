@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from partsong.agent_gateway.core.assemble import Broken, Turn, assemble
-from partsong.agent_gateway.port import Provider
 from partsong.agents import Agent, AgentFailed
 from partsong.contracts.chunks import Chunk, End
 from partsong.contracts.graph import Retry
+from partsong.models.core.assemble import Broken, Turn, assemble
+from partsong.models.port import Provider
 from partsong.testing.fake_llm import (
     Answer,
     Ask,

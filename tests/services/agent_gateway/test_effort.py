@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue
 
-from partsong.agent_gateway.port import Effort, Provider
+from partsong.models.port import Effort, Provider
 from partsong.testing.fake_llm import FakeLLM
 from tests.services.agent_gateway.support import asked, connected, turned
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.failure import error_class, failed, retry_after
-from partsong.agent_gateway.providers.openai_client import explain as openai_explain
-from partsong.agent_gateway.providers.transport import explain
+from partsong.models.core.failure import error_class, failed, retry_after
+from partsong.models.providers.openai_client import explain as openai_explain
+from partsong.models.providers.transport import explain
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

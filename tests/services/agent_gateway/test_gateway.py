@@ -8,16 +8,16 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from partsong.agent_gateway.app import Gateway
-from partsong.agent_gateway.port import TurnRequest
 from partsong.agent_gateway.toolbox import Toolbox
 from partsong.contracts.chunks import Chunk, End, Failed, Start, Text
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, CallLapsed
 from partsong.contracts.work import FunctionWork
+from partsong.execution.functions import Functions
+from partsong.models.port import TurnRequest
 from partsong.runtime import clock
 from partsong.testing.nats import Bus
 from partsong.tool_runner.app import ToolRunner
-from partsong.tool_runner.functions import Functions
 from partsong.tools import ToolRegistry, tool
 from tests.services.agent_gateway.players import Held, Player, turn, turns_by
 from tests.services.hinted import PATIENCE, Hinted, running

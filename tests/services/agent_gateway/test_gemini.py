@@ -8,7 +8,6 @@ from typing import cast
 import pytest
 from pydantic import JsonValue
 
-from partsong.agent_gateway.port import Provider
 from partsong.contracts.chunks import (
     Citation,
     Raw,
@@ -20,6 +19,7 @@ from partsong.contracts.messages import (
     TextPart,
     UserMessage,
 )
+from partsong.models.port import Provider
 from partsong.testing.fake_llm import (
     Bytes,
     Event,

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from partsong.agent_gateway.registry import Providers, provider_for, settings_from, split_model
 from partsong.agents import Agent
 from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.models.registry import Providers, provider_for, settings_from, split_model
 
 MODULE = """
-from partsong.agent_gateway.core.personas import ScriptedTurn
-from partsong.agent_gateway.providers.scripted import ScriptedProvider
+from partsong.models.core.scripted_replies import ScriptedTurn
+from partsong.models.providers.scripted import ScriptedProvider
 from partsong.contracts.errors import Unavailable
 
 

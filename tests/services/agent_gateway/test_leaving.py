@@ -9,10 +9,10 @@ from contextlib import aclosing
 
 import pytest
 
-from partsong.agent_gateway.port import Provider
-from partsong.agent_gateway.providers.transport import explain
-from partsong.agent_gateway.streaming import relay
 from partsong.contracts.chunks import Chunk, Failed, Text
+from partsong.models.port import Provider
+from partsong.models.providers.transport import explain
+from partsong.models.streaming import relay
 from partsong.testing.fake_llm import Answer, Ask, FakeLLM, Reply, Say
 from partsong.testing.fake_llm.scenarios import reply
 from tests.services.agent_gateway.support import PATIENCE, asked, heard, turned

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.arguments import tool_end
-from partsong.agent_gateway.core.assemble import Turn, assemble
-from partsong.agent_gateway.core.legible import legible
 from partsong.contracts.chunks import Chunk, Raw, ReasoningState, Start, Text
+from partsong.models.core.arguments import tool_end
+from partsong.models.core.assemble import Turn, assemble
+from partsong.models.core.legible import legible
 from partsong.testing.fake_llm import Call, Event, Finish, Say
 from tests.services.agent_gateway.support import LOOKUP, asked, connected, heard, scripted
 

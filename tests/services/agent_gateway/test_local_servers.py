@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 from pydantic import BaseModel, JsonValue
 
-from partsong.agent_gateway.port import Provider
 from partsong.agents import Agent, OpenAIAgent
 from partsong.contracts.chunks import Reasoning, ReasoningState
 from partsong.contracts.messages import ToolMessage, UserMessage
+from partsong.models.port import Provider
 from partsong.testing.fake_llm import (
     LLAMA_CPP,
     OLLAMA,

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from partsong.agent_gateway.registry import (
+from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.models.registry import (
     Providers,
     Settings,
     provider_for,
     settings_from,
     split_model,
 )
-from partsong.contracts.errors import InvalidInput, Unavailable
 from tests.services.agent_gateway.support import WIRES
 
 KEYS = settings_from({"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "o", "GEMINI_API_KEY": "g"})
@@ -104,7 +104,7 @@ def test_a_delay_that_is_no_delay_is_refused(delay: str) -> None:
 def test_no_sdk_is_imported_before_it_is_used() -> None:
     program = (
         "import sys\n"
-        "from partsong.agent_gateway.registry import provider_for, settings_from\n"
+        "from partsong.models.registry import provider_for, settings_from\n"
         "env = {'ANTHROPIC_API_KEY': 'k', 'OPENAI_API_KEY': 'k', 'GOOGLE_API_KEY': 'k'}\n"
         "for name in ('anthropic', 'openai', 'openai-chat', 'google', 'scripted'):\n"
         "    provider_for(f'{name}:x', settings_from(env))\n"

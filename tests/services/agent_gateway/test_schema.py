@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, Field, JsonValue
 
-from partsong.agent_gateway.core.schema import (
+from partsong.models.core.schema import (
     CLAUDE,
     OPENAI,
     closed,

@@ -7,11 +7,11 @@ import json
 import pytest
 from pydantic import BaseModel
 
-from partsong.agent_gateway.core.personas import ScriptedTurn
-from partsong.agent_gateway.port import TurnRequest
-from partsong.agent_gateway.providers.scripted import ScriptedProvider
 from partsong.contracts.chunks import End, Reasoning, Start, Text
 from partsong.contracts.messages import ToolCallPart, ToolMessage, ToolSpec, UserMessage
+from partsong.models.core.scripted_replies import ScriptedTurn
+from partsong.models.port import TurnRequest
+from partsong.models.providers.scripted import ScriptedProvider
 from tests.services.agent_gateway.support import LOOKUP, asked, broken, heard, then, turned
 
 TEXT = """Summarise this:

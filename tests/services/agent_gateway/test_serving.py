@@ -9,13 +9,6 @@ from pathlib import Path
 import pytest
 
 from partsong.agent_gateway.app import Gateway
-from partsong.agent_gateway.catalogue import MODELS_SETTING, Catalogue, Entry
-from partsong.agent_gateway.core.failure import failed
-from partsong.agent_gateway.guard import REQUESTS_SETTING, Guard, limiter_from
-from partsong.agent_gateway.limiter import RateLimiter
-from partsong.agent_gateway.port import TurnRequest
-from partsong.agent_gateway.registry import Providers, Settings
-from partsong.agent_gateway.turn import take_turn
 from partsong.contracts.chunks import Chunk, End, Start, Text, Usage
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import (
@@ -27,6 +20,13 @@ from partsong.contracts.events import (
 from partsong.contracts.messages import AssistantMessage, TextPart, UserMessage
 from partsong.contracts.routes import Progress
 from partsong.contracts.work import TurnWork
+from partsong.models.catalogue import MODELS_SETTING, Catalogue, Entry
+from partsong.models.core.failure import failed
+from partsong.models.guard import REQUESTS_SETTING, Guard, limiter_from
+from partsong.models.limiter import RateLimiter
+from partsong.models.port import TurnRequest
+from partsong.models.registry import Providers, Settings
+from partsong.models.turn import take_turn
 from partsong.testing.fake_llm import FakeLLM
 from partsong.testing.nats import Bus
 from tests.services.agent_gateway.players import Player, served_by, turn, turns_by
@@ -191,7 +191,7 @@ async def test_a_provider_that_fails_again_and_again_is_left_alone_and_tried_aga
 
 
 async def taken(turns: object) -> AgentTurnFailed:
-    from partsong.agent_gateway.turns import Turns
+    from partsong.models.turns import Turns
 
     assert isinstance(turns, Turns)
     event = await turns.take(turn(), None, (), show)

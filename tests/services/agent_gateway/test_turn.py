@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
-from partsong.agent_gateway.port import TurnRequest
-from partsong.agent_gateway.pricing import cost_of
-from partsong.agent_gateway.providers.scripted import ScriptedProvider
-from partsong.agent_gateway.registry import Providers, Settings
-from partsong.agent_gateway.turn import refuse_turn, take_turn
 from partsong.contracts.chunks import TERMINAL, Chunk, End, Failed, Start, Text
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
+from partsong.models.port import TurnRequest
+from partsong.models.pricing import cost_of
+from partsong.models.providers.scripted import ScriptedProvider
+from partsong.models.registry import Providers, Settings
+from partsong.models.turn import refuse_turn, take_turn
 from tests.services.agent_gateway.players import Held, Player, served_by, turn
 
 PATIENCE = 30.0

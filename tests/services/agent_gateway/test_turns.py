@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from partsong.agent_gateway.port import Provider
 from partsong.contracts.chunks import (
     End,
     Reasoning,
@@ -27,6 +26,7 @@ from partsong.contracts.messages import (
     ToolMessage,
     UserMessage,
 )
+from partsong.models.port import Provider
 from partsong.testing.fake_llm import Answer, Ask, Call, FakeLLM, Finish, Reply, Say, Seal, Think
 from tests.services.agent_gateway.support import (
     COUNT,

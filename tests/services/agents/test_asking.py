@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from partsong.agent_gateway.limiter import Whom
 from partsong.agents import Agent, AgentFailed, AgentLimits, LimitReached, RateLimiter
 from partsong.agents.asking import wait_before
 from partsong.contracts.chunks import Failed, Text
 from partsong.contracts.graph import Retry
+from partsong.models.limiter import Whom
 from partsong.testing.fake_llm import Answer, Ask, Cut, Deny, FakeLLM, Finish, Reply, Say
 from tests.services.agents.support import AT_ONCE, OVERLOADED, PATIENCE, asking, read, saying, steps
 

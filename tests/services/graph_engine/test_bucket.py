@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from partsong.bus.bucket import Bucket, Entry, NatsBucket, Overtaken
 from partsong.contracts.errors import Unavailable
-from partsong.graph_engine.bucket import Bucket, Entry, NatsBucket, Overtaken
 from partsong.testing.bucket import MemoryBucket
 from partsong.testing.nats import Bus
 

@@ -10,6 +10,7 @@ from contextlib import aclosing
 
 import pytest
 
+from partsong.bus.bucket import Entry
 from partsong.contracts import events as e
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
@@ -18,11 +19,10 @@ from partsong.contracts.state import Call, Pending, RunState, Timer
 from partsong.contracts.subjects import Subjects, partition_of
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.verify import replay
+from partsong.engine.commands import Prepared
 from partsong.graph_engine import held_runs
-from partsong.graph_engine.bucket import Entry
 from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
-from partsong.graph_engine.core.commands import Prepared
 from partsong.graph_engine.processor import Processor
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Log

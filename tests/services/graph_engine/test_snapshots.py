@@ -16,9 +16,9 @@ from partsong.contracts.subjects import Subjects
 from partsong.contracts.timeline import state_at
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.verify import replay
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.decide import decide
-from partsong.graph_engine.ledger import Ledger
+from partsong.engine import hear
+from partsong.engine.decide import decide
+from partsong.engine.ledger import Ledger
 from partsong.log.memory import MemoryLog
 from partsong.log.snapshots.folded import fold_to, pack
 from partsong.log.snapshots.memory import MemorySnapshots

@@ -22,8 +22,8 @@ from partsong.contracts.run_events import RunOptions
 from partsong.contracts.state import Pending, RunState
 from partsong.contracts.subjects import OURS, Subjects
 from partsong.contracts.validate import parse_graph
+from partsong.engine.commands import Prepared
 from partsong.graph_engine import held_runs
-from partsong.graph_engine.core.commands import Prepared
 from partsong.graph_engine.preparing import Preparing
 from partsong.graph_engine.threads import Threads
 from partsong.log.memory import MemoryLog

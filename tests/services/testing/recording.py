@@ -7,10 +7,10 @@ from pathlib import Path
 from partsong.contracts import events as e
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import RunState
-from partsong.graph_engine.core import hear
-from partsong.local.engine import LocalRun
-from partsong.local.performers import Performers
-from partsong.local.player import open_player
+from partsong.engine import hear
+from partsong.engine.local.engine import LocalRun
+from partsong.engine.local.performers import Performers
+from partsong.engine.local.player import open_player
 from partsong.log.file import FileLog
 from partsong.runtime import clock
 from partsong.testing import ScriptedModel, ToolCall

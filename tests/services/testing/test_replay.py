@@ -63,8 +63,8 @@ async def test_a_finished_agent_run_of_the_platform_replays_to_the_same_state_wi
 async def test_calls_of_providers_tools_and_functions_are_counted() -> None:
     with script(), counted() as calls:
         await again(shop.shop())
-    assert calls["partsong.agent_gateway.turn.take_turn"] >= 2
-    assert calls["partsong.tool_runner.executor.Executor.run"] >= 2
+    assert calls["partsong.models.turn.take_turn"] >= 2
+    assert calls["partsong.execution.executor.Executor.run"] >= 2
     assert calls["partsong.testing.scripted.ScriptedModel.stream"] >= 2
 
 

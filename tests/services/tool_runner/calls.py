@@ -11,9 +11,9 @@ from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import CallCompleted, CallFailed
 from partsong.contracts.work import FunctionWork, ToolWork
-from partsong.tool_runner.executor import Closed, Executor
-from partsong.tool_runner.functions import Functions
-from partsong.tool_runner.user_loops import UserLoops
+from partsong.execution.executor import Closed, Executor
+from partsong.execution.functions import Functions
+from partsong.execution.user_loops import UserLoops
 from partsong.tools import ToolRegistry
 from partsong.tools.tool import AnyTool
 

@@ -7,9 +7,9 @@ from pydantic import JsonValue
 
 from partsong.contracts.events import ApprovalDecided, CallFailed, Event
 from partsong.contracts.work import ToolWork
+from partsong.execution.functions import Functions
 from partsong.testing.nats import Bus
 from partsong.tool_runner.app import ToolRunner
-from partsong.tool_runner.functions import Functions
 from partsong.tools import ToolRegistry, tool
 from tests.services.hinted import Hinted, running
 

@@ -18,7 +18,7 @@ from partsong.contracts import calls as contract
 from partsong.contracts.chunks import Chunk, End, Failed, Raw, Text
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.routing import NodeContext, Route
-from partsong.tool_runner import executor
+from partsong.execution import executor
 from tests.services.tool_runner.calls import DEADLINE, Calls, failure, function_work, success
 
 BEGUN = 0.2
@@ -331,8 +331,8 @@ class TestTime:
 STUCK = """
 import asyncio, threading
 from partsong.contracts.work import FunctionWork
-from partsong.tool_runner.executor import Executor
-from partsong.tool_runner.functions import Functions
+from partsong.execution.executor import Executor
+from partsong.execution.functions import Functions
 from partsong.tools import ToolRegistry
 
 async def main():

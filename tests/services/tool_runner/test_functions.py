@@ -13,8 +13,8 @@ from pydantic import BaseModel, JsonValue
 
 from partsong.contracts.errors import InvalidInput, NotFound, Problem
 from partsong.contracts.routing import NodeContext
-from partsong.tool_runner.core.signature import callee, source_of
-from partsong.tool_runner.functions import Functions
+from partsong.execution.core.signature import callee, source_of
+from partsong.execution.functions import Functions
 
 SHOP = """
 import os

@@ -10,10 +10,10 @@ from pydantic import JsonValue
 
 from partsong.contracts.hooks import HookOutcome, HookPoint, PluginRef
 from partsong.contracts.work import HookWork
+from partsong.execution.hooks import Hooks
 from partsong.plugins import Hook, Plugin, Replace, RequireApproval, Retry, Veto
 from partsong.plugins.plugin import PluginKind
 from partsong.plugins.shelf import Shelf
-from partsong.tool_runner.hooks import Hooks
 
 ERROR: JsonValue = {"code": "shop.closed", "message": "come back", "fault": "caller"}
 MESSAGE: JsonValue = {"role": "user", "text": "hi"}

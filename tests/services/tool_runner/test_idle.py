@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.routing import NodeContext, Route
 from partsong.contracts.work import FunctionWork
-from partsong.tool_runner.executor import Closed
+from partsong.execution.executor import Closed
 from tests.services.tool_runner.calls import Calls, failure, success
 
 State = dict[str, JsonValue]

@@ -22,7 +22,7 @@ from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.plain import copied, plain
 from partsong.contracts.routing import Goto, Overwrite, Route
 from partsong.contracts.values import reduce
-from partsong.tool_runner.core.returned import Content, Returned, capped, content, returned
+from partsong.execution.core.returned import Content, Returned, capped, content, returned
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 JSON = st.recursive(

@@ -15,9 +15,9 @@ from partsong.contracts.graph import AgentSpec
 from partsong.contracts.messages import ToolSpec
 from partsong.contracts.routing import NodeContext
 from partsong.contracts.work import FunctionWork, ToolWork, TurnWork
+from partsong.execution.functions import Functions
 from partsong.testing.nats import Bus
 from partsong.tool_runner.app import ToolRunner
-from partsong.tool_runner.functions import Functions
 from partsong.tools import ToolRegistry, tool
 from partsong.tools.tool import AnyTool
 from tests.services.hinted import PATIENCE, Hinted, running

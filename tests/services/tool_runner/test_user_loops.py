@@ -15,10 +15,10 @@ from pydantic import JsonValue
 
 from partsong.contracts.chunks import Text
 from partsong.contracts.routing import NodeContext
+from partsong.execution.executor import Executor
+from partsong.execution.functions import Functions
+from partsong.execution.user_loops import UserLoops
 from partsong.runtime.heartbeat.held import HeldCalls
-from partsong.tool_runner.executor import Executor
-from partsong.tool_runner.functions import Functions
-from partsong.tool_runner.user_loops import UserLoops
 from partsong.tools import ToolRegistry, tool
 from tests.services.tool_runner.calls import DEADLINE, Calls, failure, function_work, success
 

@@ -1,1 +1,1 @@
-"""The decider: pure functions from a run's state to what happens next."""
+"""What the engine decides of its own beside the runs: who goes next in a thread, and which lane is served."""

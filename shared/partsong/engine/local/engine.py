@@ -22,11 +22,11 @@ from partsong.contracts.routing import Edited
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork, Work
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.decide import decide
-from partsong.graph_engine.core.draft import Decision
-from partsong.graph_engine.core.hints import work_of
-from partsong.graph_engine.ledger import Ledger
+from partsong.engine import hear
+from partsong.engine.decide import decide
+from partsong.engine.draft import Decision
+from partsong.engine.hints import work_of
+from partsong.engine.ledger import Ledger
 from partsong.log.port import Log
 from partsong.log.reading import body_of
 from partsong.runtime import clock

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from partsong.local.engine import Perform
+    from partsong.engine.local.engine import Perform
 
 __all__ = ["Equipped"]
 

@@ -12,15 +12,15 @@ from partsong.contracts.errors import PartsongError
 from partsong.contracts.graph import Graph
 from partsong.contracts.validate import functions_of
 from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
-from partsong.local.engine import Perform, Result
+from partsong.engine.local.engine import Perform, Result
+from partsong.execution.executor import Executor
+from partsong.execution.functions import Functions
+from partsong.execution.hooks import Hooks
 from partsong.plugins.shelf import Shelf
-from partsong.tool_runner.executor import Executor
-from partsong.tool_runner.functions import Functions
-from partsong.tool_runner.hooks import Hooks
 from partsong.tools.registry import ToolRegistry
 
 if TYPE_CHECKING:
-    from partsong.agent_gateway.turns import Turns
+    from partsong.models.turns import Turns
 
 __all__ = ["Performers", "routed"]
 
@@ -84,8 +84,8 @@ class Performers:
                 assert_never(work)
 
     async def _turn(self, work: TurnWork, emit: Callable[[Chunk], None]) -> Result:
-        from partsong.agent_gateway.turn import refuse_turn
-        from partsong.agent_gateway.turns import Turns
+        from partsong.models.turn import refuse_turn
+        from partsong.models.turns import Turns
         from partsong.plugins.watching import watched
 
         if self._turns is None:

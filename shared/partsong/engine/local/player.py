@@ -25,11 +25,11 @@ from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.timeline import Checkpoint, checkpoints, edited, state_at
 from partsong.contracts.work import Work
-from partsong.graph_engine.core import hear
-from partsong.graph_engine.core.signals import signal
-from partsong.local.engine import Approver, Item, LocalRun, Perform
-from partsong.local.equipped import Equipped
-from partsong.local.performers import Performers, routed
+from partsong.engine import hear
+from partsong.engine.local.engine import Approver, Item, LocalRun, Perform
+from partsong.engine.local.equipped import Equipped
+from partsong.engine.local.performers import Performers, routed
+from partsong.engine.signals import signal
 from partsong.log.port import Log
 from partsong.log.reading import body_of
 from partsong.plugins.shelf import Shelf

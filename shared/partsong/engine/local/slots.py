@@ -16,7 +16,7 @@ from itertools import count
 from partsong.contracts import events as e
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.work import Work
-from partsong.local.engine import Item, Perform, Result
+from partsong.engine.local.engine import Item, Perform, Result
 
 __all__ = ["Slots"]
 

@@ -1,1 +1,1 @@
-"""The gateway's pure part: what chunks mean, without a socket or a clock."""
+"""What chunks mean, and what vendors understand: pure, without a socket or a clock."""

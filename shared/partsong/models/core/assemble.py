@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, assert_never
 
-from partsong.agent_gateway.core.failure import failed
 from partsong.contracts.chunks import (
     Chunk,
     Citation,
@@ -42,6 +41,7 @@ from partsong.contracts.messages import (
     TextPart,
     ToolCallPart,
 )
+from partsong.models.core.failure import failed
 
 __all__ = ["Broken", "Turn", "assemble", "problem_of"]
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from partsong.agent_gateway.core.failure import RETRYABLE
 from partsong.contracts.chunks import ErrorClass
+from partsong.models.core.failure import RETRYABLE
 
 __all__ = ["Breaker", "BreakerRules", "BreakerState"]
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.schema import sample
-from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.messages import ToolCallPart, ToolMessage, ToolSpec, UserMessage
 from partsong.contracts.nodes import ANSWER
+from partsong.models.core.schema import sample
+from partsong.models.port import TurnRequest
 
 __all__ = ["PERSONAS", "ScriptedTurn", "perform"]
 

@@ -12,11 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.arguments import parse_arguments, tool_end
-from partsong.agent_gateway.port import TurnRequest
-from partsong.agent_gateway.providers import transport
-from partsong.agent_gateway.providers.anthropic_request import params
-from partsong.agent_gateway.streaming import relay
 from partsong.contracts.chunks import (
     Chunk,
     Citation,
@@ -34,6 +29,11 @@ from partsong.contracts.chunks import (
     ToolStart,
     Usage,
 )
+from partsong.models.core.arguments import parse_arguments, tool_end
+from partsong.models.port import TurnRequest
+from partsong.models.providers import transport
+from partsong.models.providers.anthropic_request import params
+from partsong.models.streaming import relay
 
 if TYPE_CHECKING:
     import anthropic

@@ -8,9 +8,6 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.effort import Budget, Level, of_claude
-from partsong.agent_gateway.core.schema import CLAUDE, closed, is_closed, portable
-from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.messages import (
     AssistantMessage,
     Message,
@@ -23,6 +20,9 @@ from partsong.contracts.messages import (
     ToolMessage,
     UserMessage,
 )
+from partsong.models.core.effort import Budget, Level, of_claude
+from partsong.models.core.schema import CLAUDE, closed, is_closed, portable
+from partsong.models.port import TurnRequest
 
 __all__ = ["params"]
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.failure import failed
-from partsong.agent_gateway.port import TurnRequest
-from partsong.agent_gateway.providers import transport
-from partsong.agent_gateway.providers.google_reader import Reader
-from partsong.agent_gateway.providers.google_request import config, contents
-from partsong.agent_gateway.streaming import relay
 from partsong.contracts.chunks import Chunk, Failed
+from partsong.models.core.failure import failed
+from partsong.models.port import TurnRequest
+from partsong.models.providers import transport
+from partsong.models.providers.google_reader import Reader
+from partsong.models.providers.google_request import config, contents
+from partsong.models.streaming import relay
 
 if TYPE_CHECKING:
     import httpx2

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.arguments import tool_end
 from partsong.contracts.chunks import (
     Chunk,
     Citation,
@@ -26,6 +25,7 @@ from partsong.contracts.chunks import (
     ToolStart,
     Usage,
 )
+from partsong.models.core.arguments import tool_end
 
 if TYPE_CHECKING:
     from google.genai import types

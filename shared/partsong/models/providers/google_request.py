@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.effort import Budget, Level, of_gemini
-from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.messages import (
     AssistantMessage,
     Message,
@@ -22,6 +20,8 @@ from partsong.contracts.messages import (
     ToolMessage,
     UserMessage,
 )
+from partsong.models.core.effort import Budget, Level, of_gemini
+from partsong.models.port import TurnRequest
 
 if TYPE_CHECKING:
     from google.genai import types

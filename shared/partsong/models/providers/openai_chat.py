@@ -8,12 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.arguments import parse_arguments, tool_end
-from partsong.agent_gateway.core.effort import of_compatible, of_openai
-from partsong.agent_gateway.core.schema import closed, is_strict
-from partsong.agent_gateway.port import TurnRequest
-from partsong.agent_gateway.providers import openai_client, transport
-from partsong.agent_gateway.streaming import relay
 from partsong.contracts.chunks import (
     Chunk,
     End,
@@ -36,6 +30,12 @@ from partsong.contracts.messages import (
     ToolMessage,
     UserMessage,
 )
+from partsong.models.core.arguments import parse_arguments, tool_end
+from partsong.models.core.effort import of_compatible, of_openai
+from partsong.models.core.schema import closed, is_strict
+from partsong.models.port import TurnRequest
+from partsong.models.providers import openai_client, transport
+from partsong.models.streaming import relay
 
 if TYPE_CHECKING:
     from openai.types import CompletionUsage

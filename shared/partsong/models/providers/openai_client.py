@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.schema import OPENAI, closed, is_strict, portable
-from partsong.agent_gateway.providers import transport
 from partsong.contracts.chunks import Failed
+from partsong.models.core.schema import OPENAI, closed, is_strict, portable
+from partsong.models.providers import transport
 
 if TYPE_CHECKING:
     import openai

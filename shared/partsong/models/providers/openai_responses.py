@@ -7,11 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.arguments import tool_end
-from partsong.agent_gateway.core.effort import of_openai
-from partsong.agent_gateway.port import TurnRequest
-from partsong.agent_gateway.providers import openai_client, transport
-from partsong.agent_gateway.streaming import relay
 from partsong.contracts.chunks import (
     Chunk,
     Citation,
@@ -41,6 +36,11 @@ from partsong.contracts.messages import (
     ToolSpec,
     UserMessage,
 )
+from partsong.models.core.arguments import tool_end
+from partsong.models.core.effort import of_openai
+from partsong.models.port import TurnRequest
+from partsong.models.providers import openai_client, transport
+from partsong.models.streaming import relay
 
 if TYPE_CHECKING:
     from openai.types import responses

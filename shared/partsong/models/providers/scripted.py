@@ -10,11 +10,6 @@ import json
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 
-from partsong.agent_gateway.core.arguments import tool_end
-from partsong.agent_gateway.core.failure import failed
-from partsong.agent_gateway.core.personas import ScriptedTurn, perform
-from partsong.agent_gateway.port import TurnRequest
-from partsong.agent_gateway.streaming import relay
 from partsong.contracts.chunks import (
     Chunk,
     End,
@@ -27,6 +22,11 @@ from partsong.contracts.chunks import (
     Usage,
 )
 from partsong.contracts.errors import PartsongError
+from partsong.models.core.arguments import tool_end
+from partsong.models.core.failure import failed
+from partsong.models.core.scripted_replies import ScriptedTurn, perform
+from partsong.models.port import TurnRequest
+from partsong.models.streaming import relay
 
 __all__ = ["ScriptedProvider"]
 

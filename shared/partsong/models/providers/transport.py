@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.failure import error_class, failed
-from partsong.agent_gateway.port import TurnRequest
 from partsong.contracts.chunks import Failed
+from partsong.models.core.failure import error_class, failed
+from partsong.models.port import TurnRequest
 from partsong.runtime.clock import now
 
 if TYPE_CHECKING:

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from partsong.agent_gateway.core.features import (
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.routes import TIERS, Kind, Score, Tier
+from partsong.models.port import Effort
+from partsong.models.routing.features import (
     RUN_FEATURES,
     TASK_FEATURES,
     Context,
@@ -21,10 +24,7 @@ from partsong.agent_gateway.core.features import (
     RunSignals,
     Task,
 )
-from partsong.agent_gateway.core.weights import BASE, LIMITS, POINTS, VERSION
-from partsong.agent_gateway.port import Effort
-from partsong.contracts.errors import InvalidInput
-from partsong.contracts.routes import TIERS, Kind, Score, Tier
+from partsong.models.routing.weights import BASE, LIMITS, POINTS, VERSION
 
 __all__ = [
     "WEIGHTS",

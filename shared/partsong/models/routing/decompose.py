@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from partsong.agent_gateway.core.complexity import ComplexityAnalyzer
-from partsong.agent_gateway.core.features import Task
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.routes import Score
+from partsong.models.routing.complexity import ComplexityAnalyzer
+from partsong.models.routing.features import Task
 
 __all__ = ["Decomposition", "DecompositionLimits", "Subtask", "decomposed"]
 

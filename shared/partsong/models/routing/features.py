@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from partsong.agent_gateway.core.cues import PHRASES, PIECES, WORDS, CueKind, fold_text
+from partsong.models.routing.keywords import PHRASES, PIECES, WORDS, CueKind, fold_text
 
 __all__ = ["READ", "RUN_FEATURES", "TASK_FEATURES", "Context", "Reading", "RunSignals", "Task"]
 

@@ -15,8 +15,8 @@ from typing import ClassVar, TypeAlias, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from partsong.agent_gateway.core.draws import draw_beta
 from partsong.contracts.routes import TIERS, Kind, Tier
+from partsong.models.routing.beta_sampling import draw_beta
 
 __all__ = [
     "Bandit",

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from partsong.agent_gateway.core.breaker import Breaker
-from partsong.agent_gateway.core.policies import Outcomes, Policy, Shadow, Terms, rank
 from partsong.contracts.routes import (
     TIERS,
     Kind,
@@ -22,6 +20,8 @@ from partsong.contracts.routes import (
     ShadowChoice,
     Tier,
 )
+from partsong.models.core.breaker import Breaker
+from partsong.models.routing.policies import Outcomes, Policy, Shadow, Terms, rank
 
 __all__ = [
     "Candidate",

@@ -6,18 +6,18 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from partsong.agent_gateway.catalogue import Catalogue, policy_of
-from partsong.agent_gateway.core.breaker import Breaker
-from partsong.agent_gateway.core.complexity import ComplexityAnalyzer, approach
-from partsong.agent_gateway.core.features import Context, RunSignals, Task
-from partsong.agent_gateway.core.policies import Outcomes
-from partsong.agent_gateway.core.router import Capability, RouteRequest, explain, route
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.estimate import asked
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, RouteDecided
 from partsong.contracts.messages import ToolMessage, UserMessage
 from partsong.contracts.routes import Score
 from partsong.contracts.work import TurnWork
+from partsong.models.catalogue import Catalogue, policy_of
+from partsong.models.core.breaker import Breaker
+from partsong.models.routing.complexity import ComplexityAnalyzer, approach
+from partsong.models.routing.features import Context, RunSignals, Task
+from partsong.models.routing.policies import Outcomes
+from partsong.models.routing.router import Capability, RouteRequest, explain, route
 from partsong.runtime.event_head import event_head
 
 __all__ = ["Routing", "routed"]
