@@ -1,0 +1,1 @@
+"""Commands: what requests, signals and timers that fire mean for a run."""

@@ -1,0 +1,1 @@
+"""Nodes: what each kind of node does next."""

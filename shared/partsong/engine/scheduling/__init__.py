@@ -1,0 +1,1 @@
+"""Scheduling: which nodes fire, where finished executions lead, and how runs end."""

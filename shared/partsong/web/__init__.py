@@ -1,0 +1,1 @@
+"""Web: what every service with an HTTP API shares."""
