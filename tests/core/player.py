@@ -17,9 +17,9 @@ from partsong.contracts.fold import fold_all, fold_message
 from partsong.contracts.graph import WaitNode
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.work import FunctionWork
-from partsong.engine import hear, signals
+from partsong.engine.commands import runs, signals
 from partsong.engine.decide import decide
-from partsong.engine.hints import work_of
+from partsong.engine.work.hints import work_of
 from tests.core.graphs_strategy import Example
 from tests.core.scenario import NOW
 from tests.core.world import act, comes
@@ -42,7 +42,7 @@ class Player:
     def start(cls, example: Example, seed: int = 0, options: e.RunOptions | None = None) -> Player:
         player = cls(RunState("r_1"), seed=seed)
         begun = example.graph, example.input, options or e.RunOptions()
-        player.decide(*hear.start("r_1", *begun, "q1", NOW))
+        player.decide(*runs.start("r_1", *begun, "q1", NOW))
         return player
 
     def append(self, message: Message) -> None:
@@ -94,7 +94,7 @@ class Player:
 
     def fire(self, timer_id: str) -> None:
         """A timer's moment comes."""
-        self.decide(*hear.fired(self.state, timer_id, NOW))
+        self.decide(*runs.fired(self.state, timer_id, NOW))
 
     def signal(self, name: str) -> None:
         """Somebody sends a signal; its payload is its name."""

@@ -18,9 +18,9 @@ from partsong.contracts.foreign.question import Evaluate, at_once
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.work import FunctionWork
-from partsong.engine import hear, signals
+from partsong.engine.commands import runs, signals
 from partsong.engine.decide import decide
-from partsong.engine.hints import work_of
+from partsong.engine.work.hints import work_of
 
 __all__ = ["NOW", "Function", "Scenario", "describe", "given", "simulate"]
 
@@ -51,13 +51,13 @@ class Scenario:
         """What the last step decided."""
         if graph is not None:
             started = dict(input or {}), options or e.RunOptions()
-            self.when(*hear.start(run_id, graph, *started, "q1", NOW))
+            self.when(*runs.start(run_id, graph, *started, "q1", NOW))
 
     @classmethod
     def forked(cls, source: RunState, seq: int, run_id: str) -> Scenario:
         """A run that begins where another one is."""
         run = cls(None, run_id=run_id)
-        return run.when(*hear.fork(source, seq, run_id, (), "q1", NOW))
+        return run.when(*runs.fork(source, seq, run_id, (), "q1", NOW))
 
     def work(self, call_id: str) -> FunctionWork:
         """What a tool-runner is told of an open function call."""
@@ -158,12 +158,12 @@ class Scenario:
 
     def fires(self, timer_id: str) -> Scenario:
         """A timer's moment comes."""
-        return self.when(*hear.fired(self.state, timer_id, self.now))
+        return self.when(*runs.fired(self.state, timer_id, self.now))
 
     def retries(self, graph: Graph | None = None, options: e.RunOptions | None = None) -> Scenario:
         """Somebody retries the ended run."""
         asked = f"q{len(self.log)}"
-        return self.when(*hear.retry(self.state, graph, options, None, asked, self.now))
+        return self.when(*runs.retry(self.state, graph, options, None, asked, self.now))
 
     def signals(self, name: str, payload: JsonValue = None, request_id: str = "s1") -> Scenario:
         """Somebody sends a signal."""

@@ -15,7 +15,7 @@ from partsong.contracts.messages import AssistantMessage, TextPart
 from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.state import RunState
 from partsong.contracts.validate import parse_graph
-from partsong.engine.hints import work_of
+from partsong.engine.work.hints import work_of
 from tests.core.scenario import Scenario, given
 
 NO_ANSWER = "tools.no_answer"

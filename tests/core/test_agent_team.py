@@ -21,7 +21,7 @@ from partsong.contracts.messages import (
 from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.work import TurnWork
-from partsong.engine.hints import work_of
+from partsong.engine.work.hints import work_of
 from tests.core.scenario import Scenario, given
 
 ECHO = "scripted:echo"

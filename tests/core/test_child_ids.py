@@ -13,7 +13,7 @@ from partsong.contracts.run_events import Parent
 from partsong.contracts.state import RunState
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.work import ChildWork, child_of
-from partsong.engine.hints import work_of
+from partsong.engine.work.hints import work_of
 from tests.core.scenario import Scenario, given
 from tests.core.test_inner import around, chain, nested
 

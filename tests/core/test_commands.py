@@ -12,7 +12,7 @@ from partsong.contracts.foreign.question import at_once
 from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.state import RunState
 from partsong.contracts.validate import parse_graph
-from partsong.engine.commands import Prepared, carry_out
+from partsong.engine.commands.outcomes import Prepared, carry_out
 from partsong.engine.meter import MOST, Meter
 
 NOW = "2026-01-01T00:00:00.000Z"

@@ -10,9 +10,9 @@ from partsong.contracts.graph import Graph
 from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.timeline import edited
 from partsong.contracts.validate import parse_graph
-from partsong.engine import hear
-from partsong.engine.calls import later
-from partsong.engine.options import check_options
+from partsong.engine.calls.calls import later
+from partsong.engine.commands import runs
+from partsong.engine.commands.options import check_options
 from tests.core.scenario import NOW, Scenario, given
 from tests.core.test_flow import graph
 
@@ -29,18 +29,18 @@ def waiting(**fields: object) -> Graph:
 
 def test_a_paused_run_begins_nothing_and_goes_on_where_it_was() -> None:
     run = given(graph("a>b"))
-    run.when(*hear.pause(run.state, "lunch", "q2", NOW))
+    run.when(*runs.pause(run.state, "lunch", "q2", NOW))
     assert run.state.phase == "paused"
     run.completes("a:1", {"x": 1}).then()
-    run.when(*hear.resume(run.state, "q3", NOW))
+    run.when(*runs.resume(run.state, "q3", NOW))
     run.then("node.completed a:1", "node.scheduled b:1", "call.requested b:1")
     assert str(run.state.phase) == "running"
 
 
 def test_a_paused_run_can_be_cancelled() -> None:
     run = given(graph("a>b"))
-    run.when(*hear.pause(run.state, None, "q2", NOW))
-    run.when(*hear.cancel(run.state, "enough", "q3", NOW)).then("run.cancelled")
+    run.when(*runs.pause(run.state, None, "q2", NOW))
+    run.when(*runs.cancel(run.state, "enough", "q3", NOW)).then("run.cancelled")
 
 
 # --- waits and signals --------------------------------------------------------------------------------------------
@@ -199,10 +199,10 @@ def test_a_retry_keeps_a_deadline_that_is_still_ahead() -> None:
 def test_a_retry_that_is_delivered_twice_counts_once() -> None:
     run = given(graph("a>b")).fails("a:1", retryable=False)
     for _ in range(2):
-        run.when(*hear.retry(run.state, None, None, None, "q7", NOW))
+        run.when(*runs.retry(run.state, None, None, None, "q7", NOW))
         assert (run.state.round, run.state.status) == (1, "running")
     with pytest.raises(Conflict, match="run r_1 is running"):
-        hear.retry(run.state, None, None, None, "q8", NOW)
+        runs.retry(run.state, None, None, None, "q8", NOW)
     assert run.refolded == run.state
 
 
@@ -276,7 +276,7 @@ def test_a_failed_run_undoes_what_it_did_newest_first_with_what_each_saw() -> No
 
 def test_a_compensation_is_retried_and_what_cannot_be_undone_is_said() -> None:
     run = given(saga()).completes("a:1").completes("b:1")
-    run.when(*hear.cancel(run.state, "stop", "q2", NOW))
+    run.when(*runs.cancel(run.state, "stop", "q2", NOW))
     for attempt in range(1, 5):
         run.fails("b:1/undo").then("timer.set b:1/undo")
         run.fires(f"b:1/undo/r{attempt}").then("call.requested b:1/undo")

@@ -15,7 +15,7 @@ from partsong.contracts.envelope import START_HASH, Commit, decode, encode_commi
 from partsong.contracts.fold import fold, fold_message
 from partsong.contracts.portable import dump_state, load_state
 from partsong.contracts.state import RunState
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from tests.core.graphs_strategy import Example, examples
 from tests.core.player import Message, Player
 from tests.core.scenario import NOW
@@ -88,7 +88,7 @@ def test_a_fork_at_any_message_reaches_the_same_end(example: Example, seed: int)
     for seq, message in enumerate(log, 1):
         state = fold_message(state, message, seq)
         fork = Player(RunState("r_2"), seed=seed + seq)
-        fork.decide(*hear.fork(state, seq, "r_2", (), "q2", NOW))
+        fork.decide(*runs.fork(state, seq, "r_2", (), "q2", NOW))
         fork.play()
         if exact(ran, example):
             assert fork.state.status == ("failed" if ran.failed else "completed")
@@ -108,7 +108,7 @@ def test_a_run_retried_until_nothing_fails_ends_like_one_in_which_nothing_failed
     while player.state.status == "failed":
         retries += 1
         player.answer_late()
-        asked = hear.retry(player.state, None, None, None, f"q_{retries}", NOW)
+        asked = runs.retry(player.state, None, None, None, f"q_{retries}", NOW)
         player.decide(*asked)
         player.play()
     assert player.state.status == "completed"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from partsong.contracts import events as e
-from partsong.contracts.doubt import in_doubt
 from partsong.contracts.errors import Problem
 from partsong.contracts.fold import fold_all
 from partsong.contracts.marks import Restored
 from partsong.contracts.validate import parse_graph
+from partsong.engine.calls.doubt import in_doubt
 from tests.core.scenario import NOW, Scenario, given
 
 LATER = "2026-01-01T00:10:00.000Z"

@@ -14,7 +14,7 @@ from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import RunState
 from partsong.contracts.validate import parse_graph
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from tests.core.scenario import Scenario, given
 
 FUNCTION = {"type": "function", "function": "m:f"}
@@ -43,13 +43,13 @@ def mapped() -> RunState:
 
 def queued() -> RunState:
     options = e.RunOptions(thread="ann")
-    started = hear.start("r_1", of(FUNCTION), {}, options, "q", "2026", queued=True)
+    started = runs.start("r_1", of(FUNCTION), {}, options, "q", "2026", queued=True)
     return fold_all(RunState("r_1"), started)
 
 
 def paused() -> RunState:
     state = given(of(FUNCTION)).state
-    return fold_all(state, hear.pause(state, "why", "q", "2026"))
+    return fold_all(state, runs.pause(state, "why", "q", "2026"))
 
 
 def away() -> RunState:

@@ -21,8 +21,8 @@ from partsong.contracts.hooks import (
 from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart, UserMessage
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.work import HookWork, ToolWork, TurnWork
-from partsong.engine import hear
-from partsong.engine.hints import work_of
+from partsong.engine.commands import runs
+from partsong.engine.work.hints import work_of
 from tests.core.scenario import NOW, Scenario
 
 
@@ -42,7 +42,7 @@ def guarded(graph: Graph, input: Mapping[str, JsonValue], *points: HookPoint) ->
     run = Scenario(None)
     plugin = PluginRef(name="p", points=points, kind="guard")
     options = e.RunOptions()
-    return run.when(*hear.start("r_1", graph, dict(input), options, "q1", NOW, plugins=(plugin,)))
+    return run.when(*runs.start("r_1", graph, dict(input), options, "q1", NOW, plugins=(plugin,)))
 
 
 def says(run: Scenario, call_id: str, outcome: HookOutcome, seen: int = 0) -> Scenario:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.graph import Graph
 from partsong.contracts.validate import parse_graph
-from partsong.engine.inner import MOST_ITEMS
+from partsong.engine.nodes.inner import MOST_ITEMS
 from tests.core.scenario import Scenario, given
 
 

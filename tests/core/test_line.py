@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from partsong.contracts.errors import Conflict
-from partsong.graph_engine.core.line import (
+from partsong.graph_engine.core.thread_queue import (
     LONGEST,
     Line,
     OnBusy,

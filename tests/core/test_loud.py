@@ -13,7 +13,7 @@ from partsong.contracts.graph import Graph
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import parse_graph
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.draft import Decision
 from partsong.engine.ledger import Ledger
@@ -98,7 +98,7 @@ def parts_of(
     """The decisions by which a run goes as far as it may, and the same run as it is in the end."""
     made = parse_graph({"name": "spin", "entry": "s", "nodes": nodes, "edges": edges, **others})
     options = e.RunOptions(max_steps=steps)
-    state = fold_all(RunState("r_1"), hear.start("r_1", made, {}, options, "q1", NOW))
+    state = fold_all(RunState("r_1"), runs.start("r_1", made, {}, options, "q1", NOW))
     parts: list[Decision] = []
     while not parts or parts[-1].more:
         parts.append(decide(parts[-1].state if parts else state, NOW))
@@ -147,7 +147,7 @@ def test_a_question_that_had_to_be_waited_for_ends_the_part() -> None:
 
     made = parse_graph({"name": "spin", "nodes": nodes, "edges": [SPIN]})
     options = e.RunOptions(max_steps=5)
-    state = fold_all(RunState("r_1"), hear.start("r_1", made, {}, options, "q1", NOW))
+    state = fold_all(RunState("r_1"), runs.start("r_1", made, {}, options, "q1", NOW))
     while (decision := decide(state, NOW, evaluate=evaluate)).more:
         assert len(asked) == 1
         asked.clear()
@@ -194,20 +194,20 @@ def test_an_answer_to_a_run_that_has_failed_meanwhile_is_kept_for_the_retry() ->
 async def test_of_two_writers_one_is_told_so_reads_on_and_decides_again() -> None:
     log, subjects = MemoryLog(), Subjects()
     one, two = (Ledger(log, subjects, "r_1") for _ in range(2))
-    begun = hear.start("r_1", graph(*DIAMOND), {}, e.RunOptions(), "q1", NOW)
+    begun = runs.start("r_1", graph(*DIAMOND), {}, e.RunOptions(), "q1", NOW)
     await decided(one, *begun)
     await two.refresh()
     assert two.state == one.state
     stale = two.state
-    await decided(one, *hear.pause(one.state, "mine", "q2", NOW))
+    await decided(one, *runs.pause(one.state, "mine", "q2", NOW))
     with pytest.raises(WrongSequence) as told:
-        await decided(two, *hear.pause(two.state, "no, mine", "q3", NOW))
+        await decided(two, *runs.pause(two.state, "no, mine", "q3", NOW))
     assert told.value.problem.retryable
     assert two.state == stale, "it has not taken its own word for it"
     await two.refresh()
     assert two.state == one.state
-    assert hear.pause(two.state, "no, mine", "q3", NOW) == (), "there is nothing left to decide"
-    await decided(two, *hear.resume(two.state, "q4", NOW))
+    assert runs.pause(two.state, "no, mine", "q3", NOW) == (), "there is nothing left to decide"
+    await decided(two, *runs.resume(two.state, "q4", NOW))
     await one.refresh()
     assert one.state == two.state
     assert (one.state.paused, one.state.commits) == (False, 3)

@@ -14,7 +14,7 @@ from partsong.contracts.state import RunState
 from partsong.contracts.timeline import checkpoints, state_at
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.verify import replay
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -28,7 +28,7 @@ def newer(kind: str = "call.progressed", v: int = 1) -> bytes:
 
 
 def begun() -> bytes:
-    started = hear.start("r_1", GRAPH, {}, e.RunOptions(), "q1", NOW)
+    started = runs.start("r_1", GRAPH, {}, e.RunOptions(), "q1", NOW)
     state = RunState("r_1")
     return encode_commit("r_1", 1, 0, START_HASH, (*started, *_decided(state, started)))[1]
 
@@ -91,12 +91,12 @@ def test_what_stands_before_it_in_its_message_counts() -> None:
 def test_what_is_asked_of_it_is_refused_with_what_to_do() -> None:
     state = folded(begun(), newer())
     with pytest.raises(Conflict) as refused:
-        hear.known(state)
+        runs.known(state)
     assert refused.value.problem.code == "engine.too_old"
     assert "update the graph engines" in (refused.value.problem.fix or "")
     with pytest.raises(Conflict):
-        hear.fork(state, 2, "r_2", (), "q", NOW)
-    hear.known(folded(begun()))
+        runs.fork(state, 2, "r_2", (), "q", NOW)
+    runs.known(folded(begun()))
 
 
 def test_a_replay_names_it_and_goes_on_checking() -> None:

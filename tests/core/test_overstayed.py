@@ -11,7 +11,7 @@ from partsong.contracts.fold import fold
 from partsong.contracts.graph import Graph
 from partsong.contracts.state import RunState
 from partsong.contracts.validate import parse_graph
-from partsong.engine.overstayed import GRACE, TURN_TIMEOUT, Unattended, overstayed
+from partsong.engine.calls.overstayed import GRACE, TURN_TIMEOUT, Unattended, overstayed
 from tests.core.scenario import Scenario, given
 
 NOW = "2026-01-01T00:00:00.000Z"

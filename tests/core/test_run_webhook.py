@@ -10,10 +10,10 @@ from partsong.contracts.fold import fold
 from partsong.contracts.run_events import RunOptions
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.work import ToolWork
-from partsong.engine import hear
+from partsong.engine.commands import runs
+from partsong.engine.commands.options import check_options
 from partsong.engine.decide import decide
-from partsong.engine.hints import work_of
-from partsong.engine.options import check_options
+from partsong.engine.work.hints import work_of
 from tests.core.scenario import NOW, Scenario
 
 URL = "https://example.com/hook"
@@ -37,7 +37,7 @@ def failed(run: Scenario, code: str = "webhook.unavailable", *, retryable: bool 
 
 def rang(run: Scenario) -> Scenario:
     (timer,) = run.state.timers
-    return run.when(*hear.fired(run.state, timer, NOW))
+    return run.when(*runs.fired(run.state, timer, NOW))
 
 
 def test_the_call_is_asked_for_in_the_commit_that_ends_the_run() -> None:
@@ -101,7 +101,7 @@ def test_a_failed_run_tells_its_error_and_a_retried_one_its_second_end_under_ano
     run = Scenario(GRAPH, options=RunOptions(webhook=URL)).fails("a:1", retryable=False)
     run.stands("failed")
     assert run.state.telling
-    run.when(*hear.retry(run.state, None, None, None, "q2", NOW))
+    run.when(*runs.retry(run.state, None, None, None, "q2", NOW))
     assert "webhook" not in run.state.calls
     run.completes("a:1").stands("completed")
     assert list(run.state.calls)[-1] == "webhook-r1"

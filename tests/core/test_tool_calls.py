@@ -12,8 +12,8 @@ from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart
 from partsong.contracts.tool_calls import UNAPPROVED, digest_of
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.work import Resume, ToolWork
-from partsong.engine import hear
-from partsong.engine.hints import work_of
+from partsong.engine.commands import runs
+from partsong.engine.work.hints import work_of
 from tests.core.scenario import NOW, Scenario, given
 
 
@@ -148,7 +148,7 @@ def test_after_a_retry_of_the_run_people_are_asked_again() -> None:
 
 def test_a_question_that_was_open_when_the_run_was_cancelled_is_asked_anew_after_a_retry() -> None:
     run = needs_approval(given(node()), "a:1", sum=5)
-    run.when(*hear.cancel(run.state, None, "q", NOW)).stands("cancelled")
+    run.when(*runs.cancel(run.state, None, "q", NOW)).stands("cancelled")
     run.retries()
     needs_approval(run, "a:1", sum=5).then("approval.requested a:1/p2")
 
@@ -238,7 +238,7 @@ def test_code_is_told_why_a_tool_gave_nothing(how: str) -> None:
 
 def test_a_cancelled_run_that_is_retried_goes_on_where_its_code_stood() -> None:
     run = suspends(code(), OUTER, "pay", sum=1).completes(f"{OUTER}/n1", content="paid")
-    run.when(*hear.cancel(run.state, None, "q", NOW)).stands("cancelled")
+    run.when(*runs.cancel(run.state, None, "q", NOW)).stands("cancelled")
     run.retries().then(f"call.requested {OUTER}")
     assert work(run, OUTER).resume == Resume(snapshot="s1", result="paid")
     assert work(run, OUTER).attempt == 3

@@ -16,7 +16,7 @@ from partsong.contracts.fold import fold_all
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.verify import Replay, replay
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.ledger import Ledger
 from partsong.log.memory import MemoryLog
@@ -37,7 +37,7 @@ Records = tuple[tuple[int, bytes], ...]
 async def _a_run() -> Records:
     log, subjects = MemoryLog(), Subjects()
     ledger = Ledger(log, subjects, RUN)
-    news: tuple[e.Event, ...] = hear.start(RUN, GRAPH, {}, e.RunOptions(), "q1", NOW)
+    news: tuple[e.Event, ...] = runs.start(RUN, GRAPH, {}, e.RunOptions(), "q1", NOW)
     for i in range(STEPS + 1):
         decision = decide(fold_all(ledger.state, news), NOW)
         await ledger.commit((*news, *decision.events), decision.state)
@@ -166,7 +166,7 @@ def test_what_lies_behind_the_newest_commit_is_not_vouched_for() -> None:
 
 def test_a_commit_whose_hash_is_not_its_end_is_changed() -> None:
     commit, body = encode_commit(
-        RUN, 1, 0, START_HASH, hear.start(RUN, GRAPH, {}, e.RunOptions(), "q1", NOW)
+        RUN, 1, 0, START_HASH, runs.start(RUN, GRAPH, {}, e.RunOptions(), "q1", NOW)
     )
     raw = json.loads(body)
     more = body[:-1] + b',"x":1}'

@@ -16,7 +16,7 @@ from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart
 from partsong.contracts.persistent import PersistentMap
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.validate import parse_graph
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from tests.core.scenario import NOW
 
@@ -40,7 +40,7 @@ NODES: dict[str, dict[str, JsonValue]] = {
 def records(node: str, items: int, *, batch: int = 7, deadline: str | None = None) -> Records:
     """Write the log of a whole run, in which the engine decides after every `batch` reports."""
     options = e.RunOptions(max_steps=2 * items + 2, deadline=deadline)
-    news = hear.start(RUN, _graph(node), {"items": [*range(items)]}, options, "q1", NOW)
+    news = runs.start(RUN, _graph(node), {"items": [*range(items)]}, options, "q1", NOW)
     log, last, state = Records(), START_HASH, RunState(RUN)
     asked: list[str] = []
     while not state.ended:

@@ -25,8 +25,8 @@ from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import parse_graph, problems_in
 from partsong.contracts.values import render_value
+from partsong.engine.commands.options import check_options
 from partsong.engine.decide import decide
-from partsong.engine.options import check_options
 from partsong.graph_engine.door import MAX_BODY, request_id
 from partsong.runtime.evaluation.evaluator import evaluate
 from partsong.runtime.visible import visible

@@ -30,7 +30,7 @@ from partsong.contracts.requests import (
     parse_request,
 )
 from partsong.contracts.validate import parse_graph
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.ledger import Ledger
 from partsong.log.memory import MemoryLog
@@ -82,7 +82,7 @@ class Engine:
     async def start(self, request_id: str = "q") -> int:
         graph = parse_graph(GRAPH)
         return await self.commit(
-            *hear.start(self.run_id, graph, {"x": 1}, e.RunOptions(), request_id, NOW)
+            *runs.start(self.run_id, graph, {"x": 1}, e.RunOptions(), request_id, NOW)
         )
 
     async def finish(self) -> int:
@@ -167,7 +167,7 @@ async def test_a_fork_whose_answer_is_lost_is_found(bus: Bus, client: Client) ->
     async def carry_out(request: ForkRequest) -> None:
         run_id, source = str(request.new_run_id), await client.state("r_1")
         await Engine(bus, client, run_id).commit(
-            *hear.fork(source, first, run_id, (), request.id, NOW)
+            *runs.fork(source, first, run_id, (), request.id, NOW)
         )
 
     async with impatient(bus) as asking, at_the_door(bus, carry_out):

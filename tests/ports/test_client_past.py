@@ -14,7 +14,7 @@ from partsong.contracts.fold import fold_all
 from partsong.contracts.marks import Restored
 from partsong.contracts.timeline import state_at
 from partsong.contracts.validate import parse_graph
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.ledger import Ledger
 from partsong.log.snapshots.kv import KvSnapshots
@@ -58,7 +58,7 @@ async def a_long_run(bus: Bus, client: Client, snapshots: Snapshots, steps: int)
     """A run that an engine has led through a loop, keeping snapshots; the sequences of its commits."""
     ledger, seqs = Ledger(client.log, bus.subjects, "r_long"), list[int]()
     news: tuple[e.Event, ...]
-    news = hear.start("r_long", parse_graph(LOOP), {}, e.RunOptions(), "q", NOW)
+    news = runs.start("r_long", parse_graph(LOOP), {}, e.RunOptions(), "q", NOW)
     for step in range(1, steps + 2):
         decision = decide(fold_all(ledger.state, news), NOW)
         await ledger.commit((*news, *decision.events), decision.state)

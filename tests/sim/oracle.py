@@ -24,7 +24,7 @@ from partsong.contracts.requests import (
 from partsong.contracts.seals import Scrub
 from partsong.contracts.state import RunState
 from partsong.contracts.subjects import OURS
-from partsong.engine import hear, signals
+from partsong.engine.commands import runs, signals
 from partsong.log.port import Record
 from partsong.log.snapshots.folded import Folded, nearest
 from partsong.log.snapshots.port import Snapshots
@@ -210,15 +210,15 @@ def _meant(
     try:
         match request:
             case CancelRequest():
-                events = hear.cancel(state, None, id_, _NOW)
+                events = runs.cancel(state, None, id_, _NOW)
             case PauseRequest():
-                events = hear.pause(state, None, id_, _NOW)
+                events = runs.pause(state, None, id_, _NOW)
             case ResumeRequest():
-                events = hear.resume(state, id_, _NOW)
+                events = runs.resume(state, id_, _NOW)
             case SignalRequest():
                 events = signals.signal(state, request.name, request.payload, id_, _NOW)
             case RetryRequest():
-                events = hear.retry(state, None, None, None, id_, _NOW)
+                events = runs.retry(state, None, None, None, id_, _NOW)
             case _:
                 assert_never(request)
     except PartsongError as error:

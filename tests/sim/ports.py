@@ -15,7 +15,7 @@ from partsong.contracts.errors import Unavailable
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.stops import Stop
 from partsong.contracts.work import ChildWork, Work
-from partsong.engine.hints import work_of
+from partsong.engine.work.hints import work_of
 from partsong.graph_engine.outbox import SET_FOR, reminder_id
 from partsong.log.port import Appended, Record, WrongSequence
 from partsong.log.subject import check_append

@@ -12,7 +12,7 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.requests import RunRequest
 from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.validate import parse_graph
-from partsong.engine import hear, signals
+from partsong.engine.commands import runs, signals
 from partsong.testing.nats import Bus
 from tests.system.engines import dies_after, replace_engine, signal, until
 from tests.system.platform import Platform, a_platform
@@ -146,7 +146,7 @@ async def test_a_child_whose_parents_engine_died_before_it_asked_is_asked_for_by
     await dies_after(
         bus,
         "r_p",
-        lambda _state, now: hear.start("r_p", graph, {"asked": 41}, RunOptions(), "q", now),
+        lambda _state, now: runs.start("r_p", graph, {"asked": 41}, RunOptions(), "q", now),
     )
     await replace_engine(platform)
     await until(platform, "r_p--sub-1", "waiting")
@@ -175,6 +175,6 @@ async def test_a_child_whose_parent_ended_as_its_engine_died_is_cancelled(
     await platform.client.start(asking(GATE), {"asked": 41}, run_id="r_p")
     child = await until(platform, "r_p--sub-1", "waiting")
     await platform.services["graph-engine"].stop()
-    await dies_after(bus, "r_p", lambda state, now: hear.cancel(state, "enough", "q", now))
+    await dies_after(bus, "r_p", lambda state, now: runs.cancel(state, "enough", "q", now))
     await replace_engine(platform)
     assert (await platform.client.result(child.run_id, timeout=30)).status == "cancelled"

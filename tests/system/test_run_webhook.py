@@ -11,7 +11,7 @@ from partsong.client.requests import ask
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.requests import RunRequest
-from partsong.engine import signals
+from partsong.engine.commands import signals
 from partsong.runtime import clock
 from partsong.testing.nats import Bus
 from tests.ports.web import Web, answer, web

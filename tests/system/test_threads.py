@@ -13,8 +13,8 @@ from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.requests import RetryRequest, RunRequest
 from partsong.contracts.run_events import RunAdmitted, RunOptions, RunStarted
-from partsong.engine import hear
-from partsong.graph_engine.core.line import OnBusy
+from partsong.engine.commands import runs
+from partsong.graph_engine.core.thread_queue import OnBusy
 from partsong.runtime import clock
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
@@ -203,7 +203,7 @@ async def test_a_release_that_died_with_its_engine_is_found_by_who_waits(
     await start(platform, "r_a")
     await start(platform, "r_b")
     await platform.services["graph-engine"].stop()
-    await dies_after(bus, "r_a", lambda state, now: hear.cancel(state, None, "q", now))
+    await dies_after(bus, "r_a", lambda state, now: runs.cancel(state, None, "q", now))
     await replace_engine(platform)
     await finish(platform, "r_b")
 
@@ -213,7 +213,7 @@ async def test_a_release_that_died_with_its_engine_does_not_refuse_anybody(
 ) -> None:
     await start(platform, "r_a")
     await platform.services["graph-engine"].stop()
-    await dies_after(bus, "r_a", lambda state, now: hear.cancel(state, None, "q", now))
+    await dies_after(bus, "r_a", lambda state, now: runs.cancel(state, None, "q", now))
     await replace_engine(platform)
     await start(platform, "r_b", "reject")
     await finish(platform, "r_b")

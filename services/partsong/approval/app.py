@@ -7,12 +7,10 @@ import logging
 from faststream.nats import NatsBroker
 
 from partsong.approval import database
-from partsong.approval.core.origin import is_loopback
 from partsong.approval.desk import Desk
 from partsong.approval.http import create_app
 from partsong.approval.hub import Hub
 from partsong.approval.projector import Projector
-from partsong.approval.server import Server
 from partsong.approval.store import DatabaseMarks, Store
 from partsong.approval.worker import Questions
 from partsong.bus.faststream import command_broker, on_query
@@ -21,6 +19,8 @@ from partsong.contracts.errors import Problem
 from partsong.runtime.log_answers import ask_services
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
+from partsong.web.origin import is_loopback
+from partsong.web.server import Server
 
 __all__ = ["ApprovalService", "service"]
 

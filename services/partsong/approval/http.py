@@ -15,7 +15,6 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, Quer
 
 from partsong.approval.core.approval import Position, Status
 from partsong.approval.core.decision import Decision
-from partsong.approval.core.origin import refusal
 from partsong.approval.desk import LONGEST_PAGE, Desk
 from partsong.approval.hub import Hub
 from partsong.approval.live import live
@@ -36,6 +35,7 @@ from partsong.contracts.ids import check_id
 from partsong.contracts.plain import read_json
 from partsong.runtime import clock
 from partsong.runtime.broker_clock import TOLERATED, said
+from partsong.web.origin import refusal
 
 __all__ = ["create_app"]
 

@@ -17,10 +17,10 @@ from litestar import WebSocket, websocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.handlers import WebsocketRouteHandler
 
-from partsong.approval.core.origin import refusal
 from partsong.approval.hub import LAST_WORD, Hub, Viewer, snapshot
 from partsong.approval.projector import Projector
 from partsong.approval.views import Ping
+from partsong.web.origin import refusal
 
 __all__ = ["live"]
 

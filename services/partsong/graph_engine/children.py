@@ -16,7 +16,7 @@ from partsong.contracts.run_events import Parent, RunOptions
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.subjects import OURS, Subjects
 from partsong.contracts.work import ChildWork, child_of, child_of_v0
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.preparing import Resolve
 from partsong.log.blobs import LOST
@@ -94,7 +94,7 @@ class Children:
         parent = parent_of(state)
         if parent is None:
             return
-        ended = hear.child_ended(state, parent, clock.now_text())
+        ended = runs.child_ended(state, parent, clock.now_text())
         subject, body = self._subjects.fact(parent.run_id), encode_report(parent.run_id, ended)
         await self._log.append(subject, body, id=ended.id)
 

@@ -20,7 +20,7 @@ from partsong.contracts.envelope import decode_known, encode_report, newest_even
 from partsong.contracts.errors import Conflict, InvalidInput, Unavailable
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.contracts.subjects import Subjects
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.engine.ledger import Ledger
 from partsong.log.blobs import LOST
 from partsong.log.port import Log, Record, WrongSequence
@@ -89,7 +89,7 @@ class Commands:
                 raise
             return Rejected(id=request_id, error=error.problem)
         newer = ledger.state.newer is not None
-        return Rejected(id=request_id, error=hear.too_old(ledger.state)) if newer else None
+        return Rejected(id=request_id, error=runs.too_old(ledger.state)) if newer else None
 
     async def unsettled(self, run_id: str) -> set[str]:
         """Requests about a run whose commands stand in its log without an outcome, as far as it can be read."""

@@ -38,7 +38,7 @@ from partsong.contracts.requests import (
     parse_request,
 )
 from partsong.contracts.subjects import OURS, Subjects
-from partsong.engine.options import check_options
+from partsong.engine.commands.options import check_options
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.graphs import Keep
 from partsong.graph_engine.schedules import Schedules

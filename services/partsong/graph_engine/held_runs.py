@@ -23,7 +23,7 @@ from partsong.contracts.errors import (
 from partsong.contracts.requests import Rejected
 from partsong.contracts.state import Timer
 from partsong.contracts.subjects import LogSubject, Subjects
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.engine.ledger import HistoryChanged
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.looking_after import (
@@ -193,7 +193,7 @@ class HeldRuns:
             await self._rang(run_id, timer)
 
     async def _rang(self, run_id: str, timer: Timer) -> None:
-        event = hear.rang(run_id, timer.id, timer.at, clock.now_text())
+        event = runs.rang(run_id, timer.id, timer.at, clock.now_text())
         body = encode_report(run_id, event)
         await self._log.append(self._subjects.fact(run_id), body, id=event.id)
 
@@ -252,7 +252,7 @@ class HeldRuns:
                     continue
                 woken = slot.woken
                 if slot.ledger.state.newer is not None:
-                    self._park(slot, hear.too_old(slot.ledger.state))
+                    self._park(slot, runs.too_old(slot.ledger.state))
                 elif (problem := self._turns.deadly(slot.ledger.run_id)) is not None:
                     self._park(slot, problem, ())
                 elif not await self._turns.take(slot):

@@ -17,7 +17,7 @@ from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import TurnWork
 from partsong.engine.draft import Closing
-from partsong.engine.hints import work_of
+from partsong.engine.work.hints import work_of
 from partsong.log.port import Log
 
 __all__ = ["Losses"]

@@ -9,7 +9,7 @@ from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.requests import AdmitRequest, CancelRequest, RunRequest
 from partsong.contracts.state import Pending, RunState
 from partsong.contracts.subjects import OURS
-from partsong.engine.commands import Prepared, asked
+from partsong.engine.commands.outcomes import Prepared, asked
 from partsong.graph_engine.children import Children, abandoned
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.threads import Threads

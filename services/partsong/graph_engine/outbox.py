@@ -19,7 +19,7 @@ from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.stops import Stop, stops_of
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import REMINDER, ChildWork, Work
-from partsong.engine.hints import work_of
+from partsong.engine.work.hints import work_of
 from partsong.graph_engine.workload import Reading
 from partsong.log.stored import BLOB, SEEN
 from partsong.runtime import clock

@@ -21,7 +21,7 @@ from partsong.contracts.requests import ForkRequest, RetryRequest, RunRequest
 from partsong.contracts.state import Pending, RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.timeline import edited, state_at
-from partsong.engine.commands import Prepared, asked
+from partsong.engine.commands.outcomes import Prepared, asked
 from partsong.graph_engine.threads import Threads
 from partsong.log.blobs import LOST
 from partsong.log.port import Log

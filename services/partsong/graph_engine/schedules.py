@@ -22,7 +22,7 @@ from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
 from partsong.contracts.misfits import problem_of
 from partsong.contracts.requests import RunRequest, ScheduleRequest
 from partsong.contracts.subjects import Subjects
-from partsong.graph_engine.core.line import OnBusy
+from partsong.graph_engine.core.thread_queue import OnBusy
 from partsong.log.port import Log
 
 __all__ = ["Schedules", "run_of"]

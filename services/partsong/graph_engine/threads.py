@@ -30,7 +30,7 @@ from partsong.contracts.run_events import RunOptions
 from partsong.contracts.state import ENDED
 from partsong.contracts.subjects import Subjects
 from partsong.engine.summary import REFUSED
-from partsong.graph_engine.core.line import (
+from partsong.graph_engine.core.thread_queue import (
     Line,
     OnBusy,
     Place,

@@ -15,7 +15,6 @@ from typing import Protocol
 
 from partsong.contracts import events as e
 from partsong.contracts.damage import Hit
-from partsong.contracts.doubt import in_doubt
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.fold import fold
@@ -24,13 +23,14 @@ from partsong.contracts.marks import Restored
 from partsong.contracts.requests import Accepted, Rejected
 from partsong.contracts.state import Call, Pending, RunState
 from partsong.contracts.subjects import OURS, Subjects
-from partsong.engine import hear
-from partsong.engine.commands import PREPARED, Prepared, carry_out
+from partsong.engine.calls.doubt import in_doubt
+from partsong.engine.calls.overstayed import Unattended, overstayed
+from partsong.engine.commands import runs
+from partsong.engine.commands.outcomes import PREPARED, Prepared, carry_out
 from partsong.engine.decide import decide
 from partsong.engine.draft import Closing, Decision
 from partsong.engine.ledger import HistoryChanged, Ledger
 from partsong.engine.meter import Meter
-from partsong.engine.overstayed import Unattended, overstayed
 from partsong.engine.summary import summary_headers
 from partsong.graph_engine.deciding import Deciding
 from partsong.graph_engine.losses import Losses
@@ -206,7 +206,7 @@ class Turns:
         now, meter = clock.now_text(), Meter(evaluate)
         news, state = carry_out(slot.ledger.state, slot.prepared, now, meter)
         lapsed = (
-            *hear.lapsed(state, self.silent, self._stopped, now),
+            *runs.lapsed(state, self.silent, self._stopped, now),
             *overstayed(state, self._unattended, now),
             *self._in_doubt(state, now),
         )

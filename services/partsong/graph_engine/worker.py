@@ -14,7 +14,7 @@ from partsong.bus.pull import Delivery
 from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.subjects import FiredSubject, Subjects
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.graph_engine.outbox import SET_FOR
 from partsong.graph_engine.ownership import Ownership
 from partsong.log.port import Log
@@ -113,7 +113,7 @@ class Engine:
     async def _rang(self, where: FiredSubject, delivery: Delivery) -> None:
         """Append that a timer fired; the run may have no use for it any more."""
         at = delivery.headers.get(SET_FOR)
-        event = hear.rang(where.run_id, where.timer_id, at, clock.now_text())
+        event = runs.rang(where.run_id, where.timer_id, at, clock.now_text())
         body = encode_report(where.run_id, event)
         await self._log.append(self._subjects.fact(where.run_id), body, id=event.id)
 

@@ -25,7 +25,7 @@ from partsong.agents.stream import AgentStream
 from partsong.agents.toolset import Approve, Tools, Toolset
 from partsong.contracts.chunks import Chunk
 from partsong.contracts.graph import AgentSpec, Effort, OutputMode, Retry
-from partsong.engine.calls import AGENT_RETRY
+from partsong.engine.calls.calls import AGENT_RETRY
 from partsong.models.limiter import RateLimiter
 
 __all__ = ["Agent"]

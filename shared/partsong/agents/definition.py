@@ -14,7 +14,7 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentSpec, Effort, NodeName, OutputMode, Retry
 from partsong.contracts.nodes import ANSWER
 from partsong.contracts.validate import problem_of
-from partsong.engine.calls import AGENT_RETRY
+from partsong.engine.calls.calls import AGENT_RETRY
 from partsong.models.limiter import RateLimiter
 
 __all__ = ["Definition"]

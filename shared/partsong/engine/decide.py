@@ -24,15 +24,17 @@ from partsong.contracts.graph import (
 from partsong.contracts.persistent import chosen
 from partsong.contracts.scope import Execution, Scope, scope_of
 from partsong.contracts.state import RunState
-from partsong.engine import agent, flow, inner, joins, tool_calls, waits, webhook
-from partsong.engine.approvals import approval
-from partsong.engine.budget import spent_all
-from partsong.engine.calls import NO_RETRY, no_outcome, request_call, retried
+from partsong.engine.calls import webhook
+from partsong.engine.calls.calls import NO_RETRY, no_outcome, request_call, retried
+from partsong.engine.calls.gates import passes
+from partsong.engine.commands.runs import overdue
 from partsong.engine.draft import Decision, Draft
-from partsong.engine.ending import end
-from partsong.engine.gates import passes
-from partsong.engine.hear import overdue
 from partsong.engine.meter import Meter
+from partsong.engine.nodes import agent, inner, tool_calls, waits
+from partsong.engine.nodes.approvals import approval
+from partsong.engine.nodes.budget import spent_all
+from partsong.engine.scheduling import flow, joins
+from partsong.engine.scheduling.ending import end
 
 __all__ = ["decide"]
 

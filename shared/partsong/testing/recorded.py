@@ -13,7 +13,7 @@ from partsong.contracts.errors import NotFound
 from partsong.contracts.fold import fold
 from partsong.contracts.state import RunState
 from partsong.contracts.work import TurnWork
-from partsong.engine.hints import work_of
+from partsong.engine.work.hints import work_of
 from partsong.log.port import Record
 
 __all__ = ["Recording", "RunLog", "TurnTaken", "recorded", "turns"]

@@ -23,13 +23,13 @@ from partsong.approval.desk import Desk
 from partsong.approval.http import create_app
 from partsong.approval.hub import Hub
 from partsong.approval.projector import Projector
-from partsong.approval.server import Server
 from partsong.approval.store import Store
 from partsong.contracts import events as e
 from partsong.contracts.envelope import START_HASH, encode_commit, encode_report
 from partsong.contracts.subjects import Subjects
 from partsong.log.port import Log
 from partsong.runtime.clock import new_id
+from partsong.web.server import Server
 
 PATIENCE = 30.0
 """Seconds until a test gives up waiting."""

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from partsong.approval.core.approval import Approval, Position, id_of, parse_id
 from partsong.approval.core.decision import Closed, Decision, after, decide, is_repeat
 from partsong.approval.core.inbox import Change, Message, concerns, project, read
-from partsong.approval.core.origin import refusal
 from partsong.contracts import events as e
 from partsong.contracts.envelope import START_HASH, encode_commit, encode_report
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, Problem
 from partsong.contracts.subjects import LogSubject
+from partsong.web.origin import refusal
 from tests.services.approval.support import NOON, asked
 
 RUN = "r_1"

@@ -18,8 +18,8 @@ from partsong.contracts.requests import Accepted, CancelRequest, Rejected, RunRe
 from partsong.contracts.state import Call, Pending, RunState, Timer
 from partsong.contracts.stops import Stop
 from partsong.contracts.subjects import PARTITIONS, Subjects
-from partsong.engine.commands import Prepared
-from partsong.engine.hints import work_of
+from partsong.engine.commands.outcomes import Prepared
+from partsong.engine.work.hints import work_of
 from partsong.graph_engine.checkpoints import Checkpoints
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.processor import Processor

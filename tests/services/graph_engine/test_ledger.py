@@ -14,7 +14,7 @@ from partsong.contracts.fold import fold_all
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.verify import replay
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.ledger import HistoryChanged, Ledger
 from partsong.log.memory import MemoryLog
@@ -47,7 +47,7 @@ class Story:
         await ledger.commit((*news, *decision.events), decision.state)
 
     async def begin(self, ledger: Ledger) -> None:
-        await self.commit(ledger, *hear.start(RUN, GRAPH, {}, e.RunOptions(), "q1", NOW))
+        await self.commit(ledger, *runs.start(RUN, GRAPH, {}, e.RunOptions(), "q1", NOW))
 
     async def report(self, call_id: str) -> None:
         done = e.CallCompleted(id=f"{call_id}.closed", time=NOW, call_id=call_id, attempt=1)
@@ -64,7 +64,7 @@ class Story:
 
 
 async def pause(story: Story, ledger: Ledger, request_id: str) -> None:
-    await story.commit(ledger, *hear.pause(ledger.state, None, request_id, NOW))
+    await story.commit(ledger, *runs.pause(ledger.state, None, request_id, NOW))
 
 
 async def test_an_own_commit_becomes_sure_when_it_is_delivered_and_is_no_news() -> None:
@@ -117,7 +117,7 @@ async def test_another_engines_commit_is_folded_in_its_place() -> None:
     await story.report("a:1")
     assert [first.fold(record) for record in await story.records()] == [False, True, True]
     assert first.state.paused
-    await story.commit(first, *hear.resume(first.state, "q3", NOW))
+    await story.commit(first, *runs.resume(first.state, "q3", NOW))
     await first.refresh()
     await story.whole(first)
 
@@ -129,7 +129,7 @@ async def test_a_decision_that_lost_the_race_leaves_nothing_behind() -> None:
     await second.refresh()
     await pause(story, second, "q2")
     with pytest.raises(WrongSequence):
-        await story.commit(first, *hear.cancel(first.state, None, "q3", NOW))
+        await story.commit(first, *runs.cancel(first.state, None, "q3", NOW))
     assert first.state.stopping is None
     for record in await story.records():
         first.fold(record)
@@ -144,7 +144,7 @@ async def test_a_commit_that_was_missed_is_never_folded_over() -> None:
     await story.begin(first)
     await second.refresh()
     await pause(story, second, "q2")
-    await story.commit(second, *hear.resume(second.state, "q3", NOW))
+    await story.commit(second, *runs.resume(second.state, "q3", NOW))
     begun, _missed, resumed = await story.records()
     first.fold(begun)
     with pytest.raises(HistoryChanged, match="after commit 1 comes commit 3"):

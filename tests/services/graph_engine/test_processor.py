@@ -19,7 +19,7 @@ from partsong.contracts.state import Call, Pending, RunState, Timer
 from partsong.contracts.subjects import Subjects, partition_of
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.verify import replay
-from partsong.engine.commands import Prepared
+from partsong.engine.commands.outcomes import Prepared
 from partsong.graph_engine import held_runs
 from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints

@@ -16,7 +16,7 @@ from partsong.contracts.subjects import Subjects
 from partsong.contracts.timeline import state_at
 from partsong.contracts.validate import parse_graph
 from partsong.contracts.verify import replay
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.ledger import Ledger
 from partsong.log.memory import MemoryLog
@@ -65,7 +65,7 @@ async def committed(ledger: Ledger, news: tuple[e.Event, ...]) -> None:
 
 async def started(log: MemoryLog, run_id: str, graph: Graph = LOOP) -> Ledger:
     ledger = Ledger(log, SUBJECTS, run_id)
-    await committed(ledger, hear.start(run_id, graph, {}, e.RunOptions(), "q", NOW))
+    await committed(ledger, runs.start(run_id, graph, {}, e.RunOptions(), "q", NOW))
     return ledger
 
 

@@ -22,7 +22,7 @@ from partsong.contracts.run_events import RunOptions
 from partsong.contracts.state import Pending, RunState
 from partsong.contracts.subjects import OURS, Subjects
 from partsong.contracts.validate import parse_graph
-from partsong.engine.commands import Prepared
+from partsong.engine.commands.outcomes import Prepared
 from partsong.graph_engine import held_runs
 from partsong.graph_engine.preparing import Preparing
 from partsong.graph_engine.threads import Threads

@@ -8,7 +8,7 @@ from partsong.contracts.errors import Conflict, Unavailable
 from partsong.contracts.marks import Restored
 from partsong.contracts.run_events import RunOptions
 from partsong.contracts.subjects import PARTITIONS, Subjects
-from partsong.graph_engine.core.line import Line as Written
+from partsong.graph_engine.core.thread_queue import Line as Written
 from partsong.graph_engine.seating import Seating
 from partsong.graph_engine.threads import Threads
 from partsong.log.memory import MemoryLog

@@ -7,7 +7,7 @@ from pathlib import Path
 from partsong.contracts import events as e
 from partsong.contracts.results import RunResult
 from partsong.contracts.state import RunState
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.engine.local.engine import LocalRun
 from partsong.engine.local.performers import Performers
 from partsong.engine.local.player import open_player
@@ -36,7 +36,7 @@ async def play(path: Path, run_id: str = "r_shop", built: WorkflowGraph | None =
     ):
         run = LocalRun(log, run_id, performers)
         await run.load()
-        start = hear.start(
+        start = runs.start(
             run_id, graph, {"article": "tea"}, e.RunOptions(), "test", clock.now_text()
         )
         return await run.go(start)

@@ -16,7 +16,7 @@ from partsong.contracts.hooks import HookPoint, RequireApproval, hook_id
 from partsong.contracts.hooks import Retry as Again
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call
-from partsong.engine.calls import ask_person, request_call, retried
+from partsong.engine.calls.calls import ask_person, request_call, retried
 from partsong.engine.draft import Draft
 
 __all__ = ["passes", "wants_again"]

@@ -10,7 +10,7 @@ from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Retry
 from partsong.contracts.state import MISSING, Call, RunState
 from partsong.contracts.work import ToolWork
-from partsong.engine.calls import no_outcome, retried
+from partsong.engine.calls.calls import no_outcome, retried
 from partsong.engine.draft import Draft
 
 __all__ = ["TOOL", "tell", "work"]

@@ -29,7 +29,7 @@ from partsong.contracts.requests import (
 )
 from partsong.contracts.state import Pending, RunState
 from partsong.contracts.validate import problem_of
-from partsong.engine import hear, signals
+from partsong.engine.commands import runs, signals
 from partsong.engine.meter import Meter
 
 __all__ = ["PREPARED", "Prepared", "asked", "carry_out"]
@@ -129,20 +129,20 @@ def _meaning(
             if prepared.refused is not None:
                 raise prepared.refused
             retry = asked(RetryRequest, command)
-            return hear.retry(state, prepared.graph, retry.options, retry.reason, retry.id, now)
+            return runs.retry(state, prepared.graph, retry.options, retry.reason, retry.id, now)
         case "cancel":
             cancel = asked(CancelRequest, command)
-            return hear.cancel(state, cancel.reason, cancel.id, now)
+            return runs.cancel(state, cancel.reason, cancel.id, now)
         case "pause":
             pause = asked(PauseRequest, command)
-            return hear.pause(state, pause.reason, pause.id, now)
+            return runs.pause(state, pause.reason, pause.id, now)
         case "resume":
-            return hear.resume(state, asked(ResumeRequest, command).id, now)
+            return runs.resume(state, asked(ResumeRequest, command).id, now)
         case "signal":
             sent = asked(SignalRequest, command)
             return signals.signal(state, sent.name, sent.payload, sent.id, now, evaluate)
         case "admit":
-            return hear.admit(state, now, dict(prepared.remembered)) if prepared.free else ()
+            return runs.admit(state, now, dict(prepared.remembered)) if prepared.free else ()
 
 
 def _start(
@@ -154,7 +154,7 @@ def _start(
     if prepared.refused is not None:
         raise prepared.refused
     assert prepared.graph is not None, "a start is prepared with its graph"  # noqa: S101
-    return hear.start(
+    return runs.start(
         state.run_id,
         prepared.graph,
         {},  # the command holds it
@@ -199,6 +199,6 @@ def _fork(
         raise prepared.refused
     assert prepared.source is not None, "a fork is prepared with its source"  # noqa: S101
     changed = (*request.values, *request.outputs)
-    return hear.fork(
+    return runs.fork(
         prepared.source, prepared.source_seq, state.run_id, changed, command.request_id, now
     )

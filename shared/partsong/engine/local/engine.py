@@ -22,11 +22,11 @@ from partsong.contracts.routing import Edited
 from partsong.contracts.state import Call, RunState, Timer
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.work import ChildWork, Work
-from partsong.engine import hear
+from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.draft import Decision
-from partsong.engine.hints import work_of
 from partsong.engine.ledger import Ledger
+from partsong.engine.work.hints import work_of
 from partsong.log.port import Log
 from partsong.log.reading import body_of
 from partsong.runtime import clock
@@ -101,7 +101,7 @@ class LocalRun:
     async def load(self) -> RunState:
         """Read what the log already holds of the run."""
         await self._ledger.refresh()
-        hear.known(self._ledger.state)
+        runs.known(self._ledger.state)
         return self._ledger.state
 
     async def go(self, news: tuple[e.Event, ...] = ()) -> RunState:
@@ -220,9 +220,9 @@ class LocalRun:
         if (await child.load()).graph is None:
             graph = Graph.model_validate(work.graph)
             now = clock.now_text()
-            news = hear.start(work.child, graph, work.input, work.options, work.id, now)
+            news = runs.start(work.child, graph, work.input, work.options, work.id, now)
         state = await child.go(news)
-        return hear.child_ended(state, work.options.parent, clock.now_text())
+        return runs.child_ended(state, work.options.parent, clock.now_text())
 
     async def _deliver(self, making: Coroutine[None, None, Result]) -> None:
         """Put into the inbox what a call returns; an error here is a fault of ours and must not look like a hang."""
@@ -277,7 +277,7 @@ class LocalRun:
                 continue
             if isinstance(item, str):
                 self._awaited.discard(item)
-                news += hear.fired(fold_all(self.state, news), item, clock.now_text())
+                news += runs.fired(fold_all(self.state, news), item, clock.now_text())
             else:
                 news += item if isinstance(item, tuple) else (item,)
         return tuple(news)

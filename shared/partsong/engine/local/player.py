@@ -25,11 +25,11 @@ from partsong.contracts.state import RunState
 from partsong.contracts.subjects import Subjects
 from partsong.contracts.timeline import Checkpoint, checkpoints, edited, state_at
 from partsong.contracts.work import Work
-from partsong.engine import hear
+from partsong.engine.commands import runs
+from partsong.engine.commands.signals import signal
 from partsong.engine.local.engine import Approver, Item, LocalRun, Perform
 from partsong.engine.local.equipped import Equipped
 from partsong.engine.local.performers import Performers, routed
-from partsong.engine.signals import signal
 from partsong.log.port import Log
 from partsong.log.reading import body_of
 from partsong.plugins.shelf import Shelf
@@ -87,7 +87,7 @@ class Player:
         if before.graph is None:
             await settle(partial(check_state, self._graph.state_schema, input))
             now = clock.now_text()
-            news = hear.start(
+            news = runs.start(
                 run_id,
                 self._graph,
                 input,
@@ -151,7 +151,7 @@ class Player:
             raise _unknown(run_id)
         graph = self._graph if state.graph.hash != self._graph.hash else None
         now = clock.now_text()
-        return await self._play(run, hear.retry(state, graph, options, None, f"q{now}", now))
+        return await self._play(run, runs.retry(state, graph, options, None, f"q{now}", now))
 
     async def fork(
         self,
@@ -183,7 +183,7 @@ class Player:
         at = seq if seq is not None else records[-1][0]
         now = clock.now_text()
         source = edited(state, values)
-        return await self._play(run, hear.fork(source, at, run.state.run_id, changed, "local", now))
+        return await self._play(run, runs.fork(source, at, run.state.run_id, changed, "local", now))
 
     async def history(self, run_id: str) -> list[Checkpoint]:
         """The checkpoints of a run, oldest first.

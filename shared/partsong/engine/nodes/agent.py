@@ -11,14 +11,14 @@ from partsong.contracts.foreign.question import Evaluate
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.plain import plain
 from partsong.contracts.state import Call, Execution
-from partsong.engine import flow
-from partsong.engine.asking import another_may, ask, ask_again, stand_in
-from partsong.engine.budget import CUT, after_cut, shared, spent_all
-from partsong.engine.calls import AGENT_RETRY, no_outcome, retried
-from partsong.engine.compaction import compacted
+from partsong.engine.calls.calls import AGENT_RETRY, no_outcome, retried
+from partsong.engine.calls.gates import passes, wants_again
 from partsong.engine.draft import Draft
-from partsong.engine.gates import passes, wants_again
-from partsong.engine.tool_calls import too_many, tools_done
+from partsong.engine.nodes.asking import another_may, ask, ask_again, stand_in
+from partsong.engine.nodes.budget import CUT, after_cut, shared, spent_all
+from partsong.engine.nodes.compaction import compacted
+from partsong.engine.nodes.tool_calls import too_many, tools_done
+from partsong.engine.scheduling import flow
 
 __all__ = ["progress"]
 

@@ -11,10 +11,10 @@ from partsong.contracts.outcomes import ask_id
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call
 from partsong.contracts.values import render
-from partsong.engine import flow
-from partsong.engine.calls import later
+from partsong.engine.calls.calls import later
+from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft
-from partsong.engine.gates import passes
+from partsong.engine.scheduling import flow
 
 __all__ = ["approval"]
 

@@ -11,10 +11,10 @@ from partsong.contracts.graph import AgentNode
 from partsong.contracts.node_events import Allowance
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call
-from partsong.engine import flow
-from partsong.engine.budget import allowed
+from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft
-from partsong.engine.gates import passes
+from partsong.engine.nodes.budget import allowed
+from partsong.engine.scheduling import flow
 
 __all__ = ["another_may", "ask", "ask_again", "stand_in"]
 

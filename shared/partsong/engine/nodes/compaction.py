@@ -7,9 +7,9 @@ from partsong.contracts.graph import AgentNode, AgentSpec
 from partsong.contracts.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call
-from partsong.engine.asking import ask, ask_again
-from partsong.engine.calls import AGENT_RETRY, retried
+from partsong.engine.calls.calls import AGENT_RETRY, retried
 from partsong.engine.draft import Draft
+from partsong.engine.nodes.asking import ask, ask_again
 
 __all__ = ["compacted", "summing_up", "transcript"]
 

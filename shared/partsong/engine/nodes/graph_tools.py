@@ -8,8 +8,8 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.messages import ToolCallPart
 from partsong.contracts.scope import Execution
-from partsong.engine import flow
 from partsong.engine.draft import Draft
+from partsong.engine.scheduling import flow
 
 __all__ = ["graph_done"]
 

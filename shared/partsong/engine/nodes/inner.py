@@ -8,9 +8,9 @@ from partsong.contracts.frozen import replace
 from partsong.contracts.graph import MapNode, SubgraphNode
 from partsong.contracts.outcomes import begins_with, items_of
 from partsong.contracts.scope import Execution
-from partsong.engine import flow
-from partsong.engine.calls import NO_RETRY, request_call, retried
+from partsong.engine.calls.calls import NO_RETRY, request_call, retried
 from partsong.engine.draft import Draft
+from partsong.engine.scheduling import flow
 
 __all__ = ["MOST_ITEMS", "each", "subgraph"]
 

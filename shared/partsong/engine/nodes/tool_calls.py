@@ -22,11 +22,11 @@ from partsong.contracts.tool_calls import (
     refusal,
 )
 from partsong.contracts.values import render_value
-from partsong.engine import flow
-from partsong.engine.calls import NO_RETRY, ask_person, no_outcome, request_call, retried
+from partsong.engine.calls.calls import NO_RETRY, ask_person, no_outcome, request_call, retried
+from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft
-from partsong.engine.gates import passes
-from partsong.engine.graph_tools import graph_done
+from partsong.engine.nodes.graph_tools import graph_done
+from partsong.engine.scheduling import flow
 
 __all__ = ["too_many", "tool_node", "tools_done"]
 

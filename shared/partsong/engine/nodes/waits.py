@@ -10,9 +10,9 @@ from partsong.contracts.expressions import compute
 from partsong.contracts.graph import TransformNode, WaitNode
 from partsong.contracts.scope import Execution
 from partsong.contracts.values import render
-from partsong.engine import flow
-from partsong.engine.calls import later
+from partsong.engine.calls.calls import later
 from partsong.engine.draft import Draft
+from partsong.engine.scheduling import flow
 
 __all__ = ["transform", "wait"]
 

@@ -10,9 +10,9 @@ from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Retry
 from partsong.contracts.scope import scope_of
 from partsong.contracts.state import Call, RunState, Stopping, Undo
-from partsong.engine.calls import no_outcome, retried
+from partsong.engine.calls.calls import no_outcome, retried
+from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft
-from partsong.engine.gates import passes
 
 __all__ = ["UNDO_RETRY", "end", "quiesce"]
 

@@ -15,9 +15,9 @@ from partsong.contracts.hooked import error_left
 from partsong.contracts.outcomes import updates_of
 from partsong.contracts.scope import Execution, Scope
 from partsong.contracts.values import meant, reduce
+from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft
-from partsong.engine.ending import quiesce
-from partsong.engine.gates import passes
+from partsong.engine.scheduling.ending import quiesce
 
 __all__ = ["close_scope", "complete", "fail"]
 

@@ -24,7 +24,7 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.scope import Scope, Token
 from partsong.engine.draft import Draft
-from partsong.engine.ending import quiesce
+from partsong.engine.scheduling.ending import quiesce
 
 __all__ = ["fire", "unmet"]
 

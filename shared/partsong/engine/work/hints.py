@@ -27,11 +27,11 @@ from partsong.contracts.work import (
     Work,
     child_of_v0,
 )
-from partsong.engine import webhook
-from partsong.engine.calls import no_outcome
-from partsong.engine.compaction import summing_up, transcript
-from partsong.engine.handed import handed
-from partsong.engine.hook_work import hook_work
+from partsong.engine.calls import webhook
+from partsong.engine.calls.calls import no_outcome
+from partsong.engine.nodes.compaction import summing_up, transcript
+from partsong.engine.work.handed import handed
+from partsong.engine.work.hook_work import hook_work
 
 __all__ = ["work_of"]
 

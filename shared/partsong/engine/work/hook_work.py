@@ -16,7 +16,7 @@ from partsong.contracts.scope import Execution
 from partsong.contracts.state import Call, RunState
 from partsong.contracts.values import render
 from partsong.contracts.work import HookWork
-from partsong.engine.compaction import transcript
+from partsong.engine.nodes.compaction import transcript
 
 __all__ = ["hook_work"]
 
