@@ -1,0 +1,1 @@
+"""Every event the log can hold: what it says, and which service may write it."""

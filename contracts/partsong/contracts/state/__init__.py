@@ -1,0 +1,1 @@
+"""What a run's events amount to: the fold, and what is read from a folded state."""

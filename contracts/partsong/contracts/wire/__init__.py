@@ -1,0 +1,1 @@
+"""What travels between processes: subjects, headers, requests, work, and what a log says of itself."""
