@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from bench.across import players
 from bench.row import Context
 from partsong.client import Client
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.testing.fake_llm import FakeLLM
 from partsong.testing.fake_llm.steps import Answer, Ask, Finish, Say, Step, Wait
 from partsong.workflow import WorkflowGraph

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.nats_server import EmbeddedNats, start_embedded
 from partsong.testing.nats import Bus, a_bus, a_nats_server, fresh_subjects
 

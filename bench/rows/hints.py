@@ -16,8 +16,8 @@ from nats.aio.client import Client
 from bench.row import Context, Row
 from partsong.bus.faststream import Command, command_broker, on_command
 from partsong.bus.jobs import Jobs
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import WORK, FunctionWork, Work
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import WORK, FunctionWork, Work
 from partsong.log.jetstream import JetStreamLog
 from partsong.runtime.clock import monotonic
 from partsong.runtime.connect import connect, disconnect

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.row import Context, Row
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.file import FileLog
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.memory import MemoryLog

@@ -9,10 +9,10 @@ from pathlib import Path
 from bench.row import Context, Row
 from bench.work import ROUNDS, chain, loop
 from partsong.contracts.graph import Graph
-from partsong.contracts.results import RunResult
-from partsong.contracts.state import RunState
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.results import RunResult
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.subjects import Subjects
 from partsong.engine.local.player import Player, open_player
 from partsong.log.file import FileLog
 from partsong.log.snapshots.file import FileSnapshots

@@ -14,9 +14,9 @@ from bench.row import Context, Row
 from bench.work import chain
 from partsong.client import Client
 from partsong.contracts.graph import Graph
-from partsong.contracts.requests import RunRequest
-from partsong.contracts.state import ENDED
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.state.state import ENDED
+from partsong.contracts.wire.requests import RunRequest
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.clock import monotonic
 
 __all__ = ["measure"]

@@ -15,7 +15,7 @@ import nats
 from bench.across import PLAYERS
 from bench.row import Context, Row
 from partsong.cli.platform import Platform
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.clock import monotonic
 from partsong.runtime.nats_server import start_embedded
 

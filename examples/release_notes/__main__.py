@@ -21,7 +21,7 @@ from typing import Any
 from examples.release_notes.steps import model, release_notes
 from partsong.client import Client
 from partsong.contracts import events as e
-from partsong.contracts.chunks import Text
+from partsong.contracts.talk.chunks import Text
 
 ROOT = Path(__file__).parents[2]
 SKIN = {"summary": "\033[36m", "risks": "\033[33m", "split": "\033[90m"}

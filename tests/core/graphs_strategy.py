@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from partsong.contracts.graph import Graph
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
 from tests.core.world import EVER, Deed
 
 __all__ = ["Example", "examples"]

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.expressions import compute, holds
 from partsong.contracts.graph import (
     END,
     AtLeast,
@@ -26,7 +25,8 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
-from partsong.contracts.values import look_up, reduce, render_value
+from partsong.contracts.graph.expressions import compute, holds
+from partsong.contracts.graph.reducers import look_up, reduce, render_value
 from tests.core.ran import Ambiguous, Ran, State, Written, added_by, reduced_writes, unwrapped
 from tests.core.world import act, comes
 

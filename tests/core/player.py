@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import Commit, Report
 from partsong.contracts.errors import Problem
-from partsong.contracts.fold import fold_all, fold_message
+from partsong.contracts.events.envelope import Commit, Report
 from partsong.contracts.graph import WaitNode
-from partsong.contracts.state import Call, RunState
-from partsong.contracts.work import FunctionWork
+from partsong.contracts.state.fold import fold_all, fold_message
+from partsong.contracts.state.state import Call, RunState
+from partsong.contracts.wire.work import FunctionWork
 from partsong.engine.commands import runs, signals
 from partsong.engine.decide import decide
 from partsong.engine.work.hints import work_of

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from partsong.contracts.graph import Graph
-from partsong.contracts.values import OVERWRITE, overwritten, reduce
+from partsong.contracts.graph.reducers import OVERWRITE, overwritten, reduce
 
 __all__ = ["Ambiguous", "Ran", "State", "Written", "added_by", "reduced_writes", "unwrapped"]
 

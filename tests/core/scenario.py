@@ -13,11 +13,11 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
-from partsong.contracts.fold import fold_all
 from partsong.contracts.foreign.question import Evaluate, at_once
 from partsong.contracts.graph import Graph
-from partsong.contracts.state import Call, RunState
-from partsong.contracts.work import FunctionWork
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.state.state import Call, RunState
+from partsong.contracts.wire.work import FunctionWork
 from partsong.engine.commands import runs, signals
 from partsong.engine.decide import decide
 from partsong.engine.work.hints import work_of

@@ -11,10 +11,10 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Graph
-from partsong.contracts.messages import AssistantMessage, TextPart
-from partsong.contracts.portable import dump_state, load_state
-from partsong.contracts.state import RunState
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.serialization import dump_state, load_state
+from partsong.contracts.state.state import RunState
+from partsong.contracts.talk.messages import AssistantMessage, TextPart
 from partsong.engine.work.hints import work_of
 from tests.core.scenario import Scenario, given
 

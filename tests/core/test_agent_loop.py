@@ -8,14 +8,14 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import Graph, ReducerName
-from partsong.contracts.messages import (
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.talk.messages import (
     AssistantMessage,
     TextPart,
     ToolCallPart,
     ToolMessage,
     UserMessage,
 )
-from partsong.contracts.validate import parse_graph
 from tests.core.scenario import Scenario, given
 
 

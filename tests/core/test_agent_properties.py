@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
-from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
-from partsong.contracts.messages import (
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.state.serialization import dump_state, load_state
+from partsong.contracts.state.state import Call, RunState
+from partsong.contracts.talk.messages import (
     AssistantMessage,
     Message,
     TextPart,
     ToolCallPart,
     ToolMessage,
 )
-from partsong.contracts.portable import dump_state, load_state
-from partsong.contracts.state import Call, RunState
-from partsong.contracts.validate import parse_graph
 from tests.core.scenario import Scenario
 
 LIMIT = 1.0

@@ -10,7 +10,9 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import Graph
-from partsong.contracts.messages import (
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.serialization import dump_state, load_state
+from partsong.contracts.talk.messages import (
     MESSAGES,
     AssistantMessage,
     TextPart,
@@ -18,9 +20,7 @@ from partsong.contracts.messages import (
     ToolMessage,
     UserMessage,
 )
-from partsong.contracts.portable import dump_state, load_state
-from partsong.contracts.validate import parse_graph
-from partsong.contracts.work import TurnWork
+from partsong.contracts.wire.work import TurnWork
 from partsong.engine.work.hints import work_of
 from tests.core.scenario import Scenario, given
 

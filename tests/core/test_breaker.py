@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partsong.contracts.chunks import ErrorClass
+from partsong.contracts.talk.chunks import ErrorClass
 from partsong.models.core.breaker import Breaker, BreakerRules
 
 RULES = BreakerRules(window=60, failures=5, share=0.5, cool_down=10, longest=300, probe_timeout=120)

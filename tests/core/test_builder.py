@@ -11,7 +11,7 @@ from pydantic import BaseModel, JsonValue
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import FunctionNode, Graph, MapNode, SubgraphNode
-from partsong.contracts.validate import functions_of
+from partsong.contracts.graph.validate import functions_of
 from partsong.workflow import END, START, AgentSpec, AtLeast, Retry, ToolNode, WorkflowGraph
 from tests.system import nodes
 from tests.system.nodes import State

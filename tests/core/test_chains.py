@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partsong.contracts.chains import Chain
-from partsong.contracts.envelope import Commit, decode
-from partsong.contracts.verify import replay
+from partsong.contracts.events.envelope import Commit, decode
+from partsong.contracts.state.verify import replay
+from partsong.contracts.wire.chains import Chain
 
 HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*/*.jsonl"))
 Records = list[tuple[int, bytes]]

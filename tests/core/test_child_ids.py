@@ -7,12 +7,12 @@ from hypothesis import given as forall
 from hypothesis import strategies as st
 
 from partsong.contracts import events as e
-from partsong.contracts.fold import fold_all
+from partsong.contracts.events.run import Parent
+from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.ids import check_id
-from partsong.contracts.run_events import Parent
-from partsong.contracts.state import RunState
-from partsong.contracts.validate import parse_graph
-from partsong.contracts.work import ChildWork, child_of
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.work import ChildWork, child_of
 from partsong.engine.work.hints import work_of
 from tests.core.scenario import Scenario, given
 from tests.core.test_inner import around, chain, nested

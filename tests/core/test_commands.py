@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from partsong.contracts import events as e
-from partsong.contracts.command_events import Verb
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.fold import fold, fold_all
+from partsong.contracts.events.command import Verb
 from partsong.contracts.foreign.question import at_once
-from partsong.contracts.portable import dump_state, load_state
-from partsong.contracts.state import RunState
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold, fold_all
+from partsong.contracts.state.serialization import dump_state, load_state
+from partsong.contracts.state.state import RunState
 from partsong.engine.commands.outcomes import Prepared, carry_out
 from partsong.engine.meter import MOST, Meter
 

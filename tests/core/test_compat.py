@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.config import ExtraValues
 
-from partsong.contracts.compat import incompatible
-from partsong.contracts.schemas import Schema, published
+from partsong.contracts.spec.compat import incompatible
+from partsong.contracts.spec.schemas import Schema, published
 
 PUBLISHED = {schema.path: schema.schema for schema in published()}
 

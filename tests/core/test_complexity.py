@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.routes import TIERS
+from partsong.contracts.talk.model_routing import TIERS
 from partsong.models.routing.complexity import WEIGHTS, ComplexityAnalyzer, Weights, approach
 from partsong.models.routing.features import READ, Context, RunSignals, Task
 from partsong.models.routing.keywords import CUES

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.routing import Edited
+from partsong.contracts.graph.function_results import Edited
 from partsong.runtime.consent import consent
 
 EDITED = Edited({"tasks": []})

@@ -7,9 +7,9 @@ import pytest
 from partsong.contracts import events as e
 from partsong.contracts.errors import Conflict, InvalidInput, Problem
 from partsong.contracts.graph import Graph
-from partsong.contracts.portable import dump_state, load_state
-from partsong.contracts.timeline import edited
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.serialization import dump_state, load_state
+from partsong.contracts.state.timeline import edited
 from partsong.engine.calls.calls import later
 from partsong.engine.commands import runs
 from partsong.engine.commands.options import check_options

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from partsong.contracts.counts import number_of, verb_of
-from partsong.contracts.damage import View, assess
 from partsong.contracts.errors import Problem
-from partsong.contracts.marks import identity_of
-from partsong.contracts.seals import Scrub, Sealer
+from partsong.contracts.wire.damage import View, assess
+from partsong.contracts.wire.marks import identity_of
+from partsong.contracts.wire.seals import Scrub, Sealer
 from partsong.log.verify import Verified
 
 

@@ -11,10 +11,16 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import START_HASH, Commit, decode, encode_commit, encode_report
-from partsong.contracts.fold import fold, fold_message
-from partsong.contracts.portable import dump_state, load_state
-from partsong.contracts.state import RunState
+from partsong.contracts.events.envelope import (
+    START_HASH,
+    Commit,
+    decode,
+    encode_commit,
+    encode_report,
+)
+from partsong.contracts.state.fold import fold, fold_message
+from partsong.contracts.state.serialization import dump_state, load_state
+from partsong.contracts.state.state import RunState
 from partsong.engine.commands import runs
 from tests.core.graphs_strategy import Example, examples
 from tests.core.player import Message, Player

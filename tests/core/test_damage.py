@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from partsong.contracts.damage import (
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.wire.damage import (
     Damaged,
     Gone,
     Hit,
@@ -20,9 +21,8 @@ from partsong.contracts.damage import (
     merged,
     wanted,
 )
-from partsong.contracts.differences import Difference
-from partsong.contracts.errors import InvalidInput
-from partsong.contracts.marks import (
+from partsong.contracts.wire.differences import Difference
+from partsong.contracts.wire.marks import (
     Acked,
     Genesis,
     Identity,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from partsong.contracts.differences import Difference, set_back
+from partsong.contracts.wire.differences import Difference, set_back
 
 LIMIT = Difference("stream", "L", "max_msgs", -1, 49)
 AGE = Difference("stream", "L", "max_age", 0, 60_000_000_000)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
-from partsong.contracts.fold import fold_all
-from partsong.contracts.marks import Restored
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.wire.marks import Restored
 from partsong.engine.calls.doubt import in_doubt
 from tests.core.scenario import NOW, Scenario, given
 

@@ -13,9 +13,9 @@ from partsong.cli.drawing import Drawing, drawing
 from partsong.cli.graph_table import observed, rows
 from partsong.cli.mermaid import mermaid
 from partsong.cli.trail import Trail, trail
-from partsong.contracts.fold import fold_all
-from partsong.contracts.results import RunResult
-from partsong.contracts.state import RunState
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.state.results import RunResult
+from partsong.contracts.state.state import RunState
 from partsong.workflow import END, WorkflowGraph
 from tests.system import constructs, steps
 

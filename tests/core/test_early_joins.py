@@ -8,8 +8,8 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.graph import Graph
-from partsong.contracts.portable import dump_state, load_state
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.serialization import dump_state, load_state
 from tests.core.scenario import Scenario, describe, given
 from tests.core.test_flow import graph
 

@@ -8,12 +8,12 @@ import pytest
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
-from partsong.contracts.explained import explained
-from partsong.contracts.fold import fold, fold_all
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Graph
-from partsong.contracts.state import RunState
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.explained import explained
+from partsong.contracts.state.fold import fold, fold_all
+from partsong.contracts.state.state import RunState
 from partsong.engine.commands import runs
 from tests.core.scenario import Scenario, given
 

@@ -10,10 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from partsong.contracts.fold import fold
 from partsong.contracts.graph import Graph
-from partsong.contracts.state import RunState
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold
+from partsong.contracts.state.state import RunState
 from tests.core.scenario import Function, Scenario, given, simulate
 
 

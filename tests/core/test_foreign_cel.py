@@ -8,9 +8,9 @@ import pytest
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.expressions import check_expression, compute, holds
 from partsong.contracts.foreign import cel
 from partsong.contracts.foreign.question import Answers, Expression, NotAnswered, question_of
+from partsong.contracts.graph.expressions import check_expression, compute, holds
 
 STATE: dict[str, JsonValue] = {
     "n": 1,

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from partsong.contracts.conform import check_schema, check_state, check_value
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.foreign import schema as json_schema
 from partsong.contracts.foreign.parts import parts_of
 from partsong.contracts.foreign.question import Answers, Fit, NotAnswered, question_of
 from partsong.contracts.foreign.size import at_most, depth_within
+from partsong.contracts.graph.conform import check_schema, check_state, check_value
 
 TREE: dict[str, JsonValue] = {
     "$defs": {"t": {"properties": {"kids": {"items": {"$ref": "#/$defs/t"}}}, "type": "object"}},

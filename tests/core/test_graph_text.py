@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from partsong.cli import yaml12
 from partsong.cli.graph_file import parse
 from partsong.contracts.graph import Graph
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
 from tests.core.graphs_strategy import Example, examples
 from tests.core.rebuilt import rebuilt
 

@@ -8,7 +8,8 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.graph import Graph
-from partsong.contracts.hooks import (
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.talk.hooks import (
     Continue,
     HookOutcome,
     HookPoint,
@@ -18,9 +19,8 @@ from partsong.contracts.hooks import (
     Retry,
     Veto,
 )
-from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart, UserMessage
-from partsong.contracts.validate import parse_graph
-from partsong.contracts.work import HookWork, ToolWork, TurnWork
+from partsong.contracts.talk.messages import AssistantMessage, TextPart, ToolCallPart, UserMessage
+from partsong.contracts.wire.work import HookWork, ToolWork, TurnWork
 from partsong.engine.commands import runs
 from partsong.engine.work.hints import work_of
 from tests.core.scenario import NOW, Scenario

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.graph import Graph
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
 from partsong.engine.nodes.inner import MOST_ITEMS
 from tests.core.scenario import Scenario, given
 

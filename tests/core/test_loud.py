@@ -7,12 +7,12 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Conflict
-from partsong.contracts.fold import fold_all
 from partsong.contracts.foreign.question import Question, at_once
 from partsong.contracts.graph import Graph
-from partsong.contracts.state import RunState
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.subjects import Subjects
 from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.draft import Decision

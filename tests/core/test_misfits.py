@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from partsong.agents import AgentRole
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import Graph
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
 from partsong.teams import Plan, PlannedTask
 from partsong.workflow import AgentSpec, AtLeast, Retry, Task, WorkflowGraph
 

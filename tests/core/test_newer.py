@@ -7,13 +7,13 @@ import json
 import pytest
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import START_HASH, decode, decode_known, encode_commit
 from partsong.contracts.errors import Conflict, InvalidInput
-from partsong.contracts.fold import fold_message
-from partsong.contracts.state import RunState
-from partsong.contracts.timeline import checkpoints, state_at
-from partsong.contracts.validate import parse_graph
-from partsong.contracts.verify import replay
+from partsong.contracts.events.envelope import START_HASH, decode, decode_known, encode_commit
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold_message
+from partsong.contracts.state.state import RunState
+from partsong.contracts.state.timeline import checkpoints, state_at
+from partsong.contracts.state.verify import replay
 from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 
@@ -34,7 +34,7 @@ def begun() -> bytes:
 
 
 def _decided(state: RunState, news: tuple[e.Event, ...]) -> tuple[e.Event, ...]:
-    from partsong.contracts.fold import fold_all
+    from partsong.contracts.state.fold import fold_all
 
     return decide(fold_all(state, news), NOW).events
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import pytest
 
 from partsong.contracts import events as e
-from partsong.contracts.fold import fold
 from partsong.contracts.graph import Graph
-from partsong.contracts.state import RunState
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold
+from partsong.contracts.state.state import RunState
 from partsong.engine.calls.overstayed import GRACE, TURN_TIMEOUT, Unattended, overstayed
 from tests.core.scenario import Scenario, given
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from partsong.contracts.errors import Problem, RunFailed
-from partsong.contracts.results import RunResult
-from partsong.contracts.state import Status
+from partsong.contracts.state.results import RunResult
+from partsong.contracts.state.state import Status
 
 
 def test_a_result_reads_like_the_state() -> None:

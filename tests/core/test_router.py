@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partsong.contracts.routes import TIERS, RouteDecision, Tier
+from partsong.contracts.talk.model_routing import TIERS, RouteDecision, Tier
 from partsong.models.core.breaker import Breaker, BreakerRules
 from partsong.models.routing.beta_sampling import draw_beta
 from partsong.models.routing.complexity import ComplexityAnalyzer

@@ -6,10 +6,10 @@ import pytest
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.fold import fold
-from partsong.contracts.run_events import RunOptions
-from partsong.contracts.validate import parse_graph
-from partsong.contracts.work import ToolWork
+from partsong.contracts.events.run import RunOptions
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold
+from partsong.contracts.wire.work import ToolWork
 from partsong.engine.commands import runs
 from partsong.engine.commands.options import check_options
 from partsong.engine.decide import decide

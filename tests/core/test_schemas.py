@@ -18,8 +18,8 @@ from partsong.cli.channels import ANYBODY, CHANNELS, HEADERS, OWN, PARAMETERS
 from partsong.cli.main import root
 from partsong.contracts.errors import NotFound
 from partsong.contracts.events import EVENTS, WRITERS
-from partsong.contracts.schemas import published
-from partsong.contracts.subjects import Subjects, partition_of
+from partsong.contracts.spec.schemas import published
+from partsong.contracts.wire.subjects import Subjects, partition_of
 from partsong.runtime.stream_table import table
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.seals import Place, Scrub, Sealer, read_seal
+from partsong.contracts.wire.damage import Damaged
+from partsong.contracts.wire.seals import Place, Scrub, Sealer, read_seal
 
 Record = tuple[int, bytes, bool]
 """Sequence, stored bytes, and whether it is a seal."""

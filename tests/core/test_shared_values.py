@@ -11,10 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.fold import fold_message
 from partsong.contracts.graph import Graph
-from partsong.contracts.portable import dump_state, load_state
-from partsong.contracts.state import RunState, Undo
+from partsong.contracts.state.fold import fold_message
+from partsong.contracts.state.serialization import dump_state, load_state
+from partsong.contracts.state.state import RunState, Undo
 from tests.core.graphs_strategy import Example, examples
 from tests.core.player import Player
 from tests.core.scenario import given

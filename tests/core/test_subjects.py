@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CallClaimed
+from partsong.contracts.events.envelope import encode_report
 from partsong.contracts.ids import check_id
-from partsong.contracts.placement import placed, stray
-from partsong.contracts.subjects import (
+from partsong.contracts.wire.placement import placed, stray
+from partsong.contracts.wire.subjects import (
     LANES,
     PARTITIONS,
     FiredSubject,

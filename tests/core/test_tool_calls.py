@@ -8,10 +8,10 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Graph
-from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart, ToolMessage
-from partsong.contracts.tool_calls import UNAPPROVED, digest_of
-from partsong.contracts.validate import parse_graph
-from partsong.contracts.work import Resume, ToolWork
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.tool_calls import UNAPPROVED, digest_of
+from partsong.contracts.talk.messages import AssistantMessage, TextPart, ToolCallPart, ToolMessage
+from partsong.contracts.wire.work import Resume, ToolWork
 from partsong.engine.commands import runs
 from partsong.engine.work.hints import work_of
 from tests.core.scenario import NOW, Scenario, given

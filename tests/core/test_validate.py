@@ -11,8 +11,8 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import MapNode, parse_duration
-from partsong.contracts.plan import plan_of
-from partsong.contracts.validate import parse_graph, problems_in
+from partsong.contracts.graph.plan import plan_of
+from partsong.contracts.graph.validate import parse_graph, problems_in
 
 F = {"type": "function", "function": "m:f"}
 

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import ReducerName
-from partsong.contracts.values import (
+from partsong.contracts.graph.reducers import (
     LONGEST_TEXT,
     OVERWRITE,
     Write,

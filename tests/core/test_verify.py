@@ -11,11 +11,17 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import START_HASH, Commit, decode, encode_commit, encode_report
-from partsong.contracts.fold import fold_all
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.validate import parse_graph
-from partsong.contracts.verify import Replay, replay
+from partsong.contracts.events.envelope import (
+    START_HASH,
+    Commit,
+    decode,
+    encode_commit,
+    encode_report,
+)
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.state.verify import Replay, replay
+from partsong.contracts.wire.subjects import Subjects
 from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.ledger import Ledger

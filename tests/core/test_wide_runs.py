@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from partsong.contracts import persistent
-from partsong.contracts.envelope import decode
-from partsong.contracts.fold import fold, fold_message
+from partsong.contracts.events.envelope import decode
 from partsong.contracts.persistent import PersistentMap
-from partsong.contracts.portable import dump_state, load_state
-from partsong.contracts.state import RunState
-from partsong.contracts.timeline import checkpoints, state_at
-from partsong.contracts.verify import replay
+from partsong.contracts.state.fold import fold, fold_message
+from partsong.contracts.state.serialization import dump_state, load_state
+from partsong.contracts.state.state import RunState
+from partsong.contracts.state.timeline import checkpoints, state_at
+from partsong.contracts.state.verify import replay
 from tests.core.graphs_strategy import Example, examples
 from tests.core.player import Player
 from tests.core.test_model import PATIENCE

@@ -8,14 +8,14 @@ from typing import Any
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import START_HASH, chain, encode_commit, encode_report
-from partsong.contracts.fold import fold, fold_all
+from partsong.contracts.events.envelope import START_HASH, chain, encode_commit, encode_report
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Graph
-from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart
+from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.persistent import PersistentMap
-from partsong.contracts.state import Call, RunState
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.state.fold import fold, fold_all
+from partsong.contracts.state.state import Call, RunState
+from partsong.contracts.talk.messages import AssistantMessage, TextPart, ToolCallPart
 from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from tests.core.scenario import NOW

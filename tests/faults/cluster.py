@@ -12,7 +12,7 @@ from pathlib import Path
 from nats.aio.client import Client
 
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_server import EmbeddedNats, start_embedded
 from partsong.runtime.streams import provision

@@ -11,7 +11,7 @@ import pytest
 from partsong.cli.platform import Platform
 from partsong.client import Client
 from partsong.contracts.errors import PartsongError
-from partsong.contracts.explained import explained
+from partsong.contracts.state.explained import explained
 from partsong.graph_engine.deciding import MOST_DEATHS
 from partsong.workflow import WorkflowGraph
 from tests.faults import deadly

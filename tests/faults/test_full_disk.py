@@ -25,10 +25,10 @@ from partsong.cli.child import Child
 from partsong.cli.http import Api
 from partsong.cli.platform import Platform
 from partsong.client import Client
-from partsong.contracts.damage import Sound
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
 from partsong.contracts.graph import AgentSpec
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.damage import Sound
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.runtime.nats_server import FAST_SYNC, LEAST_FREE, start_embedded
 from partsong.testing.nats import a_bus

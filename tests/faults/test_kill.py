@@ -21,7 +21,7 @@ from pydantic import JsonValue
 from partsong.cli.platform import Platform
 from partsong.client import Client
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.results import RunResult
+from partsong.contracts.state.results import RunResult
 from partsong.runtime import clock
 from tests.faults import effects
 

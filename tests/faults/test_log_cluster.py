@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from partsong.contracts.marks import Mark
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.marks import Mark
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.leader import Leader
 from partsong.log.marks import BucketMarks, FileMarks

@@ -14,7 +14,7 @@ from partsong.cli.output import Output
 from partsong.cli.platform import Platform
 from partsong.client import Client
 from partsong.contracts import events as e
-from partsong.contracts.chunks import Chunk, End, Text
+from partsong.contracts.talk.chunks import Chunk, End, Text
 from partsong.testing.fake_llm import Answer, Ask, FakeLLM, Finish, Say, Stall
 from partsong.workflow import WorkflowGraph
 from tests.faults.test_kill import WITHIN, Heard, until

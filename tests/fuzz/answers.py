@@ -10,9 +10,9 @@ from contextlib import aclosing
 from pydantic import JsonValue
 
 from partsong.agents import Agent, AgentFailed
-from partsong.contracts.chunks import TERMINAL
 from partsong.contracts.foreign.size import unsayable
 from partsong.contracts.graph import Retry
+from partsong.contracts.talk.chunks import TERMINAL
 from partsong.models.core.assemble import Broken, assemble
 from partsong.testing.fake_llm import (
     Answer,

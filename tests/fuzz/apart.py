@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from partsong.contracts.requests import parse_request
+from partsong.contracts.wire.requests import parse_request
 
 __all__ = ["Finding", "play"]
 

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.foreign.size import unsayable
-from partsong.contracts.requests import REPLY, Rejected
+from partsong.contracts.wire.requests import REPLY, Rejected
 from partsong.runtime.visible import visible
 
 __all__ = ["STEERING", "Refused", "attempt", "problem", "refusal", "tells"]

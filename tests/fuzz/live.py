@@ -20,7 +20,7 @@ from pydantic import JsonValue
 
 from partsong.client import Client
 from partsong.contracts.errors import PartsongError
-from partsong.contracts.requests import REPLY, Rejected
+from partsong.contracts.wire.requests import REPLY, Rejected
 from partsong.graph_engine.door import request_id
 from partsong.runtime import clock
 from tests.fuzz import specs

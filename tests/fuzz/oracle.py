@@ -12,8 +12,8 @@ from contextlib import aclosing
 from pathlib import Path
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import decode_known
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.events.envelope import decode_known
 from partsong.runtime import clock
 from partsong.runtime.streams import Names
 from tests.fuzz.judge import STEERING

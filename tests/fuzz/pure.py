@@ -12,19 +12,19 @@ from partsong.cli.dot import dot
 from partsong.cli.drawing import drawing
 from partsong.cli.mermaid import mermaid
 from partsong.cli.output import Output
-from partsong.contracts.conform import check_schema, check_state, findings_of
-from partsong.contracts.envelope import Commit, decode_known
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.explained import explained
-from partsong.contracts.expressions import check_expression, compute
-from partsong.contracts.fold import fold_message
-from partsong.contracts.placement import placed
+from partsong.contracts.events.envelope import Commit, decode_known
+from partsong.contracts.graph.conform import check_schema, check_state, findings_of
+from partsong.contracts.graph.expressions import check_expression, compute
+from partsong.contracts.graph.reducers import render_value
+from partsong.contracts.graph.validate import parse_graph, problems_in
 from partsong.contracts.plain import plain
-from partsong.contracts.requests import RunRequest, parse_request
-from partsong.contracts.state import RunState
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.validate import parse_graph, problems_in
-from partsong.contracts.values import render_value
+from partsong.contracts.state.explained import explained
+from partsong.contracts.state.fold import fold_message
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.placement import placed
+from partsong.contracts.wire.requests import RunRequest, parse_request
+from partsong.contracts.wire.subjects import Subjects
 from partsong.engine.commands.options import check_options
 from partsong.engine.decide import decide
 from partsong.graph_engine.door import MAX_BODY, request_id

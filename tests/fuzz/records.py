@@ -8,9 +8,9 @@ from functools import lru_cache
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import START_HASH, chain, encode_commit, encode_report
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.events.envelope import START_HASH, chain, encode_commit, encode_report
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.wire.subjects import Subjects
 from tests.core.scenario import Scenario
 from tests.fuzz.draw import Draw
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from partsong.contracts.envelope import decode, encode_report
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.explained import explained
+from partsong.contracts.events.envelope import decode, encode_report
 from partsong.contracts.foreign.question import Evaluate
+from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.plain import plain
-from partsong.contracts.results import RunResult
-from partsong.contracts.state import Call
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.state.explained import explained
+from partsong.contracts.state.results import RunResult
+from partsong.contracts.state.state import Call
 from partsong.execution.core.returned import returned
 from partsong.runtime.evaluation.evaluator import evaluate
 from partsong.tools import tool

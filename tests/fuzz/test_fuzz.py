@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from partsong.contracts import plain, requests
+from partsong.contracts import plain
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.foreign import cel
+from partsong.contracts.wire import requests
 from tests.fuzz import live, pure
 from tests.fuzz.apart import play
 from tests.fuzz.cli import again, apart, main, platform

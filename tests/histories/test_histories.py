@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from partsong.contracts.verify import replay
+from partsong.contracts.state.verify import replay
 
 HISTORIES = sorted(Path(__file__).parent.glob("*/*.jsonl"))
 

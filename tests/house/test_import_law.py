@@ -45,7 +45,7 @@ def arrow(rule: str, module: str, imported: str, symbol: str = "") -> Breach:
 
 
 BREACHES = (
-    arrow("layers", "partsong.contracts.upcast", "partsong.log.port", "Log"),
+    arrow("layers", "partsong.contracts.events.upcast", "partsong.log.port", "Log"),
     arrow("layers", "partsong.log.port", "partsong.client.client", "Client"),
     arrow("layers", "partsong.plugins.audit", "partsong.agents.agent", "Agent"),
     arrow("layers", "partsong.agents.limits", "partsong.teams.plan", "Plan"),
@@ -55,8 +55,8 @@ BREACHES = (
     arrow("services", "partsong.agents.limits", "partsong.graph_engine.graphs", "Graphs"),
     arrow("services", "partsong.cli.run", "partsong.approval.desk", "Desk"),
     arrow("services", "partsong.testing.speech", "partsong.tool_runner.worker", "Worker"),
-    arrow("pure", "partsong.contracts.upcast", "os"),
-    arrow("pure", "partsong.contracts.upcast", "threading"),
+    arrow("pure", "partsong.contracts.events.upcast", "os"),
+    arrow("pure", "partsong.contracts.events.upcast", "threading"),
     arrow("pure", "partsong.engine.scheduling.flow", "partsong.runtime.clock", "now"),
     arrow("pure", "partsong.engine.scheduling.flow", "partsong.log.jetstream", "JetStreamLog"),
     arrow("pure", "partsong.approval.core.inbox", "random"),

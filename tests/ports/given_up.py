@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from partsong.contracts.envelope import START_HASH, encode_commit
 from partsong.contracts.events import Event, RunStopping
-from partsong.contracts.stops import Stop
+from partsong.contracts.events.envelope import START_HASH, encode_commit
+from partsong.contracts.wire.stop import Stop
 from partsong.testing.nats import Bus
 
 __all__ = ["broadcast", "give_up"]

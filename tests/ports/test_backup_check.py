@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from partsong.contracts.errors import Conflict, InvalidInput, PartsongError
-from partsong.contracts.marks import Restored
+from partsong.contracts.wire.marks import Restored
 from partsong.log import backup_check
 from partsong.log.backup import Backup, Lacking
 from partsong.runtime.log_standing import log_standing

@@ -10,9 +10,9 @@ import pytest
 
 from partsong.bus.claims import Claim, claim, report
 from partsong.contracts import events as e
-from partsong.contracts.envelope import decode, encode_report
 from partsong.contracts.errors import InvalidInput, Problem, Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.events.envelope import decode, encode_report
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Appended, Record
 

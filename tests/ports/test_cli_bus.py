@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from partsong.cli.main import main
-from partsong.contracts.envelope import encode_report
 from partsong.contracts.events import OwnerChanged
-from partsong.contracts.marks import Mark
-from partsong.contracts.subjects import LANES, OURS
+from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.wire.marks import Mark
+from partsong.contracts.wire.subjects import LANES, OURS
 from partsong.log.marks import FileMarks
 from partsong.runtime import clock
 from partsong.testing.nats import Bus

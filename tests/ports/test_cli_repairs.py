@@ -6,7 +6,7 @@ import pytest
 
 from partsong.cli.child import last_words
 from partsong.cli.repairs import carried, verified
-from partsong.contracts.damage import AT_REST, BEGIN_ANEW, Damaged
+from partsong.contracts.wire.damage import AT_REST, BEGIN_ANEW, Damaged
 
 
 @pytest.mark.parametrize("contained", [True, False])

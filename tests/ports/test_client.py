@@ -18,10 +18,11 @@ from partsong.client import Client
 from partsong.client.live import chunks_of
 from partsong.client.where import find_http, find_nats, settings_nearby
 from partsong.contracts import events as e
-from partsong.contracts.chunks import Chunk, End, Text
 from partsong.contracts.errors import InvalidInput, NotFound, Problem, Unavailable
-from partsong.contracts.fold import fold_all
-from partsong.contracts.requests import (
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.talk.chunks import Chunk, End, Text
+from partsong.contracts.wire.requests import (
     Accepted,
     ForkRequest,
     Rejected,
@@ -29,7 +30,6 @@ from partsong.contracts.requests import (
     RunRequest,
     parse_request,
 )
-from partsong.contracts.validate import parse_graph
 from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.ledger import Ledger

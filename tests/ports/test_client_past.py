@@ -10,10 +10,10 @@ from pydantic import JsonValue
 from partsong.client import Change, Checkpoint, Client, Origin
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
-from partsong.contracts.fold import fold_all
-from partsong.contracts.marks import Restored
-from partsong.contracts.timeline import state_at
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.state.timeline import state_at
+from partsong.contracts.wire.marks import Restored
 from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.ledger import Ledger

@@ -11,7 +11,7 @@ from partsong.bus.feed import Feed
 from partsong.bus.log_feed import LogFeed
 from partsong.bus.nats_feed import NatsFeed
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.subjects import partition_of
+from partsong.contracts.wire.subjects import partition_of
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Log, Record
 from partsong.testing.nats import Bus

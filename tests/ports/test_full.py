@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.marks import BucketMarks
 from partsong.runtime.nats_server import start_embedded
 from partsong.testing.nats import a_bus

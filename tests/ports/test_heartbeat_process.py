@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.heartbeat.beat import Beat, worker_id
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.process import ProcessHeartbeat

@@ -16,10 +16,10 @@ from partsong.bus.handling import Busy
 from partsong.bus.jobs import Jobs
 from partsong.bus.parts import Parts
 from partsong.contracts import events as e
-from partsong.contracts.envelope import decode, encode_report
 from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.contracts.events.envelope import decode, encode_report
 from partsong.contracts.graph import AgentSpec
-from partsong.contracts.work import WORK, FunctionWork, HookWork, ToolWork, TurnWork, Work
+from partsong.contracts.wire.work import WORK, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.stored import BLOB, SEEN
 from partsong.runtime import logs
 from partsong.runtime.visible import visible

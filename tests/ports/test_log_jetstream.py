@@ -15,7 +15,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Append, Appended, Log, WrongSequence
 from partsong.log.walk import walk

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from partsong.contracts.damage import Damaged, Sound, Unknown
 from partsong.contracts.errors import NotFound, Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.damage import Damaged, Sound, Unknown
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.link import Lost
 from partsong.log.marks import FileMarks
@@ -126,7 +126,7 @@ async def test_what_is_acknowledged_is_marked_in_a_file_that_only_its_owner_read
 
 
 async def test_the_marks_of_two_services_in_one_file_do_not_undo_each_other(tmp_path: Path) -> None:
-    from partsong.contracts.marks import Mark
+    from partsong.contracts.wire.marks import Mark
 
     def mark(seq: int) -> Mark:
         return Mark(log_id="a", epoch=1, seq=seq, digest="d", at="t")

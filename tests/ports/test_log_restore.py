@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
-from partsong.contracts.seals import Place, Sealer
-from partsong.contracts.subjects import PARTITIONS, Subjects, partition_of
+from partsong.contracts.wire.damage import Damaged
+from partsong.contracts.wire.seals import Place, Sealer
+from partsong.contracts.wire.subjects import PARTITIONS, Subjects, partition_of
 from partsong.log.backup import Backup, Copied, backup
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.restore import Restoring

@@ -10,7 +10,7 @@ import pytest
 
 from partsong.client import Client
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.summaries import summaries
 from partsong.runtime.nats_server import EmbeddedNats

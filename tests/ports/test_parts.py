@@ -11,9 +11,9 @@ from pydantic import JsonValue
 from partsong.bus.parts import Parts
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.graph import AgentSpec
-from partsong.contracts.messages import Message, UserMessage
-from partsong.contracts.parts import PACKED
-from partsong.contracts.work import WORK, FunctionWork, HookWork, ToolWork, TurnWork, Work
+from partsong.contracts.talk.messages import Message, UserMessage
+from partsong.contracts.wire.parts import PACKED
+from partsong.contracts.wire.work import WORK, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.blobs import Blobs
 from partsong.testing.nats import Bus
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from nats.js.errors import NotFoundError
 
-from partsong.contracts.marks import Mark
+from partsong.contracts.wire.marks import Mark
 from partsong.log.marks import FileMarks
 from partsong.log.restore import Restoring
 from partsong.runtime.heartbeat.monitor import LivenessMonitor

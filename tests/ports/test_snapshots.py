@@ -17,7 +17,7 @@ import pytest
 from redis.asyncio import Redis
 
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.snapshots.file import FileSnapshots
 from partsong.log.snapshots.kv import KvSnapshots
 from partsong.log.snapshots.memory import MemorySnapshots
@@ -253,7 +253,7 @@ async def test_without_a_bucket_or_a_server_every_method_says_so_in_time(
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.snapshots.file import FileSnapshots
 from partsong.log.snapshots.port import Snapshot
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.clock import now
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_server import EmbeddedNats

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.feed import feed
 from partsong.log.link import Link
 from partsong.runtime.nats_server import EmbeddedNats

@@ -16,7 +16,7 @@ import pytest
 from partsong.cli import supervision
 from partsong.cli.child import Child
 from partsong.cli.supervision import Supervisor
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 
 WITHIN = 120.0
 READY = """

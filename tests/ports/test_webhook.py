@@ -13,7 +13,7 @@ import pytest
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
-from partsong.contracts.routing import NodeContext
+from partsong.contracts.graph.function_results import NodeContext
 from partsong.tools.safe_http import SafeHttp
 from partsong.tools.webhook import deliver, send_webhook
 from tests.ports.web import Asked, Web, answer, redirect, stall, web

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 from nats.aio.msg import Msg
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import CHUNK, TERMINAL, Chunk
-from partsong.contracts.envelope import decode, encode_report
 from partsong.contracts.events import Event
-from partsong.contracts.work import WORK, Work
+from partsong.contracts.events.envelope import decode, encode_report
+from partsong.contracts.talk.chunks import CHUNK, TERMINAL, Chunk
+from partsong.contracts.wire.work import WORK, Work
 from partsong.runtime.serve import Running, Service, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from partsong.contracts.graph import Graph
-from partsong.contracts.requests import Accepted, Rejected
-from partsong.contracts.stops import Stop
-from partsong.contracts.subjects import PARTITIONS, Subjects
+from partsong.contracts.wire.requests import Accepted, Rejected
+from partsong.contracts.wire.stop import Stop
+from partsong.contracts.wire.subjects import PARTITIONS, Subjects
 from partsong.log.port import Record
 from tests.sim.consumers import Queue
 from tests.sim.loop import EPOCH, Process, SimLoop

@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from partsong.contracts.events.run import RunOptions
 from partsong.contracts.graph import Graph
-from partsong.contracts.requests import (
+from partsong.contracts.wire.requests import (
     CancelRequest,
     ForkRequest,
     PauseRequest,
@@ -19,7 +20,6 @@ from partsong.contracts.requests import (
     RunRequest,
     SignalRequest,
 )
-from partsong.contracts.run_events import RunOptions
 from tests.sim.graphs import input_of
 from tests.sim.loop import Process
 from tests.sim.world import Asked, World

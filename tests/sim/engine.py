@@ -18,10 +18,10 @@ from partsong.bus.pull import Delivery
 from partsong.contracts.errors import NotFound, PartsongError, Unavailable
 from partsong.contracts.foreign.question import Evaluate, at_once
 from partsong.contracts.graph import Graph
-from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
-from partsong.contracts.state import RunState
-from partsong.contracts.subjects import OURS
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.requests import Accepted, AdmitRequest, Rejected
+from partsong.contracts.wire.subjects import OURS
 from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoints
 from partsong.graph_engine.children import Children

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from partsong.contracts.graph import Graph
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
 
 __all__ = ["LONGEST_WAIT", "SEGMENTS", "input_of", "random_graph", "shortened"]
 

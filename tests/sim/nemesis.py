@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from partsong.contracts.envelope import encode_report
-from partsong.contracts.stops import Stop
+from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.wire.stop import Stop
 from tests.sim.broker import SUBJECTS
 from tests.sim.engine import Engine
 from tests.sim.loop import Process

@@ -7,7 +7,8 @@ from typing import assert_never
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import PartsongError
-from partsong.contracts.requests import (
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.requests import (
     Accepted,
     CancelRequest,
     ForkRequest,
@@ -21,9 +22,8 @@ from partsong.contracts.requests import (
     UnscheduleRequest,
     parse_request,
 )
-from partsong.contracts.seals import Scrub
-from partsong.contracts.state import RunState
-from partsong.contracts.subjects import OURS
+from partsong.contracts.wire.seals import Scrub
+from partsong.contracts.wire.subjects import OURS
 from partsong.engine.commands import runs, signals
 from partsong.log.port import Record
 from partsong.log.snapshots.folded import Folded, nearest

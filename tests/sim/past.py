@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import START_HASH, chain, decode
-from partsong.contracts.fold import fold_message
-from partsong.contracts.state import RunState
-from partsong.contracts.verify import Replay, replay
+from partsong.contracts.events.envelope import START_HASH, chain, decode
+from partsong.contracts.state.fold import fold_message
+from partsong.contracts.state.state import RunState
+from partsong.contracts.state.verify import Replay, replay
 from partsong.log.port import Record
 
 __all__ = ["ENDS", "Past", "flaws"]

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from partsong.contracts.graph import Graph, SubgraphNode
-from partsong.contracts.subjects import PARTITIONS, partition_of
+from partsong.contracts.wire.subjects import PARTITIONS, partition_of
 from tests.sim.graphs import random_graph
 from tests.sim.network import Chaos
 

@@ -10,11 +10,11 @@ from typing import TypeVar
 from partsong.bus.bucket import Entry, Overtaken
 from partsong.bus.feed import Receive
 from partsong.contracts import events as e
-from partsong.contracts.calls import SERVICES
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.state import Call, RunState, Timer
-from partsong.contracts.stops import Stop
-from partsong.contracts.work import ChildWork, Work
+from partsong.contracts.state.calls import SERVICES
+from partsong.contracts.state.state import Call, RunState, Timer
+from partsong.contracts.wire.stop import Stop
+from partsong.contracts.wire.work import ChildWork, Work
 from partsong.engine.work.hints import work_of
 from partsong.graph_engine.outbox import SET_FOR, reminder_id
 from partsong.log.port import Appended, Record, WrongSequence

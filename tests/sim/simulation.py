@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from partsong.contracts.state import RunState
-from partsong.contracts.subjects import OURS
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.subjects import OURS
 from partsong.log.snapshots.folded import Folded
 from partsong.log.snapshots.memory import MemorySnapshots
 from tests.sim.broker import SUBJECTS, Broker

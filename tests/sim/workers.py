@@ -11,11 +11,11 @@ from partsong.bus.claims import claim, report
 from partsong.bus.handling import Busy
 from partsong.bus.stops import confirmed
 from partsong.contracts import events as e
-from partsong.contracts.envelope import decode, encode_report
 from partsong.contracts.errors import InvalidInput, Problem, Unavailable
-from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart, ToolMessage
-from partsong.contracts.stops import Stop
-from partsong.contracts.work import FunctionWork, ToolWork, TurnWork, Work
+from partsong.contracts.events.envelope import decode, encode_report
+from partsong.contracts.talk.messages import AssistantMessage, TextPart, ToolCallPart, ToolMessage
+from partsong.contracts.wire.stop import Stop
+from partsong.contracts.wire.work import FunctionWork, ToolWork, TurnWork, Work
 from partsong.log.port import Record, WrongSequence
 from partsong.runtime import clock
 from tests.sim.broker import SUBJECTS

@@ -13,7 +13,7 @@ from partsong.cli.http import Api
 from partsong.client import Client
 from partsong.contracts import events as e
 from partsong.contracts.errors import PartsongError
-from partsong.contracts.subjects import OURS
+from partsong.contracts.wire.subjects import OURS
 from partsong.log.port import Record
 from partsong.log.snapshots.folded import nearest
 from partsong.log.snapshots.open import open_snapshots

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue
 
-from partsong.contracts.results import RunResult
+from partsong.contracts.state.results import RunResult
 from tests.system import constructs, steps
 from tests.system.suite import Runner
 

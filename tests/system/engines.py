@@ -8,11 +8,11 @@ from contextlib import aclosing, asynccontextmanager
 
 import partsong.graph_engine.app
 from partsong.client.requests import ask
-from partsong.contracts.envelope import decode
 from partsong.contracts.events import Event
-from partsong.contracts.fold import fold_all, fold_message
-from partsong.contracts.requests import Accepted, SignalRequest
-from partsong.contracts.state import RunState
+from partsong.contracts.events.envelope import decode
+from partsong.contracts.state.fold import fold_all, fold_message
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.requests import Accepted, SignalRequest
 from partsong.engine.decide import decide
 from partsong.engine.ledger import Ledger
 from partsong.log.port import WrongSequence

@@ -15,7 +15,7 @@ import partsong.graph_engine.app
 import partsong.tool_runner.app
 from partsong.client import Client
 from partsong.contracts import events as e
-from partsong.contracts.envelope import encode_report
+from partsong.contracts.events.envelope import encode_report
 from partsong.runtime import clock
 from partsong.runtime.serve import Running, open_context
 from partsong.runtime.settings import Settings

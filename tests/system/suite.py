@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from partsong.contracts.results import RunResult
+from partsong.contracts.state.results import RunResult
 from partsong.workflow import WorkflowGraph
 from tests.system import graphs
 

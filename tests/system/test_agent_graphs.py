@@ -9,9 +9,9 @@ from pydantic import JsonValue
 
 from partsong.agents import Agent
 from partsong.cli.explain import told, turns_of
-from partsong.contracts.messages import MESSAGES
-from partsong.contracts.results import RunResult
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.results import RunResult
+from partsong.contracts.talk.messages import MESSAGES
 from partsong.testing import ScriptedModel, ToolCall
 from partsong.testing.nats import Bus
 from partsong.workflow import AgentSpec, WorkflowGraph

@@ -17,7 +17,7 @@ from partsong.approval import database
 from partsong.approval.app import ApprovalService
 from partsong.approval.store import Store
 from partsong.contracts.errors import PartsongError
-from partsong.contracts.subjects import partition_of
+from partsong.contracts.wire.subjects import partition_of
 from partsong.runtime.serve import Running, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus

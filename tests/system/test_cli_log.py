@@ -16,9 +16,9 @@ import pytest
 
 from partsong.agents import Agent
 from partsong.client import Client
-from partsong.contracts.damage import Sound
 from partsong.contracts.errors import PartsongError, Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.damage import Sound
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats_server import EmbeddedNats, start_embedded
 from partsong.runtime.settings import Settings

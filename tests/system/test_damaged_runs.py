@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from partsong.contracts.errors import PartsongError
-from partsong.contracts.subjects import Subjects, partition_of
+from partsong.contracts.wire.subjects import Subjects, partition_of
 from partsong.runtime.nats_server import EmbeddedNats
 from partsong.testing.nats import Bus, a_bus
 from tests.ports.damage import damaged

@@ -9,9 +9,9 @@ from pydantic import JsonValue
 
 from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.requests import RunRequest
-from partsong.contracts.run_events import Parent, RunOptions
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.events.run import Parent, RunOptions
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.wire.requests import RunRequest
 from partsong.engine.commands import runs, signals
 from partsong.testing.nats import Bus
 from tests.system.engines import dies_after, replace_engine, signal, until

@@ -12,7 +12,7 @@ import pytest
 from nats.aio.msg import Msg
 from pydantic import JsonValue
 
-from partsong.contracts.requests import REPLY, Rejected
+from partsong.contracts.wire.requests import REPLY, Rejected
 from partsong.testing.nats import Bus
 from tests.system import graphs
 from tests.system.platform import Platform, a_platform

@@ -10,7 +10,7 @@ import pytest_asyncio
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.results import RunResult
+from partsong.contracts.state.results import RunResult
 from partsong.testing.nats import Bus, a_bus, fresh_subjects
 from partsong.workflow import WorkflowGraph
 from tests.system import graphs, nodes

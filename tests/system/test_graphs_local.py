@@ -9,7 +9,7 @@ import pytest
 from pydantic import JsonValue
 
 from partsong.contracts.events import ApprovalRequested
-from partsong.contracts.results import RunResult
+from partsong.contracts.state.results import RunResult
 from partsong.workflow import WorkflowGraph
 from tests.system import graphs
 from tests.system.construct_suite import ConstructSuite

@@ -7,8 +7,8 @@ import asyncio
 from partsong.agent_gateway.app import service
 from partsong.bus.chunks import ChunkPublisher
 from partsong.contracts import events as e
-from partsong.contracts.chunks import Start, Text
-from partsong.contracts.envelope import encode_report
+from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.talk.chunks import Start, Text
 from partsong.runtime.serve import open_context
 from partsong.testing import ScriptedModel
 from partsong.testing.nats import Bus

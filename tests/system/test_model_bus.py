@@ -11,7 +11,7 @@ from hypothesis import given as forall
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.results import RunResult
+from partsong.contracts.state.results import RunResult
 from partsong.engine.local.player import open_player
 from partsong.testing.nats import Bus
 from tests.core import model

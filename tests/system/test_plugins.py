@@ -16,9 +16,9 @@ from pydantic import JsonValue
 
 import partsong.graph_engine.app
 from partsong.contracts import events as e
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import PartsongError
-from partsong.contracts.results import RunResult
+from partsong.contracts.state.results import RunResult
+from partsong.contracts.talk.chunks import Chunk
 from partsong.plugins import Hook, Plugin, Replace, RequireApproval, Veto
 from partsong.plugins.audit import AuditWebhook
 from partsong.plugins.budget import BudgetGuard

@@ -10,7 +10,7 @@ import pytest
 from partsong.client.requests import ask
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.requests import RunRequest
+from partsong.contracts.wire.requests import RunRequest
 from partsong.engine.commands import signals
 from partsong.runtime import clock
 from partsong.testing.nats import Bus

@@ -13,7 +13,7 @@ import pytest
 from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CommandSettled
-from partsong.contracts.requests import ScheduleRequest, UnscheduleRequest
+from partsong.contracts.wire.requests import ScheduleRequest, UnscheduleRequest
 from partsong.graph_engine import worker
 from partsong.graph_engine.schedules import run_of
 from partsong.log.stored import ASKED

@@ -11,8 +11,8 @@ from pydantic import JsonValue
 
 from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.requests import RetryRequest, RunRequest
-from partsong.contracts.run_events import RunAdmitted, RunOptions, RunStarted
+from partsong.contracts.events.run import RunAdmitted, RunOptions, RunStarted
+from partsong.contracts.wire.requests import RetryRequest, RunRequest
 from partsong.engine.commands import runs
 from partsong.graph_engine.core.thread_queue import OnBusy
 from partsong.runtime import clock

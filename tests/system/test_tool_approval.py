@@ -11,8 +11,8 @@ from pydantic import JsonValue
 
 from partsong.agents import Agent, Toolset
 from partsong.contracts import events as e
-from partsong.contracts.requests import RunRequest
-from partsong.contracts.results import RunResult
+from partsong.contracts.state.results import RunResult
+from partsong.contracts.wire.requests import RunRequest
 from partsong.execution.functions import Functions
 from partsong.runtime.settings import Settings
 from partsong.testing import ScriptedModel, ToolCall

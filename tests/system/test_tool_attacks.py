@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from partsong.contracts.events import CallCompleted, CallFailed, Event
-from partsong.contracts.work import ToolWork
+from partsong.contracts.wire.work import ToolWork
 from partsong.testing.nats import Bus
 from tests.house.sources import ROOT
 from tests.ports.web import Web, answer, redirect, web

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 from partsong.client import Client
 from partsong.contracts import events as e
-from partsong.contracts.subjects import PARTITIONS
+from partsong.contracts.wire.subjects import PARTITIONS
 from partsong.testing.nats import Bus
 from partsong.workflow import WorkflowGraph
 from tests.system import graphs

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from partsong.client import Client
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.nats_server import start_embedded
 from tests.system import graphs
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
-from partsong.contracts.routing import Goto, NodeContext, Overwrite, Route
-from partsong.contracts.values import overwritten
+from partsong.contracts.graph.function_results import Goto, NodeContext, Overwrite, Route
+from partsong.contracts.graph.reducers import overwritten
 from tests.core.world import act
 
 __all__ = ["play"]

@@ -19,9 +19,9 @@ from partsong.agents import (
     RoleLibrary,
     ToolEnabledAgent,
 )
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.graph import AgentSpec
-from partsong.contracts.messages import ToolCallPart
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.talk.messages import ToolCallPart
 from partsong.tools import ToolRegistry
 
 

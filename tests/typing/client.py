@@ -16,10 +16,10 @@ from partsong.client import (
     RunResult,
     RunSummary,
 )
-from partsong.contracts.chunks import Text
 from partsong.contracts.events import NodeCompleted
 from partsong.contracts.graph import Graph
-from partsong.contracts.state import RunState
+from partsong.contracts.state.state import RunState
+from partsong.contracts.talk.chunks import Text
 from partsong.workflow import WorkflowGraph
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from partsong.contracts.messages import ToolSpec
+from partsong.contracts.talk.messages import ToolSpec
 from partsong.tools import NodeContext, Tool, ToolRegistry, tool
 
 

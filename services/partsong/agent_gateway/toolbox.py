@@ -11,8 +11,8 @@ from nats.aio.client import Client
 from pydantic import TypeAdapter, ValidationError
 
 from partsong.contracts.errors import NotFound, Unavailable
-from partsong.contracts.messages import ToolSpec
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.talk.messages import ToolSpec
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.answers import answers
 

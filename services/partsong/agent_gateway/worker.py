@@ -18,8 +18,8 @@ from partsong.contracts.events import (
     AgentTurnFailed,
     RouteDecided,
 )
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import TurnWork, Work
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import TurnWork, Work
 from partsong.log.port import Log
 from partsong.models.pricing import price_of
 from partsong.models.routing.routing import routed

@@ -14,8 +14,8 @@ from partsong.approval.projector import Projector
 from partsong.approval.store import DatabaseMarks, Store
 from partsong.approval.worker import Questions
 from partsong.bus.faststream import command_broker, on_query
-from partsong.contracts.damage import Hit
 from partsong.contracts.errors import Problem
+from partsong.contracts.wire.damage import Hit
 from partsong.runtime.log_answers import ask_services
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings

@@ -16,10 +16,10 @@ from partsong.approval.core.approval import Approval, Position, Status, parse_id
 from partsong.approval.core.decision import Closed, Decision, after, decide, is_repeat
 from partsong.approval.projector import Projector
 from partsong.approval.store import Store
-from partsong.contracts.damage import Hit
-from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.wire.damage import Hit
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.port import Log, WrongSequence
 from partsong.runtime import clock, spans
 from partsong.runtime.evaluation.evaluator import settle

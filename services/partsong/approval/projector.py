@@ -25,7 +25,7 @@ from partsong.approval.core.inbox import Change, concerns, project, read
 from partsong.approval.store import BROKEN, START, Checkpoint, Diverged, Store
 from partsong.contracts.counts import number_of
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.port import Log, Record
 
 __all__ = ["Audience", "Projector"]

@@ -28,7 +28,7 @@ from partsong.approval.tables import (
     to_row,
 )
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.marks import Mark
+from partsong.contracts.wire.marks import Mark
 
 __all__ = ["BROKEN", "START", "Checkpoint", "DatabaseMarks", "Diverged", "Store"]
 

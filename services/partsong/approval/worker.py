@@ -9,7 +9,7 @@ from partsong.approval.desk import Desk
 from partsong.approval.views import page_of
 from partsong.bus.faststream import Command
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.validate import problem_of
+from partsong.contracts.graph.validate import problem_of
 
 __all__ = ["Question", "Questions"]
 

@@ -19,10 +19,10 @@ from partsong.bus.nats_feed import NatsFeed
 from partsong.bus.parts import Parts
 from partsong.bus.pull import Delivery, PullLoop
 from partsong.bus.queued import AtTheDoor, the_beginning
-from partsong.contracts.damage import Damaged, damage_error
 from partsong.contracts.errors import PartsongError, Problem
-from partsong.contracts.requests import Accepted, AdmitRequest, Rejected
-from partsong.contracts.subjects import LANES, OURS, PARTITIONS
+from partsong.contracts.wire.damage import Damaged, damage_error
+from partsong.contracts.wire.requests import Accepted, AdmitRequest, Rejected
+from partsong.contracts.wire.subjects import LANES, OURS, PARTITIONS
 from partsong.graph_engine.admission import Admission
 from partsong.graph_engine.arrivals import Arrivals
 from partsong.graph_engine.catch_up import CatchUp

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from partsong.bus.bucket import Overtaken
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.open_runs import OpenRuns
 from partsong.graph_engine.sealing import Sealing

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 
-from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
-from partsong.contracts.requests import CancelRequest, RunRequest
-from partsong.contracts.run_events import Parent, RunOptions
-from partsong.contracts.state import Call, RunState
-from partsong.contracts.subjects import OURS, Subjects
-from partsong.contracts.work import ChildWork, child_of, child_of_v0
+from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.events.run import Parent, RunOptions
+from partsong.contracts.state.state import Call, RunState
+from partsong.contracts.wire.requests import CancelRequest, RunRequest
+from partsong.contracts.wire.subjects import OURS, Subjects
+from partsong.contracts.wire.work import ChildWork, child_of, child_of_v0
 from partsong.engine.commands import runs
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.preparing import Resolve

@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.command_events import Verb
-from partsong.contracts.envelope import decode_known, encode_report, newest_event
 from partsong.contracts.errors import Conflict, InvalidInput, Unavailable
-from partsong.contracts.requests import Accepted, Rejected
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.events.command import Verb
+from partsong.contracts.events.envelope import decode_known, encode_report, newest_event
+from partsong.contracts.wire.requests import Accepted, Rejected
+from partsong.contracts.wire.subjects import Subjects
 from partsong.engine.commands import runs
 from partsong.engine.ledger import Ledger
 from partsong.log.blobs import LOST

@@ -18,12 +18,12 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.bus.queued import AtTheDoor
-from partsong.contracts.command_events import Verb
-from partsong.contracts.conform import check_state
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, PartsongError, Unavailable
+from partsong.contracts.events.command import Verb
 from partsong.contracts.graph import Graph
+from partsong.contracts.graph.conform import check_state
 from partsong.contracts.ids import check_id
-from partsong.contracts.requests import (
+from partsong.contracts.wire.requests import (
     Accepted,
     CancelRequest,
     ForkRequest,
@@ -37,7 +37,7 @@ from partsong.contracts.requests import (
     UnscheduleRequest,
     parse_request,
 )
-from partsong.contracts.subjects import OURS, Subjects
+from partsong.contracts.wire.subjects import OURS, Subjects
 from partsong.engine.commands.options import check_options
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.graphs import Keep

@@ -15,9 +15,9 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.graph import Graph
+from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.ids import check_id
-from partsong.contracts.subjects import Subjects, graph_key
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.wire.subjects import Subjects, graph_key
 from partsong.runtime import clock
 from partsong.runtime.room import holds_all, no_room
 from partsong.runtime.streams import Names

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from itertools import islice
 
-from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import (
     Conflict,
     InvalidInput,
@@ -20,9 +19,10 @@ from partsong.contracts.errors import (
     Problem,
     Unavailable,
 )
-from partsong.contracts.requests import Rejected
-from partsong.contracts.state import Timer
-from partsong.contracts.subjects import LogSubject, Subjects
+from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.state.state import Timer
+from partsong.contracts.wire.requests import Rejected
+from partsong.contracts.wire.subjects import LogSubject, Subjects
 from partsong.engine.commands import runs
 from partsong.engine.ledger import HistoryChanged
 from partsong.graph_engine.commands import Commands

@@ -12,7 +12,7 @@ from datetime import timedelta
 from heapq import nsmallest
 from typing import NamedTuple
 
-from partsong.contracts.state import RunState, Timer
+from partsong.contracts.state.state import RunState, Timer
 from partsong.graph_engine.turn import Slot, owed
 from partsong.runtime import clock
 

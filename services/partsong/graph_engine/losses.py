@@ -10,12 +10,12 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from partsong.contracts import events as e
-from partsong.contracts.chunks import CHUNK, Chunk
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.estimate import used
-from partsong.contracts.state import RunState
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import TurnWork
+from partsong.contracts.state.state import RunState
+from partsong.contracts.talk.chunks import CHUNK, Chunk
+from partsong.contracts.wire.estimate import used
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import TurnWork
 from partsong.engine.draft import Closing
 from partsong.engine.work.hints import work_of
 from partsong.log.port import Log

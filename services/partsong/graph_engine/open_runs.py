@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from partsong.contracts.state import ENDED
-from partsong.contracts.subjects import LogSubject
+from partsong.contracts.state.state import ENDED
+from partsong.contracts.wire.subjects import LogSubject
 from partsong.engine.summary import REFUSED
 from partsong.log.port import Record
 from partsong.log.stored import seen_in

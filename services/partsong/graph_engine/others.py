@@ -6,9 +6,9 @@ import hashlib
 from typing import Protocol
 
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.requests import AdmitRequest, CancelRequest, RunRequest
-from partsong.contracts.state import Pending, RunState
-from partsong.contracts.subjects import OURS
+from partsong.contracts.state.state import Pending, RunState
+from partsong.contracts.wire.requests import AdmitRequest, CancelRequest, RunRequest
+from partsong.contracts.wire.subjects import OURS
 from partsong.engine.commands.outcomes import Prepared, asked
 from partsong.graph_engine.children import Children, abandoned
 from partsong.graph_engine.commands import Commands

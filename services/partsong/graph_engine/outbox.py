@@ -13,12 +13,12 @@ from nats.aio.client import Client
 from partsong.bus.dead import dead_letter
 from partsong.bus.parts import Parts
 from partsong.contracts import events as e
-from partsong.contracts.calls import SERVICES
 from partsong.contracts.errors import Problem, Unavailable
-from partsong.contracts.state import Call, RunState, Timer
-from partsong.contracts.stops import Stop, stops_of
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import REMINDER, ChildWork, Work
+from partsong.contracts.state.calls import SERVICES
+from partsong.contracts.state.state import Call, RunState, Timer
+from partsong.contracts.wire.stop import Stop, stops_of
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import REMINDER, ChildWork, Work
 from partsong.engine.work.hints import work_of
 from partsong.graph_engine.workload import Reading
 from partsong.log.stored import BLOB, SEEN

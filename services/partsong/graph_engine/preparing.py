@@ -12,15 +12,15 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from partsong.contracts.damage import Hit
 from partsong.contracts.errors import Conflict, NotFound, PartsongError, Unavailable
 from partsong.contracts.graph import Graph
-from partsong.contracts.hooks import PluginRef
-from partsong.contracts.marks import Restored
-from partsong.contracts.requests import ForkRequest, RetryRequest, RunRequest
-from partsong.contracts.state import Pending, RunState
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.timeline import edited, state_at
+from partsong.contracts.state.state import Pending, RunState
+from partsong.contracts.state.timeline import edited, state_at
+from partsong.contracts.talk.hooks import PluginRef
+from partsong.contracts.wire.damage import Hit
+from partsong.contracts.wire.marks import Restored
+from partsong.contracts.wire.requests import ForkRequest, RetryRequest, RunRequest
+from partsong.contracts.wire.subjects import Subjects
 from partsong.engine.commands.outcomes import Prepared, asked
 from partsong.graph_engine.threads import Threads
 from partsong.log.blobs import LOST

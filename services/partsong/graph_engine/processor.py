@@ -15,9 +15,9 @@ from functools import partial
 from partsong.bus.bucket import Overtaken
 from partsong.bus.feed import Feed
 from partsong.contracts import events as e
-from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import PartsongError, Unavailable
-from partsong.contracts.subjects import OURS, LogSubject, Subjects
+from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.wire.subjects import OURS, LogSubject, Subjects
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.held_runs import HeldRuns
 from partsong.graph_engine.open_runs import OpenRuns

@@ -14,10 +14,10 @@ from typing import Protocol
 from nats.aio.msg import Msg
 
 from partsong.bus.faststream import Command
-from partsong.contracts.damage import DAMAGED
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
-from partsong.contracts.requests import Accepted, Rejected
-from partsong.contracts.subjects import RequestSubject, Subjects
+from partsong.contracts.wire.damage import DAMAGED
+from partsong.contracts.wire.requests import Accepted, Rejected
+from partsong.contracts.wire.subjects import RequestSubject, Subjects
 from partsong.graph_engine.door import request_id
 from partsong.log.blobs import LOST
 from partsong.log.stored import BLOB

@@ -19,9 +19,9 @@ from pydantic import JsonValue, ValidationError
 
 from partsong.bus.bucket import Bucket
 from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
-from partsong.contracts.misfits import problem_of
-from partsong.contracts.requests import RunRequest, ScheduleRequest
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.graph.misfits import problem_of
+from partsong.contracts.wire.requests import RunRequest, ScheduleRequest
+from partsong.contracts.wire.subjects import Subjects
 from partsong.graph_engine.core.thread_queue import OnBusy
 from partsong.log.port import Log
 

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import PartsongError, Problem
-from partsong.contracts.seals import Place
+from partsong.contracts.wire.damage import Damaged
+from partsong.contracts.wire.seals import Place
 from partsong.graph_engine.checkpoints import Checkpoint
 from partsong.graph_engine.processor import Processor
 from partsong.log.scrub import Target

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.placement import stray
-from partsong.contracts.seals import Place, Seal, Sealer
-from partsong.contracts.subjects import OURS, LogSubject, Subjects, partition_of
+from partsong.contracts.wire.placement import stray
+from partsong.contracts.wire.seals import Place, Seal, Sealer
+from partsong.contracts.wire.subjects import OURS, LogSubject, Subjects, partition_of
 from partsong.graph_engine.open_runs import ends
 from partsong.log.port import Append, Record
 from partsong.runtime import clock

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from partsong.bus.bucket import Bucket, Overtaken
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.marks import Restored
-from partsong.contracts.subjects import PARTITIONS
+from partsong.contracts.wire.marks import Restored
+from partsong.contracts.wire.subjects import PARTITIONS
 
 __all__ = ["Seating"]
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 
 from partsong.contracts.errors import PartsongError
-from partsong.contracts.state import RunState
+from partsong.contracts.state.state import RunState
 from partsong.runtime import clock
 
 __all__ = ["Takeover", "has_place"]

@@ -25,10 +25,10 @@ from pydantic import JsonValue
 
 from partsong.bus.bucket import Bucket, Overtaken
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.events.run import RunOptions
 from partsong.contracts.graph import Graph
-from partsong.contracts.run_events import RunOptions
-from partsong.contracts.state import ENDED
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.state.state import ENDED
+from partsong.contracts.wire.subjects import Subjects
 from partsong.engine.summary import REFUSED
 from partsong.graph_engine.core.thread_queue import (
     Line,

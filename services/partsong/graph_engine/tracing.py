@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from partsong.contracts import events as e
-from partsong.contracts.state import Execution, RunState
+from partsong.contracts.state.state import Execution, RunState
 from partsong.runtime import spans
 from partsong.runtime.telemetry import Telemetry, traceparent
 

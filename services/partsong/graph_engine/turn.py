@@ -14,15 +14,15 @@ from functools import partial
 from typing import Protocol
 
 from partsong.contracts import events as e
-from partsong.contracts.damage import Hit
-from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import PartsongError, Problem
-from partsong.contracts.fold import fold
+from partsong.contracts.events.envelope import encode_report
 from partsong.contracts.foreign.question import Evaluate
-from partsong.contracts.marks import Restored
-from partsong.contracts.requests import Accepted, Rejected
-from partsong.contracts.state import Call, Pending, RunState
-from partsong.contracts.subjects import OURS, Subjects
+from partsong.contracts.state.fold import fold
+from partsong.contracts.state.state import Call, Pending, RunState
+from partsong.contracts.wire.damage import Hit
+from partsong.contracts.wire.marks import Restored
+from partsong.contracts.wire.requests import Accepted, Rejected
+from partsong.contracts.wire.subjects import OURS, Subjects
 from partsong.engine.calls.doubt import in_doubt
 from partsong.engine.calls.overstayed import Unattended, overstayed
 from partsong.engine.commands import runs

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Protocol
 
 from partsong.bus.pull import Delivery
-from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
-from partsong.contracts.subjects import FiredSubject, Subjects
+from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.wire.subjects import FiredSubject, Subjects
 from partsong.engine.commands import runs
 from partsong.graph_engine.outbox import SET_FOR
 from partsong.graph_engine.ownership import Ownership

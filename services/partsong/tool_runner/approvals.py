@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import ApprovalDecided, CallFailed, Event, Unapproved
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.tool_calls import digest_of, question_about
-from partsong.contracts.work import ToolWork
+from partsong.contracts.state.tool_calls import digest_of, question_about
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import ToolWork
 from partsong.log.port import Log, Record
 from partsong.log.reading import Unreadable, message_of
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from partsong.contracts.envelope import decode_known
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.events import Event, RunForked, RunStarted
-from partsong.contracts.marks import Restored
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import ToolWork
+from partsong.contracts.events.envelope import decode_known
+from partsong.contracts.wire.marks import Restored
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import ToolWork
 from partsong.log.blobs import LOST
 from partsong.log.port import Log
 from partsong.log.stored import ASKED

@@ -18,9 +18,9 @@ from partsong.bus.claims import claim, claimed_by, report
 from partsong.bus.handling import Busy
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CallFailed, HookDecided
-from partsong.contracts.marks import Restored
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
+from partsong.contracts.wire.marks import Restored
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.execution.executor import Closed, Executor
 from partsong.execution.hooks import Hooks
 from partsong.log.port import Log

@@ -23,8 +23,8 @@ from partsong.agents.performance import Performance
 from partsong.agents.result import AgentResult
 from partsong.agents.stream import AgentStream
 from partsong.agents.toolset import Approve, Tools, Toolset
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.graph import AgentSpec, Effort, OutputMode, Retry
+from partsong.contracts.talk.chunks import Chunk
 from partsong.engine.calls.calls import AGENT_RETRY
 from partsong.models.limiter import RateLimiter
 

@@ -11,11 +11,11 @@ from typing import Literal
 from partsong.agents.definition import Definition
 from partsong.agents.errors import AgentFailed, LimitReached
 from partsong.agents.limits import Spent
-from partsong.contracts.call_events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
-from partsong.contracts.chunks import Chunk, Refusal, Text
+from partsong.contracts.events.call import AgentTurnCompleted, AgentTurnFailed, TurnUsage
 from partsong.contracts.graph import Retry
-from partsong.contracts.messages import Message
-from partsong.contracts.work import TurnWork
+from partsong.contracts.talk.chunks import Chunk, Refusal, Text
+from partsong.contracts.talk.messages import Message
+from partsong.contracts.wire.work import TurnWork
 from partsong.models.limiter import Whom
 from partsong.models.pricing import cost_of
 from partsong.models.registry import Providers, split_model

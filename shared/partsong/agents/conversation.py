@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from partsong.contracts.messages import MESSAGES, Message
+from partsong.contracts.talk.messages import MESSAGES, Message
 
 __all__ = ["Conversation"]
 

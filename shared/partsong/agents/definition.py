@@ -12,8 +12,8 @@ from partsong.agents.output import Output
 from partsong.agents.toolset import Approve, Toolset
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentSpec, Effort, NodeName, OutputMode, Retry
-from partsong.contracts.nodes import ANSWER
-from partsong.contracts.validate import problem_of
+from partsong.contracts.graph.nodes import ANSWER
+from partsong.contracts.graph.validate import problem_of
 from partsong.engine.calls.calls import AGENT_RETRY
 from partsong.models.limiter import RateLimiter
 

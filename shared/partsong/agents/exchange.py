@@ -13,11 +13,11 @@ from partsong.agents.means import Means
 from partsong.agents.output import Unfit
 from partsong.agents.result import AgentResult
 from partsong.agents.toolset import perform
-from partsong.contracts.answers import declined
-from partsong.contracts.call_events import AgentTurnCompleted
-from partsong.contracts.chunks import Chunk
-from partsong.contracts.conversation import REPAIR
-from partsong.contracts.messages import (
+from partsong.contracts.events.call import AgentTurnCompleted
+from partsong.contracts.state.conversation import REPAIR
+from partsong.contracts.state.model_answers import declined
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.talk.messages import (
     AssistantMessage,
     Message,
     UserMessage,

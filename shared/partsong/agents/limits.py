@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from partsong.agents.errors import LimitReached, LoopDetected
-from partsong.contracts.call_events import AgentTurnFailed, TurnUsage
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.messages import ToolCallPart, ToolMessage
+from partsong.contracts.events.call import AgentTurnFailed, TurnUsage
+from partsong.contracts.talk.messages import ToolCallPart, ToolMessage
 
 __all__ = ["AgentLimits", "Spent"]
 

@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from partsong.contracts.answers import parsed
-from partsong.contracts.conform import findings_of, path_of
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.foreign import schema as json_schema
+from partsong.contracts.graph.conform import findings_of, path_of
 from partsong.contracts.plain import plain
+from partsong.contracts.state.model_answers import parsed
 from partsong.runtime.evaluation.evaluator import evaluate
 
 __all__ = ["Output", "OutputType", "Unfit", "output_of"]

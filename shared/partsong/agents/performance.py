@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from partsong.agents.means import Means
 from partsong.agents.toolset import ASKED, UNASKED, Approve, Toolset
-from partsong.contracts.call_events import CallFailed
-from partsong.contracts.chunks import Chunk
-from partsong.contracts.messages import ToolCallPart
-from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
+from partsong.contracts.events.call import CallFailed
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.talk.messages import ToolCallPart
+from partsong.contracts.wire.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.engine.local.engine import Result
 from partsong.models.turn import take_turn
 from partsong.runtime.event_head import event_head

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from partsong.contracts.call_events import TurnUsage
-from partsong.contracts.messages import Message
+from partsong.contracts.events.call import TurnUsage
+from partsong.contracts.talk.messages import Message
 
 __all__ = ["AgentResult"]
 

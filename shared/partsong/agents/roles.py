@@ -17,7 +17,7 @@ from partsong.agents.role_file import read_role
 from partsong.agents.toolset import Toolset
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentSpec
-from partsong.contracts.misfits import problem_of, refusing
+from partsong.contracts.graph.misfits import problem_of, refusing
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import SideEffect
 

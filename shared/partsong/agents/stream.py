@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from partsong.agents.asking import Telling
 from partsong.agents.result import AgentResult
-from partsong.contracts.chunks import Chunk, Text
 from partsong.contracts.errors import Conflict
+from partsong.contracts.talk.chunks import Chunk, Text
 
 __all__ = ["AgentStream"]
 

@@ -7,12 +7,12 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias, assert_never
 
-from partsong.contracts.call_events import CallCompleted, CallFailed, CallSuspended
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import PartsongError, Problem
-from partsong.contracts.messages import ToolCallPart, ToolMessage, ToolSpec
-from partsong.contracts.tool_calls import answer_to
-from partsong.contracts.work import Resume, ToolWork
+from partsong.contracts.events.call import CallCompleted, CallFailed, CallSuspended
+from partsong.contracts.state.tool_calls import answer_to
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.talk.messages import ToolCallPart, ToolMessage, ToolSpec
+from partsong.contracts.wire.work import Resume, ToolWork
 from partsong.execution.executor import Executor
 from partsong.execution.functions import Functions
 from partsong.runtime.consent import consent

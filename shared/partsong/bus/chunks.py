@@ -7,8 +7,8 @@ from collections.abc import Callable
 from nats.aio.client import Client
 
 from partsong.bus.post import Post
-from partsong.contracts.chunks import Chunk
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.wire.subjects import Subjects
 
 __all__ = ["ChunkPublisher"]
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import InvalidInput, Problem, Unavailable
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
+from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.port import Appended, Log, Record, WrongSequence
 from partsong.log.reading import Unreadable, message_of
 from partsong.runtime.event_head import event_head

@@ -15,7 +15,7 @@ from nats.js.errors import APIError
 
 from partsong.bus.legible import legible
 from partsong.contracts.errors import Problem, Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.visible import visible
 

@@ -25,7 +25,7 @@ from partsong.bus.handling import MOST, Handling
 from partsong.bus.post import Post
 from partsong.bus.pull import Delivery, delivery_of
 from partsong.contracts.errors import PartsongError, Problem
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 
 __all__ = ["Command", "Discipline", "command_broker", "on_command", "on_query"]
 

@@ -16,7 +16,7 @@ from partsong.bus.dead import dead_letter
 from partsong.bus.legible import legible
 from partsong.bus.pull import Delivery
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.backoff import backoff
 
 __all__ = ["MOST", "Busy", "Handling"]

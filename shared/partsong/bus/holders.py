@@ -22,8 +22,8 @@ from pydantic import ValidationError
 
 from partsong.bus.run_reader import RunReader
 from partsong.contracts import events as e
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import FunctionWork, HookWork, Work
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import FunctionWork, HookWork, Work
 from partsong.log.port import Log, Record
 from partsong.log.reading import Unreadable, message_of
 from partsong.runtime.answers import answers

@@ -26,11 +26,11 @@ from partsong.bus.pull import Delivery, PullLoop
 from partsong.bus.stops import Stops
 from partsong.bus.suspects import Suspects
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.parts import PACKED
-from partsong.contracts.stops import Stop
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.validate import problem_of
-from partsong.contracts.work import (
+from partsong.contracts.graph.validate import problem_of
+from partsong.contracts.wire.parts import PACKED
+from partsong.contracts.wire.stop import Stop
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import (
     REMINDER,
     WORK,
     ChildWork,

@@ -19,9 +19,9 @@ from pydantic_core import to_json
 
 from partsong.bus.pieces import PIECE, cut, grouped, joined
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.parts import PACKED, Packed, Part
-from partsong.contracts.validate import problem_of
-from partsong.contracts.work import FunctionWork, HookWork, ToolWork, TurnWork, Work
+from partsong.contracts.graph.validate import problem_of
+from partsong.contracts.wire.parts import PACKED, Packed, Part
+from partsong.contracts.wire.work import FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.log.blobs import BAD_BODY, Blobs
 from partsong.runtime import clock
 

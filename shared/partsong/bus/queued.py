@@ -14,7 +14,7 @@ import nats.errors
 from nats.aio.client import Client as Nats
 
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.subjects import BEGINNINGS, RequestSubject, Subjects
+from partsong.contracts.wire.subjects import BEGINNINGS, RequestSubject, Subjects
 from partsong.log.stored import BLOB
 from partsong.runtime import clock
 from partsong.runtime.streams import CONTROL, STARTS, Names

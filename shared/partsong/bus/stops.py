@@ -14,11 +14,11 @@ from nats.aio.subscription import Subscription
 from pydantic import ValidationError
 
 from partsong.bus.run_reader import RunReader
-from partsong.contracts.envelope import decode
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.stops import Stop, stops_of
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import Work
+from partsong.contracts.events.envelope import decode
+from partsong.contracts.wire.stop import Stop, stops_of
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import Work
 from partsong.log.port import Log, Record
 from partsong.runtime import clock
 from partsong.runtime.backoff import backoff

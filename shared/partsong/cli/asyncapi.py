@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from partsong.cli.channels import ANYBODY, CHANNELS, HEADERS, OWN, PARAMETERS, Channel
 from partsong.contracts.events import EVENTS, WRITERS
-from partsong.contracts.schemas import Published, Schema
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.spec.schemas import Published, Schema
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.heartbeat.beat import Beat
 from partsong.runtime.stream_table import Names, Table, table
 

@@ -16,7 +16,7 @@ from partsong.cli.owners import ENGINE, silent_owners, told_of
 from partsong.cli.repairs import carried
 from partsong.contracts.counts import number_of, verb_of
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.subjects import LANES
+from partsong.contracts.wire.subjects import LANES
 
 if TYPE_CHECKING:
     from partsong.client import Client

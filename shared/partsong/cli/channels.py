@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from partsong.contracts.schemas import Schema
-from partsong.contracts.subjects import PARTITIONS
+from partsong.contracts.spec.schemas import Schema
+from partsong.contracts.wire.subjects import PARTITIONS
 
 __all__ = ["ANYBODY", "CHANNELS", "HEADERS", "OWN", "PARAMETERS", "Channel"]
 

@@ -13,8 +13,8 @@ import click
 
 from partsong.cli.output import EXIT, Output
 from partsong.cli.repairs import carried
-from partsong.contracts.damage import DAMAGED
 from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Problem, RunFailed
+from partsong.contracts.wire.damage import DAMAGED
 from partsong.runtime.visible import escaped, visible
 
 __all__ = ["exit_code", "problem_of", "report", "tell"]

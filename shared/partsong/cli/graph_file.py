@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from partsong.cli import yaml12
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import START, Graph
-from partsong.contracts.validate import parse_graph, problems_in
+from partsong.contracts.graph.validate import parse_graph, problems_in
 
 __all__ = ["SUFFIXES", "check_graph_file", "parse", "read_graph", "read_text"]
 

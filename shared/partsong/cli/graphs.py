@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from partsong.cli.graph_file import SUFFIXES, check_graph_file, read_graph
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, Problem, Unavailable
+from partsong.contracts.events.node import CallRequested
+from partsong.contracts.events.run import Parent
 from partsong.contracts.graph import Graph
-from partsong.contracts.node_events import CallRequested
-from partsong.contracts.run_events import Parent
-from partsong.contracts.state import Origin
-from partsong.contracts.work import child_of_v0
+from partsong.contracts.state.state import Origin
+from partsong.contracts.wire.work import child_of_v0
 from partsong.workflow import WorkflowGraph
 
 if TYPE_CHECKING:

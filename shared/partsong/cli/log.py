@@ -21,8 +21,8 @@ from partsong.cli.repairs import carried, verified
 if TYPE_CHECKING:
     from partsong.client import Client
     from partsong.contracts.errors import Problem
-    from partsong.contracts.marks import Restored
     from partsong.contracts.ranges import Range
+    from partsong.contracts.wire.marks import Restored
     from partsong.log.backup import Copied
     from partsong.log.restore import Restoring
     from partsong.runtime.log_standing import Standing

@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue
 from partsong.cli.http import Api, Record
 from partsong.client import Client
 from partsong.contracts.errors import PartsongError
-from partsong.contracts.state import RunState
+from partsong.contracts.state.state import RunState
 
 __all__ = ["platform_server"]
 

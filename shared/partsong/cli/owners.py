@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from partsong.contracts.ranges import ranges, spans
-from partsong.contracts.subjects import PARTITIONS
+from partsong.contracts.wire.subjects import PARTITIONS
 
 if TYPE_CHECKING:
     from partsong.client import Client
@@ -74,9 +74,9 @@ def told_of(silent: Sequence[Silent], alive: Collection[str]) -> list[str]:
 
 async def _owner(client: Client, partition: int) -> tuple[str, str] | None:
     """Who took a partition last, and when; None if nobody did, or nobody can say."""
-    from partsong.contracts.envelope import decode_known
     from partsong.contracts.errors import PartsongError
     from partsong.contracts.events import OwnerChanged
+    from partsong.contracts.events.envelope import decode_known
 
     try:
         newest = await client.log.last(client.subjects.owner(partition))

@@ -23,7 +23,7 @@ from partsong.cli.repairs import carried
 from partsong.cli.restarts import Restarts
 from partsong.cli.supervision import SILENCE, START, Supervisor
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.nats_server import FAST_SYNC, LEAST_FREE, EmbeddedNats, start_embedded
 from partsong.runtime.owner import Claim, claim_directory

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from partsong.contracts.damage import AT_REST
+from partsong.contracts.wire.damage import AT_REST
 
 __all__ = ["carried", "verified"]
 

@@ -15,7 +15,7 @@ import click
 from partsong.cli.output import EXIT, Output, output_option
 
 if TYPE_CHECKING:
-    from partsong.contracts.schemas import Schema
+    from partsong.contracts.spec.schemas import Schema
 
 __all__ = ["command"]
 
@@ -32,7 +32,7 @@ def command() -> None:
 @output_option
 def list_(out: Output) -> None:
     """All schemas of this version."""
-    from partsong.contracts.schemas import published
+    from partsong.contracts.spec.schemas import published
 
     rows = [
         {
@@ -74,7 +74,7 @@ def export(*, check: bool, out: Output) -> None:
 def _files() -> Iterator[tuple[Path, str]]:
     """Path and text of all that is made."""
     from partsong.cli.asyncapi import as_yaml, asyncapi
-    from partsong.contracts.schemas import published
+    from partsong.contracts.spec.schemas import published
 
     schemas = published()
     for schema in schemas:
@@ -107,9 +107,9 @@ def _number(name: str) -> int:
 @output_option
 def check(against: str, out: Output) -> None:
     """Whether the schemas may follow those of REF. Exit code 1 if what was written could not be read any more."""
-    from partsong.contracts.compat import incompatible
-    from partsong.contracts.schemas import published
-    from partsong.contracts.upcast import UPCASTERS
+    from partsong.contracts.events.upcast import UPCASTERS
+    from partsong.contracts.spec.compat import incompatible
+    from partsong.contracts.spec.schemas import published
 
     old = dict(_old(against))
     new = {schema.path: schema.schema for schema in published()}

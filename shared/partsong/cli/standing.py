@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from partsong.client import Origin, Queued, RunSummary
 from partsong.contracts.errors import Problem
-from partsong.contracts.explained import explained
-from partsong.contracts.state import Call, RunState
+from partsong.contracts.state.explained import explained
+from partsong.contracts.state.state import Call, RunState
 
 __all__ = ["at_the_door", "place", "standing"]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from partsong.cli.child import Child
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.silence import LOOK, Silences, doing
 from partsong.runtime.progress import Patience, stopped

@@ -177,10 +177,10 @@ async def _called(
     Raises:
         PartsongError: the call failed, and this is why.
     """
-    from partsong.contracts.chunks import Chunk, Text
     from partsong.contracts.errors import PartsongError
     from partsong.contracts.events import CallCompleted, CallFailed
-    from partsong.contracts.work import ToolWork
+    from partsong.contracts.talk.chunks import Chunk, Text
+    from partsong.contracts.wire.work import ToolWork
     from partsong.execution.executor import Executor
     from partsong.execution.functions import Functions
 

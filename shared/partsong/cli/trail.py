@@ -14,8 +14,8 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.graph import Edge, Graph, WaitNode, graphs_in
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import RunState
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import RunState
 
 __all__ = ["Look", "Seen", "Trail", "trail"]
 

@@ -14,7 +14,7 @@ from partsong.cli.output import EXIT, Output
 
 if TYPE_CHECKING:
     from partsong.client import Client
-    from partsong.contracts.results import RunResult
+    from partsong.contracts.state.results import RunResult
 
 __all__ = ["SHOWN", "Waiting", "wait_options"]
 

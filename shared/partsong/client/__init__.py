@@ -3,10 +3,10 @@
 from partsong.bus.queued import Queued
 from partsong.client.client import Client, GraphLike, OnBusy, Overlap, Placed, Portable, RunSummary
 from partsong.client.comparison import Comparison
-from partsong.contracts.results import RunResult
-from partsong.contracts.state import Origin
-from partsong.contracts.timeline import Change, Checkpoint
-from partsong.contracts.verify import Replay
+from partsong.contracts.state.results import RunResult
+from partsong.contracts.state.state import Origin
+from partsong.contracts.state.timeline import Change, Checkpoint
+from partsong.contracts.state.verify import Replay
 
 __all__ = [
     "Change",

@@ -10,9 +10,9 @@ from nats.js.errors import APIError, InvalidKeyError, KeyNotFoundError
 from partsong.client.connection import Connection
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.graph import Graph
+from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.ids import check_id
-from partsong.contracts.subjects import graph_key
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.wire.subjects import graph_key
 
 __all__ = ["Catalogue"]
 

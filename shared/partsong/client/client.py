@@ -14,15 +14,15 @@ from partsong.client.control import Control, OnBusy
 from partsong.client.graphs import GraphLike, Portable
 from partsong.client.live import chunks_of
 from partsong.client.schedules import Overlap, Scheduling
-from partsong.contracts.chunks import Chunk
-from partsong.contracts.damage import Hit
-from partsong.contracts.envelope import Commit, Report
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import Event
-from partsong.contracts.fold import fold_message
-from partsong.contracts.results import RunResult
-from partsong.contracts.state import ENDED, Origin, RunState
-from partsong.contracts.subjects import partition_of
+from partsong.contracts.events.envelope import Commit, Report
+from partsong.contracts.state.fold import fold_message
+from partsong.contracts.state.results import RunResult
+from partsong.contracts.state.state import ENDED, Origin, RunState
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.wire.damage import Hit
+from partsong.contracts.wire.subjects import partition_of
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.leader import Leader
 from partsong.log.marks import BucketMarks

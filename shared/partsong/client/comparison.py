@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import decode
 from partsong.contracts.errors import Problem
-from partsong.contracts.fold import fold_message
-from partsong.contracts.state import Origin, RunState, Status
-from partsong.contracts.timeline import Change, diff
+from partsong.contracts.events.envelope import decode
+from partsong.contracts.state.fold import fold_message
+from partsong.contracts.state.state import Origin, RunState, Status
+from partsong.contracts.state.timeline import Change, diff
 
 __all__ = ["Comparison", "Side", "Stretch", "begun_by", "compared", "origin_of"]
 

@@ -14,12 +14,12 @@ from nats.aio.client import Client as Nats
 from partsong.bus.queued import Queued, find_beginning
 from partsong.client.requests import ask
 from partsong.client.where import find_caller, find_data, find_nats, find_prefix, find_snapshots
-from partsong.contracts.damage import Damaged, Hit, damage_error, lost_note
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.ids import check_id
-from partsong.contracts.marks import Restored, read_restored
-from partsong.contracts.requests import Accepted, Request
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.damage import Damaged, Hit, damage_error, lost_note
+from partsong.contracts.wire.marks import Restored, read_restored
+from partsong.contracts.wire.requests import Accepted, Request
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.link import NO_ANSWER
 from partsong.log.port import Record

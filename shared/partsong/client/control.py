@@ -13,7 +13,7 @@ from partsong.client.graphs import GraphLike, a_request, spec_of
 from partsong.client.past import Past
 from partsong.contracts.errors import PartsongError, Unavailable
 from partsong.contracts.ids import check_id
-from partsong.contracts.requests import (
+from partsong.contracts.wire.requests import (
     CancelRequest,
     ForkRequest,
     PauseRequest,

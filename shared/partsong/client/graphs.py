@@ -10,8 +10,8 @@ from pydantic_core import to_jsonable_python
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import Graph
+from partsong.contracts.graph.validate import problem_of
 from partsong.contracts.plain import plain
-from partsong.contracts.validate import problem_of
 from partsong.runtime import clock
 
 __all__ = ["GraphLike", "Portable", "a_request", "spec_of"]

@@ -14,8 +14,8 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from partsong.contracts.chunks import CHUNK, TERMINAL, Chunk
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.talk.chunks import CHUNK, TERMINAL, Chunk
 from partsong.log.port import Log
 
 __all__ = ["chunks_of"]

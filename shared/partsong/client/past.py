@@ -7,13 +7,13 @@ from contextlib import aclosing
 from partsong.client.comparison import Comparison, Stretch, begun_by, compared, origin_of
 from partsong.client.connection import Connection, unknown
 from partsong.client.presence import seen
-from partsong.contracts.damage import DAMAGED, Hit
 from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Problem, Unavailable
 from partsong.contracts.ids import check_id
-from partsong.contracts.state import Origin, RunState
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.timeline import Change, Checkpoint, checkpoints, diff
-from partsong.contracts.verify import Replay, replay, sound_part
+from partsong.contracts.state.state import Origin, RunState
+from partsong.contracts.state.timeline import Change, Checkpoint, checkpoints, diff
+from partsong.contracts.state.verify import Replay, replay, sound_part
+from partsong.contracts.wire.damage import DAMAGED, Hit
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.blobs import BAD_BODY, LOST
 from partsong.log.port import Record
 from partsong.log.reading import Unreadable, body_of, message_of

@@ -13,8 +13,8 @@ import nats.errors
 from nats.aio.client import Client
 
 from partsong.contracts.frozen import replace
-from partsong.contracts.state import Call, RunState
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.state.state import Call, RunState
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.answers import answers
 

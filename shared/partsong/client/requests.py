@@ -16,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from partsong.bus.queued import Queued, find_request
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.requests import REPLY, Accepted, Reply
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.requests import REPLY, Accepted, Reply
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.full import is_full, log_full
 from partsong.runtime import clock
 from partsong.runtime.room import holds_all, no_room

@@ -11,8 +11,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from partsong.client.connection import Connection
 from partsong.client.graphs import GraphLike, a_request, spec_of
 from partsong.contracts.errors import Problem, Unavailable
-from partsong.contracts.misfits import problem_of
-from partsong.contracts.requests import ScheduleRequest, UnscheduleRequest
+from partsong.contracts.graph.misfits import problem_of
+from partsong.contracts.wire.requests import ScheduleRequest, UnscheduleRequest
 
 __all__ = ["Overlap", "Scheduling"]
 

@@ -22,8 +22,8 @@ from partsong.contracts.graph import (
     WaitNode,
 )
 from partsong.contracts.persistent import chosen
-from partsong.contracts.scope import Execution, Scope, scope_of
-from partsong.contracts.state import RunState
+from partsong.contracts.state.scope import Execution, Scope, scope_of
+from partsong.contracts.state.state import RunState
 from partsong.engine.calls import webhook
 from partsong.engine.calls.calls import NO_RETRY, no_outcome, request_call, retried
 from partsong.engine.calls.gates import passes

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
-from partsong.contracts.fold import fold
 from partsong.contracts.foreign.question import Evaluate, at_once
-from partsong.contracts.state import RunState
+from partsong.contracts.state.fold import fold
+from partsong.contracts.state.state import RunState
 
 __all__ = ["Closing", "Decision", "Draft"]
 

@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from partsong.contracts.envelope import (
+from partsong.contracts.errors import Conflict
+from partsong.contracts.events import Event
+from partsong.contracts.events.envelope import (
     START_HASH,
     Commit,
     Report,
@@ -22,12 +24,10 @@ from partsong.contracts.envelope import (
     content_hash,
     encode_commit,
 )
-from partsong.contracts.errors import Conflict
-from partsong.contracts.events import Event
-from partsong.contracts.fold import fold_message
 from partsong.contracts.frozen import replace
-from partsong.contracts.state import RunState
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.state.fold import fold_message
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.port import Log, Record
 from partsong.log.reading import read_message
 from partsong.log.snapshots.folded import Folded, due, nearest, pack

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from partsong.contracts.state import RunState
+from partsong.contracts.state.state import RunState
 
 __all__ = ["REFUSED", "summary_headers"]
 

@@ -9,9 +9,9 @@ from typing import TypedDict
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import Chunk, End, ErrorClass, Failed, Raw, Text
 from partsong.contracts.errors import Problem
 from partsong.contracts.plain import plain
+from partsong.contracts.talk.chunks import Chunk, End, ErrorClass, Failed, Raw, Text
 
 __all__ = ["Emitter"]
 

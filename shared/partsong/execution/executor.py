@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, assert_never
 
-from partsong.contracts.calls import FUNCTION_TIMEOUT
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.events import CallCompleted, CallFailed, CallSuspended
+from partsong.contracts.graph.function_results import NodeContext
 from partsong.contracts.plain import copied
-from partsong.contracts.routing import NodeContext
-from partsong.contracts.state import MISSING
-from partsong.contracts.work import FunctionWork, ToolWork
+from partsong.contracts.state.calls import FUNCTION_TIMEOUT
+from partsong.contracts.state.state import MISSING
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.wire.work import FunctionWork, ToolWork
 from partsong.execution.bounded import Bounded, Idle
 from partsong.execution.core.problems import fell_silent, raised, timed_out
 from partsong.execution.core.refused import Refused, refused

@@ -13,7 +13,8 @@ from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import HookDecided
-from partsong.contracts.hooks import (
+from partsong.contracts.plain import plain
+from partsong.contracts.talk.hooks import (
     Continue,
     HookOutcome,
     HookPoint,
@@ -24,9 +25,8 @@ from partsong.contracts.hooks import (
     Retry,
     Veto,
 )
-from partsong.contracts.messages import MESSAGES
-from partsong.contracts.plain import plain
-from partsong.contracts.work import HookWork
+from partsong.contracts.talk.messages import MESSAGES
+from partsong.contracts.wire.work import HookWork
 from partsong.execution.bounded import Bounded
 from partsong.execution.core.problems import message_of
 from partsong.execution.outcome import Late, Raised

@@ -14,7 +14,7 @@ from nats.aio.client import Client
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.ranges import Range
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.leader import Leader
 from partsong.log.subject_counts import counted
 from partsong.log.walk import walk

@@ -24,9 +24,9 @@ from nats.aio.client import Client
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, Unavailable
-from partsong.contracts.marks import Identity, digest_of
 from partsong.contracts.ranges import Range, gaps
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.marks import Identity, digest_of
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.attribution import missing
 from partsong.log.backup_lines import line_of, raw_of
 from partsong.log.blobs import BAD_BODY, Blobs, is_blob_name

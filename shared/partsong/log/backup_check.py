@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from partsong.contracts.counts import verb_of
-from partsong.contracts.damage import Damaged, View, assess, wanted
 from partsong.contracts.errors import Conflict, NotFound
-from partsong.contracts.marks import Identity, Mark, digest_of, identity_of
 from partsong.contracts.ranges import Range, outside, ranges, records, size_of, united
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.damage import Damaged, View, assess, wanted
+from partsong.contracts.wire.marks import Identity, Mark, digest_of, identity_of
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.backup import Backup, Lacking
 from partsong.log.verify import Reading, Verified
 from partsong.log.walk import Progress, Raw

@@ -15,11 +15,11 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from partsong.contracts.damage import Gone, Silent, View, wanted
-from partsong.contracts.differences import Difference
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.marks import Genesis, Identity, Mark, digest_of, identity_of
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.damage import Gone, Silent, View, wanted
+from partsong.contracts.wire.differences import Difference
+from partsong.contracts.wire.marks import Genesis, Identity, Mark, digest_of, identity_of
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.link import Link, Lost
 from partsong.log.stored import EXPECT_LAST, ID, headers_of
 from partsong.runtime import clock

@@ -23,9 +23,9 @@ from nats.aio.msg import Msg
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.marks import Identity, Mark, read_mark, thinned
+from partsong.contracts.wire.damage import Damaged
+from partsong.contracts.wire.marks import Identity, Mark, read_mark, thinned
 from partsong.log.full import is_full, log_full
 from partsong.log.link import Link, Unheard
 from partsong.log.stored import headers_of

@@ -1,6 +1,6 @@
 """The log: three ways to keep one ordered list of records, one promise.
 
-A record's body is opaque bytes here; `partsong.contracts.envelope` says what is in it.
+A record's body is opaque bytes here; `partsong.contracts.events.envelope` says what is in it.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from partsong.contracts.envelope import Commit, Report
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
-from partsong.contracts.placement import placed
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.events.envelope import Commit, Report
+from partsong.contracts.wire.placement import placed
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.blobs import LOST
 from partsong.log.port import Record
 

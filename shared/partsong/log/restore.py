@@ -20,12 +20,12 @@ from nats.aio.client import Client
 from pydantic import JsonValue
 
 from partsong.contracts.counts import number_of
-from partsong.contracts.damage import BEGIN_ANEW, Damaged, assess
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
-from partsong.contracts.marks import Identity, Mark, Restored
-from partsong.contracts.own_record import NO_EVENTS
 from partsong.contracts.ranges import Range, united
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.damage import BEGIN_ANEW, Damaged, assess
+from partsong.contracts.wire.marks import Identity, Mark, Restored
+from partsong.contracts.wire.own_record import NO_EVENTS
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.backup import Backup, backup
 from partsong.log.backup_check import body_of, check
 from partsong.log.blobs import Blobs

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from nats.aio.client import Client
 
-from partsong.contracts.damage import Damaged, merged
-from partsong.contracts.seals import Place, Scrub
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.damage import Damaged, merged
+from partsong.contracts.wire.seals import Place, Scrub
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.attribution import Missing, missing_of
 from partsong.log.walk import Raw, walk
 

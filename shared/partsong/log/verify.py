@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 
 from nats.aio.client import Client
 
-from partsong.contracts.chains import Chain
 from partsong.contracts.counts import number_of
-from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import InvalidInput, Problem, Unavailable
-from partsong.contracts.marks import Identity
-from partsong.contracts.placement import placed, stray
 from partsong.contracts.ranges import Range, clipped, outside, ranges, size_of, united, within
-from partsong.contracts.seals import Scrub
-from partsong.contracts.subjects import Subjects, partition_of
+from partsong.contracts.wire.chains import Chain
+from partsong.contracts.wire.damage import Damaged
+from partsong.contracts.wire.marks import Identity
+from partsong.contracts.wire.placement import placed, stray
+from partsong.contracts.wire.seals import Scrub
+from partsong.contracts.wire.subjects import Subjects, partition_of
 from partsong.log.attribution import missing
 from partsong.log.blobs import BAD_BODY, Blobs
 from partsong.log.link import Link

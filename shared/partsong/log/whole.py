@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from nats.aio.client import Client
 
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.leader import Leader
 from partsong.log.port import Record
 from partsong.log.walk import walk

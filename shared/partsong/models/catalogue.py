@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.routes import Tier
+from partsong.contracts.talk.model_routing import Tier
 from partsong.models.pricing import listed
 from partsong.models.registry import Settings, usable
 from partsong.models.routing.policies import (

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from partsong.contracts.chunks import ErrorClass
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed
+from partsong.contracts.talk.chunks import ErrorClass
 from partsong.models.core.breaker import Breaker
 from partsong.models.limiter import MODELS, RateLimiter, Whom
 from partsong.runtime.recent import Recent

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import Problem
-from partsong.contracts.estimate import Tally
 from partsong.contracts.events import Allowance, TurnPrice, TurnUsage
-from partsong.contracts.work import TurnWork
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.wire.estimate import Tally
+from partsong.contracts.wire.work import TurnWork
 from partsong.models.pricing import price_of
 
 __all__ = ["Meter"]

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.graph import Effort
-from partsong.contracts.messages import Message, ToolSpec
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.talk.messages import Message, ToolSpec
 
 __all__ = ["Effort", "Provider", "TurnRequest"]
 

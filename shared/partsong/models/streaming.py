@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 
-from partsong.contracts.chunks import Chunk, End, Failed
+from partsong.contracts.talk.chunks import Chunk, End, Failed
 from partsong.models.core.failure import failed
 from partsong.models.core.legible import legible
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 
-from partsong.contracts.chunks import TERMINAL, Chunk, Failed
 from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
-from partsong.contracts.messages import ToolSpec
-from partsong.contracts.work import TurnWork
+from partsong.contracts.talk.chunks import TERMINAL, Chunk, Failed
+from partsong.contracts.talk.messages import ToolSpec
+from partsong.contracts.wire.work import TurnWork
 from partsong.models.core.assemble import Broken, Turn, assemble
 from partsong.models.core.coalesce import Coalescer
 from partsong.models.core.failure import failed

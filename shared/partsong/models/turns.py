@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, RouteDecided
-from partsong.contracts.messages import ToolSpec
-from partsong.contracts.work import TurnWork
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.talk.messages import ToolSpec
+from partsong.contracts.wire.work import TurnWork
 from partsong.models.catalogue import Catalogue
 from partsong.models.guard import Guard, limiter_from
 from partsong.models.limiter import RateLimiter

@@ -1,6 +1,13 @@
 """Write a plugin: a class with a method for each hook point that it has something to say at."""
 
-from partsong.contracts.hooks import Continue, HookOutcome, Replace, RequireApproval, Retry, Veto
+from partsong.contracts.talk.hooks import (
+    Continue,
+    HookOutcome,
+    Replace,
+    RequireApproval,
+    Retry,
+    Veto,
+)
 from partsong.plugins.plugin import Hook, Plugin, PluginKind
 
 __all__ = [

@@ -6,7 +6,7 @@ import os
 from typing import ClassVar
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.hooks import Veto
+from partsong.contracts.talk.hooks import Veto
 from partsong.plugins.plugin import Hook, Plugin, PluginKind
 
 __all__ = ["COST_SETTING", "TOKENS_SETTING", "BudgetGuard"]

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, TypeAlias, cast, get_args
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.hooks import HookOutcome, HookPoint, PluginRef
+from partsong.contracts.talk.hooks import HookOutcome, HookPoint, PluginRef
 
 __all__ = ["POINTS", "Hook", "Method", "Plugin", "PluginKind", "ref_of"]
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from pydantic import JsonValue
 
-from partsong.contracts.hooks import Replace
+from partsong.contracts.talk.hooks import Replace
 from partsong.plugins.plugin import Hook, Plugin, PluginKind
 
 __all__ = ["PiiRedaction", "redacted"]

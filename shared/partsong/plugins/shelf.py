@@ -6,9 +6,9 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias, cast
 
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import InvalidInput, NotFound
-from partsong.contracts.hooks import PluginRef
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.talk.hooks import PluginRef
 from partsong.plugins.plugin import Plugin, ref_of
 from partsong.runtime.entry_points import load
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from partsong.contracts.chunks import Chunk
+from partsong.contracts.talk.chunks import Chunk
 from partsong.plugins.shelf import Shelf
 
 __all__ = ["watched"]

@@ -18,7 +18,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.answers import Answering
 

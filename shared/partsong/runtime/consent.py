@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.routing import Edited
+from partsong.contracts.graph.function_results import Edited
 
 __all__ = ["consent"]
 

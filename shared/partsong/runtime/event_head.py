@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from partsong.contracts.work import Work
+from partsong.contracts.wire.work import Work
 from partsong.runtime import clock
 
 __all__ = ["EventHead", "event_head"]

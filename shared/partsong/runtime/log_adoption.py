@@ -7,10 +7,10 @@ from pathlib import Path
 from nats.aio.client import Client
 
 from partsong.contracts.counts import number_of
-from partsong.contracts.damage import BEGIN_ANEW, Damaged, Unknown, View
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
-from partsong.contracts.marks import Identity
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.damage import BEGIN_ANEW, Damaged, Unknown, View
+from partsong.contracts.wire.marks import Identity
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.restore import Restoring
 from partsong.runtime.log_standing import onlooker
 from partsong.runtime.streams import Names, caches_of, log_config, provision

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from partsong.contracts.errors import Problem
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.answers import Answering, all_answers
 
 __all__ = ["LogSaid", "ask_services", "log_answers"]

@@ -15,7 +15,8 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from partsong.contracts.damage import (
+from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.wire.damage import (
     Answer,
     Damaged,
     Gone,
@@ -27,10 +28,9 @@ from partsong.contracts.damage import (
     damage_error,
     merged,
 )
-from partsong.contracts.differences import Difference
-from partsong.contracts.errors import Problem, Unavailable
-from partsong.contracts.marks import Acked, Identity, Mark, digest_of, ripe
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.differences import Difference
+from partsong.contracts.wire.marks import Acked, Identity, Mark, digest_of, ripe
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.full import log_mute
 from partsong.log.leader import Leader
 from partsong.log.link import NO_ANSWER, Lost

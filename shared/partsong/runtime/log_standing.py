@@ -10,11 +10,11 @@ from pathlib import Path
 
 from nats.aio.client import Client
 
-from partsong.contracts.damage import Damaged, Sound, Unknown, View, accepted_note, merged
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.marks import Identity, Mark
 from partsong.contracts.ranges import Range
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.damage import Damaged, Sound, Unknown, View, accepted_note, merged
+from partsong.contracts.wire.marks import Identity, Mark
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.full import log_mute
 from partsong.log.link import NO_ANSWER
 from partsong.log.marks import BucketMarks, FileMarks, Finding

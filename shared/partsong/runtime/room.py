@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from nats.js.errors import APIError
 
 from partsong.contracts.errors import Problem, Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.stream_table import Names, table
 
 __all__ = ["FULL", "full_streams", "holds_all", "no_room", "too_large"]

@@ -17,10 +17,10 @@ from typing import Protocol, runtime_checkable
 
 from nats.aio.client import Client
 
-from partsong.contracts.damage import DAMAGED, Damaged, damage_error
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
-from partsong.contracts.marks import Restored
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.damage import DAMAGED, Damaged, damage_error
+from partsong.contracts.wire.marks import Restored
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.blobs import Blobs
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.marks import BucketMarks, FileMarks, MarkStore

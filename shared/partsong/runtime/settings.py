@@ -9,7 +9,7 @@ from pathlib import Path
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.ids import check_id
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 
 __all__ = ["Settings", "from_env"]
 

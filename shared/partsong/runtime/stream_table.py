@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from partsong.contracts.subjects import BEGINNINGS, LANES, PARTITIONS, Subjects
+from partsong.contracts.wire.subjects import BEGINNINGS, LANES, PARTITIONS, Subjects
 
 __all__ = [
     "CONTROL",

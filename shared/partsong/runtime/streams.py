@@ -12,9 +12,9 @@ import nats.errors
 from nats.aio.client import Client
 from pydantic import JsonValue
 
-from partsong.contracts.differences import PAUSED, Difference, set_back
 from partsong.contracts.errors import Conflict, NotFound, PartsongError, Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.differences import PAUSED, Difference, set_back
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.stream_table import (
     CONTROL,
     STARTS,

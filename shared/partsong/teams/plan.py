@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from partsong.contracts.misfits import refusing
+from partsong.contracts.graph.misfits import refusing
 
 __all__ = ["CHECK", "CYCLE", "READY", "SORT", "Plan", "PlannedTask", "plan_schema"]
 

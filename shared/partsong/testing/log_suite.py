@@ -18,7 +18,7 @@ from contextlib import aclosing
 import pytest
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.port import Appended, Log, Record, WrongSequence
 from partsong.log.reading import Unreadable, message_of
 

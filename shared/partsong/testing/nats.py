@@ -20,7 +20,7 @@ from pathlib import Path
 from nats.aio.client import Client
 
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.runtime.clock import new_id
 from partsong.runtime.connect import connect, disconnect

@@ -16,7 +16,7 @@ import partsong.agent_gateway.app
 import partsong.graph_engine.app
 from partsong.client import Client
 from partsong.contracts import events as e
-from partsong.contracts.envelope import encode_report
+from partsong.contracts.events.envelope import encode_report
 from partsong.execution.functions import Functions
 from partsong.log.port import Record, WrongSequence
 from partsong.runtime import clock

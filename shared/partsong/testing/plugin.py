@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from partsong.contracts.results import RunResult
+    from partsong.contracts.state.results import RunResult
     from partsong.testing.fake_llm import FakeLLM
     from partsong.testing.platform import Platform
     from partsong.testing.recorded import RunLog

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import decode
 from partsong.contracts.errors import NotFound
-from partsong.contracts.fold import fold
-from partsong.contracts.state import RunState
-from partsong.contracts.work import TurnWork
+from partsong.contracts.events.envelope import decode
+from partsong.contracts.state.fold import fold
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.work import TurnWork
 from partsong.engine.work.hints import work_of
 from partsong.log.port import Record
 

@@ -17,12 +17,12 @@ from typing import TypeAlias, cast
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import Chunk, StopReason
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import AgentTurnCompleted
-from partsong.contracts.messages import Message
-from partsong.contracts.timeline import Change, diff
-from partsong.contracts.work import TurnWork
+from partsong.contracts.state.timeline import Change, diff
+from partsong.contracts.talk.chunks import Chunk, StopReason
+from partsong.contracts.talk.messages import Message
+from partsong.contracts.wire.work import TurnWork
 from partsong.models.core.final_answer import asked as wanted_of
 from partsong.models.port import TurnRequest
 from partsong.testing.recorded import RunLog, recorded, turns

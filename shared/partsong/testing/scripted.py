@@ -14,10 +14,18 @@ from typing import TypeAlias, cast
 
 from pydantic import BaseModel, JsonValue
 
-from partsong.contracts.call_events import TurnUsage
-from partsong.contracts.chunks import Chunk, ErrorClass, Failed, Reasoning, Start, StopReason, Text
-from partsong.contracts.messages import AssistantMessage, Part, TextPart, ToolCallPart
-from partsong.contracts.nodes import ANSWER
+from partsong.contracts.events.call import TurnUsage
+from partsong.contracts.graph.nodes import ANSWER
+from partsong.contracts.talk.chunks import (
+    Chunk,
+    ErrorClass,
+    Failed,
+    Reasoning,
+    Start,
+    StopReason,
+    Text,
+)
+from partsong.contracts.talk.messages import AssistantMessage, Part, TextPart, ToolCallPart
 from partsong.models.core.failure import failed
 from partsong.models.port import TurnRequest
 from partsong.testing.speech import speech, words

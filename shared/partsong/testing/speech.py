@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import assert_never
 
-from partsong.contracts.call_events import TurnUsage
-from partsong.contracts.chunks import (
+from partsong.contracts.events.call import TurnUsage
+from partsong.contracts.talk.chunks import (
     Chunk,
     End,
     ReasoningState,
@@ -22,7 +22,7 @@ from partsong.contracts.chunks import (
     ToolStart,
     Usage,
 )
-from partsong.contracts.messages import (
+from partsong.contracts.talk.messages import (
     AssistantMessage,
     Part,
     ReasoningStatePart,

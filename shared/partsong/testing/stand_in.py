@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from partsong.contracts.chunks import Chunk, Failed
+from partsong.contracts.talk.chunks import Chunk, Failed
 from partsong.models.port import TurnRequest
 from partsong.models.stand_ins import standing_in
 

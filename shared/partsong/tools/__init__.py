@@ -1,6 +1,6 @@
 """Tools: what agents and graphs may call, and how to write one."""
 
-from partsong.contracts.routing import NodeContext
+from partsong.contracts.graph.function_results import NodeContext
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import Tool, tool
 

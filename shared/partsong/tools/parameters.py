@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import to_jsonable_python
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.routing import NodeContext
+from partsong.contracts.graph.function_results import NodeContext
 
 __all__ = ["Parameters", "parameters_of"]
 

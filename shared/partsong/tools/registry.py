@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 
 from partsong.contracts.errors import InvalidInput, NotFound
-from partsong.contracts.messages import ToolSpec
+from partsong.contracts.talk.messages import ToolSpec
 from partsong.runtime.entry_points import load, misfit
 from partsong.tools.tool import AnyTool, Tool
 

@@ -11,10 +11,10 @@ from typing import Generic, ParamSpec, TypeAlias, TypeVar, overload
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.expressions import check_expression, holds
-from partsong.contracts.messages import ToolSpec
-from partsong.contracts.nodes import SideEffect
-from partsong.contracts.routing import NodeContext
+from partsong.contracts.graph.expressions import check_expression, holds
+from partsong.contracts.graph.function_results import NodeContext
+from partsong.contracts.graph.nodes import SideEffect
+from partsong.contracts.talk.messages import ToolSpec
 from partsong.runtime.evaluation.evaluator import evaluate
 from partsong.tools.docstring import described
 from partsong.tools.parameters import Parameters, parameters_of

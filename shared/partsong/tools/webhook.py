@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.routing import NodeContext
+from partsong.contracts.graph.function_results import NodeContext
 from partsong.runtime import clock
 from partsong.tools.egress import http_from_env
 from partsong.tools.tool import tool

@@ -10,9 +10,9 @@ from partsong.contracts.graph import (
     Retry,
     ToolNode,
 )
-from partsong.contracts.results import RunResult
-from partsong.contracts.routing import Edited, Goto, NodeContext, Overwrite, Route
-from partsong.contracts.timeline import Checkpoint
+from partsong.contracts.graph.function_results import Edited, Goto, NodeContext, Overwrite, Route
+from partsong.contracts.state.results import RunResult
+from partsong.contracts.state.timeline import Checkpoint
 from partsong.workflow.builder import WorkflowGraph
 from partsong.workflow.scheduler import TaskScheduler
 from partsong.workflow.tasks import SchedulerResult, Task, TaskResult

@@ -18,7 +18,7 @@ from partsong.contracts.graph import (
     ReducerName,
     SubgraphNode,
 )
-from partsong.contracts.validate import check_graph
+from partsong.contracts.graph.validate import check_graph
 from partsong.engine.local.equipped import Equipped
 from partsong.workflow.options import Schema, checked, schema_of
 from partsong.workflow.reference import portable, reference

@@ -9,7 +9,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AtLeast, Retry
-from partsong.contracts.validate import problem_of
+from partsong.contracts.graph.validate import problem_of
 
 __all__ = ["Calling", "JoinLike", "Placing", "Schema", "checked", "fields_of", "schema_of"]
 

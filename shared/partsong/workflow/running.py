@@ -13,10 +13,10 @@ from partsong.workflow.draft import Draft
 from partsong.workflow.options import checked
 
 if TYPE_CHECKING:
-    from partsong.contracts.chunks import Chunk
     from partsong.contracts.events import Event
-    from partsong.contracts.results import RunResult
-    from partsong.contracts.timeline import Checkpoint
+    from partsong.contracts.state.results import RunResult
+    from partsong.contracts.state.timeline import Checkpoint
+    from partsong.contracts.talk.chunks import Chunk
     from partsong.engine.local.engine import Approver
     from partsong.engine.local.player import Player
     from partsong.plugins import Plugin

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, NotFound
 from partsong.contracts.graph import Graph
-from partsong.contracts.timeline import Checkpoint, checkpoints, state_at
+from partsong.contracts.state.timeline import Checkpoint, checkpoints, state_at
 from partsong.runtime import clock
 from partsong.workflow.doers import AgentLike, Doers
 from partsong.workflow.task_graph import TaskGraph, priorities, task_graph
@@ -19,8 +19,8 @@ from partsong.workflow.task_log import TaskLog
 from partsong.workflow.tasks import SchedulerResult, Task, result_of
 
 if TYPE_CHECKING:
-    from partsong.contracts.chunks import Chunk
     from partsong.contracts.events import Event
+    from partsong.contracts.talk.chunks import Chunk
     from partsong.engine.local.engine import Approver
     from partsong.engine.local.player import Player
     from partsong.log.port import Log

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from pydantic import JsonValue
 
-from partsong.contracts.routing import NodeContext
+from partsong.contracts.graph.function_results import NodeContext
 from partsong.workflow.task_graph import INPUTS, OUTPUT, PROMPT
 
 __all__ = ["answering", "name_of"]

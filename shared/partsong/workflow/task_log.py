@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from partsong.contracts.ids import check_id
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.file import FileLog
 from partsong.log.journal import read
 from partsong.log.memory import MemoryLog

@@ -10,11 +10,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from partsong.contracts.errors import Problem, RunFailed
 from partsong.contracts.graph import NodeName, Retry, SubgraphNode
-from partsong.contracts.misfits import refusing
-from partsong.contracts.nodes import SpecBase
+from partsong.contracts.graph.misfits import refusing
+from partsong.contracts.graph.nodes import SpecBase
 from partsong.contracts.plain import plain
-from partsong.contracts.state import Execution, RunState, Status
-from partsong.contracts.timeline import Checkpoint
+from partsong.contracts.state.state import Execution, RunState, Status
+from partsong.contracts.state.timeline import Checkpoint
 
 __all__ = ["SchedulerResult", "Task", "TaskResult", "TaskStatus", "result_of"]
 

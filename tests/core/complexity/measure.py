@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from partsong.contracts.routes import TIERS
+from partsong.contracts.talk.model_routing import TIERS
 from partsong.models.routing.complexity import ComplexityAnalyzer
 from partsong.models.routing.features import Reading
 from tests.core.complexity.fit import length_limits

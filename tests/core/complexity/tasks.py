@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from partsong.contracts.routes import TIERS, Tier
+from partsong.contracts.talk.model_routing import TIERS, Tier
 from partsong.models.routing.features import Context, Task
 
 __all__ = ["Labelled", "held_out", "labelled", "train"]

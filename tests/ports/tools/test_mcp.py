@@ -18,8 +18,8 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.events import CallCompleted, CallFailed
-from partsong.contracts.routing import NodeContext
-from partsong.contracts.work import ToolWork
+from partsong.contracts.graph.function_results import NodeContext
+from partsong.contracts.wire.work import ToolWork
 from partsong.execution.executor import Executor
 from partsong.execution.functions import Functions
 from partsong.execution.user_loops import UserLoops

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
-from partsong.contracts.chunks import Chunk, End, Start, Text
 from partsong.contracts.graph import AgentSpec
-from partsong.contracts.messages import UserMessage
-from partsong.contracts.work import TurnWork
+from partsong.contracts.talk.chunks import Chunk, End, Start, Text
+from partsong.contracts.talk.messages import UserMessage
+from partsong.contracts.wire.work import TurnWork
 from partsong.models.catalogue import Catalogue, Entry
 from partsong.models.port import Provider, TurnRequest
 from partsong.models.registry import Providers, Settings

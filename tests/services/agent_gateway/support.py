@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import TERMINAL, Chunk, Failed
-from partsong.contracts.messages import Message, ToolSpec, UserMessage
+from partsong.contracts.talk.chunks import TERMINAL, Chunk, Failed
+from partsong.contracts.talk.messages import Message, ToolSpec, UserMessage
 from partsong.models.core.assemble import Broken, Turn, assemble
 from partsong.models.port import Effort, Provider, TurnRequest
 from partsong.models.registry import Providers, settings_from

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from pydantic import BaseModel, Field, JsonValue
 
-from partsong.contracts.chunks import (
+from partsong.contracts.talk.chunks import (
     Citation,
     Reasoning,
     ReasoningState,
@@ -17,7 +17,7 @@ from partsong.contracts.chunks import (
     ServerTool,
     Text,
 )
-from partsong.contracts.messages import (
+from partsong.contracts.talk.messages import (
     AssistantMessage,
     ReasoningStatePart,
     ServerToolPart,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partsong.contracts.chunks import (
+from partsong.contracts.talk.chunks import (
     Chunk,
     Citation,
     End,
@@ -25,7 +25,7 @@ from partsong.contracts.chunks import (
     ToolStart,
     Usage,
 )
-from partsong.contracts.messages import (
+from partsong.contracts.talk.messages import (
     AssistantMessage,
     ReasoningStatePart,
     RefusalPart,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from partsong.contracts.messages import (
+from partsong.contracts.talk.messages import (
     ToolCallPart,
 )
 from partsong.testing.fake_llm import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partsong.contracts.chunks import Chunk, End, Reasoning, Text, ToolArgs, ToolStart
+from partsong.contracts.talk.chunks import Chunk, End, Reasoning, Text, ToolArgs, ToolStart
 from partsong.models.core.coalesce import Coalescer
 
 END = End(stop="stop")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from partsong.agents import Agent, AgentFailed
-from partsong.contracts.chunks import Chunk, End
 from partsong.contracts.graph import Retry
+from partsong.contracts.talk.chunks import Chunk, End
 from partsong.models.core.assemble import Broken, Turn, assemble
 from partsong.models.port import Provider
 from partsong.testing.fake_llm import (

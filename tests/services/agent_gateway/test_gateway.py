@@ -9,10 +9,10 @@ import pytest
 
 from partsong.agent_gateway.app import Gateway
 from partsong.agent_gateway.toolbox import Toolbox
-from partsong.contracts.chunks import Chunk, End, Failed, Start, Text
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, CallLapsed
-from partsong.contracts.work import FunctionWork
+from partsong.contracts.talk.chunks import Chunk, End, Failed, Start, Text
+from partsong.contracts.wire.work import FunctionWork
 from partsong.execution.functions import Functions
 from partsong.models.port import TurnRequest
 from partsong.runtime import clock

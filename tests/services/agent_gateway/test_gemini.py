@@ -8,13 +8,13 @@ from typing import cast
 import pytest
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import (
+from partsong.contracts.talk.chunks import (
     Citation,
     Raw,
     Reasoning,
     ReasoningState,
 )
-from partsong.contracts.messages import (
+from partsong.contracts.talk.messages import (
     ServerToolPart,
     TextPart,
     UserMessage,

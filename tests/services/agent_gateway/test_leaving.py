@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import pytest
 
-from partsong.contracts.chunks import Chunk, Failed, Text
+from partsong.contracts.talk.chunks import Chunk, Failed, Text
 from partsong.models.port import Provider
 from partsong.models.providers.transport import explain
 from partsong.models.streaming import relay

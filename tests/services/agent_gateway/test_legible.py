@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import Chunk, Raw, ReasoningState, Start, Text
+from partsong.contracts.talk.chunks import Chunk, Raw, ReasoningState, Start, Text
 from partsong.models.core.arguments import tool_end
 from partsong.models.core.assemble import Turn, assemble
 from partsong.models.core.legible import legible

@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel, JsonValue
 
 from partsong.agents import Agent, OpenAIAgent
-from partsong.contracts.chunks import Reasoning, ReasoningState
-from partsong.contracts.messages import ToolMessage, UserMessage
+from partsong.contracts.talk.chunks import Reasoning, ReasoningState
+from partsong.contracts.talk.messages import ToolMessage, UserMessage
 from partsong.models.port import Provider
 from partsong.testing.fake_llm import (
     LLAMA_CPP,

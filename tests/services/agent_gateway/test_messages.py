@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue, ValidationError
 
-from partsong.contracts.messages import (
+from partsong.contracts.talk.messages import (
     MESSAGE,
     MESSAGES,
     AssistantMessage,

@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, Field, JsonValue
 
-from partsong.contracts.chunks import (
+from partsong.contracts.talk.chunks import (
     Citation,
     Reasoning,
     ReasoningState,
     ServerTool,
 )
-from partsong.contracts.messages import (
+from partsong.contracts.talk.messages import (
     AssistantMessage,
     ReasoningStatePart,
     TextPart,

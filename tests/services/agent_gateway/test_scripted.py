@@ -7,8 +7,8 @@ import json
 import pytest
 from pydantic import BaseModel
 
-from partsong.contracts.chunks import End, Reasoning, Start, Text
-from partsong.contracts.messages import ToolCallPart, ToolMessage, ToolSpec, UserMessage
+from partsong.contracts.talk.chunks import End, Reasoning, Start, Text
+from partsong.contracts.talk.messages import ToolCallPart, ToolMessage, ToolSpec, UserMessage
 from partsong.models.core.scripted_replies import ScriptedTurn
 from partsong.models.port import TurnRequest
 from partsong.models.providers.scripted import ScriptedProvider

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from partsong.agent_gateway.app import Gateway
-from partsong.contracts.chunks import Chunk, End, Start, Text, Usage
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import (
     AgentTurnCompleted,
@@ -17,9 +16,10 @@ from partsong.contracts.events import (
     Allowance,
     Event,
 )
-from partsong.contracts.messages import AssistantMessage, TextPart, UserMessage
-from partsong.contracts.routes import Progress
-from partsong.contracts.work import TurnWork
+from partsong.contracts.talk.chunks import Chunk, End, Start, Text, Usage
+from partsong.contracts.talk.messages import AssistantMessage, TextPart, UserMessage
+from partsong.contracts.talk.model_routing import Progress
+from partsong.contracts.wire.work import TurnWork
 from partsong.models.catalogue import MODELS_SETTING, Catalogue, Entry
 from partsong.models.core.failure import failed
 from partsong.models.guard import REQUESTS_SETTING, Guard, limiter_from

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from partsong.contracts.chunks import Raw, Start, Text, ToolEnd
+from partsong.contracts.talk.chunks import Raw, Start, Text, ToolEnd
 from partsong.models.port import Provider
 from partsong.testing.fake_llm import (
     Break,

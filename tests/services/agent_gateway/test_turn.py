@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
-from partsong.contracts.chunks import TERMINAL, Chunk, End, Failed, Start, Text
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
+from partsong.contracts.talk.chunks import TERMINAL, Chunk, End, Failed, Start, Text
 from partsong.models.port import TurnRequest
 from partsong.models.pricing import cost_of
 from partsong.models.providers.scripted import ScriptedProvider

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from partsong.contracts.chunks import (
+from partsong.contracts.talk.chunks import (
     End,
     Reasoning,
     Start,
@@ -17,7 +17,7 @@ from partsong.contracts.chunks import (
     ToolStart,
     Usage,
 )
-from partsong.contracts.messages import (
+from partsong.contracts.talk.messages import (
     AssistantMessage,
     ReasoningStatePart,
     RefusalPart,

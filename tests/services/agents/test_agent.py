@@ -16,9 +16,9 @@ from partsong.agents import (
     OpenAIAgent,
     ToolEnabledAgent,
 )
-from partsong.contracts.chunks import TERMINAL, Text, ToolEnd
 from partsong.contracts.errors import Conflict
-from partsong.contracts.messages import ToolMessage
+from partsong.contracts.talk.chunks import TERMINAL, Text, ToolEnd
+from partsong.contracts.talk.messages import ToolMessage
 from partsong.testing.fake_llm import FakeLLM
 from partsong.tools import ToolRegistry
 from partsong.tools.calculator import calculator

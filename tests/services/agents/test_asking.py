@@ -9,8 +9,8 @@ import pytest
 
 from partsong.agents import Agent, AgentFailed, AgentLimits, LimitReached, RateLimiter
 from partsong.agents.asking import wait_before
-from partsong.contracts.chunks import Failed, Text
 from partsong.contracts.graph import Retry
+from partsong.contracts.talk.chunks import Failed, Text
 from partsong.models.limiter import Whom
 from partsong.testing.fake_llm import Answer, Ask, Cut, Deny, FakeLLM, Finish, Reply, Say
 from tests.services.agents.support import AT_ONCE, OVERLOADED, PATIENCE, asking, read, saying, steps

@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field, JsonValue, field_validator
 
 from partsong.agents import Agent, AgentFailed, BadOutput, ToolEnabledAgent
 from partsong.agents.output import Unfit, output_of
-from partsong.contracts.chunks import End, Text
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.nodes import ANSWER, OutputMode
+from partsong.contracts.graph.nodes import ANSWER, OutputMode
+from partsong.contracts.talk.chunks import End, Text
 from partsong.testing.fake_llm import Call, FakeLLM, Finish
 from partsong.tools import ToolRegistry, tool
 from partsong.tools.calculator import calculator

@@ -19,9 +19,9 @@ from partsong.agents.artefacts import (
     artefact,
 )
 from partsong.contracts.errors import InvalidInput, NotFound
+from partsong.contracts.events.node import ApprovalRequested
 from partsong.contracts.graph import AgentNode
-from partsong.contracts.messages import ToolMessage
-from partsong.contracts.node_events import ApprovalRequested
+from partsong.contracts.talk.messages import ToolMessage
 from partsong.testing import ScriptedModel, ToolCall
 from partsong.testing.fake_llm import FakeLLM, Finish, Say
 from partsong.tools import ToolRegistry, tool

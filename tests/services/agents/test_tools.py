@@ -16,9 +16,9 @@ from partsong.agents import (
     Toolset,
 )
 from partsong.agents.toolset import Approve
-from partsong.contracts.chunks import Text
 from partsong.contracts.errors import InvalidInput, NotFound
-from partsong.contracts.messages import AssistantMessage, ToolCallPart, ToolMessage
+from partsong.contracts.talk.chunks import Text
+from partsong.contracts.talk.messages import AssistantMessage, ToolCallPart, ToolMessage
 from partsong.testing import ScriptedModel, ToolCall
 from partsong.testing.fake_llm import Call, FakeLLM, Finish, Say, Step
 from partsong.tools import NodeContext, ToolRegistry, tool

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Log
 from partsong.testing.nats import Bus

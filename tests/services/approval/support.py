@@ -25,8 +25,8 @@ from partsong.approval.hub import Hub
 from partsong.approval.projector import Projector
 from partsong.approval.store import Store
 from partsong.contracts import events as e
-from partsong.contracts.envelope import START_HASH, encode_commit, encode_report
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.events.envelope import START_HASH, encode_commit, encode_report
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.port import Log
 from partsong.runtime.clock import new_id
 from partsong.web.server import Server

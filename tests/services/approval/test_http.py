@@ -9,8 +9,8 @@ import pytest
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import decode
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.events.envelope import decode
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.port import Log
 from partsong.runtime import clock
 from tests.services.approval.support import NOON, Office, Scribe, asked

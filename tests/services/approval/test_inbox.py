@@ -13,9 +13,9 @@ from partsong.approval.core.approval import Approval, Position, id_of, parse_id
 from partsong.approval.core.decision import Closed, Decision, after, decide, is_repeat
 from partsong.approval.core.inbox import Change, Message, concerns, project, read
 from partsong.contracts import events as e
-from partsong.contracts.envelope import START_HASH, encode_commit, encode_report
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, Problem
-from partsong.contracts.subjects import LogSubject
+from partsong.contracts.events.envelope import START_HASH, encode_commit, encode_report
+from partsong.contracts.wire.subjects import LogSubject
 from partsong.web.origin import refusal
 from tests.services.approval.support import NOON, asked
 

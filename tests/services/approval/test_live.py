@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from partsong.approval.core.inbox import Change
 from partsong.contracts import events as e
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.port import Log
 from tests.services.approval.support import NOON, PATIENCE, Office, Scribe, an_office, until
 

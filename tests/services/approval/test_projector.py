@@ -9,8 +9,8 @@ from nats.aio.client import Client
 
 from partsong.approval.core.approval import Approval
 from partsong.contracts import events as e
-from partsong.contracts.envelope import encode_report
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Log
 from partsong.runtime.connect import connect as connect_nats

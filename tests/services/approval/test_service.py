@@ -21,9 +21,9 @@ from websockets.asyncio.client import connect as connect_viewer
 from partsong.approval.app import ApprovalService, service
 from partsong.approval.database import connect
 from partsong.approval.store import Store
-from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import Problem, Unavailable
-from partsong.contracts.marks import Restored
+from partsong.contracts.wire.damage import Damaged
+from partsong.contracts.wire.marks import Restored
 from partsong.log.jetstream import JetStreamLog
 from partsong.runtime.log_answers import log_answers
 from partsong.runtime.serve import Running, open_context

@@ -10,14 +10,20 @@ from pydantic import JsonValue
 
 from partsong.bus.log_feed import LogFeed
 from partsong.contracts import events as e
-from partsong.contracts.command_events import Verb
-from partsong.contracts.envelope import START_HASH, Commit, chain, decode, encode_report
-from partsong.contracts.fold import fold_message
+from partsong.contracts.events.command import Verb
+from partsong.contracts.events.envelope import START_HASH, Commit, chain, decode, encode_report
 from partsong.contracts.graph import Graph
-from partsong.contracts.requests import Accepted, CancelRequest, Rejected, RunRequest, SignalRequest
-from partsong.contracts.state import Call, Pending, RunState, Timer
-from partsong.contracts.stops import Stop
-from partsong.contracts.subjects import PARTITIONS, Subjects
+from partsong.contracts.state.fold import fold_message
+from partsong.contracts.state.state import Call, Pending, RunState, Timer
+from partsong.contracts.wire.requests import (
+    Accepted,
+    CancelRequest,
+    Rejected,
+    RunRequest,
+    SignalRequest,
+)
+from partsong.contracts.wire.stop import Stop
+from partsong.contracts.wire.subjects import PARTITIONS, Subjects
 from partsong.engine.commands.outcomes import Prepared
 from partsong.engine.work.hints import work_of
 from partsong.graph_engine.checkpoints import Checkpoints

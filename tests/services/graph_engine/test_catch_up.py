@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.seals import Scrub
-from partsong.contracts.subjects import PARTITIONS, partition_of
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.wire.seals import Scrub
+from partsong.contracts.wire.subjects import PARTITIONS, partition_of
 from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.ownership import Ownership

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from partsong.contracts.events.run import Parent, RunOptions
 from partsong.contracts.graph import Graph
-from partsong.contracts.run_events import Parent, RunOptions
-from partsong.contracts.state import RunState
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.validate import parse_graph
-from partsong.contracts.work import ChildWork, child_of
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import ChildWork, child_of
 from partsong.graph_engine.children import Children
 from partsong.graph_engine.commands import Commands
 from partsong.log.memory import MemoryLog

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import encode_commit, encode_report
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.fold import fold_all
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.validate import parse_graph
-from partsong.contracts.verify import replay
+from partsong.contracts.events.envelope import encode_commit, encode_report
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.state.verify import replay
+from partsong.contracts.wire.subjects import Subjects
 from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.ledger import HistoryChanged, Ledger

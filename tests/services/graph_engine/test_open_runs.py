@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.graph_engine.open_runs import OpenRuns
 from partsong.log.port import Record
 from partsong.log.stored import SEEN

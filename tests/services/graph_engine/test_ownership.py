@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from partsong.bus.bucket import Entry
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.subjects import PARTITIONS, Subjects
+from partsong.contracts.wire.subjects import PARTITIONS, Subjects
 from partsong.graph_engine.checkpoints import Checkpoints
 from partsong.graph_engine.ownership import Ownership, entitled
 from partsong.graph_engine.processor import Processor

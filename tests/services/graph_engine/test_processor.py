@@ -12,13 +12,13 @@ import pytest
 
 from partsong.bus.bucket import Entry
 from partsong.contracts import events as e
-from partsong.contracts.envelope import encode_report
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
-from partsong.contracts.requests import Accepted, Rejected, RunRequest
-from partsong.contracts.state import Call, Pending, RunState, Timer
-from partsong.contracts.subjects import Subjects, partition_of
-from partsong.contracts.validate import parse_graph
-from partsong.contracts.verify import replay
+from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.state import Call, Pending, RunState, Timer
+from partsong.contracts.state.verify import replay
+from partsong.contracts.wire.requests import Accepted, Rejected, RunRequest
+from partsong.contracts.wire.subjects import Subjects, partition_of
 from partsong.engine.commands.outcomes import Prepared
 from partsong.graph_engine import held_runs
 from partsong.graph_engine.catch_up import CatchUp

@@ -13,8 +13,8 @@ from nats.aio.msg import Msg
 
 from partsong.bus.faststream import Command
 from partsong.contracts.errors import InvalidInput, Problem, Unavailable
-from partsong.contracts.requests import Accepted, Rejected
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.requests import Accepted, Rejected
+from partsong.contracts.wire.subjects import Subjects
 from partsong.graph_engine.door import MAX_BODY, request_id
 from partsong.graph_engine.request_handler import TRIES, RequestHandler
 

@@ -9,13 +9,13 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.fold import fold_all
 from partsong.contracts.graph import Graph
-from partsong.contracts.state import Call
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.timeline import state_at
-from partsong.contracts.validate import parse_graph
-from partsong.contracts.verify import replay
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.state.state import Call
+from partsong.contracts.state.timeline import state_at
+from partsong.contracts.state.verify import replay
+from partsong.contracts.wire.subjects import Subjects
 from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.ledger import Ledger

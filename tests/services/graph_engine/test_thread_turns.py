@@ -8,20 +8,20 @@ from functools import partial
 
 import pytest
 
-from partsong.contracts.command_events import Verb
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.events.command import Verb
+from partsong.contracts.events.run import RunOptions
 from partsong.contracts.graph import Graph
-from partsong.contracts.requests import (
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.state import Pending, RunState
+from partsong.contracts.wire.requests import (
     Accepted,
     AdmitRequest,
     Rejected,
     RetryRequest,
     RunRequest,
 )
-from partsong.contracts.run_events import RunOptions
-from partsong.contracts.state import Pending, RunState
-from partsong.contracts.subjects import OURS, Subjects
-from partsong.contracts.validate import parse_graph
+from partsong.contracts.wire.subjects import OURS, Subjects
 from partsong.engine.commands.outcomes import Prepared
 from partsong.graph_engine import held_runs
 from partsong.graph_engine.preparing import Preparing

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from partsong.contracts.errors import Conflict, Unavailable
-from partsong.contracts.marks import Restored
-from partsong.contracts.run_events import RunOptions
-from partsong.contracts.subjects import PARTITIONS, Subjects
+from partsong.contracts.events.run import RunOptions
+from partsong.contracts.wire.marks import Restored
+from partsong.contracts.wire.subjects import PARTITIONS, Subjects
 from partsong.graph_engine.core.thread_queue import Line as Written
 from partsong.graph_engine.seating import Seating
 from partsong.graph_engine.threads import Threads

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, JsonValue
 
-from partsong.contracts.chunks import Text
 from partsong.contracts.errors import InvalidInput, NotFound, RunFailed
 from partsong.contracts.events import ApprovalRequested, RunCompleted, RunStarted
+from partsong.contracts.talk.chunks import Text
 from partsong.log.memory import MemoryLog
 from partsong.workflow import AgentSpec, Checkpoint, Retry, Task, TaskScheduler
 

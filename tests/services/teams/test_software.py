@@ -8,8 +8,8 @@ import pytest
 
 from partsong.agents import AgentRole, RoleLibrary
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.events.node import ApprovalRequested
 from partsong.contracts.graph import AgentNode
-from partsong.contracts.node_events import ApprovalRequested
 from partsong.teams import Player, software_team
 from partsong.testing import Fails
 from partsong.testing.scripted import Answer

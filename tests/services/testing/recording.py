@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from partsong.contracts import events as e
-from partsong.contracts.results import RunResult
-from partsong.contracts.state import RunState
+from partsong.contracts.state.results import RunResult
+from partsong.contracts.state.state import RunState
 from partsong.engine.commands import runs
 from partsong.engine.local.engine import LocalRun
 from partsong.engine.local.performers import Performers

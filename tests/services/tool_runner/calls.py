@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import CallCompleted, CallFailed
-from partsong.contracts.work import FunctionWork, ToolWork
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.wire.work import FunctionWork, ToolWork
 from partsong.execution.executor import Closed, Executor
 from partsong.execution.functions import Functions
 from partsong.execution.user_loops import UserLoops

@@ -6,7 +6,7 @@ import pytest
 from pydantic import JsonValue
 
 from partsong.contracts.events import ApprovalDecided, CallFailed, Event
-from partsong.contracts.work import ToolWork
+from partsong.contracts.wire.work import ToolWork
 from partsong.execution.functions import Functions
 from partsong.testing.nats import Bus
 from partsong.tool_runner.app import ToolRunner

@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import START_HASH, encode_commit, encode_report
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.events import Event
-from partsong.contracts.marks import Restored
-from partsong.contracts.run_events import Parent, RunOptions
-from partsong.contracts.validate import parse_graph
-from partsong.contracts.work import ToolWork, child_of
+from partsong.contracts.events.envelope import START_HASH, encode_commit, encode_report
+from partsong.contracts.events.run import Parent, RunOptions
+from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.wire.marks import Restored
+from partsong.contracts.wire.work import ToolWork, child_of
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Record
 from partsong.log.stored import ASKED

@@ -14,10 +14,10 @@ from collections.abc import Callable
 import pytest
 from pydantic import JsonValue
 
-from partsong.contracts import calls as contract
-from partsong.contracts.chunks import Chunk, End, Failed, Raw, Text
 from partsong.contracts.errors import PartsongError
-from partsong.contracts.routing import NodeContext, Route
+from partsong.contracts.graph.function_results import NodeContext, Route
+from partsong.contracts.state import calls as contract
+from partsong.contracts.talk.chunks import Chunk, End, Failed, Raw, Text
 from partsong.execution import executor
 from tests.services.tool_runner.calls import DEADLINE, Calls, failure, function_work, success
 
@@ -330,7 +330,7 @@ class TestTime:
 
 STUCK = """
 import asyncio, threading
-from partsong.contracts.work import FunctionWork
+from partsong.contracts.wire.work import FunctionWork
 from partsong.execution.executor import Executor
 from partsong.execution.functions import Functions
 from partsong.tools import ToolRegistry

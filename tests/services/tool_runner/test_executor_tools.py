@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CallFailed, CallSuspended
-from partsong.contracts.routing import NodeContext
-from partsong.contracts.work import Resume, ToolWork
+from partsong.contracts.graph.function_results import NodeContext
+from partsong.contracts.wire.work import Resume, ToolWork
 from partsong.tools import tool
 from partsong.tools.tool import AnyTool, SideEffect
 from tests.services.tool_runner.calls import DEADLINE, Calls, failure, success

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, JsonValue
 
 from partsong.contracts.errors import InvalidInput, NotFound, Problem
-from partsong.contracts.routing import NodeContext
+from partsong.contracts.graph.function_results import NodeContext
 from partsong.execution.core.signature import callee, source_of
 from partsong.execution.functions import Functions
 

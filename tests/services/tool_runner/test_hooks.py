@@ -8,8 +8,8 @@ from typing import ClassVar
 import pytest
 from pydantic import JsonValue
 
-from partsong.contracts.hooks import HookOutcome, HookPoint, PluginRef
-from partsong.contracts.work import HookWork
+from partsong.contracts.talk.hooks import HookOutcome, HookPoint, PluginRef
+from partsong.contracts.wire.work import HookWork
 from partsong.execution.hooks import Hooks
 from partsong.plugins import Hook, Plugin, Replace, RequireApproval, Retry, Veto
 from partsong.plugins.plugin import PluginKind

@@ -8,8 +8,8 @@ import threading
 import pytest
 from pydantic import JsonValue
 
-from partsong.contracts.routing import NodeContext, Route
-from partsong.contracts.work import FunctionWork
+from partsong.contracts.graph.function_results import NodeContext, Route
+from partsong.contracts.wire.work import FunctionWork
 from partsong.execution.executor import Closed
 from tests.services.tool_runner.calls import Calls, failure, success
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, JsonValue, model_serializer
 
 from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.graph.function_results import Goto, Overwrite, Route
+from partsong.contracts.graph.reducers import reduce
 from partsong.contracts.plain import copied, plain
-from partsong.contracts.routing import Goto, Overwrite, Route
-from partsong.contracts.values import reduce
 from partsong.execution.core.returned import Content, Returned, capped, content, returned
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))

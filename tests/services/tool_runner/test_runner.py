@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 import pytest
 from pydantic import JsonValue, TypeAdapter
 
-from partsong.contracts.chunks import Failed
 from partsong.contracts.events import CallClaimed, CallCompleted, CallFailed
 from partsong.contracts.graph import AgentSpec
-from partsong.contracts.messages import ToolSpec
-from partsong.contracts.routing import NodeContext
-from partsong.contracts.work import FunctionWork, ToolWork, TurnWork
+from partsong.contracts.graph.function_results import NodeContext
+from partsong.contracts.talk.chunks import Failed
+from partsong.contracts.talk.messages import ToolSpec
+from partsong.contracts.wire.work import FunctionWork, ToolWork, TurnWork
 from partsong.execution.functions import Functions
 from partsong.testing.nats import Bus
 from partsong.tool_runner.app import ToolRunner

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import Text
-from partsong.contracts.routing import NodeContext
+from partsong.contracts.graph.function_results import NodeContext
+from partsong.contracts.talk.chunks import Text
 from partsong.execution.executor import Executor
 from partsong.execution.functions import Functions
 from partsong.execution.user_loops import UserLoops

@@ -7,11 +7,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from partsong.contracts.errors import Problem
+from partsong.contracts.events.run import EventBase
 from partsong.contracts.graph import Effort
-from partsong.contracts.hooks import HookOutcome, HookPoint, HookReport
-from partsong.contracts.messages import AssistantMessage
-from partsong.contracts.routes import RouteDecision, Score
-from partsong.contracts.run_events import EventBase
+from partsong.contracts.talk.hooks import HookOutcome, HookPoint, HookReport
+from partsong.contracts.talk.messages import AssistantMessage
+from partsong.contracts.talk.model_routing import RouteDecision, Score
 
 __all__ = [
     "AgentTurnClaimed",

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from partsong.contracts.errors import Problem
-from partsong.contracts.run_events import EventBase
+from partsong.contracts.events.run import EventBase
 
 __all__ = ["CommandReceived", "CommandSettled", "Verb"]
 

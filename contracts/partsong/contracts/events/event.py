@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
-from partsong.contracts.call_events import (
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.events.call import (
     AgentTurnClaimed,
     AgentTurnCompleted,
     AgentTurnFailed,
@@ -34,9 +35,8 @@ from partsong.contracts.call_events import (
     TurnUsage,
     Unapproved,
 )
-from partsong.contracts.command_events import CommandReceived, CommandSettled
-from partsong.contracts.errors import InvalidInput
-from partsong.contracts.node_events import (
+from partsong.contracts.events.command import CommandReceived, CommandSettled
+from partsong.contracts.events.node import (
     AgentTurnRequested,
     Allowance,
     ApprovalRequested,
@@ -54,7 +54,7 @@ from partsong.contracts.node_events import (
     TimerPurpose,
     TimerSet,
 )
-from partsong.contracts.run_events import (
+from partsong.contracts.events.run import (
     EventBase,
     Outcome,
     OwnerChanged,
@@ -75,7 +75,7 @@ from partsong.contracts.run_events import (
     RunStopping,
     SignalReceived,
 )
-from partsong.contracts.upcast import upcast
+from partsong.contracts.events.upcast import upcast
 
 __all__ = [
     "EVENTS",

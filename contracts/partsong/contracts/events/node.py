@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from partsong.contracts.errors import Problem
-from partsong.contracts.run_events import EventBase
+from partsong.contracts.events.run import EventBase
 
 __all__ = [
     "AgentTurnRequested",

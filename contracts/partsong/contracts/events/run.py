@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Graph
-from partsong.contracts.hooks import PluginRef
+from partsong.contracts.talk.hooks import PluginRef
 
 __all__ = [
     "EventBase",

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from partsong.contracts.nodes import (
+from partsong.contracts.graph.nodes import (
     AgentSpec,
     ApprovalNode,
     AtLeast,

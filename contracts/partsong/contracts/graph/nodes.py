@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
-from partsong.contracts.misfits import refusing
+from partsong.contracts.graph.misfits import refusing
 
 __all__ = [
     "ANSWER",

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from pydantic import ValidationError
 
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.expressions import check_expression
 from partsong.contracts.graph import END, START, Edge, FunctionNode, Graph, SubgraphNode, graphs_in
+from partsong.contracts.graph.expressions import check_expression
+from partsong.contracts.graph.misfits import problem_of, problems_of
+from partsong.contracts.graph.plan import Plan, plan_of
+from partsong.contracts.graph.validate_nodes import node_findings
 from partsong.contracts.ids import LONGEST_PATH
-from partsong.contracts.misfits import problem_of, problems_of
 from partsong.contracts.plain import plain
-from partsong.contracts.plan import Plan, plan_of
-from partsong.contracts.validate_nodes import node_findings
 
 __all__ = ["check_graph", "findings", "functions_of", "parse_graph", "problem_of", "problems_in"]
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import JsonValue
 
-from partsong.contracts.conform import check_schema
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentNode, Graph
-from partsong.contracts.nodes import ANSWER, HANDOFF
-from partsong.contracts.plan import Plan
+from partsong.contracts.graph.conform import check_schema
+from partsong.contracts.graph.nodes import ANSWER, HANDOFF
+from partsong.contracts.graph.plan import Plan
 
 __all__ = ["agent_findings"]
 

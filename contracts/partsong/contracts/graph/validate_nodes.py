@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from partsong.contracts.conform import check_schema
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.expressions import check_expression
 from partsong.contracts.graph import (
     AgentNode,
     ApprovalNode,
@@ -20,10 +18,12 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
-from partsong.contracts.nodes import NodeBase
+from partsong.contracts.graph.conform import check_schema
+from partsong.contracts.graph.expressions import check_expression
+from partsong.contracts.graph.nodes import NodeBase
+from partsong.contracts.graph.plan import Plan
+from partsong.contracts.graph.validate_agents import agent_findings
 from partsong.contracts.plain import plain
-from partsong.contracts.plan import Plan
-from partsong.contracts.validate_agents import agent_findings
 
 __all__ = ["node_findings"]
 

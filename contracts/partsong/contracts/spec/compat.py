@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from partsong.contracts.errors import Problem
-from partsong.contracts.schemas import Schema
+from partsong.contracts.spec.schemas import Schema
 
 __all__ = ["incompatible"]
 

@@ -20,14 +20,14 @@ from pydantic import BaseModel, JsonValue
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import EVENTS, EventBase
 from partsong.contracts.graph import Graph, parse_duration
-from partsong.contracts.messages import ToolSpec
-from partsong.contracts.requests import Accepted, Rejected, Request
-from partsong.contracts.stops import Stop
-from partsong.contracts.work import Work
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.talk.messages import ToolSpec
+from partsong.contracts.wire.requests import Accepted, Rejected, Request
+from partsong.contracts.wire.stop import Stop
+from partsong.contracts.wire.work import Work
 
 __all__ = ["DIALECT", "Family", "Published", "Schema", "published"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from partsong.contracts.frozen import replace
-from partsong.contracts.scope import Scope
-from partsong.contracts.values import Write, contribute, reduced
+from partsong.contracts.graph.reducers import Write, contribute, reduced
+from partsong.contracts.state.scope import Scope
 
 __all__ = ["settle"]
 

@@ -9,12 +9,17 @@ from collections.abc import Mapping
 from pydantic import JsonValue, ValidationError
 
 from partsong.contracts import events as e
-from partsong.contracts.answers import handoff_of, last_answer, parsed, tool_calls_of
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import AgentNode
-from partsong.contracts.hooked import forbidden, replaced
-from partsong.contracts.messages import (
+from partsong.contracts.graph.nodes import HANDOFF
+from partsong.contracts.graph.reducers import OVERWRITE, as_data, render
+from partsong.contracts.state.hook_decisions import forbidden, replaced
+from partsong.contracts.state.model_answers import handoff_of, last_answer, parsed, tool_calls_of
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import Call, RunState
+from partsong.contracts.state.tool_calls import made_by_code, refusal
+from partsong.contracts.talk.messages import (
     MESSAGE,
     MESSAGES,
     Message,
@@ -23,12 +28,7 @@ from partsong.contracts.messages import (
     ToolSpec,
     UserMessage,
 )
-from partsong.contracts.nodes import HANDOFF
-from partsong.contracts.routes import Progress
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import Call, RunState
-from partsong.contracts.tool_calls import made_by_code, refusal
-from partsong.contracts.values import OVERWRITE, as_data, render
+from partsong.contracts.talk.model_routing import Progress
 
 __all__ = [
     "REPAIR",

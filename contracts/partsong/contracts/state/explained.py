@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from partsong.contracts.calls import Call, Waiting
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentNode, MapNode
-from partsong.contracts.outcomes import items_of
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import RunState, Stopping
+from partsong.contracts.state.calls import Call, Waiting
+from partsong.contracts.state.node_results import items_of
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import RunState, Stopping
 
 __all__ = ["explained"]
 

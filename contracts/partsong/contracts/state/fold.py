@@ -12,9 +12,11 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import Commit, Report
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.fold_calls import (
+from partsong.contracts.events.envelope import Commit, Report
+from partsong.contracts.frozen import replace
+from partsong.contracts.graph import WaitNode
+from partsong.contracts.state.fold_calls import (
     call_claimed,
     call_closed,
     call_requested,
@@ -23,7 +25,7 @@ from partsong.contracts.fold_calls import (
     run_notified,
     timer_changed,
 )
-from partsong.contracts.fold_nodes import (
+from partsong.contracts.state.fold_nodes import (
     node_cancelled,
     node_compensated,
     node_ended,
@@ -31,12 +33,10 @@ from partsong.contracts.fold_nodes import (
     scope_closed,
     scope_opened,
 )
-from partsong.contracts.frozen import replace
-from partsong.contracts.graph import WaitNode
-from partsong.contracts.portable import load_state
-from partsong.contracts.revive import revived
-from partsong.contracts.scope import Scope, Token
-from partsong.contracts.state import Origin, Pending, RunState, Signal, Stopping
+from partsong.contracts.state.retry import revived
+from partsong.contracts.state.scope import Scope, Token
+from partsong.contracts.state.serialization import load_state
+from partsong.contracts.state.state import Origin, Pending, RunState, Signal, Stopping
 
 __all__ = ["fold", "fold_all", "fold_message"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from partsong.contracts import events as e
-from partsong.contracts.conversation import after_turn, begun, compacted
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.persistent import below, put, without
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import CANCELLED, MISSING, Call, RunState, Timer
+from partsong.contracts.state.conversation import after_turn, begun, compacted
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import CANCELLED, MISSING, Call, RunState, Timer
 
 __all__ = [
     "Closing",

@@ -9,16 +9,16 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.fold_calls import with_due, with_execution
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import END, AgentNode, MapNode
-from partsong.contracts.outcomes import begins_with, result_of, updates_of
+from partsong.contracts.graph.reducers import Write
 from partsong.contracts.persistent import pruned, put, without
-from partsong.contracts.portable import inner_graph
-from partsong.contracts.scope import Execution, Scope, Token, scope_of
-from partsong.contracts.settling import settle
-from partsong.contracts.state import RunState, Undo
-from partsong.contracts.values import Write
+from partsong.contracts.state.compact_writes import settle
+from partsong.contracts.state.fold_calls import with_due, with_execution
+from partsong.contracts.state.node_results import begins_with, result_of, updates_of
+from partsong.contracts.state.scope import Execution, Scope, Token, scope_of
+from partsong.contracts.state.serialization import inner_graph
+from partsong.contracts.state.state import RunState, Undo
 
 __all__ = [
     "node_cancelled",

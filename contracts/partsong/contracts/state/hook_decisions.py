@@ -6,8 +6,15 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
-from partsong.contracts.hooks import HookOutcome, HookPoint, Replace, RequireApproval, Veto, hook_id
-from partsong.contracts.state import Call, RunState
+from partsong.contracts.state.state import Call, RunState
+from partsong.contracts.talk.hooks import (
+    HookOutcome,
+    HookPoint,
+    Replace,
+    RequireApproval,
+    Veto,
+    hook_id,
+)
 
 __all__ = [
     "consent_id",

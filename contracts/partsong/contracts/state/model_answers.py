@@ -10,11 +10,11 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import AgentNode
-from partsong.contracts.hooked import replaced
-from partsong.contracts.messages import AssistantMessage, RefusalPart, TextPart, ToolCallPart
-from partsong.contracts.nodes import HANDOFF
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import Call, RunState
+from partsong.contracts.graph.nodes import HANDOFF
+from partsong.contracts.state.hook_decisions import replaced
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import Call, RunState
+from partsong.contracts.talk.messages import AssistantMessage, RefusalPart, TextPart, ToolCallPart
 
 __all__ = [
     "answer_of",

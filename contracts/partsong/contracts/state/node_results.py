@@ -9,8 +9,6 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.answers import tool_calls_of
-from partsong.contracts.conversation import written
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import (
     AgentNode,
@@ -22,10 +20,12 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
-from partsong.contracts.hooked import replaced
-from partsong.contracts.scope import Execution, Scope
-from partsong.contracts.state import RunState
-from partsong.contracts.values import OVERWRITE, as_data, look_up, meant, render_value
+from partsong.contracts.graph.reducers import OVERWRITE, as_data, look_up, meant, render_value
+from partsong.contracts.state.conversation import written
+from partsong.contracts.state.hook_decisions import replaced
+from partsong.contracts.state.model_answers import tool_calls_of
+from partsong.contracts.state.scope import Execution, Scope
+from partsong.contracts.state.state import RunState
 
 __all__ = [
     "ask_id",

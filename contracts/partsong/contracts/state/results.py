@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import Problem, RunFailed
 from partsong.contracts.events import Event
-from partsong.contracts.state import Status
+from partsong.contracts.state.state import Status
 
 __all__ = ["RunResult"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import AgentNode, Graph
-from partsong.contracts.portable import inner_graph
-from partsong.contracts.scope import Execution, Scope, scope_of
-from partsong.contracts.state import Call, RunState
+from partsong.contracts.state.scope import Execution, Scope, scope_of
+from partsong.contracts.state.serialization import inner_graph
+from partsong.contracts.state.state import Call, RunState
 
 __all__ = ["missing_nodes", "revived"]
 

@@ -12,12 +12,12 @@ from typing import Annotated, TypeAlias
 
 from pydantic import JsonValue, PlainSerializer
 
-from partsong.contracts.call_events import TurnUsage
 from partsong.contracts.errors import Problem
+from partsong.contracts.events.call import TurnUsage
 from partsong.contracts.graph import AtLeast, Graph, Node, ReducerName
-from partsong.contracts.messages import Message
-from partsong.contracts.plan import Plan, plan_of
-from partsong.contracts.values import Write, reduced
+from partsong.contracts.graph.plan import Plan, plan_of
+from partsong.contracts.graph.reducers import Write, reduced
+from partsong.contracts.talk.messages import Message
 
 __all__ = ["Execution", "Ids", "Scope", "Talk", "Token", "scope_of"]
 

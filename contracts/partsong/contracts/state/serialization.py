@@ -18,8 +18,8 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import AgentNode, Graph, MapNode, SubgraphNode
 from partsong.contracts.persistent import plain
-from partsong.contracts.scope import Scope, scope_of
-from partsong.contracts.state import RunState
+from partsong.contracts.state.scope import Scope, scope_of
+from partsong.contracts.state.state import RunState
 
 __all__ = ["dump_state", "inner_graph", "load_state", "version"]
 

@@ -8,18 +8,18 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, JsonValue, PlainSerializer
 
-from partsong.contracts.calls import CANCELLED, MISSING, Call, Timer, Waiting, retrying
-from partsong.contracts.command_events import Verb
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import (
     Outcome,
     RunOptions,
     TurnUsage,
 )
+from partsong.contracts.events.command import Verb
 from partsong.contracts.graph import Graph, MapNode, Node, SubgraphNode, WaitNode
-from partsong.contracts.hooks import PluginRef
 from partsong.contracts.persistent import chosen
-from partsong.contracts.scope import Execution, Ids, Scope, Token, scope_of
+from partsong.contracts.state.calls import CANCELLED, MISSING, Call, Timer, Waiting, retrying
+from partsong.contracts.state.scope import Execution, Ids, Scope, Token, scope_of
+from partsong.contracts.talk.hooks import PluginRef
 
 __all__ = [
     "CANCELLED",

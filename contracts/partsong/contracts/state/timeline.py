@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.envelope import Commit, Report, decode_known
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.fold import fold_message
+from partsong.contracts.events.envelope import Commit, Report, decode_known
 from partsong.contracts.frozen import replace
-from partsong.contracts.state import RunState, Status
+from partsong.contracts.state.fold import fold_message
+from partsong.contracts.state.state import RunState, Status
 
 __all__ = ["Change", "Checkpoint", "checkpoints", "diff", "edited", "state_at"]
 

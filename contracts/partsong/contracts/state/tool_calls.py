@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
-from partsong.contracts.state import Call, RunState
+from partsong.contracts.state.state import Call, RunState
 
 __all__ = [
     "UNAPPROVED",

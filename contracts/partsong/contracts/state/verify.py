@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from partsong.contracts.envelope import START_HASH, Commit, chain, content_hash, decode_known
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.fold import fold_message
-from partsong.contracts.state import RunState
+from partsong.contracts.events.envelope import START_HASH, Commit, chain, content_hash, decode_known
+from partsong.contracts.state.fold import fold_message
+from partsong.contracts.state.state import RunState
 
 __all__ = ["Replay", "replay", "sound_part"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from partsong.contracts.envelope import START_HASH, chain, content_hash
 from partsong.contracts.errors import Problem
+from partsong.contracts.events.envelope import START_HASH, chain, content_hash
 
 __all__ = ["Chain"]
 

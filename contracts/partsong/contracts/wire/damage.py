@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from partsong.contracts.counts import number_of, verb_of
-from partsong.contracts.differences import Difference, set_back
 from partsong.contracts.errors import Problem, Unavailable
-from partsong.contracts.marks import Identity, Mark, Restored
 from partsong.contracts.ranges import (
     Range,
     clipped,
@@ -26,6 +24,8 @@ from partsong.contracts.ranges import (
     united,
     within,
 )
+from partsong.contracts.wire.differences import Difference, set_back
+from partsong.contracts.wire.marks import Identity, Mark, Restored
 
 __all__ = [
     "AT_REST",

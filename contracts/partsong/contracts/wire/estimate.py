@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from partsong.contracts.chunks import Chunk, Reasoning, Refusal, Text, ToolArgs, Usage
 from partsong.contracts.events import TurnPrice, TurnUsage
-from partsong.contracts.work import TurnWork
+from partsong.contracts.talk.chunks import Chunk, Reasoning, Refusal, Text, ToolArgs, Usage
+from partsong.contracts.wire.work import TurnWork
 
 __all__ = ["Tally", "asked", "used"]
 

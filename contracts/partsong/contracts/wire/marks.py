@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.own_record import OwnRecord
+from partsong.contracts.wire.own_record import OwnRecord
 
 __all__ = [
     "Acked",

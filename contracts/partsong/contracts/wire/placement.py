@@ -7,11 +7,11 @@ pass any more, and an empty one under a call's lets nobody claim it. Whoever dec
 
 from __future__ import annotations
 
-from partsong.contracts.envelope import Commit, Report, decode_known
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import Event
+from partsong.contracts.events.envelope import Commit, Report, decode_known
 from partsong.contracts.ids import is_id
-from partsong.contracts.subjects import OURS, LogSubject, Subjects, call_token
+from partsong.contracts.wire.subjects import OURS, LogSubject, Subjects, call_token
 
 __all__ = ["placed", "stray"]
 

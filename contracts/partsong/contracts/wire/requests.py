@@ -17,9 +17,9 @@ from pydantic import (
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import RunOptions
 from partsong.contracts.graph import Seconds
+from partsong.contracts.graph.validate import problem_of
 from partsong.contracts.ids import check_id
 from partsong.contracts.plain import plain, read_json
-from partsong.contracts.validate import problem_of
 
 __all__ = [
     "REPLY",

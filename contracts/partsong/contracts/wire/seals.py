@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pydantic import Field, ValidationError
 
 from partsong.contracts.counts import number_of, verb_of
-from partsong.contracts.damage import Damaged
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
-from partsong.contracts.own_record import OwnRecord
 from partsong.contracts.ranges import ranges
+from partsong.contracts.wire.damage import Damaged
+from partsong.contracts.wire.own_record import OwnRecord
 
 __all__ = ["START_ROOT", "Place", "Scrub", "Seal", "Sealer", "read_seal"]
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
-from partsong.contracts.work import Work
+from partsong.contracts.wire.work import Work
 
 __all__ = ["Stop", "stops_of"]
 

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
+from partsong.contracts.events.node import Allowance
+from partsong.contracts.events.run import Parent, RunOptions
 from partsong.contracts.graph import AgentSpec
-from partsong.contracts.hooks import HookPoint, PluginRef
-from partsong.contracts.messages import Message, ToolSpec
-from partsong.contracts.node_events import Allowance
-from partsong.contracts.nodes import SideEffect
-from partsong.contracts.routes import Progress
-from partsong.contracts.run_events import Parent, RunOptions
+from partsong.contracts.graph.nodes import SideEffect
+from partsong.contracts.talk.hooks import HookPoint, PluginRef
+from partsong.contracts.talk.messages import Message, ToolSpec
+from partsong.contracts.talk.model_routing import Progress
 
 __all__ = [
     "REMINDER",

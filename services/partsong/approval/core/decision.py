@@ -9,10 +9,10 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.approval.core.approval import Approval, Closure, Outcome, Position, Verdict
-from partsong.contracts.conform import check_edit
 from partsong.contracts.errors import Conflict, Unavailable
 from partsong.contracts.events import ApprovalDecided
 from partsong.contracts.foreign.question import Evaluate, at_once
+from partsong.contracts.graph.conform import check_edit
 from partsong.contracts.plain import plain
 
 __all__ = ["Closed", "Decision", "after", "closed_by", "decide", "is_repeat"]

@@ -19,9 +19,9 @@ from pydantic import JsonValue
 from partsong.approval.core.approval import Approval, Closure, Position
 from partsong.approval.core.decision import closed_by
 from partsong.contracts import events as e
-from partsong.contracts.envelope import spelled_out
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.subjects import LogSubject
+from partsong.contracts.events.envelope import spelled_out
+from partsong.contracts.wire.subjects import LogSubject
 
 __all__ = ["Change", "Message", "What", "concerns", "project", "read"]
 

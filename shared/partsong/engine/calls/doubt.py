@@ -6,10 +6,10 @@ may have been made; it is closed as one of unknown outcome, and for a tool a per
 
 from __future__ import annotations
 
-from partsong.contracts.calls import lapse
 from partsong.contracts.events import CallLapsed
-from partsong.contracts.marks import Restored
-from partsong.contracts.state import RunState
+from partsong.contracts.state.calls import lapse
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.marks import Restored
 
 __all__ = ["in_doubt"]
 

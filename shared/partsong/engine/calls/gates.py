@@ -11,11 +11,11 @@ from typing import Literal
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Retry
-from partsong.contracts.hooked import consent_id, decided, forbidden
-from partsong.contracts.hooks import HookPoint, RequireApproval, hook_id
-from partsong.contracts.hooks import Retry as Again
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import Call
+from partsong.contracts.state.hook_decisions import consent_id, decided, forbidden
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import Call
+from partsong.contracts.talk.hooks import HookPoint, RequireApproval, hook_id
+from partsong.contracts.talk.hooks import Retry as Again
 from partsong.engine.calls.calls import ask_person, request_call, retried
 from partsong.engine.draft import Draft
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from partsong.contracts import events as e
-from partsong.contracts.calls import FUNCTION_TIMEOUT, lapse
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import AgentNode, FunctionNode, ToolNode
-from partsong.contracts.state import Call, RunState
+from partsong.contracts.state.calls import FUNCTION_TIMEOUT, lapse
+from partsong.contracts.state.state import Call, RunState
 from partsong.engine.draft import Closing
 
 __all__ = ["GRACE", "TURN_TIMEOUT", "Unattended", "overstayed"]

@@ -8,8 +8,8 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Retry
-from partsong.contracts.state import MISSING, Call, RunState
-from partsong.contracts.work import ToolWork
+from partsong.contracts.state.state import MISSING, Call, RunState
+from partsong.contracts.wire.work import ToolWork
 from partsong.engine.calls.calls import no_outcome, retried
 from partsong.engine.draft import Draft
 

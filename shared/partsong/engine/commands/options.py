@@ -6,8 +6,8 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.run_events import Parent, RunOptions
-from partsong.contracts.work import child_of, child_of_v0
+from partsong.contracts.events.run import Parent, RunOptions
+from partsong.contracts.wire.work import child_of, child_of_v0
 from partsong.engine.calls.calls import LATEST
 
 __all__ = ["check_options"]

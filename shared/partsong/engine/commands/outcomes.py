@@ -14,11 +14,13 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, PartsongError, Problem
-from partsong.contracts.fold import fold_all
 from partsong.contracts.foreign.question import Evaluate, at_once
 from partsong.contracts.graph import Graph
-from partsong.contracts.hooks import PluginRef
-from partsong.contracts.requests import (
+from partsong.contracts.graph.validate import problem_of
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.state.state import Pending, RunState
+from partsong.contracts.talk.hooks import PluginRef
+from partsong.contracts.wire.requests import (
     CancelRequest,
     ForkRequest,
     PauseRequest,
@@ -27,8 +29,6 @@ from partsong.contracts.requests import (
     RunRequest,
     SignalRequest,
 )
-from partsong.contracts.state import Pending, RunState
-from partsong.contracts.validate import problem_of
 from partsong.engine.commands import runs, signals
 from partsong.engine.meter import Meter
 

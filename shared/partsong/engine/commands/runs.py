@@ -8,14 +8,14 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.calls import lapse
 from partsong.contracts.errors import Conflict, InvalidInput, Problem
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Graph
-from partsong.contracts.hooks import PluginRef
-from partsong.contracts.portable import dump_state
-from partsong.contracts.revive import missing_nodes, revived
-from partsong.contracts.state import RunState
+from partsong.contracts.state.calls import lapse
+from partsong.contracts.state.retry import missing_nodes, revived
+from partsong.contracts.state.serialization import dump_state
+from partsong.contracts.state.state import RunState
+from partsong.contracts.talk.hooks import PluginRef
 from partsong.engine.draft import Closing
 
 __all__ = [

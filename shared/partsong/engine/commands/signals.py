@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.conform import check_value
 from partsong.contracts.errors import Conflict, InvalidInput
 from partsong.contracts.foreign.question import Evaluate, at_once
 from partsong.contracts.graph import Graph, WaitNode, graphs_in
-from partsong.contracts.state import RunState
+from partsong.contracts.graph.conform import check_value
+from partsong.contracts.state.state import RunState
 
 __all__ = ["signal"]
 

@@ -12,16 +12,16 @@ from functools import partial
 from typing import Protocol
 
 from partsong.contracts import events as e
-from partsong.contracts.chunks import Chunk
-from partsong.contracts.conform import check_edit
-from partsong.contracts.envelope import decode
-from partsong.contracts.fold import fold_all
+from partsong.contracts.events.envelope import decode
 from partsong.contracts.graph import Graph
+from partsong.contracts.graph.conform import check_edit
+from partsong.contracts.graph.function_results import Edited
 from partsong.contracts.plain import plain
-from partsong.contracts.routing import Edited
-from partsong.contracts.state import Call, RunState, Timer
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.work import ChildWork, Work
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.state.state import Call, RunState, Timer
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import ChildWork, Work
 from partsong.engine.commands import runs
 from partsong.engine.decide import decide
 from partsong.engine.draft import Decision

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Self, assert_never
 
-from partsong.contracts.chunks import Chunk
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.graph import Graph
-from partsong.contracts.validate import functions_of
-from partsong.contracts.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
+from partsong.contracts.graph.validate import functions_of
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.wire.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
 from partsong.engine.local.engine import Perform, Result
 from partsong.execution.executor import Executor
 from partsong.execution.functions import Functions

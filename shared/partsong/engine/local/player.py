@@ -12,19 +12,19 @@ from typing import Any
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.conform import check_state
-from partsong.contracts.envelope import decode
 from partsong.contracts.errors import Conflict, NotFound
-from partsong.contracts.fold import fold_all
+from partsong.contracts.events.envelope import decode
 from partsong.contracts.graph import Graph
-from partsong.contracts.hooks import PluginRef
+from partsong.contracts.graph.conform import check_state
 from partsong.contracts.ids import check_id
 from partsong.contracts.plain import plain
-from partsong.contracts.results import RunResult
-from partsong.contracts.state import RunState
-from partsong.contracts.subjects import Subjects
-from partsong.contracts.timeline import Checkpoint, checkpoints, edited, state_at
-from partsong.contracts.work import Work
+from partsong.contracts.state.fold import fold_all
+from partsong.contracts.state.results import RunResult
+from partsong.contracts.state.state import RunState
+from partsong.contracts.state.timeline import Checkpoint, checkpoints, edited, state_at
+from partsong.contracts.talk.hooks import PluginRef
+from partsong.contracts.wire.subjects import Subjects
+from partsong.contracts.wire.work import Work
 from partsong.engine.commands import runs
 from partsong.engine.commands.signals import signal
 from partsong.engine.local.engine import Approver, Item, LocalRun, Perform

@@ -14,8 +14,8 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 
 from partsong.contracts import events as e
-from partsong.contracts.chunks import Chunk
-from partsong.contracts.work import Work
+from partsong.contracts.talk.chunks import Chunk
+from partsong.contracts.wire.work import Work
 from partsong.engine.local.engine import Item, Perform, Result
 
 __all__ = ["Slots"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from partsong.contracts import events as e
-from partsong.contracts.answers import answer_of, declined, handoff_of, parsed
-from partsong.contracts.conform import check_value
-from partsong.contracts.conversation import REPAIR, begun, most_repeated
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.foreign.question import Evaluate
 from partsong.contracts.graph import AgentNode
+from partsong.contracts.graph.conform import check_value
 from partsong.contracts.plain import plain
-from partsong.contracts.state import Call, Execution
+from partsong.contracts.state.conversation import REPAIR, begun, most_repeated
+from partsong.contracts.state.model_answers import answer_of, declined, handoff_of, parsed
+from partsong.contracts.state.state import Call, Execution
 from partsong.engine.calls.calls import AGENT_RETRY, no_outcome, retried
 from partsong.engine.calls.gates import passes, wants_again
 from partsong.engine.draft import Draft

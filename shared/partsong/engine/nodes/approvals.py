@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from partsong.contracts import events as e
-from partsong.contracts.conform import check_edit
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import ApprovalNode
-from partsong.contracts.hooked import question_left
-from partsong.contracts.outcomes import ask_id
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import Call
-from partsong.contracts.values import render
+from partsong.contracts.graph.conform import check_edit
+from partsong.contracts.graph.reducers import render
+from partsong.contracts.state.hook_decisions import question_left
+from partsong.contracts.state.node_results import ask_id
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import Call
 from partsong.engine.calls.calls import later
 from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import assert_never
 
 from partsong.contracts import events as e
-from partsong.contracts.conversation import sums_up
 from partsong.contracts.errors import Problem
+from partsong.contracts.events.node import Allowance
 from partsong.contracts.graph import AgentNode
-from partsong.contracts.node_events import Allowance
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import Call
+from partsong.contracts.state.conversation import sums_up
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import Call
 from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft
 from partsong.engine.nodes.budget import allowed

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Literal
 
 from partsong.contracts.errors import Problem
+from partsong.contracts.events.node import Allowance
 from partsong.contracts.graph import AgentNode
-from partsong.contracts.node_events import Allowance
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import Call, RunState
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import Call, RunState
 from partsong.engine.draft import Draft
 
 __all__ = ["CUT", "after_cut", "allowed", "shared", "spent_all"]

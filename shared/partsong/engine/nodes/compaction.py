@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from partsong.contracts import events as e
 from partsong.contracts.graph import AgentNode, AgentSpec
-from partsong.contracts.messages import AssistantMessage, Message, ToolMessage, UserMessage
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import Call
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import Call
+from partsong.contracts.talk.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from partsong.engine.calls.calls import AGENT_RETRY, retried
 from partsong.engine.draft import Draft
 from partsong.engine.nodes.asking import ask, ask_again

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from partsong.contracts import events as e
-from partsong.contracts.conform import check_value
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentNode
-from partsong.contracts.messages import ToolCallPart
-from partsong.contracts.scope import Execution
+from partsong.contracts.graph.conform import check_value
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.talk.messages import ToolCallPart
 from partsong.engine.draft import Draft
 from partsong.engine.scheduling import flow
 

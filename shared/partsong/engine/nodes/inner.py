@@ -6,8 +6,8 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import MapNode, SubgraphNode
-from partsong.contracts.outcomes import begins_with, items_of
-from partsong.contracts.scope import Execution
+from partsong.contracts.state.node_results import begins_with, items_of
+from partsong.contracts.state.scope import Execution
 from partsong.engine.calls.calls import NO_RETRY, request_call, retried
 from partsong.engine.draft import Draft
 from partsong.engine.scheduling import flow

@@ -9,19 +9,19 @@ A call is requested, and completed or failed. On its way
 from __future__ import annotations
 
 from partsong.contracts import events as e
-from partsong.contracts.answers import tool_calls_of
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentNode, Retry, ToolNode
-from partsong.contracts.hooked import forbidden
-from partsong.contracts.state import Call, Execution, RunState
-from partsong.contracts.tool_calls import (
+from partsong.contracts.graph.reducers import render_value
+from partsong.contracts.state.hook_decisions import forbidden
+from partsong.contracts.state.model_answers import tool_calls_of
+from partsong.contracts.state.state import Call, Execution, RunState
+from partsong.contracts.state.tool_calls import (
     answer_to,
     made_by_code,
     nested_in,
     question_about,
     refusal,
 )
-from partsong.contracts.values import render_value
 from partsong.engine.calls.calls import NO_RETRY, ask_person, no_outcome, request_call, retried
 from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft

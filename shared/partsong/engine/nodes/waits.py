@@ -6,10 +6,10 @@ from datetime import datetime
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.expressions import compute
 from partsong.contracts.graph import TransformNode, WaitNode
-from partsong.contracts.scope import Execution
-from partsong.contracts.values import render
+from partsong.contracts.graph.expressions import compute
+from partsong.contracts.graph.reducers import render
+from partsong.contracts.state.scope import Execution
 from partsong.engine.calls.calls import later
 from partsong.engine.draft import Draft
 from partsong.engine.scheduling import flow

@@ -8,8 +8,8 @@ from typing import assert_never
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import Retry
-from partsong.contracts.scope import scope_of
-from partsong.contracts.state import Call, RunState, Stopping, Undo
+from partsong.contracts.state.scope import scope_of
+from partsong.contracts.state.state import Call, RunState, Stopping, Undo
 from partsong.engine.calls.calls import no_outcome, retried
 from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.conform import check_state
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.expressions import holds
 from partsong.contracts.graph import AgentNode, ApprovalNode
-from partsong.contracts.hooked import error_left
-from partsong.contracts.outcomes import updates_of
-from partsong.contracts.scope import Execution, Scope
-from partsong.contracts.values import meant, reduce
+from partsong.contracts.graph.conform import check_state
+from partsong.contracts.graph.expressions import holds
+from partsong.contracts.graph.reducers import meant, reduce
+from partsong.contracts.state.hook_decisions import error_left
+from partsong.contracts.state.node_results import updates_of
+from partsong.contracts.state.scope import Execution, Scope
 from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft
 from partsong.engine.scheduling.ending import quiesce

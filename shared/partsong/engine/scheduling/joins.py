@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
-from partsong.contracts.scope import Scope, Token
+from partsong.contracts.state.scope import Scope, Token
 from partsong.engine.draft import Draft
 from partsong.engine.scheduling.ending import quiesce
 

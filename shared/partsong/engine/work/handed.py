@@ -9,8 +9,8 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from partsong.contracts.graph import MapNode, SubgraphNode
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import RunState
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import RunState
 
 __all__ = ["handed"]
 

@@ -7,18 +7,18 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.conversation import inner_tools, progress_of, sums_up
+from partsong.contracts.events.run import Parent, RunOptions
 from partsong.contracts.graph import AgentNode, AgentSpec, Node, SubgraphNode, ToolNode
-from partsong.contracts.hooked import replaced, replacement
-from partsong.contracts.hooks import hook_id
-from partsong.contracts.messages import MESSAGES, Message, ToolCallPart, UserMessage
-from partsong.contracts.outcomes import begins_with
-from partsong.contracts.run_events import Parent, RunOptions
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import Call, RunState
-from partsong.contracts.tool_calls import answer_to, nested_in, refusal
-from partsong.contracts.values import render_value
-from partsong.contracts.work import (
+from partsong.contracts.graph.reducers import render_value
+from partsong.contracts.state.conversation import inner_tools, progress_of, sums_up
+from partsong.contracts.state.hook_decisions import replaced, replacement
+from partsong.contracts.state.node_results import begins_with
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import Call, RunState
+from partsong.contracts.state.tool_calls import answer_to, nested_in, refusal
+from partsong.contracts.talk.hooks import hook_id
+from partsong.contracts.talk.messages import MESSAGES, Message, ToolCallPart, UserMessage
+from partsong.contracts.wire.work import (
     ChildWork,
     FunctionWork,
     Resume,

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.answers import answer_of
-from partsong.contracts.conversation import after_turn, begun, sums_up
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentNode, ApprovalNode
-from partsong.contracts.hooks import HookPoint, PluginRef
-from partsong.contracts.messages import MESSAGE, Message, UserMessage
-from partsong.contracts.outcomes import updates_of
-from partsong.contracts.scope import Execution
-from partsong.contracts.state import Call, RunState
-from partsong.contracts.values import render
-from partsong.contracts.work import HookWork
+from partsong.contracts.graph.reducers import render
+from partsong.contracts.state.conversation import after_turn, begun, sums_up
+from partsong.contracts.state.model_answers import answer_of
+from partsong.contracts.state.node_results import updates_of
+from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import Call, RunState
+from partsong.contracts.talk.hooks import HookPoint, PluginRef
+from partsong.contracts.talk.messages import MESSAGE, Message, UserMessage
+from partsong.contracts.wire.work import HookWork
 from partsong.engine.nodes.compaction import transcript
 
 __all__ = ["hook_work"]

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import Unapproved
-from partsong.contracts.tool_calls import UNAPPROVED, digest_of
+from partsong.contracts.state.tool_calls import UNAPPROVED, digest_of
 from partsong.tools.tool import AnyTool
 
 __all__ = ["Refused", "refused"]

@@ -12,9 +12,9 @@ from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.graph.function_results import Goto, Overwrite, Route
+from partsong.contracts.graph.reducers import OVERWRITE, as_data
 from partsong.contracts.plain import plain
-from partsong.contracts.routing import Goto, Overwrite, Route
-from partsong.contracts.values import OVERWRITE, as_data
 
 __all__ = ["Content", "Returned", "capped", "content", "returned"]
 

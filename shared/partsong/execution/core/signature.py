@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.routing import NodeContext
+from partsong.contracts.graph.function_results import NodeContext
 
 __all__ = ["Callee", "callee", "is_async", "source_of"]
 

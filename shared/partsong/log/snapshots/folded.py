@@ -6,12 +6,12 @@ import logging
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from partsong.contracts.envelope import START_HASH, Commit, chain
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.fold import fold_message
-from partsong.contracts.portable import dump_state, load_state, version
-from partsong.contracts.state import RunState
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.events.envelope import START_HASH, Commit, chain
+from partsong.contracts.state.fold import fold_message
+from partsong.contracts.state.serialization import dump_state, load_state, version
+from partsong.contracts.state.state import RunState
+from partsong.contracts.wire.subjects import Subjects
 from partsong.log.packed import packed, unpacked
 from partsong.log.port import Log, Record
 from partsong.log.reading import Unreadable, message_of, read_message

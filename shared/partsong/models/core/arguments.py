@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import ToolEnd
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.plain import plain, read_json
+from partsong.contracts.talk.chunks import ToolEnd
 
 __all__ = ["parse_arguments", "tool_end"]
 

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, assert_never
 
-from partsong.contracts.chunks import (
+from partsong.contracts.errors import Fault, Problem
+from partsong.contracts.events import TurnUsage
+from partsong.contracts.talk.chunks import (
     Chunk,
     Citation,
     End,
@@ -30,9 +32,7 @@ from partsong.contracts.chunks import (
     ToolStart,
     Usage,
 )
-from partsong.contracts.errors import Fault, Problem
-from partsong.contracts.events import TurnUsage
-from partsong.contracts.messages import (
+from partsong.contracts.talk.messages import (
     AssistantMessage,
     Part,
     ReasoningStatePart,

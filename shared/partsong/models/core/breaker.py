@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from partsong.contracts.chunks import ErrorClass
+from partsong.contracts.talk.chunks import ErrorClass
 from partsong.models.core.failure import RETRYABLE
 
 __all__ = ["Breaker", "BreakerRules", "BreakerState"]

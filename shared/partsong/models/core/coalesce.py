@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from partsong.contracts.chunks import Chunk, Reasoning, Text, ToolArgs
+from partsong.contracts.talk.chunks import Chunk, Reasoning, Text, ToolArgs
 
 __all__ = ["Coalescer"]
 

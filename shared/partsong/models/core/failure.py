@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import ErrorClass, Failed
+from partsong.contracts.talk.chunks import ErrorClass, Failed
 
 __all__ = ["RETRYABLE", "error_class", "failed", "retry_after"]
 

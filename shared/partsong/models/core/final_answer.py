@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import Chunk, End, Text, ToolArgs, ToolEnd, ToolStart
 from partsong.contracts.graph import AgentSpec, OutputMode
-from partsong.contracts.messages import AssistantMessage, TextPart, ToolCallPart, ToolSpec
-from partsong.contracts.nodes import ANSWER
+from partsong.contracts.graph.nodes import ANSWER
+from partsong.contracts.talk.chunks import Chunk, End, Text, ToolArgs, ToolEnd, ToolStart
+from partsong.contracts.talk.messages import AssistantMessage, TextPart, ToolCallPart, ToolSpec
 from partsong.models.core.assemble import Turn
 
 __all__ = ["Asked", "Lens", "answered", "asked"]

@@ -10,9 +10,9 @@ import re
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import Chunk, Citation, Raw, ReasoningState, ServerTool, Text
 from partsong.contracts.foreign.size import depth_within, unsayable
 from partsong.contracts.plain import DEEPEST
+from partsong.contracts.talk.chunks import Chunk, Citation, Raw, ReasoningState, ServerTool, Text
 
 __all__ = ["legible"]
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.messages import ToolCallPart, ToolMessage, ToolSpec, UserMessage
-from partsong.contracts.nodes import ANSWER
+from partsong.contracts.graph.nodes import ANSWER
+from partsong.contracts.talk.messages import ToolCallPart, ToolMessage, ToolSpec, UserMessage
 from partsong.models.core.schema import sample
 from partsong.models.port import TurnRequest
 

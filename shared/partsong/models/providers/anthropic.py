@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import (
+from partsong.contracts.talk.chunks import (
     Chunk,
     Citation,
     End,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import Chunk, Failed
+from partsong.contracts.talk.chunks import Chunk, Failed
 from partsong.models.core.failure import failed
 from partsong.models.port import TurnRequest
 from partsong.models.providers import transport

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import (
+from partsong.contracts.talk.chunks import (
     Chunk,
     Citation,
     End,

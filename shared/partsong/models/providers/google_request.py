@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import JsonValue
 
-from partsong.contracts.messages import (
+from partsong.contracts.talk.messages import (
     AssistantMessage,
     Message,
     ReasoningStatePart,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import Failed
+from partsong.contracts.talk.chunks import Failed
 from partsong.models.core.schema import OPENAI, closed, is_strict, portable
 from partsong.models.providers import transport
 

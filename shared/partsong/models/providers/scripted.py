@@ -10,7 +10,8 @@ import json
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 
-from partsong.contracts.chunks import (
+from partsong.contracts.errors import PartsongError
+from partsong.contracts.talk.chunks import (
     Chunk,
     End,
     Failed,
@@ -21,7 +22,6 @@ from partsong.contracts.chunks import (
     ToolStart,
     Usage,
 )
-from partsong.contracts.errors import PartsongError
 from partsong.models.core.arguments import tool_end
 from partsong.models.core.failure import failed
 from partsong.models.core.scripted_replies import ScriptedTurn, perform

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from pydantic import JsonValue
 
-from partsong.contracts.chunks import Failed
+from partsong.contracts.talk.chunks import Failed
 from partsong.models.core.failure import error_class, failed
 from partsong.models.port import TurnRequest
 from partsong.runtime.clock import now

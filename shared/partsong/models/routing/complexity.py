@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.routes import TIERS, Kind, Score, Tier
+from partsong.contracts.talk.model_routing import TIERS, Kind, Score, Tier
 from partsong.models.port import Effort
 from partsong.models.routing.features import (
     RUN_FEATURES,

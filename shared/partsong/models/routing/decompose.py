@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.routes import Score
+from partsong.contracts.talk.model_routing import Score
 from partsong.models.routing.complexity import ComplexityAnalyzer
 from partsong.models.routing.features import Task
 

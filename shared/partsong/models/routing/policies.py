@@ -15,7 +15,7 @@ from typing import ClassVar, TypeAlias, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from partsong.contracts.routes import TIERS, Kind, Tier
+from partsong.contracts.talk.model_routing import TIERS, Kind, Tier
 from partsong.models.routing.beta_sampling import draw_beta
 
 __all__ = [

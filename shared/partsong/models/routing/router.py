@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from partsong.contracts.routes import (
+from partsong.contracts.talk.model_routing import (
     TIERS,
     Kind,
     RoutedCandidate,

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.estimate import asked
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, RouteDecided
-from partsong.contracts.messages import ToolMessage, UserMessage
-from partsong.contracts.routes import Score
-from partsong.contracts.work import TurnWork
+from partsong.contracts.talk.messages import ToolMessage, UserMessage
+from partsong.contracts.talk.model_routing import Score
+from partsong.contracts.wire.estimate import asked
+from partsong.contracts.wire.work import TurnWork
 from partsong.models.catalogue import Catalogue, policy_of
 from partsong.models.core.breaker import Breaker
 from partsong.models.routing.complexity import ComplexityAnalyzer, approach

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from nats.aio.client import Client
 
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.heartbeat.held import HeldCalls
 
 __all__ = ["Heartbeat", "HeartbeatFactory"]

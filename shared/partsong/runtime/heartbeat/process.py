@@ -20,7 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from partsong.contracts.subjects import Subjects
+from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.held import HeldCalls
 from partsong.runtime.heartbeat.rule import PERIOD, UNANSWERED, blocked_limit

@@ -11,8 +11,8 @@ from mcp.types import Tool as Listed
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
-from partsong.contracts.conform import findings_of, path_of
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.graph.conform import findings_of, path_of
 from partsong.runtime.evaluation.evaluator import evaluate
 from partsong.tools.mcp.pins import hash_of
 from partsong.tools.parameters import Parameters
