@@ -1,0 +1,1 @@
+"""Telemetry: spans of what is done, and where they go."""

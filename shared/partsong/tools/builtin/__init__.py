@@ -1,0 +1,1 @@
+"""Built-in tools: what an agent can be given without writing a tool."""
