@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from partsong.contracts.wire.subjects import Subjects
-from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from partsong.runtime.nats.server import EmbeddedNats, start_embedded
 from partsong.testing.nats import Bus, a_bus, a_nats_server, fresh_subjects
 
 pytest.register_assert_rewrite(

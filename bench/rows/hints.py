@@ -21,7 +21,7 @@ from partsong.contracts.wire.work import WORK, FunctionWork, Work
 from partsong.log.jetstream import JetStreamLog
 from partsong.runtime.clock import monotonic
 from partsong.runtime.connect import connect, disconnect
-from partsong.runtime.nats_server import start_embedded
+from partsong.runtime.nats.server import start_embedded
 from partsong.runtime.streams import Names, provision
 
 __all__ = ["measure"]

@@ -17,7 +17,7 @@ from partsong.log.memory import MemoryLog
 from partsong.log.port import Log
 from partsong.runtime.clock import monotonic
 from partsong.runtime.connect import connect
-from partsong.runtime.nats_server import start_embedded
+from partsong.runtime.nats.server import start_embedded
 from partsong.runtime.stream_table import Names
 from partsong.runtime.streams import provision
 

@@ -17,7 +17,7 @@ from bench.row import Context, Row
 from partsong.cli.platform import Platform
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.clock import monotonic
-from partsong.runtime.nats_server import start_embedded
+from partsong.runtime.nats.server import start_embedded
 
 __all__ = ["measure"]
 

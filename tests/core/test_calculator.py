@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.tools.calculator import calculator, evaluate
-from partsong.tools.exact import Number, show
+from partsong.tools.builtin.calculator import calculator, evaluate
+from partsong.tools.builtin.exact import Number, show
 
 Worked = tuple[str, Fraction | None]
 """An expression and its value; None where there is none."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from partsong.tools.encodings import decoded, detected
-from partsong.tools.html_text import readable
+from partsong.tools.builtin.encodings import decoded, detected
+from partsong.tools.net.html_text import readable
 from partsong.tools.untrusted import marked
 
 BASE = "https://example.com/docs/"

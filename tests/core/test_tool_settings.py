@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import partsong.tools.registry
+import partsong.tools
 from partsong.contracts.errors import InvalidInput
 from partsong.tools import ToolRegistry
 from partsong.tools.settings import PACKAGES, SETTINGS
@@ -16,7 +16,7 @@ NAMED = re.compile(r'"(PARTSONG_[A-Z_]+|[A-Z]+_API_KEY)"')
 
 
 def test_every_setting_that_a_tool_reads_is_listed() -> None:
-    sources = Path(partsong.tools.registry.__file__).parent.rglob("*.py")
+    sources = Path(partsong.tools.__file__).parent.rglob("*.py")
     read = {name for source in sources for name in NAMED.findall(source.read_text("utf-8"))}
     assert read == {setting.name for setting in SETTINGS}
 

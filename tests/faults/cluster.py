@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.connect import connect, disconnect
-from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from partsong.runtime.nats.server import EmbeddedNats, start_embedded
 from partsong.runtime.streams import provision
 
 __all__ = ["PATIENCE", "SIZE", "a_cluster", "leader_of", "provisioned_client", "urls"]

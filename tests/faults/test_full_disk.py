@@ -30,7 +30,7 @@ from partsong.contracts.graph import AgentSpec
 from partsong.contracts.wire.damage import Sound
 from partsong.contracts.wire.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
-from partsong.runtime.nats_server import FAST_SYNC, LEAST_FREE, start_embedded
+from partsong.runtime.nats.server import FAST_SYNC, LEAST_FREE, start_embedded
 from partsong.testing.nats import a_bus
 from partsong.workflow import WorkflowGraph
 from tests.faults.installed import with_tool

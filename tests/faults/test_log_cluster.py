@@ -17,7 +17,7 @@ from partsong.log.marks import BucketMarks, FileMarks
 from partsong.log.port import Appended, WrongSequence
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.log_monitor import LogMonitor
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, log_differences, provision
 from partsong.testing.log_suite import read_all

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from partsong.runtime.nats_server import start_embedded
+from partsong.runtime.nats.server import start_embedded
 from partsong.testing.nats import a_bus, fresh_subjects
 from tests.system import graphs
 from tests.system.platform import a_platform, decide

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from partsong.cli.platform import ROLES
-from partsong.runtime.nats_binary import find_nats_server
-from partsong.runtime.nats_version import OLDEST, needed, version_in
+from partsong.runtime.nats.binary import find_nats_server
+from partsong.runtime.nats.version import OLDEST, needed, version_in
 
 ROOT = Path(__file__).parents[2]
 TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from partsong.log.marks import BucketMarks, FileMarks
 from partsong.runtime.log_monitor import LogMonitor
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.runtime.streams import log_differences
 from partsong.testing.nats import Bus
 

@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.runtime.connect import connect, disconnect
-from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from partsong.runtime.nats.server import EmbeddedNats, start_embedded
 from partsong.testing.nats import fresh_subjects
 from tests.ports.old_server import a_server_of
 from tests.ports.strange import HEADERS, said

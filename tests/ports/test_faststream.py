@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from partsong.bus.faststream import Command, command_broker, on_command, on_query
 from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
 from partsong.runtime.connect import connect, disconnect
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.nats import Bus, a_bus, fresh_subjects
 
 PATIENCE = 30.0

@@ -11,7 +11,7 @@ import pytest
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.wire.subjects import Subjects
 from partsong.log.marks import BucketMarks
-from partsong.runtime.nats_server import start_embedded
+from partsong.runtime.nats.server import start_embedded
 from partsong.testing.nats import a_bus
 
 _MOST = 1_000_000

@@ -21,7 +21,7 @@ from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.process import ProcessHeartbeat
 from partsong.runtime.heartbeat.rule import UNANSWERED
 from partsong.runtime.heartbeat.task import TaskHeartbeat
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.nats import Bus, a_bus
 
 PATIENCE = 60.0

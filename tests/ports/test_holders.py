@@ -19,7 +19,7 @@ from partsong.runtime import clock
 from partsong.runtime.heartbeat.beat import Beat, HeldCall, worker_id
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.task import TaskHeartbeat
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.nats import Bus, a_bus
 from tests.ports.damage import damaged
 

@@ -20,7 +20,7 @@ from partsong.log.jetstream import JetStreamLog
 from partsong.log.port import Append, Appended, Log, WrongSequence
 from partsong.log.walk import walk
 from partsong.runtime.connect import connect
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.durable_log_suite import DurableLogSuite, Reopen
 from partsong.testing.log_suite import read_all, take
 from partsong.testing.nats import Bus, a_bus

@@ -24,7 +24,7 @@ from partsong.runtime.log_adoption import adopt
 from partsong.runtime.log_answers import LogSaid, ask_services, log_answers
 from partsong.runtime.log_monitor import LogMonitor
 from partsong.runtime.log_standing import log_standing
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.runtime.streams import provision
 from partsong.testing.nats import Bus, a_bus
 from tests.ports.damage import a_monitor, flip, until

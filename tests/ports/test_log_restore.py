@@ -24,7 +24,7 @@ from partsong.log.walk import Raw, walk
 from partsong.runtime import clock
 from partsong.runtime.log_adoption import adopt
 from partsong.runtime.log_standing import log_standing
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.runtime.streams import log_config, provision, provision_mirror
 from partsong.testing.nats import Bus, a_bus
 from tests.core.test_verify import RUN, a_run

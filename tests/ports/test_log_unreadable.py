@@ -13,7 +13,7 @@ from partsong.contracts.errors import Unavailable
 from partsong.contracts.wire.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.summaries import summaries
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.log_suite import read_all
 from partsong.testing.nats import Bus, a_bus
 from tests.ports.damage import damaged

@@ -21,8 +21,8 @@ import pytest
 
 from partsong.contracts.errors import Conflict, Unavailable
 from partsong.runtime.connect import connect, disconnect
-from partsong.runtime.nats_binary import find_nats_server
-from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from partsong.runtime.nats.binary import find_nats_server
+from partsong.runtime.nats.server import EmbeddedNats, start_embedded
 from tests.faults.small_disk import a_small_disk, fill
 
 NO_WHEEL = "there-is-no-such-package"
@@ -30,7 +30,7 @@ NO_WHEEL = "there-is-no-such-package"
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from partsong.runtime.nats_server import start_embedded
+from partsong.runtime.nats.server import start_embedded
 
 async def main() -> None:
     async with start_embedded(Path(sys.argv[1]), fast=True) as server:

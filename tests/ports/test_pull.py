@@ -12,7 +12,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from partsong.bus.pull import Delivery, PullLoop
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.nats import Bus, a_bus, fresh_subjects
 
 PATIENCE = 30.0

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from partsong.contracts.errors import InvalidInput, NotFound, PartsongError
-from partsong.tools.jail import Jail, kernel_keeps_paths
-from partsong.tools.read_file import file_tool, read_file
+from partsong.tools.builtin.jail import Jail, kernel_keeps_paths
+from partsong.tools.builtin.read_file import file_tool, read_file
 
 WAYS = [
     pytest.param(

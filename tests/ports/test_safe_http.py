@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
-from partsong.tools.addresses import Gate, private
-from partsong.tools.safe_http import Resolve, SafeHttp
+from partsong.tools.net.addresses import Gate, private
+from partsong.tools.net.safe_http import Resolve, SafeHttp
 from tests.ports.web import Web, answer, redirect, stall, web
 
 TEXT = frozenset({"text/plain"})

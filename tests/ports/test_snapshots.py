@@ -25,7 +25,7 @@ from partsong.log.snapshots.port import Snapshot, Snapshots
 from partsong.log.snapshots.redis import RedisSnapshots
 from partsong.log.snapshots.retention import Retention
 from partsong.runtime.connect import connect, disconnect
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.runtime.streams import Names, table
 from partsong.testing.nats import Bus
 from partsong.testing.snapshot_suite import DurableSnapshotSuite, Pieces, Reopen, SnapshotSuite

@@ -15,7 +15,7 @@ from partsong.contracts.errors import Conflict, NotFound, Unavailable
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.clock import now
 from partsong.runtime.connect import connect, disconnect
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.runtime.streams import Names, check, provision, table
 from partsong.testing.nats import Bus
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from partsong.contracts.wire.subjects import Subjects
 from partsong.log.feed import feed
 from partsong.log.link import Link
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.nats import a_bus
 
 RUNS = [f"r_{n}" for n in range(12)]

@@ -182,7 +182,7 @@ async def test_one_that_was_started_again_and_does_nothing_is_replaced_too(
 async def test_nobody_is_replaced_while_the_server_does_not_answer(
     tmp_path: Path, said: Said, nats_url: str, subjects: Subjects
 ) -> None:
-    from partsong.runtime.nats_server import start_embedded
+    from partsong.runtime.nats.server import start_embedded
 
     async with start_embedded(tmp_path / "nats", fast=True) as server:
         scripts = [READY + BEATS] * 2

@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 
 from partsong.contracts.errors import NotFound, Problem
 from partsong.contracts.events import TurnUsage
-from partsong.runtime import clock, spans
-from partsong.runtime.otlp import OtlpTelemetry
-from partsong.runtime.telemetry import Telemetry, is_traceparent, traceparent
+from partsong.runtime import clock
+from partsong.runtime.telemetry import spans
+from partsong.runtime.telemetry.otlp import OtlpTelemetry
+from partsong.runtime.telemetry.setup import setup
+from partsong.runtime.telemetry.telemetry import Telemetry, is_traceparent, traceparent
 from partsong.testing.otlp import OtlpReceiver, ReceivedSpan
 
 DEADLINE = 30.0
@@ -41,7 +43,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def telemetry(url: str, service: str = "graph-engine") -> AsyncIterator[Telemetry]:
-    made = Telemetry.setup(service, url, instance="w1")
+    made = setup(service, url, instance="w1")
     try:
         yield made
     finally:
@@ -255,7 +257,7 @@ async def test_shutdown_with_a_collector_that_never_answers_gives_up(
     otlp: OtlpReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     otlp.status = 503
-    tracer = Telemetry.setup("x", otlp.url)
+    tracer = setup("x", otlp.url)
     with tracer.span("x"):
         pass
     await otlp.wait_requests(1)
@@ -266,7 +268,7 @@ async def test_shutdown_with_a_collector_that_never_answers_gives_up(
 async def test_nobody_at_the_endpoint_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
-        tracer = Telemetry.setup("x", f"http://127.0.0.1:{taken.getsockname()[1]}/")
+        tracer = setup("x", f"http://127.0.0.1:{taken.getsockname()[1]}/")
         with tracer.span("x"):
             pass
         await asyncio.to_thread(tracer.shutdown, 0.01)
@@ -283,7 +285,7 @@ async def test_library_logs_are_as_before_afterwards(otlp: OtlpReceiver) -> None
 
 class TestWithoutEndpoint:
     def test_an_incoming_traceparent_is_handed_on(self) -> None:
-        tracer = Telemetry.setup("x", None)
+        tracer = setup("x", None)
         with tracer.span("x", parent=FOREIGN) as span:
             assert span.traceparent == FOREIGN
         with tracer.span("x", at=traceparent("r_1"), parent=FOREIGN) as span:
@@ -292,7 +294,7 @@ class TestWithoutEndpoint:
             assert span.traceparent == ""
 
     def test_everything_does_nothing(self) -> None:
-        tracer = Telemetry.setup("x", "")
+        tracer = setup("x", "")
         now = clock.now()
         with tracer.span("x") as span:
             span.set({"a": 1})
@@ -311,9 +313,10 @@ class TestWithoutEndpoint:
 
 USED = """
 import sys
-from partsong.runtime.telemetry import Telemetry, traceparent
-from partsong.runtime import spans
-tracer = Telemetry.setup("x", None)
+from partsong.runtime.telemetry.setup import setup
+from partsong.runtime.telemetry.telemetry import traceparent
+from partsong.runtime.telemetry import spans
+tracer = setup("x", None)
 with tracer.span(spans.run("g", "r_1"), at=traceparent("r_1")) as span:
     span.set({"a": 1})
 tracer.shutdown()
@@ -323,10 +326,10 @@ print([name for name in sys.modules if name.startswith("opentelemetry")])
 MISSING = """
 import sys
 from partsong.contracts.errors import Unavailable
-from partsong.runtime.telemetry import Telemetry
+from partsong.runtime.telemetry.setup import setup
 sys.modules["opentelemetry"] = None
 try:
-    Telemetry.setup("x", "http://127.0.0.1:1")
+    setup("x", "http://127.0.0.1:1")
 except Unavailable as error:
     print(error.problem.code, error.problem.fix.partition(",")[0])
 """

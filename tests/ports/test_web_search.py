@@ -11,10 +11,17 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
-from partsong.tools.safe_http import SafeHttp
-from partsong.tools.search import Freshness, Hit, Query, SearchProvider, search_tool, web_search
-from partsong.tools.search.searxng import Searxng
-from partsong.tools.search.tavily import Tavily
+from partsong.tools.builtin.search import (
+    Freshness,
+    Hit,
+    Query,
+    SearchProvider,
+    search_tool,
+    web_search,
+)
+from partsong.tools.builtin.search.searxng import Searxng
+from partsong.tools.builtin.search.tavily import Tavily
+from partsong.tools.net.safe_http import SafeHttp
 from tests.ports.web import Asked, Web, answer, redirect, stall, web
 
 KEY = "tvly-sesame"

@@ -14,8 +14,8 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from partsong.contracts.graph.function_results import NodeContext
-from partsong.tools.safe_http import SafeHttp
-from partsong.tools.webhook import deliver, send_webhook
+from partsong.tools.net.safe_http import SafeHttp
+from partsong.tools.net.webhook import deliver, send_webhook
 from tests.ports.web import Asked, Web, answer, redirect, stall, web
 
 KEY = bytes(range(32))

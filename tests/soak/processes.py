@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from partsong.runtime.nats.server import EmbeddedNats, start_embedded
 from tests.faults.installed import with_tool
 
 __all__ = ["Ended", "Fleet", "Worker", "a_fleet_of"]

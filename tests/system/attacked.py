@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from partsong.tools import tool
-from partsong.tools.code import Limits as CodeLimits
-from partsong.tools.code import code_tool
-from partsong.tools.safe_http import SafeHttp
-from partsong.tools.sql import Limits as QueryLimits
-from partsong.tools.sql import database_tool
+from partsong.tools.builtin.code import Limits as CodeLimits
+from partsong.tools.builtin.code import code_tool
+from partsong.tools.builtin.sql import Limits as QueryLimits
+from partsong.tools.builtin.sql import database_tool
+from partsong.tools.net.safe_http import SafeHttp
 from partsong.tools.tool import AnyTool
 
 __all__ = ["TOOLS"]

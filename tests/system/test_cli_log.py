@@ -20,7 +20,7 @@ from partsong.contracts.errors import PartsongError, Unavailable
 from partsong.contracts.wire.damage import Sound
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime.connect import connect, disconnect
-from partsong.runtime.nats_server import EmbeddedNats, start_embedded
+from partsong.runtime.nats.server import EmbeddedNats, start_embedded
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, log_config, provision
 from partsong.testing.nats import Bus, a_bus

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from partsong.contracts.wire.subjects import Subjects, partition_of
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus, a_bus
 from tests.ports.strange import HEADERS, PAYLOADS, TAILS, put

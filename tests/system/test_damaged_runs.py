@@ -9,7 +9,7 @@ import pytest
 
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.wire.subjects import Subjects, partition_of
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.nats import Bus, a_bus
 from tests.ports.damage import damaged
 from tests.system.engines import replace_engine, until

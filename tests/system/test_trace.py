@@ -10,7 +10,7 @@ import httpx2
 import partsong.approval.app
 from partsong.runtime.serve import open_context
 from partsong.runtime.settings import Settings
-from partsong.runtime.telemetry import traceparent
+from partsong.runtime.telemetry.telemetry import traceparent
 from partsong.testing.nats import Bus
 from partsong.testing.otlp import OtlpReceiver
 from partsong.workflow import AgentSpec, WorkflowGraph

@@ -20,7 +20,7 @@ import pytest
 
 from partsong.client import Client
 from partsong.contracts.wire.subjects import Subjects
-from partsong.runtime.nats_server import start_embedded
+from partsong.runtime.nats.server import start_embedded
 from tests.system import graphs
 
 ROOT = Path(__file__).parents[2]

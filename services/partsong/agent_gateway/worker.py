@@ -22,14 +22,14 @@ from partsong.contracts.wire.subjects import Subjects
 from partsong.contracts.wire.work import TurnWork, Work
 from partsong.log.port import Log
 from partsong.models.pricing import price_of
-from partsong.models.routing.routing import routed
 from partsong.models.turn import refuse_turn
+from partsong.models.turn_routing import routed
 from partsong.models.turns import Turns
 from partsong.plugins.shelf import Shelf
 from partsong.plugins.watching import watched
-from partsong.runtime import spans
 from partsong.runtime.event_head import event_head
-from partsong.runtime.telemetry import Telemetry, traceparent
+from partsong.runtime.telemetry import spans
+from partsong.runtime.telemetry.telemetry import Telemetry, traceparent
 
 __all__ = ["TurnWorker"]
 

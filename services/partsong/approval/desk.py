@@ -21,9 +21,10 @@ from partsong.contracts.events.envelope import encode_report
 from partsong.contracts.wire.damage import Hit
 from partsong.contracts.wire.subjects import Subjects
 from partsong.log.port import Log, WrongSequence
-from partsong.runtime import clock, spans
+from partsong.runtime import clock
 from partsong.runtime.evaluation.evaluator import settle
-from partsong.runtime.telemetry import Telemetry, traceparent
+from partsong.runtime.telemetry import spans
+from partsong.runtime.telemetry.telemetry import Telemetry, traceparent
 
 __all__ = ["LONGEST_PAGE", "Decided", "Desk", "Listed"]
 

@@ -23,7 +23,7 @@ from partsong.engine.work.hints import work_of
 from partsong.graph_engine.workload import Reading
 from partsong.log.stored import BLOB, SEEN
 from partsong.runtime import clock
-from partsong.runtime.telemetry import traceparent
+from partsong.runtime.telemetry.telemetry import traceparent
 
 __all__ = ["SET_FOR", "NatsOutbox", "Outbox", "reminder_id", "send"]
 

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from partsong.contracts import events as e
 from partsong.contracts.state.state import Execution, RunState
-from partsong.runtime import spans
-from partsong.runtime.telemetry import Telemetry, traceparent
+from partsong.runtime.telemetry import spans
+from partsong.runtime.telemetry.telemetry import Telemetry, traceparent
 
 __all__ = ["trace_commit"]
 

@@ -40,9 +40,10 @@ from partsong.graph_engine.tracing import trace_commit
 from partsong.log.port import Log, Record, WrongSequence
 from partsong.log.snapshots.port import Snapshot, Snapshots
 from partsong.log.stored import SEEN
-from partsong.runtime import clock, spans
+from partsong.runtime import clock
 from partsong.runtime.evaluation.evaluator import Settle, settle
-from partsong.runtime.telemetry import Telemetry, traceparent
+from partsong.runtime.telemetry import spans
+from partsong.runtime.telemetry.telemetry import Telemetry, traceparent
 
 __all__ = ["Answer", "Prepares", "Slot", "Turns", "owed"]
 

@@ -24,9 +24,9 @@ from partsong.contracts.wire.work import ChildWork, FunctionWork, HookWork, Tool
 from partsong.execution.executor import Closed, Executor
 from partsong.execution.hooks import Hooks
 from partsong.log.port import Log
-from partsong.runtime import spans
 from partsong.runtime.recent import Recent
-from partsong.runtime.telemetry import Telemetry, traceparent
+from partsong.runtime.telemetry import spans
+from partsong.runtime.telemetry.telemetry import Telemetry, traceparent
 from partsong.tool_runner.approvals import approved
 from partsong.tool_runner.doubts import Doubts
 

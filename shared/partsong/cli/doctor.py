@@ -104,7 +104,7 @@ async def _python() -> str:
 
 
 async def _server() -> str:
-    from partsong.runtime.nats_binary import find_nats_server
+    from partsong.runtime.nats.binary import find_nats_server
 
     return str(find_nats_server())
 
@@ -176,8 +176,8 @@ async def _tools() -> str:
 
 async def _sandbox() -> str:
     """Whether run_code has its second tier, which matters only where it is chosen."""
-    from partsong.tools.code.bubblewrap import unable
-    from partsong.tools.code.tool import TIER_SETTING
+    from partsong.tools.builtin.code.bubblewrap import unable
+    from partsong.tools.builtin.code.tool import TIER_SETTING
 
     why = await asyncio.to_thread(unable)
     if why and os.environ.get(TIER_SETTING) == "python":

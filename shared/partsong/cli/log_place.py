@@ -59,7 +59,7 @@ class Place:
         """The URL of the embedded server, which runs until the stack is unwound."""
         from partsong.client.where import find_up
         from partsong.contracts.errors import Conflict
-        from partsong.runtime.nats_server import start_embedded
+        from partsong.runtime.nats.server import start_embedded
 
         try:
             return (await stack.enter_async_context(start_embedded(self.data / "nats"))).url

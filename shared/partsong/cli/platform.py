@@ -25,8 +25,8 @@ from partsong.cli.supervision import SILENCE, START, Supervisor
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
-from partsong.runtime.nats_server import FAST_SYNC, LEAST_FREE, EmbeddedNats, start_embedded
-from partsong.runtime.owner import Claim, claim_directory
+from partsong.runtime.nats.directory_lock import Claim, claim_directory
+from partsong.runtime.nats.server import FAST_SYNC, LEAST_FREE, EmbeddedNats, start_embedded
 from partsong.runtime.progress import Patience, stopped, used
 
 __all__ = ["ROLES", "Platform"]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.ids import check_id
 from partsong.runtime import clock
-from partsong.runtime.owner import alive
+from partsong.runtime.nats.directory_lock import alive
 
 __all__ = [
     "find_caller",

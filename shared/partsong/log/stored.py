@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from partsong.log.port import Record
 from partsong.runtime import clock
-from partsong.runtime.nats_client import parse_headers
+from partsong.runtime.nats.client import parse_headers
 
 __all__ = [
     "ASKED",

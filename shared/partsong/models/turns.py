@@ -13,8 +13,8 @@ from partsong.models.catalogue import Catalogue
 from partsong.models.guard import Guard, limiter_from
 from partsong.models.limiter import RateLimiter
 from partsong.models.registry import Providers, Settings, settings_from
-from partsong.models.routing.routing import Routing, routed
 from partsong.models.turn import refuse_turn, take_turn
+from partsong.models.turn_routing import Routing, routed
 from partsong.runtime import clock
 
 __all__ = ["Turns"]

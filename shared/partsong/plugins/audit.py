@@ -53,8 +53,8 @@ class AuditWebhook(Plugin):
 
     async def _tell(self, hook: Hook) -> None:
         from partsong.runtime import clock
-        from partsong.tools.egress import http_from_env
-        from partsong.tools.webhook import SECRET_SETTING, deliver
+        from partsong.tools.net.egress import http_from_env
+        from partsong.tools.net.webhook import SECRET_SETTING, deliver
 
         body = {"type": f"partsong.{hook.point}", "data": dict(hook.data)}
         about = f"{hook.run_id}/{hook.subject or 'run'}/{hook.point}".replace(".", ":")

@@ -13,8 +13,8 @@ import nats.errors
 from nats.aio.client import Client, Server
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
-from partsong.runtime.nats_client import NatsClient
-from partsong.runtime.nats_version import needed, refuse_older
+from partsong.runtime.nats.client import NatsClient
+from partsong.runtime.nats.version import needed, refuse_older
 from partsong.runtime.visible import without_password
 
 __all__ = ["connect", "disconnect"]

@@ -37,7 +37,8 @@ from partsong.runtime.log_answers import log_answers
 from partsong.runtime.log_monitor import LogMonitor
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, log_differences, provision
-from partsong.runtime.telemetry import Telemetry
+from partsong.runtime.telemetry.setup import setup
+from partsong.runtime.telemetry.telemetry import Telemetry
 
 __all__ = ["Context", "KeepsMarks", "Running", "SaysProblem", "Service", "open_context", "serve"]
 
@@ -194,7 +195,7 @@ async def _context(
     stack.push_async_callback(broker_clock.stop)
     store = JetStreamLog(nc, stream=names.log, blobs=names.blobs, keeper=monitor)
     stack.push_async_callback(store.close)
-    telemetry = Telemetry.setup(service.name, settings.otlp_endpoint or None, instance=worker)
+    telemetry = setup(service.name, settings.otlp_endpoint or None, instance=worker)
     stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
     watch = LivenessMonitor(nc, subjects)
     await watch.start()

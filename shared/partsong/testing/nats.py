@@ -24,9 +24,9 @@ from partsong.contracts.wire.subjects import Subjects
 from partsong.log.jetstream import JetStreamLog
 from partsong.runtime.clock import new_id
 from partsong.runtime.connect import connect, disconnect
-from partsong.runtime.nats_binary import find_nats_server
-from partsong.runtime.nats_server import start_embedded
-from partsong.runtime.nats_version import needed
+from partsong.runtime.nats.binary import find_nats_server
+from partsong.runtime.nats.server import start_embedded
+from partsong.runtime.nats.version import needed
 from partsong.runtime.streams import Names, provision, table
 
 __all__ = ["Bus", "a_bus", "a_nats_server", "fresh_subjects"]

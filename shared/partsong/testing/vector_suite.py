@@ -17,7 +17,7 @@ import threading
 import pytest
 
 from partsong.contracts.errors import InvalidInput
-from partsong.tools.memory.port import Item, Pin, VectorStore
+from partsong.tools.builtin.memory.port import Item, Pin, VectorStore
 
 __all__ = ["PIN", "VectorStoreSuite"]
 

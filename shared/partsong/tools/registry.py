@@ -79,13 +79,13 @@ class ToolRegistry:
 
 def _built_in() -> tuple[AnyTool, ...]:
     """All of them, whatever is installed and set: what one lacks it says when it is called."""
-    from partsong.tools.calculator import calculator
-    from partsong.tools.code import run_code
-    from partsong.tools.fetch_page import fetch_page
-    from partsong.tools.memory import recall, remember
-    from partsong.tools.read_file import read_file
-    from partsong.tools.search import web_search
-    from partsong.tools.sql import query_database
+    from partsong.tools.builtin.calculator import calculator
+    from partsong.tools.builtin.code import run_code
+    from partsong.tools.builtin.fetch_page import fetch_page
+    from partsong.tools.builtin.memory import recall, remember
+    from partsong.tools.builtin.read_file import read_file
+    from partsong.tools.builtin.search import web_search
+    from partsong.tools.builtin.sql import query_database
 
     return (
         calculator,
@@ -101,7 +101,7 @@ def _built_in() -> tuple[AnyTool, ...]:
 
 def _of_the_platform() -> tuple[AnyTool, ...]:
     """Tools that the platform calls itself: found by name, and offered to no model."""
-    from partsong.tools.webhook import send_webhook
+    from partsong.tools.net.webhook import send_webhook
 
     return (send_webhook,)
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from partsong.contracts.errors import InvalidInput
-from partsong.tools.addresses import ALLOW_SETTING
-from partsong.tools.code.tool import TIER_SETTING
+from partsong.tools.builtin.code.tool import TIER_SETTING
+from partsong.tools.builtin.memory.tools import EMBEDDER_SETTING
+from partsong.tools.builtin.read_file import ROOT_SETTING
+from partsong.tools.builtin.search.web_search import KEY_SETTING
+from partsong.tools.builtin.search.web_search import URL_SETTING as SEARCH_SETTING
+from partsong.tools.builtin.sql.query import URL_SETTING as DATABASE_SETTING
 from partsong.tools.mcp.place import MCP_SETTING, MCP_TRUST_SETTING
-from partsong.tools.memory.tools import EMBEDDER_SETTING
-from partsong.tools.read_file import ROOT_SETTING
-from partsong.tools.search.web_search import KEY_SETTING
-from partsong.tools.search.web_search import URL_SETTING as SEARCH_SETTING
-from partsong.tools.sql.query import URL_SETTING as DATABASE_SETTING
-from partsong.tools.webhook import SECRET_SETTING
+from partsong.tools.net.addresses import ALLOW_SETTING
+from partsong.tools.net.webhook import SECRET_SETTING
 
 __all__ = ["PACKAGES", "SETTINGS", "Package", "Setting"]
 

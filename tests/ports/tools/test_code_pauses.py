@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from partsong.contracts.errors import Conflict, InvalidInput
-from partsong.tools.code import Finished, Limits, Outcome, Paused
-from partsong.tools.code.monty import Sandbox
+from partsong.tools.builtin.code import Finished, Limits, Outcome, Paused
+from partsong.tools.builtin.code.monty import Sandbox
 
 SANDBOX = Sandbox(functions={"refund": ("order", "amount"), "look": ("order",)})
 
 ELSEWHERE = """
 import sys
-from partsong.tools.code.monty import Sandbox
+from partsong.tools.builtin.code.monty import Sandbox
 print(Sandbox().resume(sys.stdin.buffer.read(), {"paid": 7}))
 """
 

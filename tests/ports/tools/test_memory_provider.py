@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
-from partsong.tools.memory import memory_tools
-from partsong.tools.memory.hashing import HashEmbedder
-from partsong.tools.memory.provider import ProviderEmbedder
+from partsong.tools.builtin.memory import memory_tools
+from partsong.tools.builtin.memory.hashing import HashEmbedder
+from partsong.tools.builtin.memory.provider import ProviderEmbedder
 
 
 class Server(ThreadingHTTPServer):

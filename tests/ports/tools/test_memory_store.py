@@ -9,8 +9,8 @@ import pytest
 
 from partsong.contracts.errors import Conflict
 from partsong.testing.vector_suite import PIN, VectorStoreSuite
-from partsong.tools.memory import Item, Pin, VectorStore
-from partsong.tools.memory.store import SqliteVectorStore
+from partsong.tools.builtin.memory import Item, Pin, VectorStore
+from partsong.tools.builtin.memory.store import SqliteVectorStore
 
 
 class TestInMemory(VectorStoreSuite):

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from partsong.contracts.errors import Conflict, InvalidInput
-from partsong.tools.memory import Embedder, memory_tools
-from partsong.tools.memory.hashing import HashEmbedder
-from partsong.tools.memory.store import SqliteVectorStore
-from partsong.tools.memory.tools import EMBEDDER_SETTING
-from partsong.tools.memory.wordllama import WordLlamaEmbedder
+from partsong.tools.builtin.memory import Embedder, memory_tools
+from partsong.tools.builtin.memory.hashing import HashEmbedder
+from partsong.tools.builtin.memory.store import SqliteVectorStore
+from partsong.tools.builtin.memory.tools import EMBEDDER_SETTING
+from partsong.tools.builtin.memory.wordllama import WordLlamaEmbedder
 
 NOTES = (
     "Ada prefers mail over phone calls.",
@@ -109,7 +109,7 @@ def test_the_settings_say_where_and_with_which_embedder(
 
 def test_hashing_is_the_same_in_every_process() -> None:
     program = (
-        "from partsong.tools.memory.hashing import HashEmbedder\n"
+        "from partsong.tools.builtin.memory.hashing import HashEmbedder\n"
         "print(HashEmbedder(16).embed(['Ada prefers mail']))"
     )
     env = {**os.environ, "PYTHONHASHSEED": "7"}

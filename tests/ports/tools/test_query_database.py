@@ -12,8 +12,8 @@ import pytest
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
-from partsong.tools.sql import Limits, database_tool, query_database
-from partsong.tools.sql.query import URL_SETTING
+from partsong.tools.builtin.sql import Limits, database_tool, query_database
+from partsong.tools.builtin.sql.query import URL_SETTING
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
-from partsong.tools.code import Limits, code_tool, run_code
-from partsong.tools.code.tool import TIER_SETTING
+from partsong.tools.builtin.code import Limits, code_tool, run_code
+from partsong.tools.builtin.code.tool import TIER_SETTING
 
 SHORT = Limits(seconds=0.2)
 DOUBLED = "x = []\nfor i in range(40): x = [x, x]\n"

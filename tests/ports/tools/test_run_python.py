@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
-from partsong.tools.code import Limits, code_tool
-from partsong.tools.code.bubblewrap import unable
-from partsong.tools.code.seccomp import program
+from partsong.tools.builtin.code import Limits, code_tool
+from partsong.tools.builtin.code.bubblewrap import unable
+from partsong.tools.builtin.code.seccomp import program
 
 SHORT = Limits(seconds=0.2)
 

@@ -21,7 +21,7 @@ from partsong.contracts.talk.chunks import TERMINAL, Text, ToolEnd
 from partsong.contracts.talk.messages import ToolMessage
 from partsong.testing.fake_llm import FakeLLM
 from partsong.tools import ToolRegistry
-from partsong.tools.calculator import calculator
+from partsong.tools.builtin.calculator import calculator
 from tests.services.agents.support import PATIENCE, WIRES, address, asking, saying
 
 

@@ -15,7 +15,7 @@ from partsong.contracts.graph.nodes import ANSWER, OutputMode
 from partsong.contracts.talk.chunks import End, Text
 from partsong.testing.fake_llm import Call, FakeLLM, Finish
 from partsong.tools import ToolRegistry, tool
-from partsong.tools.calculator import calculator
+from partsong.tools.builtin.calculator import calculator
 from tests.services.agents.support import WIRES, asking, call, read, saying, steps
 
 

@@ -22,7 +22,7 @@ from partsong.contracts.talk.messages import AssistantMessage, ToolCallPart, Too
 from partsong.testing import ScriptedModel, ToolCall
 from partsong.testing.fake_llm import Call, FakeLLM, Finish, Say, Step
 from partsong.tools import NodeContext, ToolRegistry, tool
-from partsong.tools.code import run_code
+from partsong.tools.builtin.code import run_code
 from partsong.tools.tool import SideEffect
 from tests.services.agents.support import PATIENCE, asking, call, steps
 

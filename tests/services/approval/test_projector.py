@@ -15,7 +15,7 @@ from partsong.log.memory import MemoryLog
 from partsong.log.port import Log
 from partsong.runtime.connect import connect as connect_nats
 from partsong.runtime.connect import disconnect
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.runtime.stream_table import Names
 from partsong.runtime.streams import provision
 from partsong.testing.nats import Bus

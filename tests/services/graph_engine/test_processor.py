@@ -28,7 +28,7 @@ from partsong.log.memory import MemoryLog
 from partsong.log.port import Log
 from partsong.runtime import clock
 from partsong.runtime.clock import new_id
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.bucket import MemoryBucket
 from partsong.testing.nats import Bus, a_bus
 from tests.ports.damage import damaged

@@ -16,7 +16,7 @@ from partsong.graph_engine.checkpoints import Checkpoint, Checkpoints
 from partsong.graph_engine.sealing import Sealed
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Record
-from partsong.runtime.nats_server import EmbeddedNats
+from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.bucket import MemoryBucket
 from partsong.testing.nats import a_bus, fresh_subjects
 from tests.ports.damage import damaged

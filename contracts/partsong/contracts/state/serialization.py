@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, cast
@@ -21,9 +22,11 @@ from partsong.contracts.persistent import plain
 from partsong.contracts.state.scope import Scope, scope_of
 from partsong.contracts.state.state import RunState
 
-__all__ = ["dump_state", "inner_graph", "load_state", "version"]
+__all__ = ["dump_state", "fingerprint", "inner_graph", "load_state", "version"]
 
 _SHARED = "shared"
+_FOLDERS = re.compile(r"partsong__contracts__(?:[a-z_]+?__)*([a-z_]+?)__(?=[A-Z])")
+"""Two classes of one name are told apart by pydantic with the full names of their modules."""
 
 
 @cache
@@ -35,8 +38,13 @@ def _adapter() -> TypeAdapter[RunState]:
 @cache
 def version() -> str:
     """A fingerprint of the state's shape: what was dumped under another one is of no use."""
-    schema = json.dumps([_adapter().json_schema(mode="serialization"), _SHARED], sort_keys=True)
-    return hashlib.sha256(schema.encode()).hexdigest()[:16]
+    return fingerprint([_adapter().json_schema(mode="serialization"), _SHARED])
+
+
+def fingerprint(schema: JsonValue) -> str:
+    """A fingerprint of what a schema says: where the classes stand that it was made from is left out of it."""
+    shape = json.loads(_FOLDERS.sub(r"partsong__contracts__\1__", json.dumps(schema)))
+    return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def dump_state(state: RunState, *, shared: bool = False) -> dict[str, JsonValue]:

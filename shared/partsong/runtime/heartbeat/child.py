@@ -27,7 +27,7 @@ from nats.aio.msg import Msg
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.held import HeldCalls
 from partsong.runtime.heartbeat.rule import PERIOD, Standing, beat_of, candidates, standing
-from partsong.runtime.nats_client import NatsClient
+from partsong.runtime.nats.client import NatsClient
 from partsong.runtime.progress import state
 
 __all__ = ["main"]

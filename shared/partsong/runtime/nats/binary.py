@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from partsong.contracts.errors import Unavailable
-from partsong.runtime.nats_version import needed, refuse_older
+from partsong.runtime.nats.version import needed, refuse_older
 
 __all__ = ["find_nats_server"]
 

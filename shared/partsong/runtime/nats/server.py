@@ -30,8 +30,8 @@ from types import TracebackType
 from typing import Self
 
 from partsong.contracts.errors import PartsongError, Unavailable
-from partsong.runtime.nats_binary import find_nats_server
-from partsong.runtime.owner import Claim, claim_directory
+from partsong.runtime.nats.binary import find_nats_server
+from partsong.runtime.nats.directory_lock import Claim, claim_directory
 from partsong.runtime.progress import Patience
 
 __all__ = ["FAST_SYNC", "LEAST_FREE", "EmbeddedNats", "start_embedded"]

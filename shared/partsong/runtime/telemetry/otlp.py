@@ -12,7 +12,14 @@ from types import TracebackType
 
 from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.runtime import clock
-from partsong.runtime.telemetry import Attributes, Kind, Span, Telemetry, What, is_traceparent
+from partsong.runtime.telemetry.telemetry import (
+    Attributes,
+    Kind,
+    Span,
+    Telemetry,
+    What,
+    is_traceparent,
+)
 
 try:
     from opentelemetry import trace

@@ -14,7 +14,7 @@ The conventions are in development, and the packaged constants are deprecated, s
 from __future__ import annotations
 
 from partsong.contracts.events import TurnUsage
-from partsong.runtime.telemetry import Attributes, What
+from partsong.runtime.telemetry.telemetry import Attributes, What
 
 __all__ = ["answered", "append", "approval", "chat", "function", "node", "run", "tool"]
 

@@ -71,29 +71,13 @@ class Span(Protocol):
 
 
 class Telemetry:
-    """Makes spans. As it stands it makes none and hands an incoming traceparent on; `setup` returns one that does.
+    """Makes spans. As it stands it makes none and hands an incoming traceparent on; see `telemetry.setup`.
 
     Nothing here blocks but `shutdown`, and nothing raises because a collector is slow, full or gone.
     """
 
     recording = False
     """Whether spans go anywhere."""
-
-    @staticmethod
-    def setup(service: str, endpoint: str | None = None, *, instance: str = "") -> Telemetry:
-        """Telemetry to an OTLP/HTTP endpoint such as `http://127.0.0.1:4318`; to nowhere without one.
-
-        The standard `OTEL_*` variables for headers, certificates, time-outs, sampling and the delay of batches hold. Nothing global
-        is set, so libraries that look for a global tracer stay silent.
-
-        Raises:
-            Unavailable: `telemetry.not_installed`, naming the extra.
-        """
-        if not endpoint:
-            return Telemetry()
-        from partsong.runtime.otlp import OtlpTelemetry
-
-        return OtlpTelemetry(service, endpoint, instance=instance)
 
     def span(
         self,

@@ -22,8 +22,8 @@ from typing import Annotated
 from pydantic import Field
 
 from partsong.contracts.errors import InvalidInput
-from partsong.tools import exact
-from partsong.tools.exact import Number, sane
+from partsong.tools.builtin import exact
+from partsong.tools.builtin.exact import Number, sane
 from partsong.tools.tool import tool
 
 __all__ = ["calculator", "evaluate"]

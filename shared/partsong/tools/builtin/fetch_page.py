@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 from pydantic import Field
 
 from partsong.contracts.errors import InvalidInput
-from partsong.tools.egress import http_from_env
-from partsong.tools.encodings import decoded
-from partsong.tools.html_text import Page, readable
+from partsong.tools.builtin.encodings import decoded
+from partsong.tools.net.egress import http_from_env
+from partsong.tools.net.html_text import Page, readable
 from partsong.tools.tool import Tool, tool
 from partsong.tools.untrusted import marked
 
 if TYPE_CHECKING:
-    from partsong.tools.safe_http import Fetched, SafeHttp
+    from partsong.tools.net.safe_http import Fetched, SafeHttp
 
 __all__ = ["PageTool", "fetch_page", "page_tool"]
 

@@ -10,8 +10,8 @@ from typing import Annotated, BinaryIO, TypeAlias
 from pydantic import Field
 
 from partsong.contracts.errors import InvalidInput
-from partsong.tools.encodings import decoded, detected
-from partsong.tools.jail import DENIED, Jail
+from partsong.tools.builtin.encodings import decoded, detected
+from partsong.tools.builtin.jail import DENIED, Jail
 from partsong.tools.tool import Tool, tool
 
 __all__ = ["ROOT_SETTING", "FileTool", "file_tool", "read_file"]

@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from partsong.contracts.errors import Unavailable
-from partsong.tools.addresses import ALLOW_SETTING
+from partsong.tools.net.addresses import ALLOW_SETTING
 
 if TYPE_CHECKING:
-    from partsong.tools.safe_http import SafeHttp
+    from partsong.tools.net.safe_http import SafeHttp
 
 __all__ = ["http_from_env"]
 
@@ -29,7 +29,7 @@ def http_from_env(*allow: str, timeout: float = 20.0) -> SafeHttp:
             where="tools",
             fix="pip install 'partsong[tools]'",
         )
-    from partsong.tools.safe_http import SafeHttp
+    from partsong.tools.net.safe_http import SafeHttp
 
     named = [part for part in os.environ.get(ALLOW_SETTING, "").split(",") if part.strip()]
     return SafeHttp(allow=[*named, *allow], timeout=timeout)

@@ -20,8 +20,8 @@ from typing import TypeAlias
 import httpx2
 
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.tools.addresses import Gate
-from partsong.tools.urls import charset_of, host_of, origin, parsed, port_of, redirected
+from partsong.tools.net.addresses import Gate
+from partsong.tools.net.urls import charset_of, host_of, origin, parsed, port_of, redirected
 
 __all__ = ["Fetched", "Resolve", "SafeHttp", "addresses_of"]
 

@@ -16,11 +16,11 @@ from pydantic import Field, JsonValue
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph.function_results import NodeContext
 from partsong.runtime import clock
-from partsong.tools.egress import http_from_env
+from partsong.tools.net.egress import http_from_env
 from partsong.tools.tool import tool
 
 if TYPE_CHECKING:
-    from partsong.tools.safe_http import SafeHttp
+    from partsong.tools.net.safe_http import SafeHttp
 
 __all__ = ["SECRET_SETTING", "deliver", "send_webhook"]
 

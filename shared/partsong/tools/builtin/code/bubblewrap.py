@@ -21,10 +21,10 @@ from typing import IO
 from pydantic import JsonValue
 
 from partsong.contracts.errors import PartsongError, Unavailable
-from partsong.tools.code import problems, seccomp
-from partsong.tools.code.limits import Limits
-from partsong.tools.code.outcome import Finished
-from partsong.tools.code.source import SHOW, with_value
+from partsong.tools.builtin.code import problems, seccomp
+from partsong.tools.builtin.code.limits import Limits
+from partsong.tools.builtin.code.outcome import Finished
+from partsong.tools.builtin.code.source import SHOW, with_value
 
 __all__ = ["run", "unable"]
 

@@ -26,11 +26,11 @@ from pydantic_monty import (
 )
 
 from partsong.contracts.errors import InvalidInput, PartsongError
-from partsong.tools.code import problems
-from partsong.tools.code.limits import Limits
-from partsong.tools.code.outcome import Finished, Outcome, Paused
-from partsong.tools.code.snapshot import Snapshot
-from partsong.tools.code.source import OUTSIDE, SHOW, shims, with_value
+from partsong.tools.builtin.code import problems
+from partsong.tools.builtin.code.limits import Limits
+from partsong.tools.builtin.code.outcome import Finished, Outcome, Paused
+from partsong.tools.builtin.code.snapshot import Snapshot
+from partsong.tools.builtin.code.source import OUTSIDE, SHOW, shims, with_value
 
 __all__ = ["Sandbox"]
 

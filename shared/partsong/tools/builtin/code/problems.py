@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.tools.code.limits import Limits
+from partsong.tools.builtin.code.limits import Limits
 
 __all__ = ["LANGUAGE", "crashed", "limit", "missing", "raised", "syntax", "unsupported"]
 

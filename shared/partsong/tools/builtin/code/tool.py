@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, assert_never
 from pydantic import Field, JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.tools.code import problems
-from partsong.tools.code.limits import Limits
-from partsong.tools.code.outcome import Finished, Outcome, Paused
+from partsong.tools.builtin.code import problems
+from partsong.tools.builtin.code.limits import Limits
+from partsong.tools.builtin.code.outcome import Finished, Outcome, Paused
 from partsong.tools.pausing import Answer, Stopped
 from partsong.tools.tool import Tool, tool
 
 if TYPE_CHECKING:
-    from partsong.tools.code.monty import Sandbox
+    from partsong.tools.builtin.code.monty import Sandbox
 
 __all__ = ["TIER_SETTING", "Code", "CodeTool", "Tier", "code_tool", "run_code"]
 
@@ -120,7 +120,7 @@ def _shown(done: Finished) -> dict[str, JsonValue]:
 def _sandbox(limits: Limits, functions: Mapping[str, Sequence[str]]) -> Sandbox:
     if find_spec("pydantic_monty") is None:
         raise problems.missing("pydantic-monty", "code")
-    from partsong.tools.code.monty import Sandbox
+    from partsong.tools.builtin.code.monty import Sandbox
 
     return Sandbox(limits, functions)
 
@@ -132,7 +132,7 @@ def _run(tier: Tier, code: str, limits: Limits) -> Finished:
             assert not isinstance(outcome, Paused)  # noqa: S101  # there is no function to pause at
             return outcome
         case "python":
-            from partsong.tools.code.bubblewrap import run
+            from partsong.tools.builtin.code.bubblewrap import run
 
             return run(code, limits)
         case _:

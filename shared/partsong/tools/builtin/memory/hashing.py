@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from partsong.tools.memory.port import Pin, Vector
+from partsong.tools.builtin.memory.port import Pin, Vector
 
 __all__ = ["HashEmbedder"]
 

@@ -14,7 +14,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.tools.memory.port import Pin, Vector
+from partsong.tools.builtin.memory.port import Pin, Vector
 
 __all__ = ["ProviderEmbedder"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partsong.contracts.errors import Conflict, InvalidInput
-from partsong.tools.memory.port import Item, Match, Pin, Vector
+from partsong.tools.builtin.memory.port import Item, Match, Pin, Vector
 
 __all__ = ["SqliteVectorStore"]
 

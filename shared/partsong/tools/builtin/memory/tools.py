@@ -13,8 +13,8 @@ from typing import Annotated, TypeAlias
 from pydantic import Field, JsonValue
 
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.tools.memory.hashing import HashEmbedder
-from partsong.tools.memory.port import Embedder, Item, VectorStore
+from partsong.tools.builtin.memory.hashing import HashEmbedder
+from partsong.tools.builtin.memory.port import Embedder, Item, VectorStore
 from partsong.tools.tool import Tool, tool
 
 __all__ = [
@@ -132,11 +132,11 @@ def _embedder(name: str) -> Embedder:
         case "" | "hash":
             return HashEmbedder()
         case "wordllama":
-            from partsong.tools.memory.wordllama import WordLlamaEmbedder
+            from partsong.tools.builtin.memory.wordllama import WordLlamaEmbedder
 
             return WordLlamaEmbedder()
         case _ if ":" in name and find_spec("httpx2") is not None:
-            from partsong.tools.memory.provider import ProviderEmbedder
+            from partsong.tools.builtin.memory.provider import ProviderEmbedder
 
             return ProviderEmbedder(name, os.environ)
         case _:
@@ -157,7 +157,7 @@ def _store(embedder: Embedder) -> VectorStore:
             where="memory",
             fix="pip install 'partsong[memory]'",
         )
-    from partsong.tools.memory.store import SqliteVectorStore
+    from partsong.tools.builtin.memory.store import SqliteVectorStore
 
     return SqliteVectorStore(
         embedder.pin, Path(os.environ.get("PARTSONG_DATA", ".partsong")) / FILE

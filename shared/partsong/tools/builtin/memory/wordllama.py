@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from partsong.contracts.errors import Unavailable
-from partsong.tools.memory.port import Pin, Vector
+from partsong.tools.builtin.memory.port import Pin, Vector
 
 __all__ = ["WordLlamaEmbedder"]
 

@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from partsong.contracts.errors import Unavailable
-from partsong.tools.html_text import readable
-from partsong.tools.search.port import Hit
+from partsong.tools.builtin.search.port import Hit
+from partsong.tools.net.html_text import readable
 
 __all__ = ["JSON", "Answer", "hits", "read"]
 

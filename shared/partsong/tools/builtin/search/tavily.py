@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, JsonValue
 
-from partsong.tools.search.port import Hit, Query
-from partsong.tools.search.reading import JSON, Answer, hits, read
+from partsong.tools.builtin.search.port import Hit, Query
+from partsong.tools.builtin.search.reading import JSON, Answer, hits, read
 
 if TYPE_CHECKING:
-    from partsong.tools.safe_http import SafeHttp
+    from partsong.tools.net.safe_http import SafeHttp
 
 __all__ = ["Tavily"]
 

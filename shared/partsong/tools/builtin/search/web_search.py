@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from partsong.contracts.errors import InvalidInput
-from partsong.tools.egress import http_from_env
-from partsong.tools.search.port import Freshness, Hit, Query, SearchProvider
+from partsong.tools.builtin.search.port import Freshness, Hit, Query, SearchProvider
+from partsong.tools.net.egress import http_from_env
 from partsong.tools.tool import Tool, tool
 from partsong.tools.untrusted import marked
 
@@ -65,11 +65,11 @@ def _shown(found: list[Hit]) -> str:
 
 def _chosen() -> SearchProvider:
     if url := os.environ.get(URL_SETTING, ""):
-        from partsong.tools.search.searxng import Searxng
+        from partsong.tools.builtin.search.searxng import Searxng
 
         return Searxng(url, http_from_env(_door(url), timeout=_SECONDS))
     if key := os.environ.get(KEY_SETTING, ""):
-        from partsong.tools.search.tavily import Tavily
+        from partsong.tools.builtin.search.tavily import Tavily
 
         return Tavily(key, http_from_env(timeout=_SECONDS))
     raise InvalidInput(

@@ -16,8 +16,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from partsong.contracts.errors import InvalidInput
-from partsong.tools.sql.functions import ALLOWED, Dialect
-from partsong.tools.sql.limits import Limits
+from partsong.tools.builtin.sql.functions import ALLOWED, Dialect
+from partsong.tools.builtin.sql.limits import Limits
 
 __all__ = ["Relation", "checked", "computed_from_hidden", "named", "redacted", "rendered"]
 

@@ -13,9 +13,9 @@ from pydantic import JsonValue
 from sqlglot import exp
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
-from partsong.tools.sql.guard import Relation, named, redacted, rendered
-from partsong.tools.sql.limits import Limits
-from partsong.tools.sql.result import Result, Row, collected, plain, row_too_large
+from partsong.tools.builtin.sql.guard import Relation, named, redacted, rendered
+from partsong.tools.builtin.sql.limits import Limits
+from partsong.tools.builtin.sql.result import Result, Row, collected, plain, row_too_large
 
 __all__ = ["ask"]
 

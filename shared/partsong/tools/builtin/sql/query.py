@@ -13,9 +13,9 @@ from typing import Annotated, TypeAlias
 from pydantic import Field, JsonValue
 
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.tools.sql.functions import Dialect
-from partsong.tools.sql.limits import Limits
-from partsong.tools.sql.result import Result
+from partsong.tools.builtin.sql.functions import Dialect
+from partsong.tools.builtin.sql.limits import Limits
+from partsong.tools.builtin.sql.result import Result
 from partsong.tools.tool import Tool, tool
 
 __all__ = ["URL_SETTING", "DatabaseTool", "Sql", "database_tool", "query_database"]
@@ -74,16 +74,16 @@ async def _answer(url: str, sql: str, limits: Limits) -> Result:
     kind = _kind(url)
     if find_spec("sqlglot") is None:
         raise _missing("sqlglot", "sql")
-    from partsong.tools.sql import guard
+    from partsong.tools.builtin.sql import guard
 
     tree = guard.checked(sql, kind, limits)
     if kind == "sqlite":
-        from partsong.tools.sql import sqlite
+        from partsong.tools.builtin.sql import sqlite
 
         return await sqlite.ask(Path(url.removeprefix("sqlite:///")), sql, limits)
     if find_spec("asyncpg") is None:
         raise _missing("asyncpg", "postgres")
-    from partsong.tools.sql import postgres
+    from partsong.tools.builtin.sql import postgres
 
     return await postgres.ask(re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", url), tree, limits)
 

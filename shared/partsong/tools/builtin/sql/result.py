@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.tools.sql.limits import Limits
+from partsong.tools.builtin.sql.limits import Limits
 
 __all__ = ["Result", "Row", "collected", "plain", "row_too_large"]
 

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from partsong.runtime import clock
-from partsong.tools.sql.functions import ALLOWED
-from partsong.tools.sql.guard import computed_from_hidden
-from partsong.tools.sql.limits import Limits
-from partsong.tools.sql.result import Result, Row, collected, plain
+from partsong.tools.builtin.sql.functions import ALLOWED
+from partsong.tools.builtin.sql.guard import computed_from_hidden
+from partsong.tools.builtin.sql.limits import Limits
+from partsong.tools.builtin.sql.result import Result, Row, collected, plain
 
 __all__ = ["ask"]
 
