@@ -26,7 +26,8 @@ from partsong.contracts.graph import (
     WaitNode,
 )
 from partsong.contracts.graph.expressions import compute, holds
-from partsong.contracts.graph.reducers import look_up, reduce, render_value
+from partsong.contracts.graph.reducers import reduce
+from partsong.contracts.graph.templates import look_up, render_value
 from tests.core.ran import Ambiguous, Ran, State, Written, added_by, reduced_writes, unwrapped
 from tests.core.world import act, comes
 

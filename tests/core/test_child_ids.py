@@ -7,7 +7,7 @@ from hypothesis import given as forall
 from hypothesis import strategies as st
 
 from partsong.contracts import events as e
-from partsong.contracts.events.run import Parent
+from partsong.contracts.events import Parent
 from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.ids import check_id
 from partsong.contracts.state.fold import fold_all

@@ -6,7 +6,7 @@ import pytest
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.events.run import RunOptions
+from partsong.contracts.events import RunOptions
 from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.state.fold import fold
 from partsong.contracts.wire.work import ToolWork

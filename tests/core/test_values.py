@@ -13,7 +13,6 @@ from pydantic import JsonValue
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import ReducerName
 from partsong.contracts.graph.reducers import (
-    LONGEST_TEXT,
     OVERWRITE,
     Write,
     as_data,
@@ -22,8 +21,8 @@ from partsong.contracts.graph.reducers import (
     overwritten,
     reduce,
     reduced,
-    render,
 )
+from partsong.contracts.graph.templates import LONGEST_TEXT, render
 
 scalars = (
     st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, 1.0, "a", "b", "1"])

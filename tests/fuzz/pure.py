@@ -16,7 +16,7 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events.envelope import Commit, decode_known
 from partsong.contracts.graph.conform import check_schema, check_state, findings_of
 from partsong.contracts.graph.expressions import check_expression, compute
-from partsong.contracts.graph.reducers import render_value
+from partsong.contracts.graph.templates import render_value
 from partsong.contracts.graph.validate import parse_graph, problems_in
 from partsong.contracts.plain import plain
 from partsong.contracts.state.explained import explained

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from partsong.contracts.events.run import RunOptions
+from partsong.contracts.events import RunOptions
 from partsong.contracts.graph import Graph
 from partsong.contracts.wire.requests import (
     CancelRequest,

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.events.run import Parent, RunOptions
+from partsong.contracts.events import Parent, RunOptions
 from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.wire.requests import RunRequest
 from partsong.engine.commands import runs, signals

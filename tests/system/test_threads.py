@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.events.run import RunAdmitted, RunOptions, RunStarted
+from partsong.contracts.events import RunAdmitted, RunOptions, RunStarted
 from partsong.contracts.wire.requests import RetryRequest, RunRequest
 from partsong.engine.commands import runs
 from partsong.graph_engine.core.thread_queue import OnBusy

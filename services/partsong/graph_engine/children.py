@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
+from partsong.contracts.events import Parent, RunOptions
 from partsong.contracts.events.envelope import encode_report
-from partsong.contracts.events.run import Parent, RunOptions
 from partsong.contracts.state.state import Call, RunState
 from partsong.contracts.wire.requests import CancelRequest, RunRequest
 from partsong.contracts.wire.subjects import OURS, Subjects

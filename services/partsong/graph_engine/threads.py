@@ -25,7 +25,7 @@ from pydantic import JsonValue
 
 from partsong.bus.bucket import Bucket, Overtaken
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.events.run import RunOptions
+from partsong.contracts.events import RunOptions
 from partsong.contracts.graph import Graph
 from partsong.contracts.state.state import ENDED
 from partsong.contracts.wire.subjects import Subjects

@@ -11,7 +11,7 @@ from typing import Literal
 from partsong.agents.definition import Definition
 from partsong.agents.errors import AgentFailed, LimitReached
 from partsong.agents.limits import Spent
-from partsong.contracts.events.call import AgentTurnCompleted, AgentTurnFailed, TurnUsage
+from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
 from partsong.contracts.graph import Retry
 from partsong.contracts.talk.chunks import Chunk, Refusal, Text
 from partsong.contracts.talk.messages import Message

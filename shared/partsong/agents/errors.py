@@ -9,7 +9,7 @@ AgentFailed        the model did not answer, refused, or could not be asked; `.p
 from __future__ import annotations
 
 from partsong.contracts.errors import Fault, PartsongError
-from partsong.contracts.events.call import AgentTurnFailed, TurnUsage
+from partsong.contracts.events import AgentTurnFailed, TurnUsage
 from partsong.contracts.talk.messages import Message
 
 __all__ = ["AgentFailed", "BadOutput", "LimitReached", "LoopDetected"]

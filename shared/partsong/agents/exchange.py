@@ -13,7 +13,7 @@ from partsong.agents.means import Means
 from partsong.agents.output import Unfit
 from partsong.agents.result import AgentResult
 from partsong.agents.toolset import perform
-from partsong.contracts.events.call import AgentTurnCompleted
+from partsong.contracts.events import AgentTurnCompleted
 from partsong.contracts.state.conversation import REPAIR
 from partsong.contracts.state.model_answers import declined
 from partsong.contracts.talk.chunks import Chunk

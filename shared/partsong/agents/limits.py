@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from partsong.agents.errors import LimitReached, LoopDetected
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.events.call import AgentTurnFailed, TurnUsage
+from partsong.contracts.events import AgentTurnFailed, TurnUsage
 from partsong.contracts.talk.messages import ToolCallPart, ToolMessage
 
 __all__ = ["AgentLimits", "Spent"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from partsong.agents.means import Means
 from partsong.agents.toolset import ASKED, UNASKED, Approve, Toolset
-from partsong.contracts.events.call import CallFailed
+from partsong.contracts.events import CallFailed
 from partsong.contracts.talk.chunks import Chunk
 from partsong.contracts.talk.messages import ToolCallPart
 from partsong.contracts.wire.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from partsong.contracts.events.call import TurnUsage
+from partsong.contracts.events import TurnUsage
 from partsong.contracts.talk.messages import Message
 
 __all__ = ["AgentResult"]

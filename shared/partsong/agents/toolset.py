@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias, assert_never
 
 from partsong.contracts.errors import PartsongError, Problem
-from partsong.contracts.events.call import CallCompleted, CallFailed, CallSuspended
+from partsong.contracts.events import CallCompleted, CallFailed, CallSuspended
 from partsong.contracts.state.tool_calls import answer_to
 from partsong.contracts.talk.chunks import Chunk
 from partsong.contracts.talk.messages import ToolCallPart, ToolMessage, ToolSpec

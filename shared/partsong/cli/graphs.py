@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from partsong.cli.graph_file import SUFFIXES, check_graph_file, read_graph
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound, Problem, Unavailable
-from partsong.contracts.events.node import CallRequested
-from partsong.contracts.events.run import Parent
+from partsong.contracts.events import CallRequested, Parent
 from partsong.contracts.graph import Graph
 from partsong.contracts.state.state import Origin
 from partsong.contracts.wire.work import child_of_v0

@@ -14,7 +14,7 @@ from typing import TypeAlias, cast
 
 from pydantic import BaseModel, JsonValue
 
-from partsong.contracts.events.call import TurnUsage
+from partsong.contracts.events import TurnUsage
 from partsong.contracts.graph.nodes import ANSWER
 from partsong.contracts.talk.chunks import (
     Chunk,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import assert_never
 
-from partsong.contracts.events.call import TurnUsage
+from partsong.contracts.events import TurnUsage
 from partsong.contracts.talk.chunks import (
     Chunk,
     End,

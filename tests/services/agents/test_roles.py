@@ -19,7 +19,7 @@ from partsong.agents.artefacts import (
     artefact,
 )
 from partsong.contracts.errors import InvalidInput, NotFound
-from partsong.contracts.events.node import ApprovalRequested
+from partsong.contracts.events import ApprovalRequested
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.talk.messages import ToolMessage
 from partsong.testing import ScriptedModel, ToolCall

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from partsong.contracts.events.run import Parent, RunOptions
+from partsong.contracts.events import Parent, RunOptions
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.state.state import RunState

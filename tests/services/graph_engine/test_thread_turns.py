@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.events import RunOptions
 from partsong.contracts.events.command import Verb
-from partsong.contracts.events.run import RunOptions
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.state.state import Pending, RunState

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from partsong.contracts.errors import Conflict, Unavailable
-from partsong.contracts.events.run import RunOptions
+from partsong.contracts.events import RunOptions
 from partsong.contracts.wire.marks import Restored
 from partsong.contracts.wire.subjects import PARTITIONS, Subjects
 from partsong.graph_engine.core.thread_queue import Line as Written

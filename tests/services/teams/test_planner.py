@@ -8,7 +8,7 @@ import pytest
 from pydantic import JsonValue
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.events.node import ApprovalRequested
+from partsong.contracts.events import ApprovalRequested
 from partsong.teams import Member, Plan, Player, planner
 from partsong.testing import Fails
 from partsong.testing.scripted import Answer

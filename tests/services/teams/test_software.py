@@ -8,7 +8,7 @@ import pytest
 
 from partsong.agents import AgentRole, RoleLibrary
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.events.node import ApprovalRequested
+from partsong.contracts.events import ApprovalRequested
 from partsong.contracts.graph import AgentNode
 from partsong.teams import Player, software_team
 from partsong.testing import Fails

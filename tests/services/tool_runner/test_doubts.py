@@ -8,9 +8,8 @@ import pytest
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem, Unavailable
-from partsong.contracts.events import Event
+from partsong.contracts.events import Event, Parent, RunOptions
 from partsong.contracts.events.envelope import START_HASH, encode_commit, encode_report
-from partsong.contracts.events.run import Parent, RunOptions
 from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.wire.marks import Restored
 from partsong.contracts.wire.work import ToolWork, child_of

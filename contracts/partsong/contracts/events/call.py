@@ -1,42 +1,55 @@
-"""Events of calls: what workers and people report, and how calls end that nobody answers."""
+"""Events of calls: of functions, tools and detached runs, and how calls end that nobody answers."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from partsong.contracts.errors import Problem
-from partsong.contracts.events.run import EventBase
-from partsong.contracts.graph import Effort
-from partsong.contracts.talk.hooks import HookOutcome, HookPoint, HookReport
-from partsong.contracts.talk.messages import AssistantMessage
-from partsong.contracts.talk.model_routing import RouteDecision, Score
+from partsong.contracts.events.agent import TurnUsage
+from partsong.contracts.events.base import EventBase
+from partsong.contracts.services import GRAPH_ENGINE, TOOL_RUNNER, Service
 
 __all__ = [
-    "AgentTurnClaimed",
-    "AgentTurnCompleted",
-    "AgentTurnFailed",
-    "ApprovalDecided",
-    "ApprovalExpired",
     "CallCancelled",
     "CallClaimed",
     "CallCompleted",
     "CallFailed",
+    "CallKind",
     "CallLapsed",
+    "CallRequested",
     "CallSuspended",
     "ChildEnded",
-    "HookDecided",
-    "RouteDecided",
-    "TurnPrice",
-    "TurnUsage",
     "Unapproved",
 ]
+
+CallKind = Literal["function", "tool", "run", "hook"]
+
+
+class CallRequested(EventBase):
+    """A function or tool is to be called. Its inputs follow from the state and are not copied here."""
+
+    writer: ClassVar[Service] = GRAPH_ENGINE
+    type: Literal["call.requested"] = "call.requested"
+    call_id: str
+    exec: str
+    """The execution that waits for it; empty for what the run itself waits for: its hooks, its webhook."""
+    kind: CallKind
+    name: str
+    attempt: int = 1
+    child: str | None = None
+    """The run that answers it, if a detached subgraph does."""
+    approved: str | None = None
+    """Who has agreed to a tool's call that needs it."""
+    about: Problem | None = None
+    """The error that plugins are asked about at `on_error`."""
 
 
 class CallClaimed(EventBase):
     """A tool-runner is about to make a call that is guarded, or was given to another worker before."""
 
+    writer: ClassVar[Service] = TOOL_RUNNER
     type: Literal["call.claimed"] = "call.claimed"
     call_id: str
     attempt: int
@@ -50,6 +63,7 @@ class CallClaimed(EventBase):
 class CallCompleted(EventBase):
     """A function or tool returned."""
 
+    writer: ClassVar[Service] = TOOL_RUNNER
     type: Literal["call.completed"] = "call.completed"
     call_id: str
     attempt: int
@@ -84,6 +98,7 @@ class Unapproved(BaseModel):
 class CallFailed(EventBase):
     """A function or tool raised, timed out, could not be found, or waits for a person to agree."""
 
+    writer: ClassVar[Service] = TOOL_RUNNER
     type: Literal["call.failed"] = "call.failed"
     call_id: str
     attempt: int
@@ -96,6 +111,7 @@ class CallFailed(EventBase):
 class CallSuspended(EventBase):
     """Code that a tool runs has called another tool, and waits for its result: nothing of it runs meanwhile."""
 
+    writer: ClassVar[Service] = TOOL_RUNNER
     type: Literal["call.suspended"] = "call.suspended"
     call_id: str
     attempt: int
@@ -107,53 +123,10 @@ class CallSuspended(EventBase):
     """Base64 of all there is to go on from, in any process."""
 
 
-class TurnPrice(BaseModel):
-    """What a token of a model costs, in US dollars, so that a turn nobody finished can be charged too."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    input: float
-    output: float
-
-
-class TurnUsage(BaseModel):
-    """Tokens and cost of one attempt. `cost` is in US dollars, null if the price is unknown, never 0 for that."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    input_total: int = 0
-    output_total: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    reasoning: int = 0
-    cost: float | None = None
-    estimated: bool = False
-
-    @property
-    def tokens(self) -> int:
-        """Input and output together."""
-        return self.input_total + self.output_total
-
-    def plus(self, more: TurnUsage) -> TurnUsage:
-        """Totals; a cost that is unknown once stays unknown, unless nothing was used."""
-        if self == TurnUsage():
-            return more
-        if more == TurnUsage():
-            return self
-        return TurnUsage(
-            input_total=self.input_total + more.input_total,
-            output_total=self.output_total + more.output_total,
-            cache_read=self.cache_read + more.cache_read,
-            cache_write=self.cache_write + more.cache_write,
-            reasoning=self.reasoning + more.reasoning,
-            cost=None if self.cost is None or more.cost is None else self.cost + more.cost,
-            estimated=self.estimated or more.estimated,
-        )
-
-
 class CallLapsed(EventBase):
     """The worker that had claimed a call fell silent; the outcome of its attempt is unknown."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["call.lapsed"] = "call.lapsed"
     call_id: str
     attempt: int
@@ -167,6 +140,7 @@ class CallLapsed(EventBase):
 class CallCancelled(EventBase):
     """Nobody needs the call any more."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["call.cancelled"] = "call.cancelled"
     call_id: str
     attempt: int = 0
@@ -179,6 +153,7 @@ class CallCancelled(EventBase):
 class ChildEnded(EventBase):
     """A detached run has ended; its parent waits for this."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["child.ended"] = "child.ended"
     call_id: str
     attempt: int = 1
@@ -186,90 +161,3 @@ class ChildEnded(EventBase):
     status: str
     state: dict[str, JsonValue] = Field(default_factory=dict)
     error: Problem | None = None
-
-
-class AgentTurnClaimed(EventBase):
-    """A gateway is about to ask the provider."""
-
-    type: Literal["agent.turn.claimed"] = "agent.turn.claimed"
-    call_id: str
-    attempt: int
-    worker: str
-    lease: float = 5.0
-    price: TurnPrice | None = None
-    """None if it is not known."""
-
-
-class HookDecided(EventBase):
-    """Plugins were asked at a hook point; what they decided holds, also for every replay."""
-
-    type: Literal["hook.decided"] = "hook.decided"
-    call_id: str
-    attempt: int
-    worker: str = ""
-    point: HookPoint
-    outcome: HookOutcome
-    outcomes: tuple[HookReport, ...] = ()
-    """What each plugin said, in the order in which they were asked."""
-    seen: int = 0
-    """How many messages they were shown, where it was messages."""
-
-
-class RouteDecided(EventBase):
-    """The gateway chose the model of a turn; it stands in the log with the claim, before the model is asked."""
-
-    type: Literal["route.decided"] = "route.decided"
-    call_id: str
-    attempt: int
-    worker: str
-    model: str
-    """`provider:model`."""
-    effort: Effort | None = None
-    score: Score
-    decision: RouteDecision
-
-
-class AgentTurnCompleted(EventBase):
-    """The model answered; its stream had a proper end."""
-
-    type: Literal["agent.turn.completed"] = "agent.turn.completed"
-    call_id: str
-    attempt: int
-    worker: str = ""
-    message: AssistantMessage
-    stop: str
-    provider: str
-    model: str
-    usage: TurnUsage = TurnUsage()
-
-
-class AgentTurnFailed(EventBase):
-    """The model did not answer, or its stream broke off."""
-
-    type: Literal["agent.turn.failed"] = "agent.turn.failed"
-    call_id: str
-    attempt: int
-    worker: str = ""
-    error: Problem
-    retry_after: float | None = None
-    """Seconds the provider asked us to wait."""
-    usage: TurnUsage = TurnUsage()
-
-
-class ApprovalDecided(EventBase):
-    """A person decided. The log's guard lets only the first decision in."""
-
-    type: Literal["approval.decided"] = "approval.decided"
-    call_id: str
-    decision: Literal["approve", "reject"]
-    by: str
-    reason: str | None = None
-    edited: JsonValue = None
-    """What was approved in the place of the editable value; null: the value as it was."""
-
-
-class ApprovalExpired(EventBase):
-    """Nobody decided in time; the request's `otherwise` holds."""
-
-    type: Literal["approval.expired"] = "approval.expired"
-    call_id: str

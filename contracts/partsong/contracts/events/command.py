@@ -6,12 +6,13 @@ one outcome in the end: a commit that holds what it led to, and `command.settled
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import JsonValue
 
 from partsong.contracts.errors import Problem
-from partsong.contracts.events.run import EventBase
+from partsong.contracts.events.base import EventBase
+from partsong.contracts.services import GRAPH_ENGINE, Service
 
 __all__ = ["CommandReceived", "CommandSettled", "Verb"]
 
@@ -22,6 +23,7 @@ Verb = Literal["run", "fork", "retry", "cancel", "pause", "resume", "signal", "a
 class CommandReceived(EventBase):
     """A request has passed the checks that need no state, and waits for the run's decider."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["command.received"] = "command.received"
     request_id: str
     verb: Verb
@@ -34,6 +36,7 @@ class CommandReceived(EventBase):
 class CommandSettled(EventBase):
     """A command was carried out, or refused with `error`; delivered again, it means nothing more."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["command.settled"] = "command.settled"
     request_id: str
     error: Problem | None = None

@@ -11,38 +11,50 @@ the question whether it may be called.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Any, TypeAlias, cast, get_args
 
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.events.call import (
+from partsong.contracts.events.agent import (
     AgentTurnClaimed,
     AgentTurnCompleted,
     AgentTurnFailed,
+    AgentTurnRequested,
+    Allowance,
+    ConversationCompacted,
+    RouteDecided,
+    TurnPrice,
+    TurnUsage,
+)
+from partsong.contracts.events.approval import (
     ApprovalDecided,
     ApprovalExpired,
+    ApprovalRequested,
+)
+from partsong.contracts.events.base import (
+    EventBase,
+)
+from partsong.contracts.events.call import (
     CallCancelled,
     CallClaimed,
     CallCompleted,
     CallFailed,
+    CallKind,
     CallLapsed,
+    CallRequested,
     CallSuspended,
     ChildEnded,
-    HookDecided,
-    RouteDecided,
-    TurnPrice,
-    TurnUsage,
     Unapproved,
 )
-from partsong.contracts.events.command import CommandReceived, CommandSettled
+from partsong.contracts.events.command import (
+    CommandReceived,
+    CommandSettled,
+)
+from partsong.contracts.events.hook import (
+    HookDecided,
+)
 from partsong.contracts.events.node import (
-    AgentTurnRequested,
-    Allowance,
-    ApprovalRequested,
-    CallKind,
-    CallRequested,
-    ConversationCompacted,
     NodeCancelled,
     NodeCompensated,
     NodeCompleted,
@@ -50,12 +62,8 @@ from partsong.contracts.events.node import (
     NodeScheduled,
     ScopeClosed,
     ScopeOpened,
-    TimerFired,
-    TimerPurpose,
-    TimerSet,
 )
 from partsong.contracts.events.run import (
-    EventBase,
     Outcome,
     OwnerChanged,
     Parent,
@@ -75,7 +83,13 @@ from partsong.contracts.events.run import (
     RunStopping,
     SignalReceived,
 )
+from partsong.contracts.events.timer import (
+    TimerFired,
+    TimerPurpose,
+    TimerSet,
+)
 from partsong.contracts.events.upcast import upcast
+from partsong.contracts.services import Service
 
 __all__ = [
     "EVENTS",
@@ -140,7 +154,7 @@ __all__ = [
     "write",
 ]
 
-Writer = Literal["graph-engine", "agent-gateway", "tool-runner", "approval"]
+Writer = Service
 
 Event: TypeAlias = Annotated[
     RunStarted
@@ -190,58 +204,14 @@ Event: TypeAlias = Annotated[
     Field(discriminator="type"),
 ]
 
-WRITERS: dict[type[EventBase], Writer] = {
-    RunStarted: "graph-engine",
-    OwnerChanged: "graph-engine",
-    NodeScheduled: "graph-engine",
-    CallRequested: "graph-engine",
-    AgentTurnRequested: "graph-engine",
-    ApprovalRequested: "graph-engine",
-    TimerSet: "graph-engine",
-    TimerFired: "graph-engine",
-    NodeCompleted: "graph-engine",
-    NodeFailed: "graph-engine",
-    RunStopping: "graph-engine",
-    RunCompleted: "graph-engine",
-    RunFailedEvent: "graph-engine",
-    RunCancelled: "graph-engine",
-    RunLimitExceeded: "graph-engine",
-    CallLapsed: "graph-engine",
-    CallCancelled: "graph-engine",
-    ApprovalExpired: "graph-engine",
-    ChildEnded: "graph-engine",
-    CommandReceived: "graph-engine",
-    CommandSettled: "graph-engine",
-    ConversationCompacted: "graph-engine",
-    NodeCancelled: "graph-engine",
-    NodeCompensated: "graph-engine",
-    RunAdmitted: "graph-engine",
-    RunForked: "graph-engine",
-    RunNotified: "graph-engine",
-    RunParked: "graph-engine",
-    RunPaused: "graph-engine",
-    RunResumed: "graph-engine",
-    RunRetried: "graph-engine",
-    ScopeClosed: "graph-engine",
-    ScopeOpened: "graph-engine",
-    SignalReceived: "graph-engine",
-    CallClaimed: "tool-runner",
-    CallCompleted: "tool-runner",
-    CallFailed: "tool-runner",
-    HookDecided: "tool-runner",
-    CallSuspended: "tool-runner",
-    AgentTurnClaimed: "agent-gateway",
-    RouteDecided: "agent-gateway",
-    AgentTurnCompleted: "agent-gateway",
-    AgentTurnFailed: "agent-gateway",
-    ApprovalDecided: "approval",
-}
-"""The one writer of each event type. In one process the engine writes for all."""
-
 EVENTS: dict[str, type[EventBase]] = {
-    get_args(model.model_fields["type"].annotation)[0]: model for model in WRITERS
+    get_args(model.model_fields["type"].annotation)[0]: model
+    for model in get_args(get_args(Event)[0])
 }
 """Event models by their type."""
+
+WRITERS: dict[type[EventBase], Writer] = {model: model.writer for model in EVENTS.values()}
+"""The one writer of each event type. In one process the engine writes for all."""
 
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 _META = ("id", "type", "v", "time", "cause")

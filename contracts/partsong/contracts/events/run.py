@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from partsong.contracts.errors import Problem
+from partsong.contracts.events.base import EventBase
 from partsong.contracts.graph import Graph
+from partsong.contracts.services import GRAPH_ENGINE, Service
 from partsong.contracts.talk.hooks import PluginRef
 
 __all__ = [
-    "EventBase",
     "Outcome",
     "OwnerChanged",
     "Parent",
@@ -33,17 +34,6 @@ __all__ = [
 ]
 
 Outcome = Literal["failed", "cancelled", "limit_exceeded"]
-
-
-class EventBase(BaseModel):
-    """What every event has; `type` is added by each."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    id: str = ""
-    v: Literal[1] = 1
-    time: str = ""
-    cause: str = ""
 
 
 class Parent(BaseModel):
@@ -81,6 +71,7 @@ class RunOptions(BaseModel):
 class RunStarted(EventBase):
     """A request was accepted. The graph travels along: the log alone is enough to replay."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.started"] = "run.started"
     graph: Graph
     graph_hash: str
@@ -98,6 +89,7 @@ class RunStarted(EventBase):
 class RunAdmitted(EventBase):
     """The run's thread is free: it begins."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.admitted"] = "run.admitted"
     remembered: dict[str, JsonValue] = Field(default_factory=dict)
     """As in `RunStarted`, for a run that had to wait for its thread."""
@@ -109,6 +101,7 @@ class RunForked(EventBase):
     `state` is that moment as data; what was in flight then is done again, and what was decided by people is asked again.
     """
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.forked"] = "run.forked"
     origin: str
     """The run it comes from."""
@@ -123,6 +116,7 @@ class RunForked(EventBase):
 class RunRetried(EventBase):
     """An ended run goes on: what is unfinished is done again, perhaps with a mended graph or larger limits."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.retried"] = "run.retried"
     graph: Graph | None = None
     graph_hash: str | None = None
@@ -133,6 +127,7 @@ class RunRetried(EventBase):
 class RunPaused(EventBase):
     """Nothing new begins until the run is resumed; what is in flight reports as usual."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.paused"] = "run.paused"
     reason: str | None = None
 
@@ -140,12 +135,14 @@ class RunPaused(EventBase):
 class RunResumed(EventBase):
     """A paused run goes on."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.resumed"] = "run.resumed"
 
 
 class SignalReceived(EventBase):
     """Somebody sent the run a named signal; it is kept until a node takes it."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["signal.received"] = "signal.received"
     name: str
     payload: JsonValue = None
@@ -154,6 +151,7 @@ class SignalReceived(EventBase):
 class OwnerChanged(EventBase):
     """Another engine took the run over; every commit its predecessor tries from now on is refused."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["owner.changed"] = "owner.changed"
     owner: str
 
@@ -161,6 +159,7 @@ class OwnerChanged(EventBase):
 class RunStopping(EventBase):
     """The run will end with `outcome` as soon as its open calls are closed."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.stopping"] = "run.stopping"
     outcome: Outcome
     error: Problem | None = None
@@ -170,12 +169,14 @@ class RunStopping(EventBase):
 class RunCompleted(EventBase):
     """The run ended well."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.completed"] = "run.completed"
 
 
 class RunFailedEvent(EventBase):
     """The run ended with an error."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.failed"] = "run.failed"
     error: Problem
 
@@ -183,6 +184,7 @@ class RunFailedEvent(EventBase):
 class RunCancelled(EventBase):
     """Somebody ended the run."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.cancelled"] = "run.cancelled"
     reason: str | None = None
 
@@ -190,6 +192,7 @@ class RunCancelled(EventBase):
 class RunLimitExceeded(EventBase):
     """The run met one of its limits."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.limit_exceeded"] = "run.limit_exceeded"
     error: Problem
 
@@ -197,6 +200,7 @@ class RunLimitExceeded(EventBase):
 class RunParked(EventBase):
     """The engine cannot decide on the run: each try broke, and it tries no more until an engine starts."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.parked"] = "run.parked"
     error: Problem
     traceback: tuple[str, ...] = ()
@@ -206,6 +210,7 @@ class RunParked(EventBase):
 class RunNotified(EventBase):
     """The webhook of an ended run has been told; with `error`, it could not be, and nobody tries again."""
 
+    writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["run.notified"] = "run.notified"
     call_id: str
     attempts: int = 1

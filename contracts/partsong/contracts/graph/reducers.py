@@ -1,4 +1,4 @@
-"""The state of a run as a value: writes, reducers, templates.
+"""Reducers: what the writes of a run's executions make of its state.
 
 A run's state is a JSON object. Each execution adds one update; an update is a *write* per key. Writes on a key are
 reduced in the order (depth, position of the node in the graph, item index, execution id): an order that respects
@@ -11,7 +11,6 @@ timing; parallel branches meet where their edges meet.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,18 +20,14 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import ReducerName
 
 __all__ = [
-    "LONGEST_TEXT",
     "OVERWRITE",
     "Write",
     "as_data",
     "contribute",
-    "look_up",
     "meant",
     "overwritten",
     "reduce",
     "reduced",
-    "render",
-    "render_value",
 ]
 
 OVERWRITE = "__overwrite__"
@@ -273,73 +268,3 @@ def _together(name: ReducerName, values: list[JsonValue]) -> list[JsonValue]:
             return [as_data(laid)]
         case _:
             return values
-
-
-_PLACE = re.compile("[0-9]{1,9}")
-_HOLE = re.compile(r"\{\{\s*([A-Za-z_][\w\-]*(?:\.[\w\-]+)*)\s*\}\}")
-
-
-LONGEST_TEXT = 4 * 1024 * 1024
-"""Characters that a template may grow to."""
-
-
-def render(template: str, state: Mapping[str, JsonValue]) -> str:
-    """The template with each `{{path.to.key}}` taken from the state; text as it is, other values as JSON.
-
-    Raises:
-        InvalidInput: `template.unknown_key` if the state has no such key; `template.too_large`.
-    """
-    left = LONGEST_TEXT
-
-    def fill(hole: re.Match[str]) -> str:
-        nonlocal left
-        text = _text(look_up(hole[1], state))
-        left -= len(text)
-        if left < 0:
-            raise InvalidInput(
-                "template.too_large",
-                f"with {hole[0]} the text has more than {LONGEST_TEXT:,} characters",
-                where=hole[1],
-                fix="name the parts that are needed, or hand over where the rest lies",
-            )
-        return text
-
-    return _HOLE.sub(fill, template)
-
-
-def render_value(value: JsonValue, state: Mapping[str, JsonValue]) -> JsonValue:
-    """`render` for all text in a JSON value; text that is only one `{{path}}` becomes the value itself."""
-    if isinstance(value, str):
-        whole = _HOLE.fullmatch(value.strip())
-        return look_up(whole[1], state) if whole else render(value, state)
-    if isinstance(value, list):
-        return [render_value(element, state) for element in value]
-    if isinstance(value, dict):
-        return {key: render_value(element, state) for key, element in value.items()}
-    return value
-
-
-def look_up(path: str, state: Mapping[str, JsonValue]) -> JsonValue:
-    """The value at `path.to.key`.
-
-    Raises:
-        InvalidInput: `template.unknown_key`.
-    """
-    value: object = state
-    for part in path.split("."):
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and _PLACE.fullmatch(part) and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            raise InvalidInput(
-                "template.unknown_key",
-                f"{{{{{path}}}}}: the state has no {part!r} (keys: {', '.join(map(str, state)) or 'none'})",
-                where=path,
-                fix="write the key in a node that comes before, or give it as input",
-            )
-    return value  # type: ignore[return-value]  # a JSON object holds JSON values
-
-
-def _text(value: JsonValue) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

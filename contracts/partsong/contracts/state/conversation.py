@@ -13,7 +13,8 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.graph.nodes import HANDOFF
-from partsong.contracts.graph.reducers import OVERWRITE, as_data, render
+from partsong.contracts.graph.reducers import OVERWRITE, as_data
+from partsong.contracts.graph.templates import render
 from partsong.contracts.state.hook_decisions import forbidden, replaced
 from partsong.contracts.state.model_answers import handoff_of, last_answer, parsed, tool_calls_of
 from partsong.contracts.state.scope import Execution

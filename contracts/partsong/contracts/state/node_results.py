@@ -20,7 +20,8 @@ from partsong.contracts.graph import (
     TransformNode,
     WaitNode,
 )
-from partsong.contracts.graph.reducers import OVERWRITE, as_data, look_up, meant, render_value
+from partsong.contracts.graph.reducers import OVERWRITE, as_data, meant
+from partsong.contracts.graph.templates import look_up, render_value
 from partsong.contracts.state.conversation import written
 from partsong.contracts.state.hook_decisions import replaced
 from partsong.contracts.state.model_answers import tool_calls_of

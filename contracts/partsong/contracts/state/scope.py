@@ -13,7 +13,7 @@ from typing import Annotated, TypeAlias
 from pydantic import JsonValue, PlainSerializer
 
 from partsong.contracts.errors import Problem
-from partsong.contracts.events.call import TurnUsage
+from partsong.contracts.events import TurnUsage
 from partsong.contracts.graph import AtLeast, Graph, Node, ReducerName
 from partsong.contracts.graph.plan import Plan, plan_of
 from partsong.contracts.graph.reducers import Write, reduced

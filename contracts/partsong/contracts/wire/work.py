@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
-from partsong.contracts.events.node import Allowance
-from partsong.contracts.events.run import Parent, RunOptions
+from partsong.contracts.events import Allowance, Parent, RunOptions
 from partsong.contracts.graph import AgentSpec
 from partsong.contracts.graph.nodes import SideEffect
 from partsong.contracts.talk.hooks import HookPoint, PluginRef

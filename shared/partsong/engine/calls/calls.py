@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
-from partsong.contracts.events.run import Parent
+from partsong.contracts.events import Parent
 from partsong.contracts.graph import Retry
 from partsong.contracts.state.state import MISSING, Call, Execution
 from partsong.contracts.wire.work import child_of

@@ -6,7 +6,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.events.run import Parent, RunOptions
+from partsong.contracts.events import Parent, RunOptions
 from partsong.contracts.wire.work import child_of, child_of_v0
 from partsong.engine.calls.calls import LATEST
 

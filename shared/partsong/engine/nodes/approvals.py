@@ -6,7 +6,7 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import ApprovalNode
 from partsong.contracts.graph.conform import check_edit
-from partsong.contracts.graph.reducers import render
+from partsong.contracts.graph.templates import render
 from partsong.contracts.state.hook_decisions import question_left
 from partsong.contracts.state.node_results import ask_id
 from partsong.contracts.state.scope import Execution

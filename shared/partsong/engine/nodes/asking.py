@@ -6,7 +6,7 @@ from typing import assert_never
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
-from partsong.contracts.events.node import Allowance
+from partsong.contracts.events import Allowance
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.state.conversation import sums_up
 from partsong.contracts.state.scope import Execution

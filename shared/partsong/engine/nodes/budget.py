@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from partsong.contracts.errors import Problem
-from partsong.contracts.events.node import Allowance
+from partsong.contracts.events import Allowance
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.state.scope import Execution
 from partsong.contracts.state.state import Call, RunState

@@ -11,7 +11,7 @@ from __future__ import annotations
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentNode, Retry, ToolNode
-from partsong.contracts.graph.reducers import render_value
+from partsong.contracts.graph.templates import render_value
 from partsong.contracts.state.hook_decisions import forbidden
 from partsong.contracts.state.model_answers import tool_calls_of
 from partsong.contracts.state.state import Call, Execution, RunState

@@ -8,7 +8,7 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import TransformNode, WaitNode
 from partsong.contracts.graph.expressions import compute
-from partsong.contracts.graph.reducers import render
+from partsong.contracts.graph.templates import render
 from partsong.contracts.state.scope import Execution
 from partsong.engine.calls.calls import later
 from partsong.engine.draft import Draft

@@ -7,9 +7,9 @@ from typing import assert_never
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.events.run import Parent, RunOptions
+from partsong.contracts.events import Parent, RunOptions
 from partsong.contracts.graph import AgentNode, AgentSpec, Node, SubgraphNode, ToolNode
-from partsong.contracts.graph.reducers import render_value
+from partsong.contracts.graph.templates import render_value
 from partsong.contracts.state.conversation import inner_tools, progress_of, sums_up
 from partsong.contracts.state.hook_decisions import replaced, replacement
 from partsong.contracts.state.node_results import begins_with

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentNode, ApprovalNode
-from partsong.contracts.graph.reducers import render
+from partsong.contracts.graph.templates import render
 from partsong.contracts.state.conversation import after_turn, begun, sums_up
 from partsong.contracts.state.model_answers import answer_of
 from partsong.contracts.state.node_results import updates_of
