@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from partsong.cli.platform import ROLES, Platform
+from partsong.cli.platform import Platform
+from partsong.contracts.services import SERVICES
 from partsong.client import Client
 from partsong.workflow import WorkflowGraph
 from tests.faults.test_kill import WITHIN, Heard, until
@@ -46,7 +47,7 @@ async def decide(http: httpx2.AsyncClient, platform: Platform, run_id: str) -> i
 async def test_fifty_decisions_survive_a_kill_of_the_approval_service(tmp_path: Path) -> None:
     heard = Heard()
     env = {**os.environ, "PARTSONG_HTTP_PORT": "0"}
-    platform = Platform(tmp_path / "data", env=env, fast=True, say=heard, roles=ROLES)
+    platform = Platform(tmp_path / "data", env=env, fast=True, say=heard, roles=SERVICES)
     await platform.start()
     try:
         async with (

@@ -11,7 +11,8 @@ import httpx2
 import pytest
 
 from partsong.approval.core.approval import id_of
-from partsong.cli.platform import ROLES, Platform
+from partsong.cli.platform import Platform
+from partsong.contracts.services import SERVICES
 from partsong.client import Client
 from partsong.contracts import events as e
 from partsong.workflow import WorkflowGraph
@@ -75,7 +76,7 @@ async def test_code_goes_on_in_another_tool_runner_and_its_tools_ran_once(tmp_pa
     installed(tmp_path)
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     env = {**os.environ, "PYTHONPATH": path, "PARTSONG_TOOLS": "till", "PARTSONG_HTTP_PORT": "0"}
-    platform = Platform(tmp_path / "data", env=env, fast=True, say=heard, roles=ROLES)
+    platform = Platform(tmp_path / "data", env=env, fast=True, say=heard, roles=SERVICES)
     code = CODE.replace("BOOK", repr(str(book)))
     graph = WorkflowGraph("shop").add_tool("buy", "run_code", args={"code": code}, tools=["pay"])
     await platform.start()

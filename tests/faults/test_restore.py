@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from partsong.cli.http import Api
-from partsong.cli.platform import ROLES, Platform
+from partsong.cli.platform import Platform
+from partsong.contracts.services import SERVICES
 from partsong.client import Client
 from partsong.contracts import events as e
 from partsong.contracts.errors import NotFound
@@ -50,7 +51,7 @@ def environment(at: Path) -> dict[str, str]:
 @asynccontextmanager
 async def a_platform(at: Path, env: dict[str, str]) -> AsyncIterator[tuple[Platform, Client]]:
     # A test stops a service while a backup is made, however long that takes.
-    platform = Platform(at / "data", env=env, fast=True, say=Heard(), roles=ROLES, silence=600.0)
+    platform = Platform(at / "data", env=env, fast=True, say=Heard(), roles=SERVICES, silence=600.0)
     try:
         await platform.start()
         async with Client(platform.nats_url) as client:

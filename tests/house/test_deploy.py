@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from partsong.cli.platform import ROLES
+from partsong.contracts.services import SERVICES
 from partsong.runtime.nats.binary import find_nats_server
 from partsong.runtime.nats.version import OLDEST, needed, version_in
 
@@ -29,7 +29,7 @@ def services() -> dict[str, Any]:
 
 def test_every_role_is_deployed(services: dict[str, Any]) -> None:
     started = {s["command"][-1] for s in services.values() if s.get("command", [""])[0] == "worker"}
-    assert started == set(ROLES)
+    assert started == set(SERVICES)
 
 
 def test_every_service_has_a_health_check_and_a_pinned_image(services: dict[str, Any]) -> None:
@@ -46,7 +46,7 @@ def test_every_service_is_started_again_also_when_it_lives_and_does_not_answer(
     """Docker starts nothing again that is unhealthy, only what has ended; and process 1 cannot be killed from inside."""
     for name, service in services.items():
         assert service["restart"] == "unless-stopped", name
-        if name in ROLES:
+        if name in SERVICES:
             assert service["init"] is True, name
             assert service["environment"]["PARTSONG_WHEN_SILENT"] == "end", name
             assert service["healthcheck"]["test"][1:4] == ["partsong", "worker", "health"], name

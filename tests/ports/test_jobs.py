@@ -19,8 +19,8 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.events.envelope import decode, encode_report
 from partsong.contracts.graph import AgentSpec
+from partsong.contracts.wire.headers import BLOB, SEEN
 from partsong.contracts.wire.work import WORK, FunctionWork, HookWork, ToolWork, TurnWork, Work
-from partsong.log.stored import BLOB, SEEN
 from partsong.runtime import logs
 from partsong.runtime.visible import visible
 from partsong.testing.nats import Bus

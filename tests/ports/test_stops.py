@@ -12,8 +12,8 @@ import pytest
 from partsong.bus.jobs import Jobs
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
+from partsong.contracts.wire.headers import SEEN
 from partsong.contracts.wire.work import WORK, FunctionWork, ToolWork, Work
-from partsong.log.stored import SEEN
 from partsong.testing.nats import Bus
 from tests.ports.given_up import broadcast, give_up
 

@@ -11,12 +11,13 @@ from partsong.bus.bucket import Entry, Overtaken
 from partsong.bus.feed import Receive
 from partsong.contracts import events as e
 from partsong.contracts.errors import Unavailable
-from partsong.contracts.state.calls import SERVICES
+from partsong.contracts.state.calls import SERVICE_OF
 from partsong.contracts.state.state import Call, RunState, Timer
+from partsong.contracts.wire.headers import SET_FOR
 from partsong.contracts.wire.stop import Stop
 from partsong.contracts.wire.work import ChildWork, Work
 from partsong.engine.work.hints import work_of
-from partsong.graph_engine.outbox import SET_FOR, reminder_id
+from partsong.graph_engine.outbox import reminder_id
 from partsong.log.port import Appended, Record, WrongSequence
 from partsong.log.subject import check_append
 from tests.sim.broker import SUBJECTS, Broker
@@ -163,7 +164,7 @@ class SimOutbox:
         if isinstance(work, ChildWork):
             await self._begin(work)
             return
-        queue = self._broker.work[SERVICES[work.kind]]
+        queue = self._broker.work[SERVICE_OF[work.kind]]
         id_ = reminder_id(work, queue.reading) if again else work.id
         self._broker.net.send(self._process, lambda: queue.put("work", Hint(work, seen), id_))
 

@@ -9,8 +9,8 @@ import pytest
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CommandReceived
 from partsong.contracts.events.envelope import decode
+from partsong.contracts.wire.headers import BLOB
 from partsong.contracts.wire.subjects import LANES
-from partsong.log.stored import BLOB
 from partsong.testing.nats import Bus
 from tests.system.platform import a_platform
 

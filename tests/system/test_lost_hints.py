@@ -10,7 +10,7 @@ import pytest
 from nats.aio.msg import Msg
 
 import partsong.tool_runner.app
-from partsong.contracts.wire.work import REMINDER
+from partsong.contracts.wire.headers import REMINDER
 from partsong.runtime.serve import open_context
 from partsong.testing.nats import Bus
 from tests.system.engines import until

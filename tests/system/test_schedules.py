@@ -13,10 +13,10 @@ import pytest
 from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import CommandSettled
+from partsong.contracts.wire.headers import ASKED
 from partsong.contracts.wire.requests import ScheduleRequest, UnscheduleRequest
 from partsong.graph_engine import worker
 from partsong.graph_engine.schedules import run_of
-from partsong.log.stored import ASKED
 from partsong.runtime import clock
 from partsong.testing.nats import Bus
 from tests.system import graphs

@@ -7,6 +7,7 @@ import os
 from partsong.agent_gateway.toolbox import Toolbox
 from partsong.agent_gateway.worker import TurnWorker
 from partsong.bus.jobs import Jobs
+from partsong.contracts.services import AGENT_GATEWAY
 from partsong.models.turns import Turns
 from partsong.plugins.shelf import Shelf
 from partsong.runtime.serve import Context
@@ -18,7 +19,7 @@ __all__ = ["Gateway", "service"]
 class Gateway:
     """Asks models for turns."""
 
-    name = "agent-gateway"
+    name = AGENT_GATEWAY
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns

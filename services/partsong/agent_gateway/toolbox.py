@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from pydantic import TypeAdapter, ValidationError
 
 from partsong.contracts.errors import NotFound, Unavailable
+from partsong.contracts.services import TOOL_RUNNER
 from partsong.contracts.talk.messages import ToolSpec
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
@@ -29,7 +30,7 @@ class Toolbox:
     def __init__(
         self, nc: Client, subjects: Subjects, *, fresh: float = 10.0, within: float = 2.0
     ) -> None:
-        self._nc, self._subject = nc, subjects.query("tool-runner", "tools")
+        self._nc, self._subject = nc, subjects.query(TOOL_RUNNER, "tools")
         self._fresh, self._within = fresh, within
         self._known: dict[str, ToolSpec] = {}
         self._asked = float("-inf")

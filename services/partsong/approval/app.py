@@ -15,6 +15,7 @@ from partsong.approval.store import DatabaseMarks, Store
 from partsong.approval.worker import Questions
 from partsong.bus.faststream import command_broker, on_query
 from partsong.contracts.errors import Problem
+from partsong.contracts.services import APPROVAL, GRAPH_ENGINE
 from partsong.contracts.wire.damage import Hit
 from partsong.runtime.log_answers import ask_services
 from partsong.runtime.serve import Context
@@ -35,7 +36,7 @@ _QUIET = 0.1
 class ApprovalService:
     """Shows what waits for a person, and takes decisions."""
 
-    name = "approval"
+    name = APPROVAL
 
     def __init__(self, store: Store, host: str, port: int) -> None:
         self._store, self._host, self._port = store, host, port
@@ -76,7 +77,7 @@ class ApprovalService:
 
         async def engine_problem() -> Problem | None:
             """Why one of the engines does not look after all that belongs to it; None if all do that answer."""
-            said = await ask_services(context.nc, subjects, ("graph-engine",), quiet=_QUIET)
+            said = await ask_services(context.nc, subjects, (GRAPH_ENGINE,), quiet=_QUIET)
             for one in said:
                 if one.problem is not None:
                     who = one.worker.partition("~")[0]

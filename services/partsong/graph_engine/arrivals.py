@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from partsong.contracts.services import TOOL_RUNNER
+
 __all__ = ["Arrivals", "SaidAlive"]
 
-_SERVICE = "tool-runner"
 _SETTLED = 8.0
 """Seconds after which a worker has loaded what it has; it beats before it is ready."""
 
@@ -49,7 +50,9 @@ class Arrivals:
     def __call__(self) -> bool:
         """Whether somebody has come, or settled, since the last call."""
         now, news = self._now(), False
-        alive = {x.worker for x in self._beats.values() if x.service == _SERVICE and not x.stopped}
+        alive = {
+            x.worker for x in self._beats.values() if x.service == TOOL_RUNNER and not x.stopped
+        }
         self._known = {worker: known for worker, known in self._known.items() if worker in alive}
         for worker in alive:
             known = self._known.get(worker)

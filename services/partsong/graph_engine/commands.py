@@ -18,13 +18,13 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import Conflict, InvalidInput, Unavailable
 from partsong.contracts.events.command import Verb
 from partsong.contracts.events.envelope import decode_known, encode_report, newest_event
+from partsong.contracts.wire.headers import ASKED
 from partsong.contracts.wire.requests import Accepted, Rejected
 from partsong.contracts.wire.subjects import Subjects
 from partsong.engine.commands import runs
 from partsong.engine.ledger import Ledger
 from partsong.log.blobs import LOST
 from partsong.log.port import Log, Record, WrongSequence
-from partsong.log.stored import ASKED
 from partsong.runtime import clock
 
 __all__ = ["Commands"]

@@ -23,6 +23,7 @@ from partsong.contracts.events.command import Verb
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.conform import check_state
 from partsong.contracts.ids import check_id
+from partsong.contracts.wire.headers import MSG_ID
 from partsong.contracts.wire.requests import (
     Accepted,
     CancelRequest,
@@ -270,9 +271,7 @@ def request_id(body: bytes, headers: Mapping[str, str]) -> str:
     if isinstance(raw, dict):
         written = raw.get("id")
     try:
-        return check_id(
-            "id", written if isinstance(written, str) else headers.get("Nats-Msg-Id", "")
-        )
+        return check_id("id", written if isinstance(written, str) else headers.get(MSG_ID, ""))
     except InvalidInput:
         return ""
 

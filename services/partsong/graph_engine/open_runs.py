@@ -8,22 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from partsong.contracts.state.state import ENDED
+from partsong.contracts.wire.headers import REFUSED, CommitSummary, seen_in
 from partsong.contracts.wire.subjects import LogSubject
-from partsong.engine.summary import REFUSED
 from partsong.log.port import Record
-from partsong.log.stored import seen_in
 
 __all__ = ["OpenRuns", "ends"]
 
 _OVER = frozenset({*ENDED, REFUSED})
 """What a commit's header says of a run in which nothing is left to be done."""
-_LEFT = frozenset({"Partsong-Webhook", "Partsong-Pending"})
-"""Headers of what is left to be done for a run that has ended, or that has not begun."""
 
 
 def ends(record: Record) -> bool:
     """Whether a commit says that its run has ended, and nothing is left to be done."""
-    return record.headers.get("Partsong-Status") in _OVER and not _LEFT & record.headers.keys()
+    said = CommitSummary.of(record.headers)
+    return said is not None and said.status in _OVER and not (said.webhook or said.pending)
 
 
 class OpenRuns:

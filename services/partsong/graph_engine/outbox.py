@@ -14,23 +14,28 @@ from partsong.bus.dead import dead_letter
 from partsong.bus.parts import Parts
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem, Unavailable
-from partsong.contracts.state.calls import SERVICES
+from partsong.contracts.state.calls import SERVICE_OF
 from partsong.contracts.state.state import Call, RunState, Timer
+from partsong.contracts.wire.headers import (
+    BLOB,
+    MSG_ID,
+    REMINDER,
+    SCHEDULE,
+    SCHEDULE_TARGET,
+    SEEN,
+    SET_FOR,
+)
 from partsong.contracts.wire.stop import Stop, stops_of
 from partsong.contracts.wire.subjects import Subjects
-from partsong.contracts.wire.work import REMINDER, ChildWork, Work
+from partsong.contracts.wire.work import ChildWork, Work
 from partsong.engine.work.hints import work_of
 from partsong.graph_engine.workload import Reading
-from partsong.log.stored import BLOB, SEEN
 from partsong.runtime import clock
 from partsong.runtime.telemetry.telemetry import traceparent
 
-__all__ = ["SET_FOR", "NatsOutbox", "Outbox", "reminder_id", "send"]
+__all__ = ["NatsOutbox", "Outbox", "reminder_id", "send"]
 
 _log = logging.getLogger("partsong.graph_engine")
-
-SET_FOR = "Partsong-Set-For"
-"""The moment that a timer was set for; the server hands it on when it fires."""
 
 
 class Outbox(Protocol):
@@ -97,9 +102,9 @@ class NatsOutbox:
             await self._begin(work)
             return
         body, packed = await self._parts.pack(work, again=again)
-        service = SERVICES[work.kind]
+        service = SERVICE_OF[work.kind]
         headers = {
-            "Nats-Msg-Id": reminder_id(work, await self._queue(service)) if again else work.id,
+            MSG_ID: reminder_id(work, await self._queue(service)) if again else work.id,
             SEEN: str(seen),
             "traceparent": traceparent(state.run_id, call.exec),
         }
@@ -116,8 +121,8 @@ class NatsOutbox:
             Unavailable: the server did not confirm it in time.
         """
         headers = {
-            "Nats-Schedule": f"@at {timer.at}",
-            "Nats-Schedule-Target": self._subjects.fired(run_id, timer.id),
+            SCHEDULE: f"@at {timer.at}",
+            SCHEDULE_TARGET: self._subjects.fired(run_id, timer.id),
             SET_FOR: timer.at,
         }
         try:
@@ -164,7 +169,7 @@ class NatsOutbox:
         await dead_letter(
             self._nc,
             self._subjects,
-            SERVICES["run"],
+            SERVICE_OF["run"],
             problem,
             subject=self._subjects.engine(state.run_id),
             seq=0,

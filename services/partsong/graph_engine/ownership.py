@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from partsong.bus.bucket import Overtaken
 from partsong.contracts.errors import PartsongError, Problem
+from partsong.contracts.services import GRAPH_ENGINE
 from partsong.graph_engine.catch_up import CatchUp
 from partsong.graph_engine.checkpoints import Checkpoint
 from partsong.graph_engine.processor import Processor
@@ -235,7 +236,7 @@ class _Waiting:
         return Problem(
             code="engine.partitions_waiting",
             message=f"engine holds {share - len(self._since)} of {share} partitions that belong to it: {self.why or otherwise}",
-            where="graph-engine",
+            where=GRAPH_ENGINE,
             fix="runs in the others wait; the reason says what is missing, and the engine's log how often it was tried",
             retryable=True,
             fault="platform",

@@ -16,11 +16,11 @@ from nats.aio.msg import Msg
 from partsong.bus.faststream import Command
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.wire.damage import DAMAGED
+from partsong.contracts.wire.headers import BLOB
 from partsong.contracts.wire.requests import Accepted, Rejected
 from partsong.contracts.wire.subjects import RequestSubject, Subjects
 from partsong.graph_engine.door import request_id
 from partsong.log.blobs import LOST
-from partsong.log.stored import BLOB
 from partsong.runtime.room import FULL
 from partsong.runtime.stream_table import CONTROL, LARGEST_REQUEST, STARTS
 

@@ -20,6 +20,13 @@ from pydantic import JsonValue, ValidationError
 from partsong.bus.bucket import Bucket
 from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
 from partsong.contracts.graph.misfits import problem_of
+from partsong.contracts.wire.headers import (
+    SCHEDULE,
+    SCHEDULE_NEXT,
+    SCHEDULE_TARGET,
+    SCHEDULE_TIME_ZONE,
+    SCHEDULER,
+)
 from partsong.contracts.wire.requests import RunRequest, ScheduleRequest
 from partsong.contracts.wire.subjects import Subjects
 from partsong.graph_engine.core.thread_queue import OnBusy
@@ -142,11 +149,11 @@ class Schedules:
 
     async def _set(self, request: ScheduleRequest, pattern: str) -> None:
         headers = {
-            "Nats-Schedule": pattern,
-            "Nats-Schedule-Target": self._subjects.scheduled(request.name),
+            SCHEDULE: pattern,
+            SCHEDULE_TARGET: self._subjects.scheduled(request.name),
         }
         if request.timezone is not None:
-            headers["Nats-Schedule-Time-Zone"] = request.timezone
+            headers[SCHEDULE_TIME_ZONE] = request.timezone
         refused = await self._ask(self._subjects.schedule(request.name), headers)
         match refused:
             case None:
@@ -159,7 +166,7 @@ class Schedules:
                 raise Unavailable("schedule.refused", f"schedule {request.name}: {refused}")
 
     async def _unset(self, name: str) -> None:
-        headers = {"Nats-Scheduler": self._subjects.schedule(name), "Nats-Schedule-Next": "purge"}
+        headers = {SCHEDULER: self._subjects.schedule(name), SCHEDULE_NEXT: "purge"}
         await self._ask(self._subjects.unscheduled(name), headers)
 
     async def _ask(self, subject: str, headers: dict[str, str]) -> dict[str, JsonValue] | None:

@@ -28,8 +28,8 @@ from partsong.contracts.errors import Unavailable
 from partsong.contracts.events import RunOptions
 from partsong.contracts.graph import Graph
 from partsong.contracts.state.state import ENDED
+from partsong.contracts.wire.headers import REFUSED, STATUS
 from partsong.contracts.wire.subjects import Subjects
-from partsong.engine.summary import REFUSED
 from partsong.graph_engine.core.thread_queue import (
     Line,
     OnBusy,
@@ -264,12 +264,12 @@ class Threads:
 
     async def _has_ended(self, run_id: str) -> bool:
         newest = await self._log.last(self._subjects.engine(run_id))
-        return newest is not None and newest.headers.get("Partsong-Status") in ENDED
+        return newest is not None and newest.headers.get(STATUS) in ENDED
 
     async def _begun(self, run_id: str) -> Record | None:
         """The newest commit of a run; None if it has not begun, though requests for it may have been refused."""
         newest = await self._log.last(self._subjects.engine(run_id))
-        refused = newest is not None and newest.headers.get("Partsong-Status") == REFUSED
+        refused = newest is not None and newest.headers.get(STATUS) == REFUSED
         return None if refused else newest
 
     async def _ended(self, line: Line) -> set[str]:
@@ -280,7 +280,7 @@ class Threads:
         """Whether a run has ended since it took its place, or has not begun for so long that it never will."""
         newest = await self._begun(place.run_id)
         if newest is not None:
-            if newest.headers.get("Partsong-Status") not in ENDED:
+            if newest.headers.get(STATUS) not in ENDED:
                 return False
             message = message_of(self._subjects, newest)
             if isinstance(message, Unreadable):

@@ -20,6 +20,7 @@ from partsong.contracts.foreign.question import Evaluate
 from partsong.contracts.state.fold import fold
 from partsong.contracts.state.state import Call, Pending, RunState
 from partsong.contracts.wire.damage import Hit
+from partsong.contracts.wire.headers import SEEN
 from partsong.contracts.wire.marks import Restored
 from partsong.contracts.wire.requests import Accepted, Rejected
 from partsong.contracts.wire.subjects import OURS, Subjects
@@ -31,7 +32,7 @@ from partsong.engine.decide import decide
 from partsong.engine.draft import Closing, Decision
 from partsong.engine.ledger import HistoryChanged, Ledger
 from partsong.engine.meter import Meter
-from partsong.engine.summary import summary_headers
+from partsong.engine.summary import summary_of
 from partsong.graph_engine.deciding import Deciding
 from partsong.graph_engine.losses import Losses
 from partsong.graph_engine.others import Others
@@ -39,7 +40,6 @@ from partsong.graph_engine.outbox import Outbox, send
 from partsong.graph_engine.tracing import trace_commit
 from partsong.log.port import Log, Record, WrongSequence
 from partsong.log.snapshots.port import Snapshot, Snapshots
-from partsong.log.stored import SEEN
 from partsong.runtime import clock
 from partsong.runtime.evaluation.evaluator import Settle, settle
 from partsong.runtime.telemetry import spans
@@ -268,7 +268,7 @@ class Turns:
         before = ledger.state
         place = traceparent(ledger.run_id)
         with self._telemetry.span(spans.append(ledger.run_id, events=len(events)), parent=place):
-            headers = {**summary_headers(after), SEEN: str(ledger.seen), "traceparent": place}
+            headers = {**summary_of(after).headers(), SEEN: str(ledger.seen), "traceparent": place}
             seq = await ledger.commit(events, after, headers)
         trace_commit(self._telemetry, before, after, events)
         return seq

@@ -13,9 +13,9 @@ from typing import Protocol
 from partsong.bus.pull import Delivery
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.wire.headers import SET_FOR
 from partsong.contracts.wire.subjects import FiredSubject, Subjects
 from partsong.engine.commands import runs
-from partsong.graph_engine.outbox import SET_FOR
 from partsong.graph_engine.ownership import Ownership
 from partsong.log.port import Log
 from partsong.runtime import clock

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from partsong.bus.faststream import Command, command_broker, on_query
 from partsong.bus.holders import Holders
 from partsong.bus.jobs import Jobs
+from partsong.contracts.services import TOOL_RUNNER
 from partsong.execution.executor import Executor
 from partsong.execution.functions import Functions
 from partsong.execution.hooks import Hooks
@@ -30,7 +31,7 @@ __all__ = ["ToolRunner", "service"]
 class ToolRunner:
     """Calls functions and tools."""
 
-    name = "tool-runner"
+    name = TOOL_RUNNER
 
     def __init__(
         self,

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.events import Event, RunForked, RunStarted
 from partsong.contracts.events.envelope import decode_known
+from partsong.contracts.wire.headers import ASKED
 from partsong.contracts.wire.marks import Restored
 from partsong.contracts.wire.subjects import Subjects
 from partsong.contracts.wire.work import ToolWork
 from partsong.log.blobs import LOST
 from partsong.log.port import Log
-from partsong.log.stored import ASKED
 from partsong.runtime.recent import Recent
 
 __all__ = ["Doubts"]

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.js.errors import APIError, NotFoundError
 
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.wire.headers import EXPECTED_ON_SUBJECT, ROLLUP, TTL
 from partsong.runtime.room import holds_all, too_large
 
 __all__ = ["Bucket", "Entry", "NatsBucket", "Overtaken"]
@@ -107,14 +108,14 @@ class NatsBucket:
 
     async def remove(self, key: str, expect: int | None = None) -> None:
         """See `Bucket.remove`; after an hour no trace of the key is left."""
-        headers = {_OPERATION: "PURGE", "Nats-Rollup": "sub", "Nats-TTL": _GONE_FOR}
+        headers = {_OPERATION: "PURGE", ROLLUP: "sub", TTL: _GONE_FOR}
         await self._publish(key, b"", headers, expect)
 
     async def _publish(
         self, key: str, value: bytes, headers: dict[str, str], expect: int | None
     ) -> int:
         if expect is not None:
-            headers = {**headers, "Nats-Expected-Last-Subject-Sequence": str(expect)}
+            headers = {**headers, EXPECTED_ON_SUBJECT: str(expect)}
         try:
             done = await self._nc.jetstream().publish(
                 self._root + key, value, timeout=self._within, headers=headers

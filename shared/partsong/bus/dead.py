@@ -15,6 +15,7 @@ from nats.js.errors import APIError
 
 from partsong.bus.legible import legible
 from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.wire.headers import MSG_ID
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.visible import visible
@@ -57,7 +58,7 @@ async def dead_letter(
         "body": visible(body[:_HEAD].decode(errors="replace")),
     }
     try:
-        headers = {"Nats-Msg-Id": id} if id is not None else None
+        headers = {MSG_ID: id} if id is not None else None
         text = json.dumps(letter).encode()
         await nc.jetstream().publish(subjects.dead(service), text, timeout=5, headers=headers)
     except (nats.errors.Error, APIError, TimeoutError) as error:

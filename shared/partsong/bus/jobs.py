@@ -27,11 +27,11 @@ from partsong.bus.stops import Stops
 from partsong.bus.suspects import Suspects
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph.validate import problem_of
+from partsong.contracts.wire.headers import BLOB, REMINDER, seen_in
 from partsong.contracts.wire.parts import PACKED
 from partsong.contracts.wire.stop import Stop
 from partsong.contracts.wire.subjects import Subjects
 from partsong.contracts.wire.work import (
-    REMINDER,
     WORK,
     ChildWork,
     FunctionWork,
@@ -41,7 +41,6 @@ from partsong.contracts.wire.work import (
     Work,
 )
 from partsong.log.jetstream import JetStreamLog
-from partsong.log.stored import BLOB, seen_in
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.held import HeldCalls
 from partsong.runtime.logs import current_run, current_trace

@@ -27,6 +27,7 @@ from nats.aio.subscription import Subscription
 
 from partsong.bus.feed import Receive
 from partsong.contracts.errors import PartsongError, Unavailable
+from partsong.contracts.wire.headers import LAST_CONSUMER, PENDING_MESSAGES
 from partsong.log.blobs import BAD_BODY
 from partsong.log.link import Link
 from partsong.log.port import Record
@@ -248,11 +249,11 @@ class NatsFeed:
         """100 is a heartbeat; the others end a request."""
         status = headers.get("Status", "")
         if status == "100":
-            last = headers.get("Nats-Last-Consumer")
+            last = headers.get(LAST_CONSUMER)
             if last is not None and int(last) != self._count:
                 self._again.set()
             return
-        self._asked = max(0, self._asked - int(headers.get("Nats-Pending-Messages", self._asked)))
+        self._asked = max(0, self._asked - int(headers.get(PENDING_MESSAGES, self._asked)))
         if status not in _EXPECTED:
             why = f"{status} {headers.get('Description', 'nobody answers')}"
             _log.warning("feed refused", extra={"filter": self._filter, "why": why})

@@ -20,6 +20,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from partsong.bus.post import Post
+from partsong.contracts.wire.headers import PENDING_MESSAGES
 
 __all__ = ["Delivery", "PullLoop", "delivery_of"]
 
@@ -221,7 +222,7 @@ class PullLoop:
         if status == "100":
             self._complaint = ""
             return
-        pending = int(headers.get("Nats-Pending-Messages", self._asked))
+        pending = int(headers.get(PENDING_MESSAGES, self._asked))
         self._asked = max(0, self._asked - pending)
         if status in _EXPECTED:
             self._complaint = ""

@@ -14,8 +14,8 @@ import nats.errors
 from nats.aio.client import Client as Nats
 
 from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.contracts.wire.headers import BLOB, NUM_PENDING, SEQUENCE, SUBJECT, TIME_STAMP
 from partsong.contracts.wire.subjects import BEGINNINGS, RequestSubject, Subjects
-from partsong.log.stored import BLOB
 from partsong.runtime import clock
 from partsong.runtime.streams import CONTROL, STARTS, Names
 
@@ -149,12 +149,12 @@ async def _next(nc: Nats, subjects: Subjects, filter: str, seq: int = 1) -> AtTh
     except (nats.errors.Error, TimeoutError) as error:
         raise _unread(repr(error)) from error
     headers: Mapping[str, str] = answer.headers or {}
-    if "Nats-Sequence" in headers:
+    if SEQUENCE in headers:
         return AtTheDoor(
-            int(headers["Nats-Sequence"]),
-            headers["Nats-Subject"],
-            f"{headers['Nats-Time-Stamp'][:23].rstrip('Z')}Z",
-            int(headers.get("Nats-Num-Pending", "0")),
+            int(headers[SEQUENCE]),
+            headers[SUBJECT],
+            f"{headers[TIME_STAMP][:23].rstrip('Z')}Z",
+            int(headers.get(NUM_PENDING, "0")),
             answer.data,
             headers.get(BLOB),
         )

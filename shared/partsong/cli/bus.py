@@ -12,7 +12,8 @@ import click
 
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import Output, output_option, run_async
-from partsong.cli.owners import ENGINE, silent_owners, told_of
+from partsong.cli.owners import silent_owners, told_of
+from partsong.contracts.services import GRAPH_ENGINE
 from partsong.cli.repairs import carried
 from partsong.contracts.counts import number_of, verb_of
 from partsong.contracts.errors import Unavailable
@@ -51,7 +52,7 @@ def status(address: Address, out: Output) -> None:
             (queues, missing), beats, log = await asyncio.gather(
                 _queues(client), hear(client), _log(client, address.data)
             )
-            alive = {beat.worker for beat in beats if beat.service == ENGINE}
+            alive = {beat.worker for beat in beats if beat.service == GRAPH_ENGINE}
             silent = [] if missing else await silent_owners(client, alive)
         workers = [_worker(beat) for beat in beats]
         if out.form == "table":
@@ -225,7 +226,7 @@ def _calls(beat: Beat, blocked: Blocked, function: str) -> str:
 
 def _idle(queues: list[_Queue], services: set[str]) -> list[str]:
     """Queues in which something waits while nobody who could take it is alive."""
-    takers = dict.fromkeys(("engine", "control", "starts", *_lanes()), ENGINE)
+    takers = dict.fromkeys(("engine", "control", "starts", *_lanes()), GRAPH_ENGINE)
     waiting = [(queue, takers.get(queue.consumer, queue.consumer)) for queue in queues]
     return [
         f"{queue.stream}: {number_of(queue.waiting, 'message')} {verb_of(queue.waiting, 'waits', 'wait')} for {service}, and none is alive"

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from partsong.contracts.services import AGENT_GATEWAY, GRAPH_ENGINE, TOOL_RUNNER
 from partsong.contracts.spec.schemas import Schema
+from partsong.contracts.wire.headers import (
+    ERROR,
+    GRAPH,
+    MSG_ID,
+    ORIGIN,
+    PENDING,
+    SEEN,
+    STARTED,
+    STATUS,
+    UNCOMPENSATED,
+    WEBHOOK,
+)
 from partsong.contracts.wire.subjects import PARTITIONS
 
 __all__ = ["ANYBODY", "CHANNELS", "HEADERS", "OWN", "PARAMETERS", "Channel"]
@@ -51,41 +64,41 @@ class Channel:
 
 
 ANYBODY = "any program"
-_WORKERS = ("agent-gateway", "tool-runner")
-_SERVICES = ("graph-engine", *_WORKERS, "approval")
+_WORKERS = (AGENT_GATEWAY, TOOL_RUNNER)
+_SERVICES = (GRAPH_ENGINE, *_WORKERS, APPROVAL)
 
 CHANNELS = (
     Channel(
         "request", "partsong.request.{verb}", "The door. Set `Nats-Msg-Id` to the request's id.",
-        ("request*",), (ANYBODY, "graph-engine"), ("graph-engine",), "requests", answer="reply",
+        ("request*",), (ANYBODY, GRAPH_ENGINE), (GRAPH_ENGINE,), "requests", answer="reply",
     ),
     Channel(
         "beginning", "partsong.request.{verb}.{caller}.{run_id}",
         "The door for a run that is to begin, `run` or `fork`: callers have it by turns, so nobody waits for another's runs. "
         "The stream puts each caller into a lane.",
-        ("request.run", "request.fork"), (ANYBODY,), ("graph-engine",), "requests", answer="reply",
+        ("request.run", "request.fork"), (ANYBODY,), (GRAPH_ENGINE,), "requests", answer="reply",
         stored="partsong.request.{verb}.{lane}.{caller}.{run_id}",
     ),
     Channel(
         "reply", "partsong.reply.{request_id}",
         "The answer to a request, once its effect is in the log. Listen before you ask.",
-        ("reply*",), ("graph-engine",), (ANYBODY,),
+        ("reply*",), (GRAPH_ENGINE,), (ANYBODY,),
     ),
     Channel(
         "commits", "partsong.log.{partition}.{run_id}.engine",
         "The graph engine's decisions. Each is appended under the guard of this subject's last sequence.",
-        ("commit",), ("graph-engine",), (ANYBODY, "approval"), "log",
+        ("commit",), (GRAPH_ENGINE,), (ANYBODY, APPROVAL), "log",
     ),
     Channel(
         "facts", "partsong.log.{partition}.{run_id}.fact",
         "Results of calls that may safely happen twice, and of detached runs. Readers take the first.",
-        ("report",), ("tool-runner", "graph-engine"), (ANYBODY, "graph-engine"), "log",
+        ("report",), (TOOL_RUNNER, GRAPH_ENGINE), (ANYBODY, GRAPH_ENGINE), "log",
     ),
     Channel(
         "calls", "partsong.log.{partition}.{run_id}.call.{call_id}",
         "One call that must not happen twice: its claim, then its one closing event, each under the guard of this "
         "subject's last sequence.",
-        ("report",), (*_WORKERS, "approval", "graph-engine"), (ANYBODY, "graph-engine", "approval"), "log",
+        ("report",), (*_WORKERS, APPROVAL, GRAPH_ENGINE), (ANYBODY, GRAPH_ENGINE, APPROVAL), "log",
     ),
     Channel(
         "chunks", "partsong.chunk.{run_id}.{node}.{call_id}",
@@ -98,30 +111,30 @@ CHANNELS = (
         "A body over 256 KiB is in the object store under the name in the header `Partsong-Blob`. "
         "`Partsong-Seen` is the newest record of the run that its engine knew. "
         "`Partsong-Reminder` says that it was published before: whoever gets it pings the service and sees that nobody holds the call.",
-        ("work*",), ("graph-engine",), _WORKERS, "work",
+        ("work*",), (GRAPH_ENGINE,), _WORKERS, "work",
     ),
     Channel(
         "timer", "partsong.timer.{run_id}.{timer_id}",
         "Where a durable timer waits: `Nats-Schedule` says until when, `Nats-Schedule-Target` names the subject of `fired`.",
-        ("timer",), ("graph-engine",), (), "timers",
+        ("timer",), (GRAPH_ENGINE,), (), "timers",
     ),
     Channel(
         "fired", "partsong.fired.{run_id}.{timer_id}", "A durable timer's moment has come; published by the server.",
-        ("timer",), ("NATS",), ("graph-engine",), "timers",
+        ("timer",), ("NATS",), (GRAPH_ENGINE,), "timers",
     ),
     Channel(
         "schedule", "partsong.timer.schedule.start.{schedule}",
         "Where a schedule waits for its next time: `Nats-Schedule` says when, with `Nats-Schedule-Time-Zone` for a cron expression.",
-        ("moment",), ("graph-engine",), (), "timers",
+        ("moment",), (GRAPH_ENGINE,), (), "timers",
     ),
     Channel(
         "scheduled", "partsong.fired.schedule.start.{schedule}",
         "A schedule's time has come; published by the server. Whoever takes it starts a run named after this moment.",
-        ("moment",), ("NATS",), ("graph-engine",), "timers",
+        ("moment",), ("NATS",), (GRAPH_ENGINE,), "timers",
     ),
     Channel(
         "unscheduled", "partsong.fired.schedule.end.{schedule}", "A schedule is no more.",
-        ("moment",), ("graph-engine",), ("graph-engine",), "timers",
+        ("moment",), (GRAPH_ENGINE,), (GRAPH_ENGINE,), "timers",
     ),
     Channel(
         "dead", "partsong.dead.{service}", "What a service could not work off, with the reason.",
@@ -135,24 +148,24 @@ CHANNELS = (
     Channel(
         "stop", "partsong.stop.{run_id}", "What is being done for this run, or a part of it, may be dropped: the commit that is named says so. "
         "A hint that names a later record in `Partsong-Seen` was sent since, and is wanted.",
-        ("stop",), ("graph-engine",), _WORKERS,
+        ("stop",), (GRAPH_ENGINE,), _WORKERS,
     ),
     Channel(
         "tools", "partsong.query.tool-runner.tools", "A question that every tool-runner answers at once on its reply subject: which tools it has.",
-        ("tools_question",), ("agent-gateway",), ("tool-runner",), group="tool-runner-tools", answer="tools_answer",
+        ("tools_question",), (AGENT_GATEWAY,), (TOOL_RUNNER,), group="tool-runner-tools", answer="tools_answer",
     ),
     Channel(
         "tools_answer", "{inbox}", "The answer: all tools of one tool-runner.",
-        ("tools_answer",), ("tool-runner",), ("agent-gateway",),
+        ("tools_answer",), (TOOL_RUNNER,), (AGENT_GATEWAY,),
     ),
     Channel(
         "schedules", "partsong.query.graph-engine.schedules",
         "A question, answered at once on its reply subject: which schedules there are.",
-        ("schedules_question",), (ANYBODY,), ("graph-engine",), group="graph-engine-schedules", answer="schedules_answer",
+        ("schedules_question",), (ANYBODY,), (GRAPH_ENGINE,), group="graph-engine-schedules", answer="schedules_answer",
     ),
     Channel(
         "schedules_answer", "{inbox}", "The answer: all schedules as they were asked for.",
-        ("schedules_answer",), ("graph-engine",), (ANYBODY,),
+        ("schedules_answer",), (GRAPH_ENGINE,), (ANYBODY,),
     ),
     Channel(
         "ping", "partsong.query.{service}.ping", "A question to every worker of a service, answered at once: are you there?",
@@ -199,34 +212,34 @@ HEADERS: dict[str, Schema] = {
     "commit": {
         "type": "object",
         "properties": {
-            "Nats-Msg-Id": {**_TEXT, "description": "`<run>.engine.<n>.<first half of hash>`"},
-            "Partsong-Status": {**_TEXT, "description": "The run's status after this commit."},
-            "Partsong-Graph": {**_TEXT, "description": "The name of the run's graph."},
-            "Partsong-Started": {"type": "string", "format": "date-time"},
-            "Partsong-Seen": {
+            MSG_ID: {**_TEXT, "description": "`<run>.engine.<n>.<first half of hash>`"},
+            STATUS: {**_TEXT, "description": "The run's status after this commit."},
+            GRAPH: {**_TEXT, "description": "The name of the run's graph."},
+            STARTED: {"type": "string", "format": "date-time"},
+            SEEN: {
                 **_TEXT,
                 "description": "The newest record of the run that had been folded; as `seen` in the body.",
             },
-            "Partsong-Error": {**_TEXT, "description": "The code of the run's error."},
-            "Partsong-Uncompensated": {
+            ERROR: {**_TEXT, "description": "The code of the run's error."},
+            UNCOMPENSATED: {
                 **_TEXT,
                 "description": "The executions that could not be undone, the first ten of them.",
             },
-            "Partsong-Origin": {**_TEXT, "description": "`<run>@<sequence>` it was forked from."},
-            "Partsong-Pending": {
+            ORIGIN: {**_TEXT, "description": "`<run>@<sequence>` it was forked from."},
+            PENDING: {
                 **_TEXT,
                 "description": "How many requests about the run still wait for their outcome, if any do.",
             },
-            "Partsong-Webhook": {
+            WEBHOOK: {
                 **_TEXT,
                 "description": "`open` until the ended run's webhook has been told.",
             },
         },
-        "required": ["Nats-Msg-Id"],
+        "required": [MSG_ID],
     },
     "report": {
         "type": "object",
-        "properties": {"Nats-Msg-Id": {**_TEXT, "description": "The id of the event in it."}},
-        "required": ["Nats-Msg-Id"],
+        "properties": {MSG_ID: {**_TEXT, "description": "The id of the event in it."}},
+        "required": [MSG_ID],
     },
 }

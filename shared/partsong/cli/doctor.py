@@ -233,14 +233,14 @@ async def _streams(client: Client) -> str:
 
 async def _log(client: Client, data: Path) -> str:
     """Whether the log still is what was acknowledged, there is room to write to it, and all services can."""
-    from partsong.cli.platform import ROLES
+    from partsong.contracts.services import SERVICES
     from partsong.runtime.log_answers import ask_services
     from partsong.runtime.log_standing import log_standing, standing_error
 
     found = await log_standing(client.nats, client.subjects, data, room=True)
     if error := standing_error(found):
         raise error
-    said = await ask_services(client.nats, client.subjects, ROLES)
+    said = await ask_services(client.nats, client.subjects, SERVICES)
     for one in said:
         if one.problem is not None:
             who = ", ".join(x.worker.partition("~")[0] for x in said if x.problem == one.problem)
@@ -263,10 +263,10 @@ async def _clock(client: Client) -> str:
 
 async def _clocks(client: Client) -> str:
     """The offsets that the workers have measured; those that are too large are corrected, but a machine is wrong."""
-    from partsong.cli.platform import ROLES
+    from partsong.contracts.services import SERVICES
     from partsong.runtime.broker_clock import TOLERATED, said
 
-    asked = (_all_answers(client, client.subjects.query(role, "clock")) for role in ROLES)
+    asked = (_all_answers(client, client.subjects.query(role, "clock")) for role in SERVICES)
     found = {
         str(answer["worker"]).partition("~")[0]: float(answer["offset"])
         for answers in await asyncio.gather(*asked)
@@ -293,14 +293,14 @@ async def _all_answers(client: Client, subject: str) -> list[dict[str, Any]]:
 
 async def _workers(client: Client) -> str:
     from partsong.cli.bus import blocked_workers, hear
-    from partsong.cli.platform import ROLES
+    from partsong.contracts.services import SERVICES
 
-    alive, missing = set[str](), list(ROLES)
+    alive, missing = set[str](), list(SERVICES)
     beats: list[Beat] = []
     for _ in range(_TIMES):  # on a busy machine a heartbeat may be late
         beats = await hear(client)
         alive |= {beat.service for beat in beats}
-        missing = [role for role in ROLES if role not in alive]
+        missing = [role for role in SERVICES if role not in alive]
         if not missing:
             break
     if missing:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from partsong.contracts.services import AGENT_GATEWAY, APPROVAL, TOOL_RUNNER
+
 __all__ = ["environment_of"]
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|_DSN$", re.IGNORECASE)
-_FREE = frozenset({"agent-gateway", "tool-runner"})
+_FREE = frozenset({AGENT_GATEWAY, TOOL_RUNNER})
 """The gateway's catalogue may name any variable as a model's key; the tool-runner runs the user's own code."""
 _OWN = {
-    "PARTSONG_DATABASE_URL": "approval",
-    "PGPASSWORD": "approval",
-    "PARTSONG_MCP": "tool-runner",
-    "PARTSONG_QUERY_": "tool-runner",
-    "PARTSONG_SEARCH_": "tool-runner",
-    "PARTSONG_WEBHOOK_": "tool-runner",
+    "PARTSONG_DATABASE_URL": APPROVAL,
+    "PGPASSWORD": APPROVAL,
+    "PARTSONG_MCP": TOOL_RUNNER,
+    "PARTSONG_QUERY_": TOOL_RUNNER,
+    "PARTSONG_SEARCH_": TOOL_RUNNER,
+    "PARTSONG_WEBHOOK_": TOOL_RUNNER,
 }
 """Whose a variable is, by how its name begins."""
 

@@ -112,12 +112,12 @@ async def insist_on_rest(client: Client, place: Place, where: str) -> None:
     Raises:
         Conflict: `services.running`.
     """
-    from partsong.cli.platform import ROLES
+    from partsong.contracts.services import SERVICES
     from partsong.client.where import find_up
     from partsong.contracts.errors import Conflict
     from partsong.runtime.log_answers import ask_services
 
-    if said := await ask_services(client.nats, client.subjects, ROLES):
+    if said := await ask_services(client.nats, client.subjects, SERVICES):
         who = ", ".join(sorted(one.worker.partition("~")[0] for one in said))
         url = client.nats.connected_url
         pid = find_up(place.data, url.port if url else None)

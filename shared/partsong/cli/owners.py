@@ -13,14 +13,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from partsong.contracts.ranges import ranges, spans
+from partsong.contracts.services import GRAPH_ENGINE
+from partsong.contracts.wire.headers import TIME_STAMP
 from partsong.contracts.wire.subjects import PARTITIONS
 
 if TYPE_CHECKING:
     from partsong.client import Client
 
-__all__ = ["ENGINE", "Silent", "silent_owners", "told_of"]
+__all__ = ["Silent", "silent_owners", "told_of"]
 
-ENGINE = "graph-engine"
 _WITHIN = 2.0
 
 
@@ -36,7 +37,7 @@ class Silent:
     @property
     def row(self) -> dict[str, object]:
         """What of it stands in a table of workers."""
-        return {"worker": self.worker, "service": ENGINE, "last_sign": self.last_sign}
+        return {"worker": self.worker, "service": GRAPH_ENGINE, "last_sign": self.last_sign}
 
 
 async def silent_owners(client: Client, alive: Collection[str]) -> list[Silent]:
@@ -66,8 +67,8 @@ def told_of(silent: Sequence[Silent], alive: Collection[str]) -> list[str]:
         )
     else:
         then = (
-            f"nobody owns partitions {partitions}: no {ENGINE} is alive; "
-            f"start one with `partsong up` or `partsong worker start {ENGINE}`"
+            f"nobody owns partitions {partitions}: no {GRAPH_ENGINE} is alive; "
+            f"start one with `partsong up` or `partsong worker start {GRAPH_ENGINE}`"
         )
     return [*said, then]
 
@@ -106,5 +107,5 @@ async def _time_of(client: Client, bucket: str, key: str) -> str:
         found = await client.nats.request(get, timeout=_WITHIN)
     except (nats.errors.Error, TimeoutError):
         return ""
-    set_at = (found.headers or {}).get("Nats-Time-Stamp")
+    set_at = (found.headers or {}).get(TIME_STAMP)
     return clock.to_text(datetime.fromisoformat(set_at)) if set_at else ""

@@ -23,16 +23,15 @@ from partsong.cli.repairs import carried
 from partsong.cli.restarts import Restarts
 from partsong.cli.supervision import SILENCE, START, Supervisor
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
+from partsong.contracts.services import SERVICES
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.nats.directory_lock import Claim, claim_directory
 from partsong.runtime.nats.server import FAST_SYNC, LEAST_FREE, EmbeddedNats, start_embedded
 from partsong.runtime.progress import Patience, stopped, used
 
-__all__ = ["ROLES", "Platform"]
+__all__ = ["Platform"]
 
-ROLES = ("graph-engine", "agent-gateway", "tool-runner", "approval")
-"""The services, in the order in which they are started."""
 
 _LOOK, _SAY = 0.5, 5.0
 """Seconds between two looks at services that start, and between two words about them."""
@@ -56,7 +55,7 @@ class Platform:
         env: Mapping[str, str],
         nats_url: str | None = None,
         fast: bool = False,
-        roles: Sequence[str] = ROLES,
+        roles: Sequence[str] = SERVICES,
         say: Callable[[str, str], None] = lambda _who, _what: None,
         words: Sequence[str] = (),
         silence: float = SILENCE,
@@ -286,7 +285,7 @@ class Platform:
             say=self._say,
             changed=self._changed,
             advice=advice,
-            umask=-1 if role == "tool-runner" else 0o077,  # what a function writes is its user's
+            umask=-1 if role == TOOL_RUNNER else 0o077,  # what a function writes is its user's
         )
 
     @property

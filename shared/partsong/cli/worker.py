@@ -12,16 +12,17 @@ import click
 
 from partsong.cli.options import Address, address_options, data_option
 from partsong.cli.output import EXIT, run_async
-from partsong.cli.platform import ROLES
+from partsong.contracts.services import SERVICES
+from partsong.contracts.services import AGENT_GATEWAY, APPROVAL, GRAPH_ENGINE, TOOL_RUNNER
 from partsong.runtime.visible import visible
 
 __all__ = ["command"]
 
 _EXTRA = {
-    "graph-engine": "engine",
-    "agent-gateway": "gateway",
-    "tool-runner": "tools",
-    "approval": "approval",
+    GRAPH_ENGINE: "engine",
+    AGENT_GATEWAY: "gateway",
+    TOOL_RUNNER: "tools",
+    APPROVAL: "approval",
 }
 
 
@@ -31,7 +32,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("role", type=click.Choice(ROLES))
+@click.argument("role", type=click.Choice(SERVICES))
 @click.option(
     "--nats",
     "nats_url",
@@ -82,7 +83,7 @@ def start(
     env = {**os.environ, **{key: value for key, value in given.items() if value}}
     from_env(env)  # what was told wrong is said before what was not told
     settings = from_env(settings_nearby(env))
-    if (role == "tool-runner" and settings.loads) or any(":" in one for one in settings.plugins):
+    if (role == TOOL_RUNNER and settings.loads) or any(":" in one for one in settings.plugins):
         sys.path.insert(
             0, str(Path.cwd())
         )  # where the modules are that are named; else nobody's code is wanted

@@ -9,7 +9,6 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from partsong.client.catalogue import Catalogue
-from partsong.client.connection import STATUS
 from partsong.client.control import Control, OnBusy
 from partsong.client.graphs import GraphLike, Portable
 from partsong.client.live import chunks_of
@@ -22,13 +21,13 @@ from partsong.contracts.state.results import RunResult
 from partsong.contracts.state.state import ENDED, Origin, RunState
 from partsong.contracts.talk.chunks import Chunk
 from partsong.contracts.wire.damage import Hit
+from partsong.contracts.wire.headers import STATUS, CommitSummary
 from partsong.contracts.wire.subjects import partition_of
 from partsong.log.jetstream import JetStreamLog
 from partsong.log.leader import Leader
 from partsong.log.marks import BucketMarks
 from partsong.log.port import Record
 from partsong.log.reading import read_message
-from partsong.log.stored import sequence
 from partsong.log.summaries import Summary, summaries
 
 __all__ = ["Client", "GraphLike", "OnBusy", "Overlap", "Placed", "Portable", "RunSummary"]
@@ -244,18 +243,17 @@ class Client(Control, Scheduling, Catalogue):
 
 
 def _summary(run_id: str, summary: Summary) -> RunSummary:
-    headers = summary.headers
-    if summary.broken or STATUS not in headers:  # each commit of ours says how the run stands
+    said = CommitSummary.of(summary.headers)
+    if summary.broken or said is None:  # each commit of ours says how the run stands
         return RunSummary(run_id, "damaged", "", "", _UNREADABLE, summary.seq)
-    origin, _, at = headers.get("Partsong-Origin", "").rpartition("@")
-    forked_at = sequence(at)
+    origin = Origin(*said.origin) if said.origin is not None else None
     return RunSummary(
         run_id,
-        headers.get(STATUS, ""),
-        headers.get("Partsong-Graph", ""),
-        headers.get("Partsong-Started", ""),
-        headers.get("Partsong-Error"),
+        said.status,
+        said.graph,
+        said.started,
+        said.error,
         summary.seq,
-        Origin(origin, forked_at) if origin and forked_at is not None else None,
-        tuple(filter(None, headers.get("Partsong-Uncompensated", "").split(","))),
+        origin,
+        said.uncompensated,
     )

@@ -30,10 +30,8 @@ from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.log_standing import onlooker
 from partsong.runtime.streams import Names
 
-__all__ = ["STATUS", "Connection", "unknown"]
+__all__ = ["Connection", "unknown"]
 
-STATUS = "Partsong-Status"
-"""Header of a commit that says how the run stands after it."""
 _STALE = 0.25
 """Seconds for which a replica of the log may not have what its leader has."""
 _PATIENCE = 2.0

@@ -13,6 +13,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from partsong.contracts.frozen import replace
+from partsong.contracts.services import APPROVAL, GRAPH_ENGINE
 from partsong.contracts.state.state import Call, RunState
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
@@ -25,7 +26,7 @@ _OTHERS = 0.15
 """Seconds without a further answer after which all workers of a service have answered."""
 _YOUNG = 2.0
 """Seconds in which nobody wonders where a call is."""
-_CALLED = {"approval": "approval service"}
+_CALLED = {APPROVAL: "approval service"}
 
 _Said = dict[str, Any]
 
@@ -37,7 +38,7 @@ async def seen(
     if state.ended or state.status == "queued" or (state.paused and state.stopping is None):
         return state
     owing = {call.service for call in state.calls.values() if call.open}
-    services = sorted({"graph-engine"} | owing)
+    services = sorted({GRAPH_ENGINE} | owing)
     old = {service: _old(state, service) for service in services}
     answers = await asyncio.gather(
         *(_asked(nc, subjects, name, within, everybody=bool(old[name])) for name in services)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from partsong.bus.queued import Queued, find_request
 from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.contracts.wire.headers import MSG_ID
 from partsong.contracts.wire.requests import REPLY, Accepted, Reply
 from partsong.contracts.wire.subjects import Subjects
 from partsong.log.full import is_full, log_full
@@ -162,7 +163,7 @@ async def _store(nc: Nats, subjects: Subjects, subject: str, body: bytes, messag
     began = now()
     while True:
         try:
-            headers = {"Nats-Msg-Id": message_id}
+            headers = {MSG_ID: message_id}
             return (await js.publish(subject, body, timeout=_ATTEMPT, headers=headers)).seq
         except (TimeoutError, NoStreamResponseError) as error:  # its stream has no leader now
             limit = _ABSENT if isinstance(error, NoStreamResponseError) else _STORED

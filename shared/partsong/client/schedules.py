@@ -12,6 +12,7 @@ from partsong.client.connection import Connection
 from partsong.client.graphs import GraphLike, a_request, spec_of
 from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.graph.misfits import problem_of
+from partsong.contracts.services import GRAPH_ENGINE
 from partsong.contracts.wire.requests import ScheduleRequest, UnscheduleRequest
 
 __all__ = ["Overlap", "Scheduling"]
@@ -88,7 +89,7 @@ class Scheduling(Connection):
         Raises:
             Unavailable: no engine answered in time.
         """
-        question = self._subjects.query("graph-engine", "schedules")
+        question = self._subjects.query(GRAPH_ENGINE, "schedules")
         try:
             answer = await self.nats.request(question, b"{}", timeout=self._timeout)
         except (nats.errors.Error, TimeoutError) as error:

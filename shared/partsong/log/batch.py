@@ -13,14 +13,18 @@ from collections.abc import Sequence
 import nats.errors
 
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.wire.headers import (
+    BATCH_COMMIT,
+    BATCH_ID,
+    BATCH_SEQUENCE,
+    EXPECTED_ON_SUBJECT,
+    MSG_ID,
+)
 from partsong.log.link import Link, Lost
 from partsong.log.port import Append, Appended
-from partsong.log.stored import EXPECT, ID
 from partsong.log.subject import check_append
 
 __all__ = ["append_batch"]
-
-_BATCH, _PLACE, _COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
 
 
 async def append_batch(link: Link, appends: Sequence[Append], *, within: float) -> list[Appended]:
@@ -36,7 +40,7 @@ async def append_batch(link: Link, appends: Sequence[Append], *, within: float) 
         async with asyncio.timeout(within):
             for one, headers in before:
                 await link.nc.publish(one.subject, one.body, headers=headers)
-            reply = await link.ask(last.subject, last.body, {**commit, _COMMIT: "1"})
+            reply = await link.ask(last.subject, last.body, {**commit, BATCH_COMMIT: "1"})
     except (TimeoutError, Lost, OSError, nats.errors.Error) as error:
         raise Unavailable(
             "nats.no_answer",
@@ -57,7 +61,7 @@ async def append_batch(link: Link, appends: Sequence[Append], *, within: float) 
 
 def _headers(one: Append, batch: str, place: int) -> dict[str, str]:
     check_append(one.subject, one.id, one.headers)
-    headers = {ID: one.id, **(one.headers or {}), _BATCH: batch, _PLACE: str(place)}
+    headers = {MSG_ID: one.id, **(one.headers or {}), BATCH_ID: batch, BATCH_SEQUENCE: str(place)}
     if one.expect is not None:
-        headers[EXPECT] = str(one.expect)
+        headers[EXPECTED_ON_SUBJECT] = str(one.expect)
     return headers

@@ -18,9 +18,9 @@ from typing import NamedTuple
 from nats.aio.msg import Msg
 
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.wire.headers import MSG_ID, ROLLUP, SEQUENCE, TIME_STAMP
 from partsong.log.full import is_full, log_full
 from partsong.log.link import Link, status
-from partsong.log.stored import ID
 from partsong.runtime import clock
 
 __all__ = ["BAD_BODY", "LARGEST", "LOST", "Blobs", "is_blob_name"]
@@ -71,7 +71,7 @@ class Blobs:
     async def remove(self, name: str) -> None:
         """Say of a body that it is not there: whoever puts it again stores it again."""
         info = {"name": name, "bucket": self._bucket, "nuid": "", "deleted": True}
-        headers = {ID: self._link.nc.new_inbox(), "Nats-Rollup": "sub"}
+        headers = {MSG_ID: self._link.nc.new_inbox(), ROLLUP: "sub"}
         await self._publish(self._meta(name), json.dumps(info).encode(), headers)
 
     async def get(self, name: str, *, most: int = LARGEST) -> bytes:
@@ -154,7 +154,7 @@ class Blobs:
         size = min(_CHUNK, self._link.nc.max_payload // 2)
         chunks = [body[at : at + size] for at in range(0, len(body), size)]
         for number, chunk in enumerate(chunks):
-            await self._publish(f"$O.{self._bucket}.C.{nuid}", chunk, {ID: f"{nuid}.{number}"})
+            await self._publish(f"$O.{self._bucket}.C.{nuid}", chunk, {MSG_ID: f"{nuid}.{number}"})
         info = {
             "name": name,
             "bucket": self._bucket,
@@ -164,7 +164,7 @@ class Blobs:
             "digest": "SHA-256=" + base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode(),
             "options": {"max_chunk_size": size},
         }
-        headers = {ID: nuid, "Nats-Rollup": "sub"}
+        headers = {MSG_ID: nuid, ROLLUP: "sub"}
         await self._publish(self._meta(name), json.dumps(info).encode(), headers)
 
     async def _publish(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
@@ -192,7 +192,7 @@ class Blobs:
                 break  # what is there will not have the right hash
             parts += [msg.data for msg in found]
             read += sum(len(msg.data) for msg in found)
-            after = int((found[-1].headers or {})["Nats-Sequence"])
+            after = int((found[-1].headers or {})[SEQUENCE])
         return b"".join(parts)
 
     async def _some(self, subject: str, after: int) -> list[Msg]:
@@ -204,7 +204,7 @@ class Blobs:
 
 def _age(msg: Msg) -> float:
     """Seconds since a message was stored, by about the same clock."""
-    stored = clock.server_time((msg.headers or {})["Nats-Time-Stamp"])
+    stored = clock.server_time((msg.headers or {})[TIME_STAMP])
     return (clock.now() - stored).total_seconds()
 
 

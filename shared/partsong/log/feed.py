@@ -26,6 +26,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.counts import number_of
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.wire.headers import PENDING_MESSAGES
 from partsong.log.link import Link, Lost, status
 from partsong.log.stored import place_of
 
@@ -226,7 +227,7 @@ class _Cursor:
         if code == "100":
             return
         if code in {"404", "408"}:  # a pull request ended before its batch was full
-            self._asked -= int(headers.get("Nats-Pending-Messages", self._asked))
+            self._asked -= int(headers.get(PENDING_MESSAGES, self._asked))
             self._ended = self._ending
             return
         self._broken = True

@@ -29,6 +29,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.wire.headers import BLOB, EXPECTED_ON_SUBJECT, MSG_ID, NUM_PENDING, SEQUENCE
 from partsong.log.batch import append_batch
 from partsong.log.blobs import BAD_BODY, Blobs
 from partsong.log.feed import Incomplete, feed
@@ -36,15 +37,7 @@ from partsong.log.full import is_full, log_full
 from partsong.log.keeper import Keeper
 from partsong.log.link import NO_ANSWER, Link, Lost, Unheard, status
 from partsong.log.port import Append, Appended, Record, WrongSequence
-from partsong.log.stored import (
-    BLOB,
-    EXPECT,
-    ID,
-    from_delivery,
-    from_direct,
-    from_leader,
-    headers_of,
-)
+from partsong.log.stored import from_delivery, from_direct, from_leader, headers_of
 from partsong.log.subject import check_append, check_literal, compile_filter
 
 __all__ = ["JetStreamLog"]
@@ -100,9 +93,9 @@ class JetStreamLog:
     ) -> Appended:
         """See `Log.append`."""
         check_append(subject, id, headers)
-        sent = {ID: id, **headers} if headers else {ID: id}
+        sent = {MSG_ID: id, **headers} if headers else {MSG_ID: id}
         if expect is not None:
-            sent[EXPECT] = str(expect)
+            sent[EXPECTED_ON_SUBJECT] = str(expect)
         if len(body) > self._big:
             sent[BLOB] = name = await self.blobs.put(body)
             body = json.dumps({"blob": name, "bytes": len(body)}).encode()
@@ -206,10 +199,10 @@ class JetStreamLog:
     async def _settle(self, subject: str, id: str, expect: int) -> Appended:
         """The guard was refused: because our record is there already, or because another one is."""
         own = await self._leader_get({"next_by_subj": subject, "seq": expect + 1})
-        if own and own["headers"].get(ID) == id:
+        if own and own["headers"].get(MSG_ID) == id:
             return Appended(own["seq"], duplicate=True)
         last = await self._leader_get({"last_by_subj": subject})
-        if last and last["headers"].get(ID) == id:
+        if last and last["headers"].get(MSG_ID) == id:
             return Appended(last["seq"], duplicate=True)
         found = last["seq"] if last else 0
         if found == expect:
@@ -253,7 +246,7 @@ class JetStreamLog:
         missing = owed
         for pause in _LAGS:
             more, _ = await self._fetch(filter, min(after, end), 1)
-            if more and int((more[0].headers or {})["Nats-Sequence"]) <= end:
+            if more and int((more[0].headers or {})[SEQUENCE]) <= end:
                 raise _lagging(filter)
             beyond, left = await self._fetch(filter, end, 1) if end < sys.maxsize else ([], 0)
             missing = owed - len(beyond) - left
@@ -301,7 +294,7 @@ class JetStreamLog:
             self._link.ask_many, f"$JS.API.DIRECT.GET.{self._stream}", json.dumps(query).encode()
         )
         found = await self._link.insist(f"reading {filter}", partial(self._heard, ask))
-        behind = int((found[-1].headers or {}).get("Nats-Num-Pending", 0)) if found else 0
+        behind = int((found[-1].headers or {}).get(NUM_PENDING, 0)) if found else 0
         return found, behind
 
     async def _resolve(self, stored: tuple[Record, str | None]) -> Record:

@@ -18,10 +18,11 @@ from nats.aio.client import Client
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.wire.damage import Gone, Silent, View, wanted
 from partsong.contracts.wire.differences import Difference
+from partsong.contracts.wire.headers import EXPECTED_LAST, MSG_ID
 from partsong.contracts.wire.marks import Genesis, Identity, Mark, digest_of, identity_of
 from partsong.contracts.wire.subjects import Subjects
 from partsong.log.link import Link, Lost
-from partsong.log.stored import EXPECT_LAST, ID, headers_of
+from partsong.log.stored import headers_of
 from partsong.runtime import clock
 
 __all__ = ["Leader", "Stored"]
@@ -127,7 +128,7 @@ class Leader:
             Unavailable: as above.
         """
         genesis = Genesis(log_id=clock.new_id(), created=clock.now_text())
-        headers = {ID: f"{genesis.log_id}.genesis", EXPECT_LAST: "0"}
+        headers = {MSG_ID: f"{genesis.log_id}.genesis", EXPECTED_LAST: "0"}
         body = genesis.model_dump_json().encode()
         ask = partial(self._link.ask, self._subjects.genesis(), body, headers)
         answer = json.loads((await self._link.insist("beginning the log", ask)).data)
@@ -191,7 +192,7 @@ def _stored(message: Mapping[str, Any]) -> Stored:
     return Stored(
         int(message["seq"]),
         str(message["subject"]),
-        headers.get(ID, ""),
+        headers.get(MSG_ID, ""),
         base64.b64decode(str(message.get("data") or "")),
         headers,
         str(message["time"]),

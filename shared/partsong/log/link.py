@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.wire.headers import SEQUENCE
 
 __all__ = ["NO_ANSWER", "Link", "Lost", "Unheard", "status"]
 
@@ -210,7 +211,7 @@ class Link:
 def status(msg: Msg) -> str | None:
     """The status of a message that is not data: 204, 404, 408, 503, …; only data has a sequence or a reply."""
     headers = msg.headers
-    if not headers or msg.data or msg.reply or "Nats-Sequence" in headers:
+    if not headers or msg.data or msg.reply or SEQUENCE in headers:
         return None
     return headers.get("Status")
 

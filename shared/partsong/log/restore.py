@@ -23,6 +23,7 @@ from partsong.contracts.counts import number_of
 from partsong.contracts.errors import Conflict, NotFound, Unavailable
 from partsong.contracts.ranges import Range, united
 from partsong.contracts.wire.damage import BEGIN_ANEW, Damaged, assess
+from partsong.contracts.wire.headers import EXPECTED_LAST, MSG_ID
 from partsong.contracts.wire.marks import Identity, Mark, Restored
 from partsong.contracts.wire.own_record import NO_EVENTS
 from partsong.contracts.wire.subjects import Subjects
@@ -31,7 +32,6 @@ from partsong.log.backup_check import body_of, check
 from partsong.log.blobs import Blobs
 from partsong.log.leader import Leader
 from partsong.log.link import Link
-from partsong.log.stored import EXPECT_LAST, ID
 from partsong.log.verify import Verified, verify
 from partsong.log.walk import Progress, Raw
 
@@ -228,7 +228,7 @@ class Restoring:
         )
         body = restored.model_dump_json(by_alias=True).encode()
         id_ = f"{restored.log_id}.restored.{restored.epoch}"
-        await self._publish([(self.subjects.restored(), body, {ID: id_})])
+        await self._publish([(self.subjects.restored(), body, {MSG_ID: id_})])
         for stream in self.caches:
             await self._api("STREAM.DELETE", {}, stream, missing_ok=True)
         return restored
@@ -272,7 +272,7 @@ class Restoring:
                 body = await asyncio.to_thread(body_of, copy, raw)
                 if body is not None:
                     await store.put(body)
-            headers = {**raw.headers, ID: raw.id, EXPECT_LAST: str(raw.seq - 1)}
+            headers = {**raw.headers, MSG_ID: raw.id, EXPECTED_LAST: str(raw.seq - 1)}
             batch.append((raw.subject, raw.body, headers))
             if len(batch) == _BATCH:
                 await self._publish(batch)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from nats.aio.client import Client
 
+from partsong.contracts.wire.headers import BLOB, MSG_ID
 from partsong.log.feed import Incomplete, feed
 from partsong.log.link import Link
-from partsong.log.stored import BLOB, ID, stored_at
+from partsong.log.stored import stored_at
 
 __all__ = ["Progress", "Raw", "walk"]
 
@@ -72,7 +73,7 @@ async def walk(
                         return
                     headers = msg.headers or {}
                     own = {k: v for k, v in headers.items() if not k.startswith("Nats-")}
-                    id_, at = headers.get(ID, ""), stored_at(msg.reply)
+                    id_, at = headers.get(MSG_ID, ""), stored_at(msg.reply)
                     yield Raw(seq, msg.subject, id_, msg.data, own, at)
                     count, owed = count + 1, owed + len(msg.data) + len(msg.subject)
                     if count % _STRIDE == 0:

@@ -18,6 +18,7 @@ from contextlib import aclosing
 import pytest
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.wire.headers import MSG_ID
 from partsong.contracts.wire.subjects import Subjects
 from partsong.log.port import Appended, Log, Record, WrongSequence
 from partsong.log.reading import Unreadable, message_of
@@ -374,7 +375,7 @@ class LogSuite:
     @pytest.mark.parametrize(
         "headers",
         [
-            {"Nats-Msg-Id": "x"},
+            {MSG_ID: "x"},
             {"partsong-blob": "x"},
             {"a b": "x"},
             {"a": "x\ny"},

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from partsong.client.connection import STATUS
 from partsong.contracts.state.results import RunResult
 from partsong.contracts.state.serialization import dump_state
 from partsong.contracts.state.state import ENDED, RunState
 from partsong.contracts.state.timeline import diff
 from partsong.contracts.state.verify import replay
+from partsong.contracts.wire.headers import STATUS
 from partsong.testing.network import closed_network
 from partsong.testing.recorded import Recording, RunLog, recorded
 

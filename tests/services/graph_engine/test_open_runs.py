@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from partsong.contracts.wire.headers import SEEN
 from partsong.contracts.wire.subjects import Subjects
 from partsong.graph_engine.open_runs import OpenRuns
 from partsong.log.port import Record
-from partsong.log.stored import SEEN
 
 SUBJECTS, RUN = Subjects(), "r_1"
 

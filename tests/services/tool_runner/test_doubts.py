@@ -11,11 +11,11 @@ from partsong.contracts.errors import Problem, Unavailable
 from partsong.contracts.events import Event, Parent, RunOptions
 from partsong.contracts.events.envelope import START_HASH, encode_commit, encode_report
 from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.wire.headers import ASKED
 from partsong.contracts.wire.marks import Restored
 from partsong.contracts.wire.work import ToolWork, child_of
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Record
-from partsong.log.stored import ASKED
 from partsong.testing.nats import fresh_subjects
 from partsong.tool_runner.doubts import Doubts
 

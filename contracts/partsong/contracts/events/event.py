@@ -172,16 +172,8 @@ Event: TypeAlias = Annotated[
     | RunFailedEvent
     | RunCancelled
     | RunLimitExceeded
-    | CallClaimed
-    | CallCompleted
-    | CallFailed
     | CallLapsed
     | CallCancelled
-    | CallSuspended
-    | AgentTurnClaimed
-    | AgentTurnCompleted
-    | AgentTurnFailed
-    | ApprovalDecided
     | ApprovalExpired
     | ChildEnded
     | CommandReceived
@@ -189,8 +181,6 @@ Event: TypeAlias = Annotated[
     | ConversationCompacted
     | NodeCancelled
     | NodeCompensated
-    | HookDecided
-    | RouteDecided
     | RunAdmitted
     | RunForked
     | RunNotified
@@ -200,7 +190,17 @@ Event: TypeAlias = Annotated[
     | RunRetried
     | ScopeClosed
     | ScopeOpened
-    | SignalReceived,
+    | SignalReceived
+    | CallClaimed
+    | CallCompleted
+    | CallFailed
+    | HookDecided
+    | CallSuspended
+    | AgentTurnClaimed
+    | RouteDecided
+    | AgentTurnCompleted
+    | AgentTurnFailed
+    | ApprovalDecided,
     Field(discriminator="type"),
 ]
 

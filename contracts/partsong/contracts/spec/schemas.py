@@ -261,6 +261,7 @@ def _own_docs(model: type[BaseModel]) -> dict[str, str]:
         for field, below in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
+        and field.target.id in model.model_fields
         and isinstance(below, ast.Expr)
         and isinstance(below.value, ast.Constant)
         and isinstance(below.value.value, str)

@@ -21,12 +21,13 @@ from partsong.contracts.events import (
     TurnPrice,
     Unapproved,
 )
+from partsong.contracts.services import AGENT_GATEWAY, APPROVAL, GRAPH_ENGINE, TOOL_RUNNER
 
 __all__ = [
     "CANCELLED",
     "FUNCTION_TIMEOUT",
     "MISSING",
-    "SERVICES",
+    "SERVICE_OF",
     "Call",
     "CallKind",
     "Timer",
@@ -44,13 +45,13 @@ MISSING = frozenset({"function.not_found", "tool.unknown", "tools.no_answer"})
 
 It is the platform that lacks something, so none of the user's retries is used up.
 """
-SERVICES: Mapping[CallKind, str] = {
-    "function": "tool-runner",
-    "tool": "tool-runner",
-    "hook": "tool-runner",
-    "agent.turn": "agent-gateway",
-    "approval": "approval",
-    "run": "graph-engine",
+SERVICE_OF: Mapping[CallKind, str] = {
+    "function": TOOL_RUNNER,
+    "tool": TOOL_RUNNER,
+    "hook": TOOL_RUNNER,
+    "agent.turn": AGENT_GATEWAY,
+    "approval": APPROVAL,
+    "run": GRAPH_ENGINE,
 }
 """Who answers calls of each kind."""
 
@@ -149,7 +150,7 @@ class Call:
     @property
     def service(self) -> str:
         """The service that answers it."""
-        return SERVICES[self.kind]
+        return SERVICE_OF[self.kind]
 
     @property
     def given_up(self) -> bool:

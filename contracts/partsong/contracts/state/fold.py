@@ -16,6 +16,7 @@ from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events.envelope import Commit, Report
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import WaitNode
+from partsong.contracts.services import GRAPH_ENGINE
 from partsong.contracts.state.fold_calls import (
     call_claimed,
     call_closed,
@@ -43,7 +44,7 @@ __all__ = ["fold", "fold_all", "fold_message"]
 _NO_DECISION = tuple(
     model
     for model, writer in e.WRITERS.items()
-    if writer != "graph-engine"
+    if writer != GRAPH_ENGINE
     or model in {e.CommandReceived, e.TimerFired, e.ChildEnded, e.CallLapsed, e.CallCancelled}
 )
 """What comes to a run that nobody can decide on; any other event says that somebody can again."""

@@ -17,6 +17,7 @@ from partsong.contracts.events import (
 from partsong.contracts.events.command import Verb
 from partsong.contracts.graph import Graph, MapNode, Node, SubgraphNode, WaitNode
 from partsong.contracts.persistent import chosen
+from partsong.contracts.services import GRAPH_ENGINE
 from partsong.contracts.state.calls import CANCELLED, MISSING, Call, Timer, Waiting, retrying
 from partsong.contracts.state.scope import Execution, Ids, Scope, Token, scope_of
 from partsong.contracts.talk.hooks import PluginRef
@@ -43,7 +44,6 @@ __all__ = [
 Status = Literal[
     "queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "limit_exceeded"
 ]
-_ENGINE = "graph-engine"
 _Line: TypeAlias = Annotated[
     Mapping[str, None],
     BeforeValidator(dict.fromkeys),
@@ -223,7 +223,7 @@ class RunState:
             return self.status
         if self.paused and not self.stopping:
             return "paused"
-        if _ENGINE in self.absent or self.newer is not None or self.parked is not None:
+        if GRAPH_ENGINE in self.absent or self.newer is not None or self.parked is not None:
             return "waiting"
         if not self.stopping and any(self._pressing(exec_id) for exec_id in self.due):
             return self.status
@@ -249,11 +249,13 @@ class RunState:
             return None
         if self.newer is not None:
             reason = f"needs a newer engine: {self.newer.message} ({self.newer.where})"
-            return Waiting("worker", _ENGINE, self.updated, None, reason)
+            return Waiting("worker", GRAPH_ENGINE, self.updated, None, reason)
         if self.parked is not None:
-            return Waiting("worker", _ENGINE, self.updated, None, f"parked: {self.parked.message}")
-        if _ENGINE in self.absent:
-            return Waiting("worker", _ENGINE, self.updated, None, self.absent[_ENGINE])
+            return Waiting(
+                "worker", GRAPH_ENGINE, self.updated, None, f"parked: {self.parked.message}"
+            )
+        if GRAPH_ENGINE in self.absent:
+            return Waiting("worker", GRAPH_ENGINE, self.updated, None, self.absent[GRAPH_ENGINE])
         order = ("approval", "signal", "worker", "rate_limit", "retry", "timer", "run")
         return min(self._waitings(), key=lambda found: order.index(found.on))
 

@@ -14,7 +14,6 @@ from partsong.contracts.talk.messages import Message, ToolSpec
 from partsong.contracts.talk.model_routing import Progress
 
 __all__ = [
-    "REMINDER",
     "WORK",
     "ChildWork",
     "FunctionWork",
@@ -26,10 +25,6 @@ __all__ = [
     "child_of",
     "child_of_v0",
 ]
-
-
-REMINDER = "Partsong-Reminder"
-"""The header of a hint that was published before: whoever gets it asks first whether somebody works on it."""
 
 
 class _Work(BaseModel):

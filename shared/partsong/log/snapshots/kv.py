@@ -21,6 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.wire.headers import TTL
 from partsong.log.blobs import LARGEST
 from partsong.log.link import Link, status
 from partsong.log.snapshots.label import (
@@ -62,7 +63,7 @@ class KvSnapshots:
         self._stream, self._root = f"KV_{bucket}", f"$KV.{bucket}."
         self._link = Link(nc, attempt=attempt, deadline=deadline)
         self._retention = retention
-        self._headers = {"Nats-TTL": f"{ttl}s"} if ttl else None
+        self._headers = {TTL: f"{ttl}s"} if ttl else None
         self._piece = min(_PIECE, nc.max_payload // 2)
 
     async def put(self, snapshot: Snapshot) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Literal, TypeAlias
 
+from partsong.contracts.services import AGENT_GATEWAY, TOOL_RUNNER
 from partsong.runtime import clock
 from partsong.runtime.heartbeat.held import Entry, HeldCalls
 
@@ -33,7 +34,7 @@ BLOCKED_LIMIT = 300.0
 """Seconds without an answer after which it counts as dead, where foreign code runs."""
 _OWN_LIMIT = 60.0
 """The same where only our own code runs."""
-_FOREIGN = frozenset({"agent-gateway", "tool-runner"})
+_FOREIGN = frozenset({AGENT_GATEWAY, TOOL_RUNNER})
 """Services in which code of users runs: functions, tools, plugins."""
 _MOMENT = 0.5
 """Seconds; calls held for less are left out of heartbeats, of which most would be old news on arrival."""

@@ -11,6 +11,8 @@ from nats.aio.msg import Msg
 from nats.js.api import Header
 from nats.protocol import parser
 
+from partsong.contracts.wire.headers import SUBJECT
+
 __all__ = ["NatsClient", "parse_headers"]
 
 _SUBJECT_WITHIN = 256
@@ -80,7 +82,7 @@ class NatsClient(Client):
         for line in raw.split(b"\r\n"):
             name, colon, value = line.partition(b":")
             if colon and (key := _header(name)) is not None:
-                how = _EXACTLY if key == "Nats-Subject" else "replace"
+                how = _EXACTLY if key == SUBJECT else "replace"
                 found[key] = value.strip().decode("utf-8", how)
         return found
 
