@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from partsong.runtime.heartbeat.beat import Beat, Blocked, HeldCall
+from partsong.contracts.wire.heartbeat import Beat, Blocked, HeldCall
 from partsong.runtime.heartbeat.silence import LOOK, Silences, doing
 
 LIMIT = 15.0

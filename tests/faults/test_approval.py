@@ -11,8 +11,8 @@ import httpx2
 import pytest
 
 from partsong.cli.platform import Platform
-from partsong.contracts.services import SERVICES
 from partsong.client import Client
+from partsong.contracts.services import SERVICES
 from partsong.workflow import WorkflowGraph
 from tests.faults.test_kill import WITHIN, Heard, until
 

@@ -12,9 +12,9 @@ import pytest
 
 from partsong.approval.core.approval import id_of
 from partsong.cli.platform import Platform
-from partsong.contracts.services import SERVICES
 from partsong.client import Client
 from partsong.contracts import events as e
+from partsong.contracts.services import SERVICES
 from partsong.workflow import WorkflowGraph
 from tests.faults.test_kill import WITHIN, Heard, until
 

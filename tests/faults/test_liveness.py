@@ -12,7 +12,7 @@ import pytest
 
 from partsong.cli.platform import Platform
 from partsong.client import Client
-from partsong.runtime.heartbeat.beat import Beat
+from partsong.contracts.wire.heartbeat import Beat
 from partsong.runtime.streams import Names
 from partsong.workflow import WorkflowGraph
 from tests.faults import slow

@@ -15,10 +15,10 @@ import pytest
 
 from partsong.cli.http import Api
 from partsong.cli.platform import Platform
-from partsong.contracts.services import SERVICES
 from partsong.client import Client
 from partsong.contracts import events as e
 from partsong.contracts.errors import NotFound
+from partsong.contracts.services import SERVICES
 from partsong.workflow import WorkflowGraph
 from tests.faults.installed import with_tool
 from tests.faults.slow import written

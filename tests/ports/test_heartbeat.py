@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from partsong.runtime.heartbeat.beat import Beat, HeldCall, worker_id
+from partsong.contracts.wire.heartbeat import Beat, HeldCall
 from partsong.runtime.heartbeat.held import MOST
+from partsong.runtime.heartbeat.identity import worker_id
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.port import Heartbeat, HeartbeatFactory
 from partsong.runtime.heartbeat.process import ProcessHeartbeat

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from partsong.contracts.wire.heartbeat import Beat
 from partsong.contracts.wire.subjects import Subjects
-from partsong.runtime.heartbeat.beat import Beat, worker_id
+from partsong.runtime.heartbeat.identity import worker_id
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.process import ProcessHeartbeat
 from partsong.runtime.heartbeat.rule import UNANSWERED

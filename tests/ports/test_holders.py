@@ -14,10 +14,11 @@ from partsong.bus.jobs import Jobs
 from partsong.contracts import events as e
 from partsong.contracts.errors import Unavailable
 from partsong.contracts.wire.headers import REMINDER
+from partsong.contracts.wire.heartbeat import Beat, HeldCall
 from partsong.contracts.wire.subjects import Subjects
 from partsong.contracts.wire.work import WORK, FunctionWork, ToolWork, Work
 from partsong.runtime import clock
-from partsong.runtime.heartbeat.beat import Beat, HeldCall, worker_id
+from partsong.runtime.heartbeat.identity import worker_id
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.task import TaskHeartbeat
 from partsong.runtime.nats.server import EmbeddedNats

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from partsong.contracts.wire.heartbeat import Beat, Blocked, HeldCall
 from partsong.runtime import clock
-from partsong.runtime.heartbeat.beat import Beat, Blocked, HeldCall, worker_id
+from partsong.runtime.heartbeat.identity import worker_id
 from partsong.runtime.heartbeat.monitor import SILENCE, LivenessMonitor
 from partsong.runtime.heartbeat.task import TaskHeartbeat
 from partsong.testing.nats import Bus

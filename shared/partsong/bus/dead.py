@@ -15,15 +15,13 @@ from nats.js.errors import APIError
 
 from partsong.bus.legible import legible
 from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.wire.dead_letter import LONGEST_BODY, DeadLetter
 from partsong.contracts.wire.headers import MSG_ID
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.visible import visible
 
 __all__ = ["dead_letter"]
-
-_HEAD = 4096
-"""Bytes of a body that are kept."""
 
 
 async def dead_letter(
@@ -46,20 +44,20 @@ async def dead_letter(
     Raises:
         Unavailable: the server did not confirm it; the message must not be acknowledged then.
     """
-    letter = {
-        "time": clock.now_text(),
-        "service": service,
-        "reason": legible(problem).model_dump(exclude_none=True),
-        "subject": subject,
-        "seq": seq,
-        "deliveries": deliveries,
-        "size": len(body),
-        "digest": f"sha256:{hashlib.sha256(body).hexdigest()}",
-        "body": visible(body[:_HEAD].decode(errors="replace")),
-    }
+    letter = DeadLetter(
+        time=clock.now_text(),
+        service=service,
+        reason=legible(problem),
+        subject=subject,
+        seq=seq,
+        deliveries=deliveries,
+        size=len(body),
+        digest=f"sha256:{hashlib.sha256(body).hexdigest()}",
+        body=visible(body[:LONGEST_BODY].decode(errors="replace")),
+    )
     try:
         headers = {MSG_ID: id} if id is not None else None
-        text = json.dumps(letter).encode()
+        text = json.dumps(letter.model_dump(mode="json", exclude_none=True)).encode()
         await nc.jetstream().publish(subjects.dead(service), text, timeout=5, headers=headers)
     except (nats.errors.Error, APIError, TimeoutError) as error:
         raise Unavailable(

@@ -22,12 +22,12 @@ from pydantic import ValidationError
 
 from partsong.bus.run_reader import RunReader
 from partsong.contracts import events as e
+from partsong.contracts.wire.heartbeat import Beat
 from partsong.contracts.wire.subjects import Subjects
 from partsong.contracts.wire.work import FunctionWork, HookWork, Work
 from partsong.log.port import Log, Record
 from partsong.log.reading import Unreadable, message_of
 from partsong.runtime.answers import answers
-from partsong.runtime.heartbeat.beat import Beat
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 
 __all__ = ["Holders", "Standing", "standing_of"]

@@ -11,8 +11,8 @@ from pydantic import JsonValue
 from partsong.cli.channels import ANYBODY, CHANNELS, HEADERS, OWN, PARAMETERS, Channel
 from partsong.contracts.events import EVENTS, WRITERS
 from partsong.contracts.spec.schemas import Published, Schema
+from partsong.contracts.wire.heartbeat import Beat
 from partsong.contracts.wire.subjects import Subjects
-from partsong.runtime.heartbeat.beat import Beat
 from partsong.runtime.stream_table import Names, Table, table
 
 __all__ = ["as_yaml", "asyncapi"]

@@ -13,15 +13,15 @@ import click
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import Output, output_option, run_async
 from partsong.cli.owners import silent_owners, told_of
-from partsong.contracts.services import GRAPH_ENGINE
 from partsong.cli.repairs import carried
 from partsong.contracts.counts import number_of, verb_of
 from partsong.contracts.errors import Unavailable
+from partsong.contracts.services import GRAPH_ENGINE
 from partsong.contracts.wire.subjects import LANES
 
 if TYPE_CHECKING:
     from partsong.client import Client
-    from partsong.runtime.heartbeat.beat import Beat, Blocked
+    from partsong.contracts.wire.heartbeat import Beat, Blocked
     from partsong.runtime.log_standing import Standing
 
 __all__ = ["command"]

@@ -6,9 +6,11 @@ That the addresses are those which `contracts/subjects.py` builds is a test.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
-from partsong.contracts.services import AGENT_GATEWAY, GRAPH_ENGINE, TOOL_RUNNER
-from partsong.contracts.spec.schemas import Schema
+from partsong.contracts.services import AGENT_GATEWAY, APPROVAL, GRAPH_ENGINE, SERVICES, TOOL_RUNNER
+from partsong.contracts.spec.schemas import Schema, schema_of
+from partsong.contracts.wire.dead_letter import DeadLetter
 from partsong.contracts.wire.headers import (
     ERROR,
     GRAPH,
@@ -65,7 +67,6 @@ class Channel:
 
 ANYBODY = "any program"
 _WORKERS = (AGENT_GATEWAY, TOOL_RUNNER)
-_SERVICES = (GRAPH_ENGINE, *_WORKERS, APPROVAL)
 
 CHANNELS = (
     Channel(
@@ -138,12 +139,12 @@ CHANNELS = (
     ),
     Channel(
         "dead", "partsong.dead.{service}", "What a service could not work off, with the reason.",
-        ("dead_letter",), _SERVICES, (ANYBODY,), "dead",
+        ("dead_letter",), SERVICES, (ANYBODY,), "dead",
     ),
     Channel(
         "alive", "partsong.alive.{service}.{worker}",
         "A heartbeat every second, with the calls that are held. Five seconds of silence, and the worker's claims lapse.",
-        ("heartbeat",), _SERVICES, (*_SERVICES, ANYBODY),
+        ("heartbeat",), SERVICES, (*SERVICES, ANYBODY),
     ),
     Channel(
         "stop", "partsong.stop.{run_id}", "What is being done for this run, or a part of it, may be dropped: the commit that is named says so. "
@@ -169,15 +170,24 @@ CHANNELS = (
     ),
     Channel(
         "ping", "partsong.query.{service}.ping", "A question to every worker of a service, answered at once: are you there?",
-        ("ping",), (*_SERVICES, ANYBODY), _SERVICES, answer="pong",
+        ("ping",), (*SERVICES, ANYBODY), SERVICES, answer="pong",
     ),
     Channel(
         "pong", "{inbox}", "The answer: a heartbeat of each worker, with every call that it holds.",
-        ("heartbeat",), _SERVICES, (*_SERVICES, ANYBODY),
+        ("heartbeat",), SERVICES, (*SERVICES, ANYBODY),
     ),
 )  # fmt: skip
 
 _TEXT: Schema = {"type": "string"}
+
+
+def _letter() -> Schema:
+    """A dead letter; what a problem is stands in its own schema."""
+    made = {name: part for name, part in schema_of(DeadLetter).items() if name != "$defs"}
+    fields = cast("dict[str, Schema]", made["properties"])
+    return {**made, "properties": {**fields, "reason": {"$ref": "./schemas/problem/v1.json"}}}
+
+
 OWN: dict[str, Schema] = {
     "timer": {**_TEXT, "description": "The timer's id."},
     "moment": {"description": "Nothing: the subject says it all."},
@@ -186,27 +196,7 @@ OWN: dict[str, Schema] = {
     "tools_question": {"type": "object"},
     "ping": {"description": "Whatever it is; nobody reads it."},
     "tools_answer": {"type": "array", "items": {"$ref": "./schemas/tool/v1.json"}},
-    "dead_letter": {
-        "type": "object",
-        "properties": {
-            "time": {"type": "string", "format": "date-time"},
-            "service": _TEXT,
-            "reason": {"$ref": "./schemas/problem/v1.json"},
-            "subject": {**_TEXT, "description": "Where the message had come from."},
-            "seq": {"type": "integer", "description": "Its sequence in that stream."},
-            "deliveries": {"type": "integer"},
-            "size": {"type": "integer", "description": "Bytes of the body."},
-            "digest": {
-                **_TEXT,
-                "description": "`sha256:` and the body's hash: of it only the beginning is kept.",
-            },
-            "body": {
-                **_TEXT,
-                "description": "The first 4 KiB of the body; what would steer a terminal is written out.",
-            },
-        },
-        "required": ["time", "service", "reason", "subject", "seq", "body"],
-    },
+    "dead_letter": _letter(),
 }
 HEADERS: dict[str, Schema] = {
     "commit": {

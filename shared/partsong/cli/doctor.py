@@ -23,7 +23,7 @@ from partsong.runtime import clock
 
 if TYPE_CHECKING:
     from partsong.client import Client
-    from partsong.runtime.heartbeat.beat import Beat
+    from partsong.contracts.wire.heartbeat import Beat
     from partsong.tools.settings import Setting
 
 __all__ = ["command"]

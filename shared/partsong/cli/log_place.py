@@ -112,9 +112,9 @@ async def insist_on_rest(client: Client, place: Place, where: str) -> None:
     Raises:
         Conflict: `services.running`.
     """
-    from partsong.contracts.services import SERVICES
     from partsong.client.where import find_up
     from partsong.contracts.errors import Conflict
+    from partsong.contracts.services import SERVICES
     from partsong.runtime.log_answers import ask_services
 
     if said := await ask_services(client.nats, client.subjects, SERVICES):

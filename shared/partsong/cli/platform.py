@@ -23,7 +23,7 @@ from partsong.cli.repairs import carried
 from partsong.cli.restarts import Restarts
 from partsong.cli.supervision import SILENCE, START, Supervisor
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
-from partsong.contracts.services import SERVICES
+from partsong.contracts.services import SERVICES, TOOL_RUNNER
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.nats.directory_lock import Claim, claim_directory

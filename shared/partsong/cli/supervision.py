@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-    from partsong.runtime.heartbeat.beat import Beat
+    from partsong.contracts.wire.heartbeat import Beat
 
 __all__ = ["SILENCE", "START", "Supervisor"]
 
@@ -144,7 +144,7 @@ class Supervisor:
     async def _hear(self, msg: Msg) -> None:
         from pydantic import ValidationError
 
-        from partsong.runtime.heartbeat.beat import Beat
+        from partsong.contracts.wire.heartbeat import Beat
 
         try:
             beat = Beat.model_validate_json(msg.data)

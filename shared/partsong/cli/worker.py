@@ -12,8 +12,7 @@ import click
 
 from partsong.cli.options import Address, address_options, data_option
 from partsong.cli.output import EXIT, run_async
-from partsong.contracts.services import SERVICES
-from partsong.contracts.services import AGENT_GATEWAY, APPROVAL, GRAPH_ENGINE, TOOL_RUNNER
+from partsong.contracts.services import AGENT_GATEWAY, APPROVAL, GRAPH_ENGINE, SERVICES, TOOL_RUNNER
 from partsong.runtime.visible import visible
 
 __all__ = ["command"]

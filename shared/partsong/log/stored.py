@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.wire.headers import (
     BLOB,
+    MSG_ID,
     SEQUENCE,
     SUBJECT,
 )

@@ -28,7 +28,7 @@ from partsong.runtime import logs
 from partsong.runtime.broker_clock import BrokerClock
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.garbage import leave_out_modules
-from partsong.runtime.heartbeat.beat import default_name, worker_id
+from partsong.runtime.heartbeat.identity import default_name, worker_id
 from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.port import Heartbeat, HeartbeatFactory
 from partsong.runtime.heartbeat.process import ProcessHeartbeat

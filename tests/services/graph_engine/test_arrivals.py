@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from partsong.contracts.wire.heartbeat import Beat
 from partsong.graph_engine.arrivals import Arrivals
-from partsong.runtime.heartbeat.beat import Beat
 
 
 def beat(name: str, service: str = "tool-runner", *, stopped: bool = False) -> Beat:

@@ -29,7 +29,7 @@ from partsong.contracts.wire.requests import Accepted, Rejected, Request
 from partsong.contracts.wire.stop import Stop
 from partsong.contracts.wire.work import Work
 
-__all__ = ["DIALECT", "Family", "Published", "Schema", "published"]
+__all__ = ["DIALECT", "Family", "Published", "Schema", "published", "schema_of"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, JsonValue]
@@ -92,7 +92,7 @@ def _members(union: object) -> tuple[type[BaseModel], ...]:
 
 def _event(kind: str, version: int, model: type[EventBase]) -> Schema:
     """The wire's shape of an event: what all events have, and its own fields in `data`."""
-    flat = _plain(model)
+    flat = schema_of(model)
     fields = _object(flat["properties"])
     required = [name for name in _list(flat.get("required")) if name not in _META]
     data: Schema = {
@@ -188,14 +188,14 @@ def _record(kind: str, own: Schema) -> Schema:
 
 def _model(kind: str, model: type[BaseModel], always: tuple[str, ...] = ()) -> Schema:
     """A model as it travels; `always` are fields that are written even where they have their default."""
-    raw = _plain(model)
+    raw = schema_of(model)
     required = [*_list(raw.get("required"))]
     required += [name for name in always if name not in required]
     head: Schema = {"$schema": DIALECT, **raw, "title": kind}
     return {**head, "required": [*required]} if required else head
 
 
-def _plain(model: type[BaseModel]) -> Schema:
+def schema_of(model: type[BaseModel]) -> Schema:
     """A model's schema. Members of a union carry their tag on the wire, also where the model has it as a default."""
     schema = cast("Schema", copy.deepcopy(model.model_json_schema(schema_generator=_Described)))
     defs = _object(schema.get("$defs", {}))

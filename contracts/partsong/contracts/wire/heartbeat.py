@@ -1,4 +1,4 @@
-"""Beat: one heartbeat on the wire, and the ids of workers.
+"""Heartbeats: what a worker says of itself once a second, and to whoever asks.
 
 A worker's id is `<name>~<incarnation>`. The name is stable over restarts, so when a newer incarnation of a name beats
 and the older one does not any more, the older one is known to be dead at once.
@@ -6,15 +6,9 @@ and the older one does not any more, the older one is known to be dead at once.
 
 from __future__ import annotations
 
-import os
-import re
-import socket
-
 from pydantic import BaseModel, ConfigDict
 
-from partsong.runtime import clock
-
-__all__ = ["Beat", "Blocked", "HeldCall", "default_name", "worker_id"]
+__all__ = ["Beat", "Blocked", "HeldCall"]
 
 
 class HeldCall(BaseModel):
@@ -73,15 +67,3 @@ class Beat(BaseModel):
     def worker(self) -> str:
         """The id that claims carry."""
         return f"{self.name}~{self.incarnation}"
-
-
-def default_name(service: str) -> str:
-    """A name for a worker that was given none: stable over restarts in a container, unique among processes of a host."""
-    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())
-    return f"{service}-{host}-{os.getpid()}"
-
-
-def worker_id(name: str) -> tuple[str, str]:
-    """A fresh incarnation for a name, and the worker id; incarnations sort by time."""
-    incarnation = clock.new_id()
-    return incarnation, f"{name}~{incarnation}"

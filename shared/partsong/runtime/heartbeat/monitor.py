@@ -12,10 +12,10 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from pydantic import ValidationError
 
+from partsong.contracts.wire.heartbeat import Beat
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.answers import answers
-from partsong.runtime.heartbeat.beat import Beat
 from partsong.runtime.recent import Recent
 
 __all__ = ["SILENCE", "LivenessMonitor"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from partsong.runtime.heartbeat.beat import Beat
+from partsong.contracts.wire.heartbeat import Beat
 
 __all__ = ["LOOK", "Silences", "doing"]
 
