@@ -1,0 +1,12 @@
+"""Old place of what is in `partsong.contracts.talk.messages` now; it goes with 0.2."""
+
+from warnings import warn
+
+from partsong.contracts.talk.messages import *  # noqa: F403
+from partsong.contracts.talk.messages import __all__
+
+warn(
+    "partsong.contracts.messages is partsong.contracts.talk.messages now; the old name goes with 0.2",
+    DeprecationWarning,
+    stacklevel=2,
+)

@@ -1,0 +1,1 @@
+"""Old places of what is in `partsong.models` now."""

@@ -1,0 +1,12 @@
+"""Old place of what is in `partsong.models` now; it goes with 0.2."""
+
+from warnings import warn
+
+from partsong.models.streaming import *  # noqa: F403
+from partsong.models.streaming import __all__
+
+warn(
+    "partsong.agent_gateway.streaming is partsong.models now; the old name goes with 0.2",
+    DeprecationWarning,
+    stacklevel=2,
+)
