@@ -15,10 +15,10 @@ UV := env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv 
 COMPILED := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/pycache
 PYTEST := $(COMPILED) $(BIN)/pytest --durations=5 --ignore tests/docs
 
-.PHONY: help setup demo test coverage sim fuzz soak check format bench docs clean
+.PHONY: help setup demo test coverage sim fuzz soak check format bench docs reference clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with everything in it (needs Python 3.11+, make and PyPI)
 
@@ -80,6 +80,9 @@ bench: setup ## Measure the quality bars, with peers on the same machine (BENCH=
 
 docs: setup ## Build the documentation site into site/; broken links fail
 	@$(BIN)/zensical build --clean --strict
+
+reference: setup ## Write the pages of docs/reference/ from the source
+	@$(BIN)/python -m tests.house.reference
 
 clean: ## Remove all that the other targets made, .venv included
 	rm -rf .venv site dist .bench .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
