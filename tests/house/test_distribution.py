@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tarfile
 import zipfile
@@ -70,6 +71,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def test_a_wheel_holds_the_whole_package_and_nothing_else(made: Made) -> None:
     assert distribution.of_wheel(made.wheel, WHOLE) == []
+
+
+def test_every_part_of_the_namespace_is_packaged() -> None:
+    found = (re.match(r"(?!tests/|bench/|examples/)(.*?\bpartsong)/.+\.py$", one) for one in distribution.tracked())  # fmt: skip
+    assert {one[1] for one in found if one} == set(distribution.roots())
 
 
 def test_an_sdist_holds_what_the_console_is_built_from_and_no_rubbish(made: Made) -> None:
