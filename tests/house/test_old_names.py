@@ -18,7 +18,20 @@ NAMES = [
     for line in (ROOT / "tests" / "house" / "names_of_0_1.txt").read_text("utf-8").splitlines()
     if line and not line.startswith("#")
 ]
-ALIASES: list[tuple[str, str]] = []
+ALIASES = [
+    ("partsong.contracts.chunks", "partsong.contracts.talk.chunks"),
+    ("partsong.contracts.messages", "partsong.contracts.talk.messages"),
+    ("partsong.agent_gateway.core.arguments", "partsong.models"),
+    ("partsong.agent_gateway.core.failure", "partsong.models"),
+    ("partsong.agent_gateway.providers.transport", "partsong.models"),
+    ("partsong.agent_gateway.streaming", "partsong.models"),
+    ("partsong.tools.calculator", "partsong.tools.builtin.calculator"),
+    ("partsong.tools.code", "partsong.tools.builtin.code"),
+    ("partsong.tools.fetch_page", "partsong.tools.builtin.fetch_page"),
+    ("partsong.tools.memory", "partsong.tools.builtin.memory"),
+    ("partsong.tools.read_file", "partsong.tools.builtin.read_file"),
+    ("partsong.tools.sql", "partsong.tools.builtin.sql"),
+]
 """Old and new place, each `module` or `module:name`: of whatever in the list above has moved."""
 
 IMPORT = """

@@ -3,7 +3,6 @@
 from warnings import warn
 
 from partsong.contracts.talk.chunks import *  # noqa: F403
-from partsong.contracts.talk.chunks import __all__
 
 warn(
     "partsong.contracts.chunks is partsong.contracts.talk.chunks now; the old name goes with 0.2",

@@ -3,7 +3,6 @@
 from warnings import warn
 
 from partsong.contracts.talk.messages import *  # noqa: F403
-from partsong.contracts.talk.messages import __all__
 
 warn(
     "partsong.contracts.messages is partsong.contracts.talk.messages now; the old name goes with 0.2",

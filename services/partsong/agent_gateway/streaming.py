@@ -3,7 +3,6 @@
 from warnings import warn
 
 from partsong.models.streaming import *  # noqa: F403
-from partsong.models.streaming import __all__
 
 warn(
     "partsong.agent_gateway.streaming is partsong.models now; the old name goes with 0.2",

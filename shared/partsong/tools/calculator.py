@@ -3,7 +3,6 @@
 from warnings import warn
 
 from partsong.tools.builtin.calculator import *  # noqa: F403
-from partsong.tools.builtin.calculator import __all__
 
 warn(
     "partsong.tools.calculator is partsong.tools.builtin.calculator now; the old name goes with 0.2",

@@ -3,7 +3,6 @@
 from warnings import warn
 
 from partsong.tools.builtin.code import *  # noqa: F403
-from partsong.tools.builtin.code import __all__
 
 warn(
     "partsong.tools.code is partsong.tools.builtin.code now; the old name goes with 0.2",

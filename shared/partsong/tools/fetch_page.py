@@ -3,7 +3,6 @@
 from warnings import warn
 
 from partsong.tools.builtin.fetch_page import *  # noqa: F403
-from partsong.tools.builtin.fetch_page import __all__
 
 warn(
     "partsong.tools.fetch_page is partsong.tools.builtin.fetch_page now; the old name goes with 0.2",

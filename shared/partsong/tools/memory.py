@@ -3,7 +3,6 @@
 from warnings import warn
 
 from partsong.tools.builtin.memory import *  # noqa: F403
-from partsong.tools.builtin.memory import __all__
 
 warn(
     "partsong.tools.memory is partsong.tools.builtin.memory now; the old name goes with 0.2",

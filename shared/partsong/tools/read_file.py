@@ -3,7 +3,6 @@
 from warnings import warn
 
 from partsong.tools.builtin.read_file import *  # noqa: F403
-from partsong.tools.builtin.read_file import __all__
 
 warn(
     "partsong.tools.read_file is partsong.tools.builtin.read_file now; the old name goes with 0.2",

@@ -3,7 +3,6 @@
 from warnings import warn
 
 from partsong.tools.builtin.sql import *  # noqa: F403
-from partsong.tools.builtin.sql import __all__
 
 warn(
     "partsong.tools.sql is partsong.tools.builtin.sql now; the old name goes with 0.2",

@@ -3,7 +3,6 @@
 from warnings import warn
 
 from partsong.models.core.failure import *  # noqa: F403
-from partsong.models.core.failure import __all__
 
 warn(
     "partsong.agent_gateway.core.failure is partsong.models now; the old name goes with 0.2",

@@ -3,7 +3,6 @@
 from warnings import warn
 
 from partsong.models.providers.transport import *  # noqa: F403
-from partsong.models.providers.transport import __all__
 
 warn(
     "partsong.agent_gateway.providers.transport is partsong.models now; the old name goes with 0.2",
