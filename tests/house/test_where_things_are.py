@@ -24,7 +24,9 @@ def test_every_place_exists() -> None:
 
 
 def test_at_least_fifteen_requests_are_answered() -> None:
-    assert sum(line.startswith("| ") for line in PAGE.partition("## The rooms")[0].splitlines()) > 16
+    assert (
+        sum(line.startswith("| ") for line in PAGE.partition("## The rooms")[0].splitlines()) > 16
+    )
 
 
 def test_a_place_that_is_gone_is_named() -> None:

@@ -23,7 +23,9 @@ CueKind = Literal[
 CUES: Mapping[CueKind, str] = MappingProxyType(
     cast(
         "dict[CueKind, str]",
-        tomllib.loads(files(__package__).joinpath("keywords.toml").read_text("utf-8")),
+        tomllib.loads(
+            files("partsong.models.routing").joinpath("keywords.toml").read_text("utf-8")
+        ),
     )
 )
 """The cues as people maintain them, in `keywords.toml`."""
