@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ pytest.register_assert_rewrite(
     "partsong.testing.log_suite",
     "partsong.testing.durable_log_suite",
     "partsong.testing.snapshot_suite",
+    "partsong.testing.vector_suite",
 )
 
 # Neither has a deadline: what takes long on a busy machine is not wrong. HYPOTHESIS_PROFILE=nightly looks further.
@@ -33,6 +35,14 @@ def _no_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.delenv("SSL_CERT_FILE", raising=False)
         patch.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("authorities")))
         yield
+
+
+@pytest.fixture
+async def complaints() -> list[object]:
+    """What asyncio's exception handler is called with: failures that nobody asked about."""
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    return said
 
 
 @pytest.fixture(scope="session")

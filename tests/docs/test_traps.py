@@ -7,7 +7,7 @@ import re
 from tests.house.sources import ROOT
 
 PAGE = ROOT / "docs" / "how-to" / "add-a-provider.md"
-TESTS = ROOT / "tests" / "services" / "agent_gateway"
+FOLDERS = (ROOT / "tests" / "unit" / "models", ROOT / "tests" / "services" / "agent_gateway")
 
 
 def test_every_test_that_the_table_names_exists() -> None:
@@ -21,7 +21,8 @@ def test_every_test_that_the_table_names_exists() -> None:
         named = re.findall(r"`(test_\w+\.py)`([^;|]*)", row)
         assert named, row
         for file, rest in named:
-            source = (TESTS / file).read_text("utf-8")
+            (path,) = [path for folder in FOLDERS for path in folder.rglob(file)]
+            source = path.read_text("utf-8")
             names = re.findall(r"`(\w+)`", rest)
             assert names, (file, row)
             missing = [name for name in names if f"def test_{name}(" not in source]

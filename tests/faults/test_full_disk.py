@@ -36,7 +36,7 @@ from partsong.workflow import WorkflowGraph
 from tests.faults.installed import with_tool
 from tests.faults.small_disk import EFFECTS, GRAPHS, ITEMS, a_small_disk, counted, fill
 from tests.faults.test_kill import WITHIN, Heard
-from tests.ports.damage import a_monitor, until
+from tests.support.damage import a_monitor, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 

@@ -38,8 +38,8 @@ from partsong.testing.fake_llm import (
 from partsong.tools import tool
 from tests.fuzz.draw import Draw
 from tests.fuzz.judge import problem, tells
-from tests.services.agent_gateway.support import LOOKUP, asked, connected
-from tests.services.agents.support import WIRES, address
+from tests.support.agents import WIRES, address
+from tests.support.providers import LOOKUP, asked, connected
 
 __all__ = ["answer", "load"]
 

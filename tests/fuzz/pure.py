@@ -30,11 +30,11 @@ from partsong.engine.decide import decide
 from partsong.graph_engine.door import MAX_BODY, request_id
 from partsong.runtime.evaluation.evaluator import evaluate
 from partsong.runtime.visible import visible
-from tests.core.scenario import NOW
 from tests.fuzz import specs
 from tests.fuzz.draw import Draw
 from tests.fuzz.judge import STEERING, Refused, attempt, problem, refusal, tells
 from tests.fuzz.records import RUN, history, odd_body, odd_subject
+from tests.support.scenario import NOW
 
 __all__ = ["cel", "graph", "record", "request", "schema", "text", "value"]
 

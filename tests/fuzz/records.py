@@ -11,8 +11,8 @@ from partsong.contracts import events as e
 from partsong.contracts.events.envelope import START_HASH, chain, encode_commit, encode_report
 from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.wire.subjects import Subjects
-from tests.core.scenario import Scenario
 from tests.fuzz.draw import Draw
+from tests.support.scenario import Scenario
 
 __all__ = ["RUN", "history", "odd_body", "odd_subject"]
 

@@ -21,10 +21,10 @@ from partsong.execution.core.returned import returned
 from partsong.runtime.evaluation.evaluator import evaluate
 from partsong.tools import tool
 from partsong.workflow import Goto, NodeContext, Overwrite, Route, WorkflowGraph
-from tests.core.scenario import Scenario
 from tests.fuzz import specs
 from tests.fuzz.draw import Draw
 from tests.fuzz.judge import Refused, attempt, problem, refusal, tells
+from tests.support.scenario import Scenario
 
 __all__ = ["deed", "outcome", "run"]
 

@@ -17,7 +17,7 @@ from partsong.log.summaries import summaries
 from partsong.log.walk import walk
 from partsong.testing.log_suite import read_all, take
 from partsong.testing.nats import Bus
-from tests.ports.strange import HEADERS, PAYLOADS, TAILS, put
+from tests.support.strange import HEADERS, PAYLOADS, TAILS, put
 
 BODILESS = [name for name in HEADERS if "body" in name]
 

@@ -1,28 +1,14 @@
-"""A fake LLM server, and an environment without keys."""
+"""A fake LLM server, an environment without keys, and a scripted provider that does not pause between words."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
-
 import pytest
 
-from partsong.testing.fake_llm import FakeLLM
+from tests.support.vendors import llm, no_vendor_settings
+
+__all__ = ["llm", "no_vendor_settings"]
 
 
 @pytest.fixture(autouse=True)
-def _no_vendor_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key of the machine's may decide what a test asks."""
-    for name in list(os.environ):
-        if name.startswith(
-            ("ANTHROPIC_", "OPENAI_", "GOOGLE_", "GEMINI_")
-        ) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARTSONG_SCRIPTED_DELAY", "0")
-
-
-@pytest.fixture
-async def llm() -> AsyncIterator[FakeLLM]:
-    """A fake LLM server that answers by the model's name."""
-    async with FakeLLM() as server:
-        yield server

@@ -43,7 +43,7 @@ from tests.sim.consumers import Item
 from tests.sim.loop import Process
 from tests.sim.ports import SimBucket, SimFeed, SimLog, SimOutbox, SimTimers
 from tests.sim.world import World
-from tests.whole_log import WholeLogOf
+from tests.support.whole_log import WholeLogOf
 
 __all__ = ["Engine", "start_engine"]
 

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.validate import parse_graph
-from tests.core.world import EVER, Deed
+from tests.support.world import EVER, Deed
 
 __all__ = ["Example", "examples"]
 

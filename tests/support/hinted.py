@@ -19,7 +19,7 @@ from partsong.contracts.wire.work import WORK, Work
 from partsong.runtime.serve import Running, Service, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
-from tests.ports.given_up import broadcast, give_up
+from tests.support.given_up import broadcast, give_up
 
 __all__ = ["PATIENCE", "Hinted", "running"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
-from tests.ports.tools.mcp_shelf import shelf
+from tests.support.mcp_shelf import shelf
 
 __all__ = ["over_http"]
 

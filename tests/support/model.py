@@ -28,8 +28,8 @@ from partsong.contracts.graph import (
 from partsong.contracts.graph.expressions import compute, holds
 from partsong.contracts.graph.reducers import reduce
 from partsong.contracts.graph.templates import look_up, render_value
-from tests.core.ran import Ambiguous, Ran, State, Written, added_by, reduced_writes, unwrapped
-from tests.core.world import act, comes
+from tests.support.ran import Ambiguous, Ran, State, Written, added_by, reduced_writes, unwrapped
+from tests.support.world import act, comes
 
 __all__ = ["run"]
 

@@ -20,9 +20,9 @@ from partsong.contracts.wire.work import FunctionWork
 from partsong.engine.commands import runs, signals
 from partsong.engine.decide import decide
 from partsong.engine.work.hints import work_of
-from tests.core.graphs_strategy import Example
-from tests.core.scenario import NOW
-from tests.core.world import act, comes
+from tests.support.graphs_strategy import Example
+from tests.support.scenario import NOW
+from tests.support.world import act, comes
 
 __all__ = ["Message", "Player", "answer"]
 

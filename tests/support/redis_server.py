@@ -1,8 +1,7 @@
-"""Fixtures of the ports: a real Redis for the session, and what asyncio complains of."""
+"""A real Redis: `redis_url` and `redis`, for each conftest.py whose tests need one."""
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import socket
 import subprocess
@@ -12,13 +11,7 @@ from contextlib import ExitStack
 import pytest
 from redis.asyncio import Redis
 
-
-@pytest.fixture
-async def complaints() -> list[object]:
-    """What asyncio's exception handler is called with: failures that nobody asked about."""
-    said: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
-    return said
+__all__ = ["redis", "redis_url"]
 
 
 @pytest.fixture(scope="session")

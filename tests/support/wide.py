@@ -18,7 +18,7 @@ from partsong.contracts.state.state import Call, RunState
 from partsong.contracts.talk.messages import AssistantMessage, TextPart, ToolCallPart
 from partsong.engine.commands import runs
 from partsong.engine.decide import decide
-from tests.core.scenario import NOW
+from tests.support.scenario import NOW
 
 __all__ = ["NODES", "RUN", "Records", "made_anew", "records"]
 

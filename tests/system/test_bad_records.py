@@ -21,7 +21,7 @@ from partsong.contracts.wire.subjects import partition_of
 from partsong.runtime.serve import Running, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
-from tests.ports.strange import HEADERS, PAYLOADS, TAILS, put
+from tests.support.strange import HEADERS, PAYLOADS, TAILS, put
 from tests.system.engines import replace_engine, until
 from tests.system.platform import Platform, a_platform
 

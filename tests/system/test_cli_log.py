@@ -25,7 +25,7 @@ from partsong.runtime.settings import Settings
 from partsong.runtime.streams import Names, log_config, provision
 from partsong.testing.nats import Bus, a_bus
 from partsong.workflow import WorkflowGraph
-from tests.ports.damage import a_monitor, damaged, flip, until
+from tests.support.damage import a_monitor, damaged, flip, until
 from tests.system.platform import a_platform
 
 PATIENCE = 60.0

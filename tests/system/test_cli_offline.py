@@ -24,7 +24,7 @@ from partsong.cli.mermaid import mermaid
 from partsong.cli.options import Address, address_options
 from partsong.cli.repairs import carried
 from partsong.contracts.graph.validate import parse_graph
-from tests.ports.old_server import a_server_of
+from tests.support.old_server import a_server_of
 
 PARTSONG = Path(sys.executable).with_name("partsong")
 NOWHERE = "nats://127.0.0.1:1"

@@ -14,7 +14,7 @@ from partsong.contracts.wire.subjects import Subjects, partition_of
 from partsong.runtime.nats.server import EmbeddedNats
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus, a_bus
-from tests.ports.strange import HEADERS, PAYLOADS, TAILS, put
+from tests.support.strange import HEADERS, PAYLOADS, TAILS, put
 from tests.system.platform import a_platform
 
 GATE = {"name": "gate", "entry": "w", "nodes": {"w": {"type": "wait", "signal": "go"}}}

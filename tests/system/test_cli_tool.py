@@ -161,7 +161,7 @@ def test_every_command_takes_the_data_directory(group: click.Group, name: str) -
 def test_what_mcp_servers_said_is_kept_in_the_data_directory_that_is_named(tmp_path: Path) -> None:
     said = tmp_path / "said.json"
     said.write_text(json.dumps({"look": "Look."}))
-    program = [sys.executable, str(ROOT / "tests/ports/tools/mcp_shelf.py"), str(said)]
+    program = [sys.executable, str(ROOT / "tests/support/mcp_shelf.py"), str(said)]
     place = ("--mcp", f"shelf={shlex.join(program)}", "--data", "there", "-o", "json")
     process(tmp_path, "mcp", "allow", "shelf", *place)
     assert "shelf" in json.loads((tmp_path / "there" / "mcp.json").read_text())

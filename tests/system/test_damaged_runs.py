@@ -11,7 +11,7 @@ from partsong.contracts.errors import PartsongError
 from partsong.contracts.wire.subjects import Subjects, partition_of
 from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.nats import Bus, a_bus
-from tests.ports.damage import damaged
+from tests.support.damage import damaged
 from tests.system.engines import replace_engine, until
 from tests.system.platform import Platform, a_platform
 

@@ -10,7 +10,7 @@ import pytest
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
 from partsong.workflow import WorkflowGraph
-from tests.ports.tools.mcp_http import over_http
+from tests.support.mcp_http import over_http
 from tests.system.platform import a_platform
 
 

@@ -14,13 +14,13 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.state.results import RunResult
 from partsong.engine.local.player import open_player
 from partsong.testing.nats import Bus
-from tests.core import model
-from tests.core.graphs_strategy import Example, examples
-from tests.core.ran import Ambiguous, Ran
-from tests.core.test_model import exact, plain
-from tests.core.world import comes
+from tests.support import model
+from tests.support.graphs_strategy import Example, examples
+from tests.support.ran import Ambiguous, Ran
+from tests.support.world import comes
 from tests.system.engines import an_engine
 from tests.system.platform import Platform, a_platform
+from tests.unit.engine.test_model import exact, plain
 
 HOW_MANY = 24
 

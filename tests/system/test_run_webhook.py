@@ -14,7 +14,7 @@ from partsong.contracts.wire.requests import RunRequest
 from partsong.engine.commands import signals
 from partsong.runtime import clock
 from partsong.testing.nats import Bus
-from tests.ports.web import Web, answer, web
+from tests.support.web import Web, answer, web
 from tests.system.engines import dies_after, events_until, replace_engine, until
 from tests.system.platform import Platform, a_platform
 

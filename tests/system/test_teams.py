@@ -11,7 +11,7 @@ from partsong.contracts.events import ApprovalRequested
 from partsong.teams import Member, planner, software_team, supervisor
 from partsong.testing import Fails, ToolCall, a_platform
 from partsong.workflow import Edited, RunResult, WorkflowGraph
-from tests.services.teams.support import ARTEFACTS, model, models, report, task
+from tests.support.teams import ARTEFACTS, model, models, report, task
 
 LOGIN = {**ARTEFACTS["prd"], "title": "Login by mail"}
 PLAN: dict[str, JsonValue] = {"summary": "Two steps.", "tasks": [task("a"), task("b", "a")]}

@@ -21,7 +21,7 @@ from partsong.tool_runner.app import ToolRunner
 from partsong.tools import ToolRegistry, tool
 from partsong.tools.tool import AnyTool
 from partsong.workflow import AgentSpec, WorkflowGraph
-from tests.services.hinted import running
+from tests.support.hinted import running
 from tests.system.platform import Platform, a_platform, cli, decide
 
 

@@ -19,8 +19,8 @@ from partsong.contracts.events import CallCompleted, CallFailed, Event
 from partsong.contracts.wire.work import ToolWork
 from partsong.testing.nats import Bus
 from tests.house.sources import ROOT
-from tests.ports.web import Web, answer, redirect, web
-from tests.services.hinted import PATIENCE, Hinted
+from tests.support.hinted import PATIENCE, Hinted
+from tests.support.web import Web, answer, redirect, web
 
 GROWN = 300 * 1024
 """Kilobytes that the process may grow by: no bomb went off in it, and fifty megabytes were not kept."""

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from partsong.contracts.graph.function_results import Goto, NodeContext, Overwrite, Route
 from partsong.contracts.graph.reducers import overwritten
-from tests.core.world import act
+from tests.support.world import act
 
 __all__ = ["play"]
 

@@ -22,7 +22,7 @@ from partsong.contracts.talk.messages import ToolMessage
 from partsong.testing.fake_llm import FakeLLM
 from partsong.tools import ToolRegistry
 from partsong.tools.builtin.calculator import calculator
-from tests.services.agents.support import PATIENCE, WIRES, address, asking, saying
+from tests.support.agents import PATIENCE, WIRES, address, asking, saying
 
 
 @pytest.mark.parametrize("wire", WIRES)

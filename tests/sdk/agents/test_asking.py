@@ -13,7 +13,7 @@ from partsong.contracts.graph import Retry
 from partsong.contracts.talk.chunks import Failed, Text
 from partsong.models.limiter import Whom
 from partsong.testing.fake_llm import Answer, Ask, Cut, Deny, FakeLLM, Finish, Reply, Say
-from tests.services.agents.support import AT_ONCE, OVERLOADED, PATIENCE, asking, read, saying, steps
+from tests.support.agents import AT_ONCE, OVERLOADED, PATIENCE, asking, read, saying, steps
 
 BUSY = Deny(429, "rate_limited", "slow down", {"retry-after-ms": "20"})
 WHOLE = (Say("All of it."), Finish())

@@ -16,7 +16,7 @@ from partsong.contracts.talk.chunks import End, Text
 from partsong.testing.fake_llm import Call, FakeLLM, Finish
 from partsong.tools import ToolRegistry, tool
 from partsong.tools.builtin.calculator import calculator
-from tests.services.agents.support import WIRES, asking, call, read, saying, steps
+from tests.support.agents import WIRES, asking, call, read, saying, steps
 
 
 class Invoice(BaseModel):

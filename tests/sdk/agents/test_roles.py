@@ -27,7 +27,7 @@ from partsong.testing.fake_llm import FakeLLM, Finish, Say
 from partsong.tools import ToolRegistry, tool
 from partsong.tools.tool import SideEffect
 from partsong.workflow import WorkflowGraph
-from tests.services.agents.support import address, call, saying, steps
+from tests.support.agents import address, call, saying, steps
 
 PROMPTS = Path(__file__).parent / "prompts"
 HANDED_OVER: dict[str, type[BaseModel]] = {

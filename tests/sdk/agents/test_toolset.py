@@ -24,7 +24,7 @@ from partsong.testing.fake_llm import Call, FakeLLM, Finish, Say, Step
 from partsong.tools import NodeContext, ToolRegistry, tool
 from partsong.tools.builtin.code import run_code
 from partsong.tools.tool import SideEffect
-from tests.services.agents.support import PATIENCE, asking, call, steps
+from tests.support.agents import PATIENCE, asking, call, steps
 
 DONE: tuple[Step, ...] = (Say("Done."), Finish())
 

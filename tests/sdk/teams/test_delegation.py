@@ -11,7 +11,7 @@ from partsong.teams import Member, Player, handoff, supervisor
 from partsong.testing import Fails, ToolCall
 from partsong.testing.scripted import Answer
 from partsong.workflow import WorkflowGraph
-from tests.services.teams.support import model, models
+from tests.support.teams import model, models
 
 DESK: dict[str, Player | Member] = {
     "front": Member(model("front"), "Greets people."),

@@ -13,7 +13,7 @@ from partsong.teams import Member, Plan, Player, planner
 from partsong.testing import Fails
 from partsong.testing.scripted import Answer
 from partsong.workflow import Edited, RunResult, WorkflowGraph
-from tests.services.teams.support import lines, model, models, task
+from tests.support.teams import lines, model, models, task
 
 WORKERS: dict[str, Player | Member] = {
     "ann": Member(model("ann"), "Reads."),

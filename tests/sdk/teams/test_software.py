@@ -14,7 +14,7 @@ from partsong.teams import Player, software_team
 from partsong.testing import Fails
 from partsong.testing.scripted import Answer
 from partsong.workflow import Edited
-from tests.services.teams.support import ARTEFACTS, model, models, report
+from tests.support.teams import ARTEFACTS, model, models, report
 
 ROLES = tuple(RoleLibrary.roles())
 PLAYERS: dict[str, Player] = {role: model(role) for role in ROLES}

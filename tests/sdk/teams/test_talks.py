@@ -9,7 +9,7 @@ from partsong.agents import Agent
 from partsong.contracts.errors import InvalidInput
 from partsong.teams import Player, debate, round_robin
 from partsong.testing import Fails
-from tests.services.teams.support import lines, model, models
+from tests.support.teams import lines, model, models
 
 SIDES: dict[str, Player] = {"pro": model("pro"), "con": model("con")}
 VERDICT: dict[str, JsonValue] = {"winner": "con", "reason": "It costs less.", "unresolved": []}

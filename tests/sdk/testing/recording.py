@@ -16,7 +16,7 @@ from partsong.runtime import clock
 from partsong.testing import ScriptedModel, ToolCall
 from partsong.tools import ToolRegistry
 from partsong.workflow import WorkflowGraph
-from tests.services.testing import shop
+from tests.sdk.testing import shop
 
 TOOLS = ToolRegistry([shop.price_of])
 

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from partsong.testing.fake_llm import Answer, Ask, Deny, FakeLLM, Finish, Reply, Say
-from tests.services.agent_gateway.support import PATIENCE, asked, broken, connected, turned
+from tests.support.providers import PATIENCE, asked, broken, connected, turned
 
 
 async def test_it_records_every_request_in_order() -> None:

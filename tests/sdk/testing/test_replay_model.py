@@ -16,8 +16,8 @@ from partsong.testing import Fails, ReplayModel, ScriptedModel, closed_network
 from partsong.testing.platform import Platform
 from partsong.tools import ToolRegistry, tool
 from partsong.workflow import WorkflowGraph
-from tests.services.testing import shop
-from tests.services.testing.recording import TOOLS, again, play, script
+from tests.sdk.testing import shop
+from tests.sdk.testing.recording import TOOLS, again, play, script
 
 AT_ONCE = Retry(attempts=3, initial=0.001, jitter=0)
 
@@ -140,7 +140,7 @@ async def test_a_recording_without_a_model_is_refused(tmp_path: Path) -> None:
         ReplayModel(tmp_path / "log")
 
 
-@pytest.mark.partsong(load=["tests.services.testing.shop"], tools=[shop.price_of])
+@pytest.mark.partsong(load=["tests.sdk.testing.shop"], tools=[shop.price_of])
 async def test_it_answers_on_the_platform_what_was_recorded_in_one_process(
     partsong_bus: Platform, log: Path
 ) -> None:

@@ -22,8 +22,8 @@ from partsong.testing import (
 from partsong.testing.platform import Platform
 from partsong.testing.plugin import Replay
 from partsong.testing.replaying import counted
-from tests.services.testing import shop
-from tests.services.testing.recording import again, play, script
+from tests.sdk.testing import shop
+from tests.sdk.testing.recording import again, play, script
 
 
 async def test_a_finished_agent_run_replays_to_the_same_state_with_nobody_called(
@@ -42,7 +42,7 @@ async def test_a_finished_agent_run_replays_to_the_same_state_with_nobody_called
     assert found.records == len(list(read(tmp_path / "log"))) > 0
 
 
-@pytest.mark.partsong(load=["tests.services.testing.shop"], tools=[shop.price_of])
+@pytest.mark.partsong(load=["tests.sdk.testing.shop"], tools=[shop.price_of])
 async def test_a_finished_agent_run_of_the_platform_replays_to_the_same_state_with_nobody_called(
     partsong_bus: Platform, replay: Replay
 ) -> None:

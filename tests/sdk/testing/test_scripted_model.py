@@ -12,7 +12,7 @@ from partsong.testing import Fails, ScriptedModel, ToolCall, Turn
 from partsong.testing.platform import Platform
 from partsong.testing.plugin import Script
 from partsong.workflow import WorkflowGraph
-from tests.services.testing import shop
+from tests.sdk.testing import shop
 
 AT_ONCE = Retry(attempts=3, initial=0.001, jitter=0)
 
@@ -123,7 +123,7 @@ async def test_a_graph_in_one_process_asks_it(scripted_model: Script) -> None:
     assert model.asked[0].messages[-1].text == "Tea?"
 
 
-@pytest.mark.partsong(load=["tests.services.testing.shop"], tools=[shop.price_of])
+@pytest.mark.partsong(load=["tests.sdk.testing.shop"], tools=[shop.price_of])
 async def test_a_graph_on_the_platform_asks_it(
     partsong_bus: Platform, scripted_model: Script
 ) -> None:

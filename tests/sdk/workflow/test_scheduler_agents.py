@@ -7,7 +7,7 @@ from partsong.contracts.events import ApprovalRequested
 from partsong.testing.fake_llm import Answer, Ask, Call, FakeLLM, Finish, Say
 from partsong.tools import tool
 from partsong.workflow import Task, TaskScheduler
-from tests.services.agents.support import asking
+from tests.support.agents import asking
 
 
 @tool

@@ -19,8 +19,8 @@ from partsong.runtime import clock
 from partsong.testing.nats import Bus
 from partsong.tool_runner.app import ToolRunner
 from partsong.tools import ToolRegistry, tool
-from tests.services.agent_gateway.players import Held, Player, turn, turns_by
-from tests.services.hinted import PATIENCE, Hinted, running
+from tests.support.hinted import PATIENCE, Hinted, running
+from tests.support.told_providers import Held, Player, turn, turns_by
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,27 +11,10 @@ from partsong.contracts.wire.subjects import Subjects
 from partsong.log.memory import MemoryLog
 from partsong.log.port import Log
 from partsong.testing.nats import Bus
-from tests.services.approval.support import (
-    Office,
-    Scribe,
-    a_database,
-    a_postgres,
-    an_office,
-    postgres_programs,
-)
+from tests.services.approval.support import Office, Scribe, an_office
+from tests.support.postgres import a_database, postgres
 
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """`PARTSONG_TEST_POSTGRES_URL`, or a server of the session's own if PostgreSQL is installed."""
-    if url := os.environ.get("PARTSONG_TEST_POSTGRES_URL"):
-        yield url
-        return
-    programs = postgres_programs()
-    if programs is None:
-        pytest.skip("no PostgreSQL here: install it, or set PARTSONG_TEST_POSTGRES_URL")
-    with a_postgres(programs) as url:
-        yield url
+__all__ = ["postgres"]
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ from partsong.runtime.log_answers import log_answers
 from partsong.runtime.serve import Running, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
-from tests.ports.damage import until
 from tests.services.approval.support import PATIENCE, Scribe
+from tests.support.damage import until
 
 RUN = "r_1"
 YES = {"decision": "approve", "by": "ann"}

@@ -19,7 +19,7 @@ from partsong.log.memory import MemoryLog
 from partsong.testing.bucket import MemoryBucket
 from partsong.testing.nats import Bus
 from tests.services.graph_engine.engines import PATIENCE, World, ends_at
-from tests.whole_log import WholeLogOf
+from tests.support.whole_log import WholeLogOf
 
 GRAPH = parse_graph(
     {

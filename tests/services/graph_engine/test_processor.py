@@ -31,9 +31,9 @@ from partsong.runtime.clock import new_id
 from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.bucket import MemoryBucket
 from partsong.testing.nats import Bus, a_bus
-from tests.ports.damage import damaged
 from tests.services.graph_engine.engines import PATIENCE, World, ends_at, history
-from tests.whole_log import WholeLogOf
+from tests.support.damage import damaged
+from tests.support.whole_log import WholeLogOf
 
 GRAPH = parse_graph(
     {

@@ -19,8 +19,8 @@ from partsong.log.port import Record
 from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.bucket import MemoryBucket
 from partsong.testing.nats import a_bus, fresh_subjects
-from tests.ports.damage import damaged
 from tests.services.graph_engine.engines import World, ends_at
+from tests.support.damage import damaged
 
 GRAPH = parse_graph({"name": "one", "nodes": {"a": {"type": "function", "function": "m:a"}}})
 HERE = partition_of("r_1")

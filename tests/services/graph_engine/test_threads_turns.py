@@ -30,8 +30,8 @@ from partsong.log.memory import MemoryLog
 from partsong.log.port import Appended
 from partsong.log.snapshots.memory import MemorySnapshots
 from partsong.testing.bucket import MemoryBucket
-from tests.ports.damage import until
 from tests.services.graph_engine.engines import PATIENCE, World, history
+from tests.support.damage import until
 
 ONE = parse_graph(
     {"name": "one", "entry": "a", "nodes": {"a": {"type": "function", "function": "m:a"}}}

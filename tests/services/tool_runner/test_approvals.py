@@ -11,7 +11,7 @@ from partsong.execution.functions import Functions
 from partsong.testing.nats import Bus
 from partsong.tool_runner.app import ToolRunner
 from partsong.tools import ToolRegistry, tool
-from tests.services.hinted import Hinted, running
+from tests.support.hinted import Hinted, running
 
 
 @pytest.fixture

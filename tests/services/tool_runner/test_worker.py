@@ -20,7 +20,7 @@ from partsong.testing.nats import Bus
 from partsong.tool_runner.app import ToolRunner
 from partsong.tools import ToolRegistry, tool
 from partsong.tools.tool import AnyTool
-from tests.services.hinted import PATIENCE, Hinted, running
+from tests.support.hinted import PATIENCE, Hinted, running
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from partsong.runtime.heartbeat.monitor import LivenessMonitor
 from partsong.runtime.heartbeat.task import TaskHeartbeat
 from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.nats import Bus, a_bus
-from tests.ports.damage import damaged
+from tests.support.damage import damaged
 
 PATIENCE = 30.0
 SERVICE = "tool-runner"

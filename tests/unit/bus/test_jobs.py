@@ -24,7 +24,7 @@ from partsong.contracts.wire.work import WORK, FunctionWork, HookWork, ToolWork,
 from partsong.runtime import logs
 from partsong.runtime.visible import visible
 from partsong.testing.nats import Bus
-from tests.ports.given_up import broadcast, give_up
+from tests.support.given_up import broadcast, give_up
 
 PATIENCE = 30.0
 SERVICE = "tool-runner"

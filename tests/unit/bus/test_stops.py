@@ -15,7 +15,7 @@ from partsong.contracts.errors import Problem
 from partsong.contracts.wire.headers import SEEN
 from partsong.contracts.wire.work import WORK, FunctionWork, ToolWork, Work
 from partsong.testing.nats import Bus
-from tests.ports.given_up import broadcast, give_up
+from tests.support.given_up import broadcast, give_up
 
 PATIENCE = 30.0
 SERVICE = "tool-runner"

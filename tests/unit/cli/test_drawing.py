@@ -1,4 +1,4 @@
-"""Pictures of graphs, compared with the ones in `drawings/`; `python -m tests.core.test_drawings` draws them anew."""
+"""Pictures of graphs, compared with the ones in `drawings/`; `python -m tests.unit.cli.test_drawing` draws them anew."""
 
 from __future__ import annotations
 

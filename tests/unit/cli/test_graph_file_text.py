@@ -13,8 +13,8 @@ from partsong.cli import yaml12
 from partsong.cli.graph_file import parse
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.validate import parse_graph
-from tests.core.graphs_strategy import Example, examples
-from tests.core.rebuilt import rebuilt
+from tests.support.graphs_strategy import Example, examples
+from tests.unit.cli.rebuilt import rebuilt
 
 WORDS = [
     "on", "off", "yes", "no", "y", "n", "else", "null", "~", "true", "=", "<<", "", "-", "---", "1e3", "1.", ".5",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from partsong.contracts import persistent
 from partsong.contracts.persistent import PersistentMap, below, chosen, pruned, put, without
-from tests.core.wide import made_anew
+from tests.support.wide import made_anew
 
 Step = tuple[str, str, int]
 

@@ -16,7 +16,7 @@ from partsong.contracts.state.serialization import dump_state, load_state
 from partsong.contracts.state.state import RunState
 from partsong.contracts.talk.messages import AssistantMessage, TextPart
 from partsong.engine.work.hints import work_of
-from tests.core.scenario import Scenario, given
+from tests.support.scenario import Scenario, given
 
 NO_ANSWER = "tools.no_answer"
 TURN = "a:1/t1"

@@ -22,10 +22,10 @@ from partsong.contracts.state.fold import fold, fold_message
 from partsong.contracts.state.serialization import dump_state, load_state
 from partsong.contracts.state.state import RunState
 from partsong.engine.commands import runs
-from tests.core.graphs_strategy import Example, examples
-from tests.core.player import Message, Player
-from tests.core.scenario import NOW
-from tests.core.test_model import NIGHTLY, PATIENCE, agrees, exact, meant, plain
+from tests.support.graphs_strategy import Example, examples
+from tests.support.player import Message, Player
+from tests.support.scenario import NOW
+from tests.unit.engine.test_model import NIGHTLY, PATIENCE, agrees, exact, meant, plain
 
 FEW = 500 if NIGHTLY else 20
 

@@ -20,8 +20,8 @@ from partsong.engine.ledger import Ledger
 from partsong.engine.meter import EVENT, MOST
 from partsong.log.memory import MemoryLog
 from partsong.log.port import WrongSequence
-from tests.core.scenario import NOW, Scenario, describe, given
-from tests.core.test_flow import graph
+from tests.support.scenario import NOW, Scenario, describe, given
+from tests.unit.engine.scheduling.test_flow import graph
 
 DIAMOND = ("a>b", "a>c", "b>d", "c>d")
 

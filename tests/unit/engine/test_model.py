@@ -10,10 +10,10 @@ from hypothesis import given as forall
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from tests.core import model
-from tests.core.graphs_strategy import Example, examples
-from tests.core.player import Player
-from tests.core.ran import Ambiguous, Ran, reduced_writes
+from tests.support import model
+from tests.support.graphs_strategy import Example, examples
+from tests.support.player import Player
+from tests.support.ran import Ambiguous, Ran, reduced_writes
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 MANY = 3_000 if NIGHTLY else 200

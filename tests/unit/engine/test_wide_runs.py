@@ -27,10 +27,10 @@ from partsong.contracts.state.serialization import dump_state, load_state
 from partsong.contracts.state.state import RunState
 from partsong.contracts.state.timeline import checkpoints, state_at
 from partsong.contracts.state.verify import replay
-from tests.core.graphs_strategy import Example, examples
-from tests.core.player import Player
-from tests.core.test_model import PATIENCE
-from tests.core.wide import NODES, RUN, Records, made_anew, records
+from tests.support.graphs_strategy import Example, examples
+from tests.support.player import Player
+from tests.support.wide import NODES, RUN, Records, made_anew, records
+from tests.unit.engine.test_model import PATIENCE
 
 pytestmark = pytest.mark.timeout(PATIENCE)
 

@@ -19,7 +19,7 @@ from partsong.contracts.graph.function_results import NodeContext, Route
 from partsong.contracts.state import calls as contract
 from partsong.contracts.talk.chunks import Chunk, End, Failed, Raw, Text
 from partsong.execution import executor
-from tests.services.tool_runner.calls import DEADLINE, Calls, failure, function_work, success
+from tests.unit.execution.calls import DEADLINE, Calls, failure, function_work, success
 
 BEGUN = 0.2
 """Seconds after which a call is cut off that must have begun by then, also on a slow machine."""

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from partsong.contracts.graph.function_results import NodeContext, Route
 from partsong.contracts.wire.work import FunctionWork
 from partsong.execution.executor import Closed
-from tests.services.tool_runner.calls import Calls, failure, success
+from tests.unit.execution.calls import Calls, failure, success
 
 State = dict[str, JsonValue]
 

@@ -14,7 +14,7 @@ from partsong.contracts.graph.function_results import NodeContext
 from partsong.contracts.wire.work import Resume, ToolWork
 from partsong.tools import tool
 from partsong.tools.tool import AnyTool, SideEffect
-from tests.services.tool_runner.calls import DEADLINE, Calls, failure, success
+from tests.unit.execution.calls import DEADLINE, Calls, failure, success
 
 
 async def test_a_result_is_the_content() -> None:

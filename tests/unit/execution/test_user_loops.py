@@ -20,7 +20,7 @@ from partsong.execution.functions import Functions
 from partsong.execution.user_loops import UserLoops
 from partsong.runtime.heartbeat.held import HeldCalls
 from partsong.tools import ToolRegistry, tool
-from tests.services.tool_runner.calls import DEADLINE, Calls, failure, function_work, success
+from tests.unit.execution.calls import DEADLINE, Calls, failure, function_work, success
 
 State = dict[str, JsonValue]
 

@@ -15,8 +15,8 @@ from partsong.log.backup import Backup, Lacking
 from partsong.runtime.log_standing import log_standing
 from partsong.runtime.streams import provision
 from partsong.testing.nats import Bus
-from tests.core.test_verify import RUN
-from tests.ports.test_log_restore import (
+from tests.unit.contracts.state.test_verify import RUN
+from tests.unit.log.test_restore import (
     WHOLE,
     copied,
     delete,

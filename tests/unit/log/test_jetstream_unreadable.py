@@ -16,7 +16,7 @@ from partsong.log.summaries import summaries
 from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.log_suite import read_all
 from partsong.testing.nats import Bus, a_bus
-from tests.ports.damage import damaged
+from tests.support.damage import damaged
 
 RUNS = [f"r_{n}" for n in range(12)]
 BAD = "r_5"

@@ -27,8 +27,8 @@ from partsong.runtime.log_standing import log_standing
 from partsong.runtime.nats.server import EmbeddedNats
 from partsong.runtime.streams import log_config, provision, provision_mirror
 from partsong.testing.nats import Bus, a_bus
-from tests.core.test_verify import RUN, a_run
-from tests.ports.damage import a_monitor, damaged, until
+from tests.support.damage import a_monitor, damaged, until
+from tests.unit.contracts.state.test_verify import RUN, a_run
 
 BIG = b"big " * 100_000
 WHOLE = a_run()
@@ -401,7 +401,7 @@ async def test_what_is_left_can_be_accepted_and_the_marks_of_what_is_lost_bind_n
 ) -> None:
     head = await filled(own, tmp_path)
     nats_server.kill()
-    from tests.ports.damage import flip
+    from tests.support.damage import flip
 
     flip(nats_server, own.names.log, b"other 3;")
     await nats_server.restart()

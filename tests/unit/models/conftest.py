@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 
 import pytest
 
 from partsong.models.port import Provider
 from partsong.testing.fake_llm import FakeLLM
-from tests.services.agent_gateway.support import WIRES, connected
+from tests.support.providers import WIRES, connected
+from tests.support.vendors import llm, no_vendor_settings
 
-
-@pytest.fixture(autouse=True)
-def _no_vendor_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDKs read a dozen variables of their own; none may leak into a test."""
-    for name in list(os.environ):
-        if name.startswith(
-            ("ANTHROPIC_", "OPENAI_", "GOOGLE_", "GEMINI_")
-        ) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-async def llm() -> AsyncIterator[FakeLLM]:
-    """A fake LLM server that answers by the model's name."""
-    async with FakeLLM() as server:
-        yield server
+__all__ = ["llm", "no_vendor_settings"]
 
 
 @pytest.fixture(params=WIRES)

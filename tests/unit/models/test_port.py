@@ -28,7 +28,7 @@ from partsong.contracts.talk.messages import (
 )
 from partsong.models.port import Provider
 from partsong.testing.fake_llm import Answer, Ask, Call, FakeLLM, Finish, Reply, Say, Seal, Think
-from tests.services.agent_gateway.support import (
+from tests.support.providers import (
     COUNT,
     LOOKUP,
     asked,

@@ -27,7 +27,7 @@ from partsong.testing.fake_llm import (
 )
 from partsong.testing.fake_llm.steps import Ending
 from partsong.tools import tool
-from tests.services.agent_gateway.support import LOOKUP, asked, connected, heard
+from tests.support.providers import LOOKUP, asked, connected, heard
 
 TEXT = "Ünïcode in two bytes and 🎵 in four. "
 RICH: tuple[Step, ...] = (

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from partsong.models.port import Effort, Provider
 from partsong.testing.fake_llm import FakeLLM
-from tests.services.agent_gateway.support import asked, connected, turned
+from tests.support.providers import asked, connected, turned
 
 FIELDS = {
     "anthropic": ("thinking", "output_config"),

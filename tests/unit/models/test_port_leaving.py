@@ -15,7 +15,7 @@ from partsong.models.providers.transport import explain
 from partsong.models.streaming import relay
 from partsong.testing.fake_llm import Answer, Ask, FakeLLM, Reply, Say
 from partsong.testing.fake_llm.scenarios import reply
-from tests.services.agent_gateway.support import PATIENCE, asked, heard, turned
+from tests.support.providers import PATIENCE, asked, heard, turned
 
 MORE_THAN_SOCKETS_HOLD = Answer((Say("x" * 10_000),) * 10_000)
 

@@ -15,7 +15,7 @@ from partsong.models.registry import (
     settings_from,
     split_model,
 )
-from tests.services.agent_gateway.support import WIRES
+from tests.support.providers import WIRES
 
 KEYS = settings_from({"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "o", "GEMINI_API_KEY": "g"})
 

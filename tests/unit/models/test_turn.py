@@ -15,7 +15,7 @@ from partsong.models.pricing import cost_of
 from partsong.models.providers.scripted import ScriptedProvider
 from partsong.models.registry import Providers, Settings
 from partsong.models.turn import refuse_turn, take_turn
-from tests.services.agent_gateway.players import Held, Player, served_by, turn
+from tests.support.told_providers import Held, Player, served_by, turn
 
 PATIENCE = 30.0
 

@@ -29,8 +29,8 @@ from partsong.models.registry import Providers, Settings
 from partsong.models.turn import take_turn
 from partsong.testing.fake_llm import FakeLLM
 from partsong.testing.nats import Bus
-from tests.services.agent_gateway.players import Player, served_by, turn, turns_by
-from tests.services.hinted import PATIENCE, Hinted, running
+from tests.support.hinted import PATIENCE, Hinted, running
+from tests.support.told_providers import Player, served_by, turn, turns_by
 
 MODELS = (
     Entry(model="scripted:small", tier="simple", input_price=1, output_price=1),

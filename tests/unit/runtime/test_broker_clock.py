@@ -15,7 +15,7 @@ from partsong.runtime import clock
 from partsong.runtime.broker_clock import BrokerClock, Measured, measure
 from partsong.runtime.connect import connect, disconnect
 from partsong.testing.nats import Bus
-from tests.ports.other_clock import another_clock
+from tests.unit.runtime.other_clock import another_clock
 
 HOUR = 3600
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -16,8 +16,8 @@ from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.nats.server import EmbeddedNats, start_embedded
 from partsong.testing.nats import fresh_subjects
-from tests.ports.old_server import a_server_of
-from tests.ports.strange import HEADERS, said
+from tests.support.old_server import a_server_of
+from tests.support.strange import HEADERS, said
 
 USER = 'authorization { user: "me", password: "secret" }'
 

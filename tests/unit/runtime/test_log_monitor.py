@@ -27,7 +27,7 @@ from partsong.runtime.log_standing import log_standing
 from partsong.runtime.nats.server import EmbeddedNats
 from partsong.runtime.streams import provision
 from partsong.testing.nats import Bus, a_bus
-from tests.ports.damage import a_monitor, flip, until
+from tests.support.damage import a_monitor, flip, until
 
 PATIENCE = 60.0
 

@@ -22,12 +22,12 @@ from partsong.runtime.serve import Context, open_context
 from partsong.runtime.settings import Settings
 from partsong.runtime.streams import log_config
 from partsong.testing.nats import Bus
-from tests.ports.old_server import a_server_of
-from tests.ports.other_clock import another_clock
-from tests.ports.serving import Told
+from tests.support.old_server import a_server_of
+from tests.support.serving import Told
+from tests.unit.runtime.other_clock import another_clock
 
 PATIENCE = 60.0
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 Start = Callable[..., Awaitable[Process]]
 
@@ -41,7 +41,7 @@ async def start(bus: Bus, tmp_path: Path) -> AsyncIterator[Start]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "tests.ports.serving",
+            "tests.support.serving",
             what,
             env={
                 **os.environ,

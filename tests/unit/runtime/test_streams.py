@@ -19,7 +19,7 @@ from partsong.runtime.nats.server import EmbeddedNats
 from partsong.runtime.streams import Names, check, provision, table
 from partsong.testing.nats import Bus
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 async def api(bus: Bus, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

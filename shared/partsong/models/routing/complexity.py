@@ -75,7 +75,7 @@ class Weights:
 
 
 WEIGHTS = Weights(VERSION, BASE, {**POINTS, **_RUN_POINTS}, LIMITS)
-"""What `tests/core/complexity/fit.py` fitted, and what a run's signals add."""
+"""What `tests/unit/models/routing/complexity/fit.py` fitted, and what a run's signals add."""
 
 
 class Approach(BaseModel):

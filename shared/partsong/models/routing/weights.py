@@ -1,4 +1,4 @@
-"""The fitted weights, written by `python -m tests.core.complexity.fit --write`; not edited by hand."""
+"""The fitted weights, written by `python -m tests.unit.models.routing.complexity.fit --write`; not edited by hand."""
 
 from __future__ import annotations
 

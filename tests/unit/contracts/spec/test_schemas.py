@@ -22,7 +22,7 @@ from partsong.contracts.spec.schemas import published
 from partsong.contracts.wire.subjects import Subjects, partition_of
 from partsong.runtime.stream_table import table
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 PUBLISHED = published()
 DOCUMENT: dict[str, Any] = yaml.safe_load(as_yaml(asyncapi("0.1.0", PUBLISHED)))
 

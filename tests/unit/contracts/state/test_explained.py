@@ -15,7 +15,7 @@ from partsong.contracts.state.explained import explained
 from partsong.contracts.state.fold import fold, fold_all
 from partsong.contracts.state.state import RunState
 from partsong.engine.commands import runs
-from tests.core.scenario import Scenario, given
+from tests.support.scenario import Scenario, given
 
 FUNCTION = {"type": "function", "function": "m:f"}
 

@@ -15,9 +15,9 @@ from partsong.contracts.graph import Graph
 from partsong.contracts.state.fold import fold_message
 from partsong.contracts.state.serialization import dump_state, load_state
 from partsong.contracts.state.state import RunState, Undo
-from tests.core.graphs_strategy import Example, examples
-from tests.core.player import Player
-from tests.core.scenario import given
+from tests.support.graphs_strategy import Example, examples
+from tests.support.player import Player
+from tests.support.scenario import given
 
 INNER = {"name": "inner", "entry": "f", "nodes": {"f": {"type": "function", "function": "m:f"}}}
 DOCS: Any = [{"text": f"{i} " * 500} for i in range(100)]

@@ -13,7 +13,7 @@ from partsong.contracts.events.envelope import Commit, decode
 from partsong.contracts.state.verify import replay
 from partsong.contracts.wire.chains import Chain
 
-HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*/*.jsonl"))
+HISTORIES = sorted((Path(__file__).parents[3] / "histories").glob("*/*.jsonl"))
 Records = list[tuple[int, bytes]]
 
 

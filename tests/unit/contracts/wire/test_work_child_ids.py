@@ -14,8 +14,8 @@ from partsong.contracts.state.fold import fold_all
 from partsong.contracts.state.state import RunState
 from partsong.contracts.wire.work import ChildWork, child_of
 from partsong.engine.work.hints import work_of
-from tests.core.scenario import Scenario, given
-from tests.core.test_inner import around, chain, nested
+from tests.support.scenario import Scenario, given
+from tests.unit.engine.nodes.test_inner import around, chain, nested
 
 
 def test_the_log_says_which_run_answers_a_detached_subgraph() -> None:

@@ -8,7 +8,7 @@ from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.state.fold import fold_all
 from partsong.contracts.wire.marks import Restored
 from partsong.engine.calls.doubt import in_doubt
-from tests.core.scenario import NOW, Scenario, given
+from tests.support.scenario import NOW, Scenario, given
 
 LATER = "2026-01-01T00:10:00.000Z"
 RESTORED = Restored(

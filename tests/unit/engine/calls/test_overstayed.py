@@ -12,7 +12,7 @@ from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.state.fold import fold
 from partsong.contracts.state.state import RunState
 from partsong.engine.calls.overstayed import GRACE, TURN_TIMEOUT, Unattended, overstayed
-from tests.core.scenario import Scenario, given
+from tests.support.scenario import Scenario, given
 
 NOW = "2026-01-01T00:00:00.000Z"
 FUNCTION = {"type": "function", "function": "m:f", "timeout": 5}

@@ -14,7 +14,7 @@ from partsong.engine.commands import runs
 from partsong.engine.commands.options import check_options
 from partsong.engine.decide import decide
 from partsong.engine.work.hints import work_of
-from tests.core.scenario import NOW, Scenario
+from tests.support.scenario import NOW, Scenario
 
 URL = "https://example.com/hook"
 GRAPH = parse_graph(

@@ -13,8 +13,8 @@ from partsong.contracts.state.timeline import edited
 from partsong.engine.calls.calls import later
 from partsong.engine.commands import runs
 from partsong.engine.commands.options import check_options
-from tests.core.scenario import NOW, Scenario, given
-from tests.core.test_flow import graph
+from tests.support.scenario import NOW, Scenario, given
+from tests.unit.engine.scheduling.test_flow import graph
 
 
 def waiting(**fields: object) -> Graph:

@@ -16,7 +16,7 @@ from partsong.contracts.talk.messages import (
     ToolMessage,
     UserMessage,
 )
-from tests.core.scenario import Scenario, given
+from tests.support.scenario import Scenario, given
 
 
 def agent(**fields: object) -> Graph:

@@ -20,7 +20,7 @@ from partsong.contracts.talk.messages import (
     ToolCallPart,
     ToolMessage,
 )
-from tests.core.scenario import Scenario
+from tests.support.scenario import Scenario
 
 LIMIT = 1.0
 SMALL = 1e-9

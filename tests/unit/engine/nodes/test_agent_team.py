@@ -22,7 +22,7 @@ from partsong.contracts.talk.messages import (
 )
 from partsong.contracts.wire.work import TurnWork
 from partsong.engine.work.hints import work_of
-from tests.core.scenario import Scenario, given
+from tests.support.scenario import Scenario, given
 
 ECHO = "scripted:echo"
 

@@ -12,7 +12,7 @@ from partsong.contracts import events as e
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.validate import parse_graph
 from partsong.engine.nodes.inner import MOST_ITEMS
-from tests.core.scenario import Scenario, given
+from tests.support.scenario import Scenario, given
 
 
 def functions(*names: str, **options: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from partsong.contracts.talk.messages import AssistantMessage, TextPart, ToolCal
 from partsong.contracts.wire.work import Resume, ToolWork
 from partsong.engine.commands import runs
 from partsong.engine.work.hints import work_of
-from tests.core.scenario import NOW, Scenario, given
+from tests.support.scenario import NOW, Scenario, given
 
 
 def node(**fields: JsonValue) -> Graph:

@@ -14,7 +14,7 @@ from partsong.contracts.graph import Graph
 from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.state.fold import fold
 from partsong.contracts.state.state import RunState
-from tests.core.scenario import Function, Scenario, given, simulate
+from tests.support.scenario import Function, Scenario, given, simulate
 
 
 def graph(

@@ -10,8 +10,8 @@ from partsong.contracts import events as e
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.state.serialization import dump_state, load_state
-from tests.core.scenario import Scenario, describe, given
-from tests.core.test_flow import graph
+from tests.support.scenario import Scenario, describe, given
+from tests.unit.engine.scheduling.test_flow import graph
 
 
 def racing(join: object, *more: str, **options: Any) -> Graph:

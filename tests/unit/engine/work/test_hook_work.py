@@ -23,7 +23,7 @@ from partsong.contracts.talk.messages import AssistantMessage, TextPart, ToolCal
 from partsong.contracts.wire.work import HookWork, ToolWork, TurnWork
 from partsong.engine.commands import runs
 from partsong.engine.work.hints import work_of
-from tests.core.scenario import NOW, Scenario
+from tests.support.scenario import NOW, Scenario
 
 
 def tool() -> Graph:

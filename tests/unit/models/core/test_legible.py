@@ -10,7 +10,7 @@ from partsong.models.core.arguments import tool_end
 from partsong.models.core.assemble import Turn, assemble
 from partsong.models.core.legible import legible
 from partsong.testing.fake_llm import Call, Event, Finish, Say
-from tests.services.agent_gateway.support import LOOKUP, asked, connected, heard, scripted
+from tests.support.providers import LOOKUP, asked, connected, heard, scripted
 
 
 @pytest.mark.parametrize(

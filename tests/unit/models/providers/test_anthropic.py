@@ -35,7 +35,7 @@ from partsong.testing.fake_llm import (
     Seal,
     Step,
 )
-from tests.services.agent_gateway.support import (
+from tests.support.providers import (
     LOOKUP,
     asked,
     broken,

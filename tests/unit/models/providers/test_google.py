@@ -29,7 +29,7 @@ from partsong.testing.fake_llm import (
     Say,
     Seal,
 )
-from tests.services.agent_gateway.support import (
+from tests.support.providers import (
     LOOKUP,
     asked,
     broken,

@@ -12,7 +12,7 @@ from partsong.testing.fake_llm import (
     FakeLLM,
     Finish,
 )
-from tests.services.agent_gateway.support import (
+from tests.support.providers import (
     asked,
     connected,
     scripted,

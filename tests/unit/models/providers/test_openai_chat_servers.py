@@ -32,7 +32,7 @@ from partsong.testing.fake_llm import (
     Think,
 )
 from partsong.tools import tool
-from tests.services.agent_gateway.support import (
+from tests.support.providers import (
     COUNT,
     LOOKUP,
     asked,

@@ -30,7 +30,7 @@ from partsong.testing.fake_llm import (
     Seal,
     Think,
 )
-from tests.services.agent_gateway.support import (
+from tests.support.providers import (
     asked,
     connected,
     dig,

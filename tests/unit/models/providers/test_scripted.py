@@ -12,7 +12,7 @@ from partsong.contracts.talk.messages import ToolCallPart, ToolMessage, ToolSpec
 from partsong.models.core.scripted_replies import ScriptedTurn
 from partsong.models.port import TurnRequest
 from partsong.models.providers.scripted import ScriptedProvider
-from tests.services.agent_gateway.support import LOOKUP, asked, broken, heard, then, turned
+from tests.support.providers import LOOKUP, asked, broken, heard, then, turned
 
 TEXT = """Summarise this:
 

@@ -25,7 +25,7 @@ from partsong.testing.fake_llm import (
     Wait,
 )
 from partsong.testing.fake_llm.scenarios import words
-from tests.services.agent_gateway.support import (
+from tests.support.providers import (
     LOOKUP,
     asked,
     broken,

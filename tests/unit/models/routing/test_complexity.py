@@ -13,9 +13,9 @@ from partsong.models.routing.complexity import WEIGHTS, ComplexityAnalyzer, Weig
 from partsong.models.routing.features import READ, Context, RunSignals, Task
 from partsong.models.routing.keywords import CUES
 from partsong.models.routing.weights import BASE, LIMITS, POINTS
-from tests.core.complexity.fit import fit
-from tests.core.complexity.measure import accuracy, by_length, far_off, ranked
-from tests.core.complexity.tasks import Labelled, held_out, labelled, train
+from tests.unit.models.routing.complexity.fit import fit
+from tests.unit.models.routing.complexity.measure import accuracy, by_length, far_off, ranked
+from tests.unit.models.routing.complexity.tasks import Labelled, held_out, labelled, train
 
 ANALYZER = ComplexityAnalyzer()
 MARGIN = 0.20

@@ -24,7 +24,7 @@ from partsong.models.routing.policies import (
     Static,
 )
 from partsong.models.routing.router import Candidate, Capability, RouteRequest, explain, route
-from tests.core.complexity.tasks import held_out
+from tests.unit.models.routing.complexity.tasks import held_out
 
 ALL: frozenset[Capability] = frozenset({"tools", "json", "vision"})
 SMALL = Candidate("a:small", "simple", 32_000, frozenset({"json"}), 0.2, 0.8, 2.0)

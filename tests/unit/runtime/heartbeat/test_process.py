@@ -26,7 +26,7 @@ from partsong.runtime.nats.server import EmbeddedNats
 from partsong.testing.nats import Bus, a_bus
 
 PATIENCE = 60.0
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 Start = Callable[..., Awaitable[Process]]
 
@@ -44,7 +44,7 @@ async def starting(bus: Bus) -> AsyncIterator[Start]:
 
     async def begin(what: str = "", **env: str) -> Process:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.ports.serving", what),
+            *(sys.executable, "-m", "tests.support.serving", what),
             env={
                 **os.environ,
                 "PARTSONG_NATS_URL": bus.url,

@@ -10,7 +10,7 @@ import pytest
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from partsong.tools.builtin.fetch_page import fetch_page, page_tool
 from partsong.tools.net.safe_http import SafeHttp
-from tests.ports.web import Web, answer, redirect, web
+from tests.support.web import Web, answer, redirect, web
 
 HTML = "text/html; charset=utf-8"
 

@@ -26,10 +26,10 @@ from partsong.execution.user_loops import UserLoops
 from partsong.tools import ToolRegistry
 from partsong.tools.mcp import McpServers, Pins, place_of
 from partsong.tools.mcp.place import Place, trusted_by
-from tests.ports.tools.mcp_http import over_http
+from tests.support.mcp_http import over_http
 
 DEADLINE = 60.0
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def say(file: Path, **about: str) -> Path:
 
 
 def on_stdio(said: Path) -> str:
-    program = [sys.executable, str(ROOT / "tests/ports/tools/mcp_shelf.py"), str(said)]
+    program = [sys.executable, str(ROOT / "tests/support/mcp_shelf.py"), str(said)]
     return f"shelf={shlex.join(program)}"
 
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from partsong.tools.net.addresses import Gate, private
 from partsong.tools.net.safe_http import Resolve, SafeHttp
-from tests.ports.web import Web, answer, redirect, stall, web
+from tests.support.web import Web, answer, redirect, stall, web
 
 TEXT = frozenset({"text/plain"})
 PUBLIC = "93.184.215.14"

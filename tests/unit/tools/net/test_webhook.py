@@ -16,7 +16,7 @@ from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from partsong.contracts.graph.function_results import NodeContext
 from partsong.tools.net.safe_http import SafeHttp
 from partsong.tools.net.webhook import deliver, send_webhook
-from tests.ports.web import Asked, Web, answer, redirect, stall, web
+from tests.support.web import Asked, Web, answer, redirect, stall, web
 
 KEY = bytes(range(32))
 SECRET = "whsec_" + base64.b64encode(KEY).decode()

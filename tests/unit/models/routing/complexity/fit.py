@@ -1,4 +1,4 @@
-"""Fits the weights of the complexity analyzer: `python -m tests.core.complexity.fit` prints the table.
+"""Fits the weights of the complexity analyzer: `python -m tests.unit.models.routing.complexity.fit` prints the table.
 
 Ordinal logistic regression (proportional odds) on the training tasks, by projected gradient descent: weights may not
 be negative, and are pulled towards zero. Then the scale is moved so that medium begins at 25 and reasoning at 75.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from partsong.models.routing import weights
 from partsong.models.routing.features import TASK_FEATURES, Reading
-from tests.core.complexity.tasks import Labelled, train
+from tests.unit.models.routing.complexity.tasks import Labelled, train
 
 __all__ = ["fit", "length_limits"]
 
@@ -97,7 +97,7 @@ def _module(version: str) -> str:
     base, points, limits = fit(train())
     rows = "\n".join(f'    "{name}": {value},' for name, value in points.items())
     return (
-        '"""The fitted weights, written by `python -m tests.core.complexity.fit --write`; not edited by hand."""\n\n'
+        '"""The fitted weights, written by `python -m tests.unit.models.routing.complexity.fit --write`; not edited by hand."""\n\n'
         "from __future__ import annotations\n\nfrom collections.abc import Mapping\n\n"
         '__all__ = ["BASE", "LIMITS", "POINTS", "VERSION"]\n\n'
         f'VERSION = "{version}"\n"""Goes up whenever a number changes: scores in old logs name theirs."""\n'

@@ -1,4 +1,4 @@
-"""How well tiers are told apart: `python -m tests.core.complexity.measure` prints the figures that the documents name."""
+"""How well tiers are told apart: `python -m tests.unit.models.routing.complexity.measure` prints the figures that the documents name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import time
 from partsong.contracts.talk.model_routing import TIERS
 from partsong.models.routing.complexity import ComplexityAnalyzer
 from partsong.models.routing.features import Reading
-from tests.core.complexity.fit import length_limits
-from tests.core.complexity.tasks import Labelled, held_out, labelled, train
+from tests.unit.models.routing.complexity.fit import length_limits
+from tests.unit.models.routing.complexity.tasks import Labelled, held_out, labelled, train
 
 __all__ = ["accuracy", "by_length", "far_off", "ranked"]
 

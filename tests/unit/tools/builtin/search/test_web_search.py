@@ -22,7 +22,7 @@ from partsong.tools.builtin.search import (
 from partsong.tools.builtin.search.searxng import Searxng
 from partsong.tools.builtin.search.tavily import Tavily
 from partsong.tools.net.safe_http import SafeHttp
-from tests.ports.web import Asked, Web, answer, redirect, stall, web
+from tests.support.web import Asked, Web, answer, redirect, stall, web
 
 KEY = "tvly-sesame"
 JSON = "application/json"

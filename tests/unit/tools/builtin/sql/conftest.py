@@ -1,10 +1,9 @@
-"""Databases that tools ask."""
+"""Databases that `query_database` asks."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,9 +11,9 @@ import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import pytest
 import pytest_asyncio
 
-from tests.services.approval.support import a_database, a_postgres, postgres_programs
+from tests.support.postgres import a_database, postgres
 
-pytest.register_assert_rewrite("partsong.testing.vector_suite")
+__all__ = ["postgres"]
 
 SHOP = """
 CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, password TEXT);
@@ -32,19 +31,6 @@ def sqlite_shop(tmp_path: Path) -> str:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(SHOP)
     return f"sqlite:///{path}"
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """`PARTSONG_TEST_POSTGRES_URL`, or a server of the session's own if PostgreSQL is installed."""
-    if url := os.environ.get("PARTSONG_TEST_POSTGRES_URL"):
-        yield url
-        return
-    programs = postgres_programs()
-    if programs is None:
-        pytest.skip("no PostgreSQL here: install it, or set PARTSONG_TEST_POSTGRES_URL")
-    with a_postgres(programs) as url:
-        yield url
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
