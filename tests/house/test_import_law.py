@@ -32,9 +32,10 @@ class Breach:
     @property
     def path(self) -> Path:
         """The module's file, under the root that its package stands in; one that is nowhere yet becomes a service."""
-        parts = Path(*self.module.split(".")).with_suffix(".py")
+        parts = Path(*self.module.split("."))
         inside = (root for root in ROOTS if (ROOT / root / "partsong" / parts.parts[1]).exists())
-        return Path(next(inside, "services")) / parts
+        place = Path(next(inside, "services")) / parts
+        return place / "__init__.py" if (ROOT / place).is_dir() else place.with_suffix(".py")
 
 
 def arrow(rule: str, module: str, imported: str, symbol: str = "") -> Breach:
@@ -71,6 +72,8 @@ BREACHES = (
     arrow("pure", "partsong.approval.core.inbox", "random"),
     arrow("pure", "partsong.console.core.rows", "time"),
     arrow("pure", "partsong.models.routing.router", "asyncio"),
+    arrow("pure", "partsong.engine", "uuid"),
+    arrow("the engine", "partsong.engine", "partsong.models", "Provider"),
     arrow("the engine", "partsong.engine.decide", "partsong.execution.executor", "Executor"),
     arrow("the engine", "partsong.engine.ledger", "partsong.tools.tool", "Tool"),
     arrow("vendor SDKs", "partsong.models.turn", "anthropic"),
