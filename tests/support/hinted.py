@@ -16,7 +16,7 @@ from partsong.contracts.events import Event
 from partsong.contracts.events.envelope import decode, encode_report
 from partsong.contracts.talk.chunks import CHUNK, TERMINAL, Chunk
 from partsong.contracts.wire.work import WORK, Work
-from partsong.runtime.serve import Running, Service, open_context
+from partsong.runtime.serve import Running, ServiceApp, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
 from tests.support.given_up import broadcast, give_up
@@ -27,7 +27,7 @@ PATIENCE = 30.0
 
 
 @asynccontextmanager
-async def running(bus: Bus, service: Service, *, drain: float = 10.0) -> AsyncIterator[Running]:
+async def running(bus: Bus, service: ServiceApp, *, drain: float = 10.0) -> AsyncIterator[Running]:
     """A service on the bus, drained at the end unless the test has stopped it."""
     with TemporaryDirectory() as folder:
         url, prefix = bus.url, bus.subjects.prefix

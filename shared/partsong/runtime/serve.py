@@ -40,7 +40,7 @@ from partsong.runtime.streams import Names, log_differences, provision
 from partsong.runtime.telemetry.setup import setup
 from partsong.runtime.telemetry.telemetry import Telemetry
 
-__all__ = ["Context", "KeepsMarks", "Running", "SaysProblem", "Service", "open_context", "serve"]
+__all__ = ["Context", "KeepsMarks", "Running", "SaysProblem", "ServiceApp", "open_context", "serve"]
 
 _log = logging.getLogger("partsong.serve")
 
@@ -100,8 +100,8 @@ class SaysProblem(Protocol):
         ...
 
 
-class Service(Protocol):
-    """One player, wired by its `app.py`."""
+class ServiceApp(Protocol):
+    """One service, wired by its `app.py`."""
 
     @property
     def name(self) -> str:
@@ -125,7 +125,7 @@ class Service(Protocol):
 class Running:
     """A started service and all it stands on."""
 
-    def __init__(self, service: Service, context: Context, stands_on: AsyncExitStack) -> None:
+    def __init__(self, service: ServiceApp, context: Context, stands_on: AsyncExitStack) -> None:
         self.service, self.context, self._stands_on = service, context, stands_on
 
     async def stop(self) -> None:
@@ -141,7 +141,7 @@ class Running:
 
 
 async def open_context(
-    settings: Settings, service: Service, *, heartbeat: HeartbeatFactory = TaskHeartbeat
+    settings: Settings, service: ServiceApp, *, heartbeat: HeartbeatFactory = TaskHeartbeat
 ) -> Running:
     """Connect, provision what is missing, start the service.
 
@@ -166,7 +166,7 @@ async def open_context(
 
 
 async def _context(
-    settings: Settings, service: Service, heartbeat: HeartbeatFactory, stack: AsyncExitStack
+    settings: Settings, service: ServiceApp, heartbeat: HeartbeatFactory, stack: AsyncExitStack
 ) -> Context:
     name = settings.worker or default_name(service.name)
     incarnation, worker = worker_id(name)
@@ -216,11 +216,11 @@ async def _context(
     )
 
 
-def _problem_of(service: Service) -> Problem | None:
+def _problem_of(service: ServiceApp) -> Problem | None:
     return service.problem if isinstance(service, SaysProblem) else None
 
 
-def _monitor(settings: Settings, service: Service, nc: Client) -> LogMonitor:
+def _monitor(settings: Settings, service: ServiceApp, nc: Client) -> LogMonitor:
     subjects, names = settings.subjects, Names.of(settings.subjects)
     return LogMonitor(
         nc,
@@ -235,7 +235,7 @@ def _monitor(settings: Settings, service: Service, nc: Client) -> LogMonitor:
     )
 
 
-async def _serve(service: Service, settings: Settings) -> None:
+async def _serve(service: ServiceApp, settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -275,7 +275,7 @@ async def _outlived(monitor: LogMonitor) -> Damaged:
         await asyncio.sleep(_TICK)
 
 
-def serve(service: Service, settings: Settings) -> int:
+def serve(service: ServiceApp, settings: Settings) -> int:
     """Run a service until it is told to stop; the exit code."""
     logs.set_up(service.name, level=settings.log_level, form=settings.log_format)
     try:

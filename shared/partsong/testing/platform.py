@@ -20,7 +20,7 @@ from partsong.contracts.events.envelope import encode_report
 from partsong.execution.functions import Functions
 from partsong.log.port import Record, WrongSequence
 from partsong.runtime import clock
-from partsong.runtime.serve import Service, open_context
+from partsong.runtime.serve import ServiceApp, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import a_bus, fresh_subjects
 from partsong.tool_runner.app import ToolRunner
@@ -131,7 +131,7 @@ async def a_platform(
 
 def _services(
     settings: Settings, tools: Iterable[AnyTool | Callable[..., object]], *, approval: bool
-) -> Iterator[Service]:
+) -> Iterator[ServiceApp]:
     registry = ToolRegistry(given if isinstance(given, Tool) else tool(given) for given in tools)
     yield partsong.graph_engine.app.service(settings)
     yield ToolRunner(Functions(settings.loads), registry)
