@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import get_args
 
 from pydantic import JsonValue
 
+from partsong.contracts.graph.graph import ReducerName
 from tests.fuzz.draw import Draw
 
 __all__ = ["STEP", "VERBS", "calm", "expression", "graph", "large", "request", "schema"]
@@ -166,7 +168,7 @@ def large(draw: Draw) -> JsonValue:
 # --- graphs -------------------------------------------------------------------------------------------------------
 
 _NODES = ("function", "agent", "tool", "approval", "wait", "transform", "map", "subgraph")
-_REDUCERS = ("replace", "append", "merge", "add", "min", "max", "union", "messages")
+_REDUCERS: tuple[ReducerName, ...] = get_args(ReducerName)
 
 
 def node(draw: Draw, depth: int = 0) -> Spec:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from partsong.contracts.events import EVENTS, WRITERS
+from partsong.contracts import events
+from partsong.contracts.events import EVENTS, WRITERS, EventBase
 from partsong.contracts.services import APPROVAL, SERVICES
 from tests.house.sources import LANGUAGE_AND_MEANS, PLAYERS, modules, name_of, parse
 
@@ -60,3 +61,21 @@ def test_prose_may_name_them() -> None:
 def test_each_class_of_events_names_its_writer() -> None:
     assert {model: vars(model)["writer"] for model in EVENTS.values()} == WRITERS
     assert set(WRITERS.values()) == set(SERVICES)
+
+
+def test_each_class_of_events_is_in_the_union() -> None:
+    named = {
+        node.name
+        for path in modules("contracts")
+        if path.parent.name == "events"
+        for node in parse(path).body
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id == "EventBase" for base in node.bases)
+    }
+    assert named == {model.__name__ for model in EVENTS.values()}
+    assert named <= set(events.__all__)
+
+
+def test_a_class_of_events_without_a_writer_is_named() -> None:
+    with pytest.raises(TypeError, match="Orphaned names no service as its `writer`"):
+        type("Orphaned", (EventBase,), {})

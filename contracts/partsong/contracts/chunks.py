@@ -5,7 +5,7 @@ from warnings import warn
 from partsong.contracts.talk.chunks import *  # noqa: F403
 
 warn(
-    "partsong.contracts.chunks is partsong.contracts.talk.chunks now; the old name goes with 0.2",
+    "partsong.contracts.chunks is partsong.contracts.talk.chunks now; the old name goes with 0.2: see docs/renames.md",
     DeprecationWarning,
     stacklevel=2,
 )

@@ -5,7 +5,7 @@ from warnings import warn
 from partsong.contracts.talk.messages import *  # noqa: F403
 
 warn(
-    "partsong.contracts.messages is partsong.contracts.talk.messages now; the old name goes with 0.2",
+    "partsong.contracts.messages is partsong.contracts.talk.messages now; the old name goes with 0.2: see docs/renames.md",
     DeprecationWarning,
     stacklevel=2,
 )

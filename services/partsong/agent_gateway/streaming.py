@@ -5,7 +5,7 @@ from warnings import warn
 from partsong.models.streaming import *  # noqa: F403
 
 warn(
-    "partsong.agent_gateway.streaming is partsong.models now; the old name goes with 0.2",
+    "partsong.agent_gateway.streaming is partsong.models now; the old name goes with 0.2: see docs/renames.md",
     DeprecationWarning,
     stacklevel=2,
 )

@@ -5,7 +5,7 @@ from warnings import warn
 from partsong.tools.builtin.calculator import *  # noqa: F403
 
 warn(
-    "partsong.tools.calculator is partsong.tools.builtin.calculator now; the old name goes with 0.2",
+    "partsong.tools.calculator is partsong.tools.builtin.calculator now; the old name goes with 0.2: see docs/renames.md",
     DeprecationWarning,
     stacklevel=2,
 )

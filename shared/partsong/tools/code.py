@@ -5,7 +5,7 @@ from warnings import warn
 from partsong.tools.builtin.code import *  # noqa: F403
 
 warn(
-    "partsong.tools.code is partsong.tools.builtin.code now; the old name goes with 0.2",
+    "partsong.tools.code is partsong.tools.builtin.code now; the old name goes with 0.2: see docs/renames.md",
     DeprecationWarning,
     stacklevel=2,
 )

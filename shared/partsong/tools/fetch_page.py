@@ -5,7 +5,7 @@ from warnings import warn
 from partsong.tools.builtin.fetch_page import *  # noqa: F403
 
 warn(
-    "partsong.tools.fetch_page is partsong.tools.builtin.fetch_page now; the old name goes with 0.2",
+    "partsong.tools.fetch_page is partsong.tools.builtin.fetch_page now; the old name goes with 0.2: see docs/renames.md",
     DeprecationWarning,
     stacklevel=2,
 )

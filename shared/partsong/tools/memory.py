@@ -5,7 +5,7 @@ from warnings import warn
 from partsong.tools.builtin.memory import *  # noqa: F403
 
 warn(
-    "partsong.tools.memory is partsong.tools.builtin.memory now; the old name goes with 0.2",
+    "partsong.tools.memory is partsong.tools.builtin.memory now; the old name goes with 0.2: see docs/renames.md",
     DeprecationWarning,
     stacklevel=2,
 )

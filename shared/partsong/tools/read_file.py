@@ -5,7 +5,7 @@ from warnings import warn
 from partsong.tools.builtin.read_file import *  # noqa: F403
 
 warn(
-    "partsong.tools.read_file is partsong.tools.builtin.read_file now; the old name goes with 0.2",
+    "partsong.tools.read_file is partsong.tools.builtin.read_file now; the old name goes with 0.2: see docs/renames.md",
     DeprecationWarning,
     stacklevel=2,
 )

@@ -5,7 +5,7 @@ from warnings import warn
 from partsong.tools.builtin.sql import *  # noqa: F403
 
 warn(
-    "partsong.tools.sql is partsong.tools.builtin.sql now; the old name goes with 0.2",
+    "partsong.tools.sql is partsong.tools.builtin.sql now; the old name goes with 0.2: see docs/renames.md",
     DeprecationWarning,
     stacklevel=2,
 )

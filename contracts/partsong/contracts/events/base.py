@@ -23,3 +23,9 @@ class EventBase(BaseModel):
     v: Literal[1] = 1
     time: str = ""
     cause: str = ""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        """Events without a writer are refused where they are written down, by their name."""
+        if not hasattr(cls, "writer"):
+            raise TypeError(f"{cls.__name__} names no service as its `writer`")

@@ -31,9 +31,9 @@ __all__ = [
 ]
 
 OVERWRITE = "__overwrite__"
+"""`{"__overwrite__": value}` as a written value takes the place of what was there, whatever the reducer."""
 _DATA = "__data__"
 """Marks a value that only looks like an instruction."""
-"""`{"__overwrite__": value}` as a written value takes the place of what was there, whatever the reducer."""
 _REMOVE_ALL = "__all__"
 
 

@@ -123,14 +123,18 @@ def fold(state: RunState, event: e.Event, seq: int = 0) -> RunState:  # noqa: C9
         case e.RunNotified():
             return run_notified(state, event)
         case e.RunStopping():
-            if state.ended or state.stopping:
-                return state
-            stopping = Stopping(event.outcome, event.error, event.reason)
-            return replace(state, stopping=stopping, due={}, overdue=None)
+            return _stopping(state, event)
         case e.RunCompleted() | e.RunFailedEvent() | e.RunCancelled() | e.RunLimitExceeded():
             return _ended(state, event)
         case _:
             assert_never(event)
+
+
+def _stopping(state: RunState, event: e.RunStopping) -> RunState:
+    if state.ended or state.stopping:
+        return state
+    stopping = Stopping(event.outcome, event.error, event.reason)
+    return replace(state, stopping=stopping, due={}, overdue=None)
 
 
 def _started(state: RunState, event: e.RunStarted) -> RunState:

@@ -6,8 +6,9 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from partsong.cli.main import root
 from partsong.contracts.errors import NotFound
 from partsong.contracts.events import EVENTS, WRITERS
 from partsong.contracts.spec.schemas import published
+from partsong.contracts.wire.headers import MSG_ID, SEEN, CommitSummary
 from partsong.contracts.wire.subjects import Subjects, partition_of
 from partsong.runtime.stream_table import table
 
@@ -209,6 +211,13 @@ def test_every_message_is_used_and_every_operation_has_its_channel() -> None:
         s.kind for s in PUBLISHED if s.family not in {"event", "graph", "tool", "error"}
     }
     assert OWN.keys() | HEADERS.keys() <= used
+
+
+def test_every_header_of_a_commit_is_described() -> None:
+    said = CommitSummary("failed", "g", "t", "e", ("n:1",), True, 1, ("r_1", 1)).headers()
+    described = cast("dict[str, object]", HEADERS["commit"]["properties"])
+    assert {MSG_ID, SEEN, *said} == described.keys()
+    assert len(said) == len(fields(CommitSummary)), "give the new field a value here"
     for channel in CHANNELS:
         slug = "client" if channel.senders[0] == ANYBODY else channel.senders[0]
         assert f"{slug}.send.{channel.name}" in DOCUMENT["operations"]
