@@ -1,6 +1,6 @@
 """The table of subjects: what travels on each, who sends and who hears it, and what keeps it.
 
-That the addresses are those which `contracts/subjects.py` builds is a test.
+That the addresses are those which `contracts/wire/subjects.py` builds is a test.
 """
 
 from __future__ import annotations

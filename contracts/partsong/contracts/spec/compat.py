@@ -61,7 +61,7 @@ def incompatible(
             for step in range(version, now):
                 if (kind, step) not in upcasters:
                     said = f"{kind} is at version {now}, and nothing turns version {step} into {step + 1}"
-                    fix = f"add UPCASTERS[({kind!r}, {step})] to contracts/upcast.py"
+                    fix = f"add UPCASTERS[({kind!r}, {step})] to contracts/events/upcast.py"
                     yield _refused("schema.no_upcaster", path, said, fix)
 
 
