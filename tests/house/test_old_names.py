@@ -104,6 +104,11 @@ def test_every_alias_says_once_where_the_new_place_is() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_an_alias_exports_nothing_of_its_own() -> None:
+    code = "import sys\nexec(f'from {sys.argv[1]} import *', names := {})\nprint('warn' in names)"
+    assert [old for old, _ in ALIASES if python(code, old).strip() != "False"] == []
+
+
 def test_every_alias_serves_a_name_of_0_1() -> None:
     modules = {name.partition(":")[0] for name in NAMES}
     assert [old for old, _ in ALIASES if old not in NAMES and old not in modules] == []
