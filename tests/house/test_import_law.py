@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,13 @@ PURE = {
     "cel_expr_python", "jsonschema", "jsonschema_rs", "pydantic", "pydantic_core", "referencing",
 }  # fmt: skip
 """What pure rooms import from outside. The law forbids what is known to be impure; this list stops what it has not heard of."""
+
+VALUES = {
+    ("partsong.execution.core.refused", "partsong.tools.tool"),
+    ("partsong.models.core.scripted_replies", "partsong.models.port"),
+    ("partsong.models.routing.complexity", "partsong.models.port"),
+}
+"""Pure modules, and what they import from other rooms: classes of values, and a protocol."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,13 @@ BREACHES = (
     arrow("pure", "partsong.console.core.rows", "time"),
     arrow("pure", "partsong.models.routing.router", "asyncio"),
     arrow("pure", "partsong.engine", "uuid"),
+    arrow("pure", "partsong.contracts.ids", "tempfile"),
+    arrow("pure", "partsong.contracts.plain", "multiprocessing"),
+    arrow("pure", "partsong.contracts.ranges", "concurrent.futures"),
+    arrow("pure", "partsong.contracts.counts", "redis"),
+    arrow("pure", "partsong.engine.draft", "http.client"),
+    arrow("pure", "partsong.engine.meter", "partsong.web.server", "serve"),
+    arrow("pure", "partsong.approval.core.decision", "partsong.client.client", "Client"),
     arrow("the engine", "partsong.engine", "partsong.models", "Provider"),
     arrow("the engine", "partsong.engine.decide", "partsong.execution.executor", "Executor"),
     arrow("the engine", "partsong.engine.ledger", "partsong.tools.tool", "Tool"),
@@ -90,6 +105,8 @@ BREACHES = (
     arrow("vendor SDKs", "partsong.cli.version", "openai"),
     arrow("web servers and databases", "partsong.plugins.audit", "litestar", "Litestar"),
     arrow("web servers and databases", "partsong.models.turns", "sqlmodel"),
+    arrow("faststream", "partsong.agents.worker", "faststream"),
+    arrow("pure", "partsong.models.deeper.core.rows", "time"),
     arrow("faststream", "partsong.plugins.redaction", "faststream.nats", "NatsBroker"),
     arrow("faststream", "partsong.execution.executor", "faststream"),
 )
@@ -188,6 +205,36 @@ def test_an_import_that_nobody_has_heard_of_is_found() -> None:
         "cffi",
         "ftplib",
     }
+
+
+def inside(path: Path) -> set[str]:
+    """The modules of Partsong from which a module imports; of a package's names, the package."""
+    known = {module_name(other) for other in modules(*ROOTS)}
+    named = [
+        f"{node.module}.{one.name}" if f"{node.module}.{one.name}" in known else str(node.module)
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.ImportFrom)
+        for one in node.names
+    ]
+    return {name for name in named if name.startswith("partsong")}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts[1:]).removesuffix(".__init__")
+
+
+def test_pure_rooms_import_pure_rooms_only() -> None:
+    """Otherwise one would do for another what it may not do itself."""
+    rooms = {module_name(path): path for path in modules(*ROOTS) if pure(path)}
+    found = {(name, to) for name, path in rooms.items() for to in inside(path) if to not in rooms}
+    assert found == VALUES
+
+
+def test_every_service_is_protected() -> None:
+    law = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    (rule,) = (rule for rule in law["contracts"] if rule["name"] == "services")
+    there = {path.name for path in (ROOT / "services" / "partsong").iterdir() if path.is_dir()}
+    assert {f"partsong.{name}" for name in there - {"__pycache__"}} == {*rule["protected_modules"]}
 
 
 def test_every_rule_has_a_breach() -> None:

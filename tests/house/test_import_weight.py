@@ -21,6 +21,8 @@ LIGHT = (
     "partsong.agents",
     "partsong.contracts",
     "partsong.client",
+    "partsong.models",
+    "partsong.plugins",
     "partsong.teams",
     "partsong.workflow",
     "partsong.tools",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,18 @@ ALIASES = [
     ("partsong.tools.sql", "partsong.tools.builtin.sql"),
 ]
 """Old and new place, each `module` or `module:name`: of whatever in the list above has moved."""
+
+RENAMES = (ROOT / "docs" / "renames.md").read_text("utf-8")
+CALLS = {
+    "partsong.contracts.services.GRAPH_ENGINE": "partsong.contracts.services:GRAPH_ENGINE",
+    "partsong.contracts.services.SERVICES": "partsong.contracts.services:SERVICES",
+    "partsong.contracts.state.calls.SERVICE_OF": "partsong.contracts.state.calls:SERVICE_OF",
+    "partsong.contracts.wire.headers.CommitSummary.of": "partsong.contracts.wire.headers:CommitSummary",
+    "partsong.engine.summary.summary_of": "partsong.engine.summary:summary_of",
+    "partsong.runtime.serve.ServiceApp": "partsong.runtime.serve:ServiceApp",
+    "partsong.runtime.telemetry.setup.setup": "partsong.runtime.telemetry.setup:setup",
+}
+"""What the page names inside a module."""
 
 IMPORT = """
 import importlib, json, sys
@@ -99,9 +112,21 @@ def test_a_name_that_is_gone_is_named() -> None:
     assert sorted(missing(gone)) == ["partsong.gone", "partsong.tools:gone"]
 
 
+def test_every_new_place_on_the_page_of_renames_is_there() -> None:
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", RENAMES, re.MULTILINE)
+    new = [name for _, right in rows for name in re.findall(r"`(partsong(?:\.\w+)+)", right)]
+    assert len(new) > 150
+    assert missing([CALLS.get(name, name) for name in new]) == {}
+
+
 def test_every_alias_says_once_where_the_new_place_is() -> None:
     wrong = [said for old, new in ALIASES if (said := unannounced(old, new))]
     assert not wrong, "\n".join(wrong)
+
+
+def test_an_alias_exports_nothing_of_its_own() -> None:
+    code = "import sys\nexec(f'from {sys.argv[1]} import *', names := {})\nprint('warn' in names)"
+    assert [old for old, _ in ALIASES if python(code, old).strip() != "False"] == []
 
 
 def test_every_alias_serves_a_name_of_0_1() -> None:

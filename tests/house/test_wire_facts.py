@@ -25,8 +25,9 @@ def facts(tree: ast.Module) -> Iterator[tuple[str, str, int]]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Constant) or id(node) in prose:
             continue
-        match node.value:
-            case str() as text if HEADER.fullmatch(text):
+        value = node.value.decode(errors="replace") if isinstance(node.value, bytes) else node.value
+        match value:
+            case str() as text if HEADER.match(text):
                 yield "header", text, node.lineno
             case str() as text if text in SERVICE_NAMES:
                 yield "service", text, node.lineno
@@ -47,6 +48,8 @@ def test_names_of_headers_and_services_are_written_once() -> None:
     [
         ('STATUS = "Partsong-Status"', "header"),
         ('headers = {"Nats-Msg-Id": "1"}', "header"),
+        ('raw = b"Nats-Msg-Id: 1"', "header"),
+        ('line = f"Partsong-Seen: {seq}"', "header"),
         ('if service == "tool-runner": ...', "service"),
     ],
 )

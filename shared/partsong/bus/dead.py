@@ -57,7 +57,7 @@ async def dead_letter(
     )
     try:
         headers = {MSG_ID: id} if id is not None else None
-        text = json.dumps(letter.model_dump(mode="json", exclude_none=True)).encode()
+        text = json.dumps(letter.model_dump(exclude_none=True)).encode()
         await nc.jetstream().publish(subjects.dead(service), text, timeout=5, headers=headers)
     except (nats.errors.Error, APIError, TimeoutError) as error:
         raise Unavailable(

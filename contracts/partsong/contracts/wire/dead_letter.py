@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from partsong.contracts.errors import Problem
 
@@ -19,7 +19,7 @@ class DeadLetter(BaseModel):
 
     time: str = Field(json_schema_extra={"format": "date-time"})
     service: str
-    reason: Problem
+    reason: SerializeAsAny[Problem]
     subject: str
     """Where the message had come from."""
     seq: int

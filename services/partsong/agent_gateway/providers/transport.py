@@ -1,10 +1,10 @@
 """Old place of what is in `partsong.models` now; it goes with 0.2."""
 
-from warnings import warn
+from warnings import warn as _warn
 
 from partsong.models.providers.transport import *  # noqa: F403
 
-warn(
+_warn(
     "partsong.agent_gateway.providers.transport is partsong.models now; the old name goes with 0.2: see docs/renames.md",
     DeprecationWarning,
     stacklevel=2,

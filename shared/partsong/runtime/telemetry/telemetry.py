@@ -46,7 +46,7 @@ def is_traceparent(text: str | None) -> bool:
 
 
 class What(NamedTuple):
-    """What a span is about; `runtime/spans.py` has them all."""
+    """What a span is about; `runtime/telemetry/spans.py` has them all."""
 
     name: str
     attributes: Attributes = MappingProxyType({})
