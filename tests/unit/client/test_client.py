@@ -314,6 +314,7 @@ async def test_what_is_no_answer_is_passed_over(bus: Bus, client: Client) -> Non
         await bus.nc.publish(bus.subjects.reply(said["id"]), accepted.model_dump_json().encode())
 
     await bus.nc.subscribe(bus.subjects.requests(), cb=answer)
+    await bus.nc.jetstream().account_info()  # a round trip: the client has a connection of its own
     assert await client.start(GRAPH, run_id="r_1") == "r_1"
 
 
