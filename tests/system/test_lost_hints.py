@@ -67,7 +67,7 @@ async def test_a_call_that_waits_for_a_worker_has_one_hint_in_the_queue(
             reminders.put_nowait(msg.subject)
 
     await bus.nc.subscribe(bus.subjects.work("tool-runner"), cb=heard)
-    await bus.nc.jetstream().account_info()  # a round trip: who publishes has a connection of its own
+    await bus.nc.jetstream().account_info()  # a round trip: others publish
     run_id = await platform.client.start(CALLING)
     async with asyncio.timeout(WITHIN):
         for _ in range(3):
