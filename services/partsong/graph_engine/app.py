@@ -20,7 +20,7 @@ from partsong.bus.parts import Parts
 from partsong.bus.pull import Delivery, PullLoop
 from partsong.bus.queued import AtTheDoor, the_beginning
 from partsong.contracts.errors import PartsongError, Problem
-from partsong.contracts.services import AGENT_GATEWAY, GRAPH_ENGINE, TOOL_RUNNER
+from partsong.contracts.services import GRAPH_ENGINE, WORKERS
 from partsong.contracts.wire.damage import Damaged, damage_error
 from partsong.contracts.wire.requests import Accepted, AdmitRequest, Rejected
 from partsong.contracts.wire.subjects import LANES, OURS, PARTITIONS
@@ -193,7 +193,7 @@ class GraphEngine:
             ],
             carry_out,
             busy=lambda: self.in_flight,
-            readings=partial(readings, context.nc, work, (AGENT_GATEWAY, TOOL_RUNNER)),
+            readings=partial(readings, context.nc, work, WORKERS),
             worked_on=lambda service: bool(_alive(context, service)),
         )
 

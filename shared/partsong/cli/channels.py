@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from partsong.contracts.services import AGENT_GATEWAY, APPROVAL, GRAPH_ENGINE, SERVICES, TOOL_RUNNER
+from partsong.contracts.services import (
+    AGENT_GATEWAY,
+    APPROVAL,
+    GRAPH_ENGINE,
+    SERVICES,
+    TOOL_RUNNER,
+    WORKERS,
+)
 from partsong.contracts.spec.schemas import Schema, schema_of
 from partsong.contracts.wire.dead_letter import DeadLetter
 from partsong.contracts.wire.headers import (
@@ -66,7 +73,6 @@ class Channel:
 
 
 ANYBODY = "any program"
-_WORKERS = (AGENT_GATEWAY, TOOL_RUNNER)
 
 CHANNELS = (
     Channel(
@@ -99,12 +105,12 @@ CHANNELS = (
         "calls", "partsong.log.{partition}.{run_id}.call.{call_id}",
         "One call that must not happen twice: its claim, then its one closing event, each under the guard of this "
         "subject's last sequence.",
-        ("report",), (*_WORKERS, APPROVAL, GRAPH_ENGINE), (ANYBODY, GRAPH_ENGINE, APPROVAL), "log",
+        ("report",), (*WORKERS, APPROVAL, GRAPH_ENGINE), (ANYBODY, GRAPH_ENGINE, APPROVAL), "log",
     ),
     Channel(
         "chunks", "partsong.chunk.{run_id}.{node}.{call_id}",
         "Live deltas of a call. Per attempt `seq` starts at 0 and has no gaps, and one terminal chunk comes last.",
-        ("chunk*",), _WORKERS, (ANYBODY,), "chunks",
+        ("chunk*",), WORKERS, (ANYBODY,), "chunks",
     ),
     Channel(
         "work", "partsong.work.{service}.{queue}",
@@ -112,7 +118,7 @@ CHANNELS = (
         "A body over 256 KiB is in the object store under the name in the header `Partsong-Blob`. "
         "`Partsong-Seen` is the newest record of the run that its engine knew. "
         "`Partsong-Reminder` says that it was published before: whoever gets it pings the service and sees that nobody holds the call.",
-        ("work*",), (GRAPH_ENGINE,), _WORKERS, "work",
+        ("work*",), (GRAPH_ENGINE,), WORKERS, "work",
     ),
     Channel(
         "timer", "partsong.timer.{run_id}.{timer_id}",
@@ -149,7 +155,7 @@ CHANNELS = (
     Channel(
         "stop", "partsong.stop.{run_id}", "What is being done for this run, or a part of it, may be dropped: the commit that is named says so. "
         "A hint that names a later record in `Partsong-Seen` was sent since, and is wanted.",
-        ("stop",), (GRAPH_ENGINE,), _WORKERS,
+        ("stop",), (GRAPH_ENGINE,), WORKERS,
     ),
     Channel(
         "tools", "partsong.query.tool-runner.tools", "A question that every tool-runner answers at once on its reply subject: which tools it has.",

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from partsong.contracts.services import AGENT_GATEWAY, TOOL_RUNNER
+from partsong.contracts.services import WORKERS
 from partsong.contracts.wire.subjects import BEGINNINGS, LANES, PARTITIONS, Subjects
 
 __all__ = [
@@ -368,7 +368,7 @@ def _consumers(subjects: Subjects, names: Names) -> tuple[ConsumerSpec, ...]:
         _durable(names.timers, "engine", [subjects.fireds()], ack_wait=3 * _SECOND),
         *(
             _durable(names.work, service, [subjects.works(service)], ack_wait=2 * _SECOND)
-            for service in (AGENT_GATEWAY, TOOL_RUNNER)
+            for service in WORKERS
         ),
     )
 

@@ -1,16 +1,25 @@
 """Every event the log can hold: what it says, and which service may write it."""
 
-from partsong.contracts.events.event import (
-    EVENTS,
-    WRITERS,
+from partsong.contracts.events.agent import (
     AgentTurnClaimed,
     AgentTurnCompleted,
     AgentTurnFailed,
     AgentTurnRequested,
     Allowance,
+    ConversationCompacted,
+    RouteDecided,
+    TurnPrice,
+    TurnUsage,
+)
+from partsong.contracts.events.approval import (
     ApprovalDecided,
     ApprovalExpired,
     ApprovalRequested,
+)
+from partsong.contracts.events.base import (
+    EventBase,
+)
+from partsong.contracts.events.call import (
     CallCancelled,
     CallClaimed,
     CallCompleted,
@@ -20,21 +29,36 @@ from partsong.contracts.events.event import (
     CallRequested,
     CallSuspended,
     ChildEnded,
+    Unapproved,
+)
+from partsong.contracts.events.command import (
     CommandReceived,
     CommandSettled,
-    ConversationCompacted,
+)
+from partsong.contracts.events.event import (
+    EVENTS,
+    WRITERS,
     Event,
-    EventBase,
+    Writer,
+    read,
+    write,
+)
+from partsong.contracts.events.hook import (
     HookDecided,
+)
+from partsong.contracts.events.node import (
     NodeCancelled,
     NodeCompensated,
     NodeCompleted,
     NodeFailed,
     NodeScheduled,
+    ScopeClosed,
+    ScopeOpened,
+)
+from partsong.contracts.events.run import (
     Outcome,
     OwnerChanged,
     Parent,
-    RouteDecided,
     RunAdmitted,
     RunCancelled,
     RunCompleted,
@@ -49,18 +73,12 @@ from partsong.contracts.events.event import (
     RunRetried,
     RunStarted,
     RunStopping,
-    ScopeClosed,
-    ScopeOpened,
     SignalReceived,
+)
+from partsong.contracts.events.timer import (
     TimerFired,
     TimerPurpose,
     TimerSet,
-    TurnPrice,
-    TurnUsage,
-    Unapproved,
-    Writer,
-    read,
-    write,
 )
 
 __all__ = [

@@ -21,11 +21,8 @@ from partsong.contracts.events.agent import (
     AgentTurnCompleted,
     AgentTurnFailed,
     AgentTurnRequested,
-    Allowance,
     ConversationCompacted,
     RouteDecided,
-    TurnPrice,
-    TurnUsage,
 )
 from partsong.contracts.events.approval import (
     ApprovalDecided,
@@ -40,12 +37,10 @@ from partsong.contracts.events.call import (
     CallClaimed,
     CallCompleted,
     CallFailed,
-    CallKind,
     CallLapsed,
     CallRequested,
     CallSuspended,
     ChildEnded,
-    Unapproved,
 )
 from partsong.contracts.events.command import (
     CommandReceived,
@@ -64,9 +59,7 @@ from partsong.contracts.events.node import (
     ScopeOpened,
 )
 from partsong.contracts.events.run import (
-    Outcome,
     OwnerChanged,
-    Parent,
     RunAdmitted,
     RunCancelled,
     RunCompleted,
@@ -74,7 +67,6 @@ from partsong.contracts.events.run import (
     RunForked,
     RunLimitExceeded,
     RunNotified,
-    RunOptions,
     RunParked,
     RunPaused,
     RunResumed,
@@ -85,74 +77,12 @@ from partsong.contracts.events.run import (
 )
 from partsong.contracts.events.timer import (
     TimerFired,
-    TimerPurpose,
     TimerSet,
 )
 from partsong.contracts.events.upcast import upcast
 from partsong.contracts.services import Service
 
-__all__ = [
-    "EVENTS",
-    "WRITERS",
-    "AgentTurnClaimed",
-    "AgentTurnCompleted",
-    "AgentTurnFailed",
-    "AgentTurnRequested",
-    "Allowance",
-    "ApprovalDecided",
-    "ApprovalExpired",
-    "ApprovalRequested",
-    "CallCancelled",
-    "CallClaimed",
-    "CallCompleted",
-    "CallFailed",
-    "CallKind",
-    "CallLapsed",
-    "CallRequested",
-    "CallSuspended",
-    "ChildEnded",
-    "CommandReceived",
-    "CommandSettled",
-    "ConversationCompacted",
-    "Event",
-    "EventBase",
-    "HookDecided",
-    "NodeCancelled",
-    "NodeCompensated",
-    "NodeCompleted",
-    "NodeFailed",
-    "NodeScheduled",
-    "Outcome",
-    "OwnerChanged",
-    "Parent",
-    "RouteDecided",
-    "RunAdmitted",
-    "RunCancelled",
-    "RunCompleted",
-    "RunFailedEvent",
-    "RunForked",
-    "RunLimitExceeded",
-    "RunNotified",
-    "RunOptions",
-    "RunParked",
-    "RunPaused",
-    "RunResumed",
-    "RunRetried",
-    "RunStarted",
-    "RunStopping",
-    "ScopeClosed",
-    "ScopeOpened",
-    "SignalReceived",
-    "TimerFired",
-    "TimerPurpose",
-    "TimerSet",
-    "TurnPrice",
-    "TurnUsage",
-    "Unapproved",
-    "Writer",
-    "read",
-    "write",
-]
+__all__ = ["EVENTS", "WRITERS", "Event", "Writer", "read", "write"]
 
 Writer = Service
 
