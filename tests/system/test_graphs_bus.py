@@ -83,6 +83,17 @@ async def test_a_graph_is_known_by_name_and_hash_once_it_was_sent(platform: Plat
         assert (await platform.client.result(run_id, timeout=30)).status == "completed"
 
 
+async def test_graphs_without_a_name_do_not_meet_on_the_bus(platform: Platform) -> None:
+    found = []
+    for value in (1, 2):
+        graph = WorkflowGraph().add_transform("made", {"made": str(value)})
+        await platform.client.start(graph)
+        found.append(graph.compile().name)
+    for name, value in zip(found, (1, 2), strict=True):
+        run_id = await platform.client.start(name)
+        assert (await platform.client.result(run_id, timeout=30))["made"] == value
+
+
 async def test_cancel_reaches_a_running_function_and_ends_the_run(platform: Platform) -> None:
     nodes.asleep.clear()
     nodes.stopped.clear()

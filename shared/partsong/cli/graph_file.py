@@ -94,10 +94,17 @@ def parse(path: Path, text: str) -> JsonValue:
         raise _unreadable(path, "it is nested too deep to be read") from None
 
 
+def _with_name(spec: JsonValue, path: Path) -> JsonValue:
+    """The spec; a graph that does not say its name has that of its file."""
+    if not isinstance(spec, dict) or "name" in spec:
+        return spec
+    return {"name": re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-") or "graph", **spec}
+
+
 def _read(path: Path, outer: tuple[Path, ...]) -> _Source:
     """The file, with the files it names put into their places."""
     reader = _Reader(path, read_text(path), (*outer, path))
-    spec = reader.graph(parse(path, reader.text), ())
+    spec = _with_name(reader.graph(parse(path, reader.text), ()), path)
     return _Source(path, reader.text, spec, reader.inner)
 
 

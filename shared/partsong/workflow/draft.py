@@ -32,6 +32,8 @@ Function = Callable[..., object]
 Leaf = type[Node]
 
 _NODE = re.compile(r"nodes\.([^.]+)\.")
+_UNNAMED, _DIGITS = "graph", 10
+"""A graph without a name is called `graph-` and so many digits of its hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Draft:
 
     def __init__(
         self,
-        name: str,
+        name: str | None = None,
         *,
         reducers: Mapping[str, ReducerName] | None = None,
         state_model: Schema | None = None,
@@ -148,8 +150,8 @@ class Draft:
             name: self._node(name, assembly, (*outer, self), path, f"{where}nodes.{name}")
             for name in self._nodes
         }
-        fields = {
-            "name": self.name,
+        fields: dict[str, object] = {
+            "name": self.name if self.name is not None else _UNNAMED,
             "entry": self._entry or next(iter(nodes)),
             "nodes": nodes,
             "edges": tuple(self._edges),
@@ -158,7 +160,13 @@ class Draft:
             "memory": self._memory,
             "on_failure": self._on_failure,
         }
-        return checked(Graph, fields, where.removesuffix(".") or "graph")
+        place = where.removesuffix(".") or "graph"
+        graph = checked(Graph, fields, place)
+        if self.name is not None:
+            return graph
+        # By its content: on the bus, where a name leads to the graph that came last, no two of them meet.
+        digits = graph.hash.removeprefix("sha256:")[:_DIGITS]
+        return checked(Graph, {**fields, "name": f"{_UNNAMED}-{digits}"}, place)
 
     def _node(
         self, name: str, assembly: _Assembly, outer: tuple[Draft, ...], path: str, where: str
@@ -198,17 +206,17 @@ class Draft:
 
     def _check(self, outer: tuple[Draft, ...], where: str) -> None:
         if self in outer:
-            chain = " in ".join(draft.name for draft in (self, *reversed(outer)))
+            chain = " in ".join(draft.name or _UNNAMED for draft in (self, *reversed(outer)))
             raise InvalidInput(
                 "graph.recursive",
-                f"graph {self.name!r} is inside itself: {chain}",
+                f"{self._title} is inside itself: {chain}",
                 where=where.removesuffix(".") or None,
                 fix="go back with an edge, or give the inner graph an end of its own",
             )
         if not self._nodes:
             raise InvalidInput(
                 "graph.empty",
-                f"graph {self.name!r} has no nodes",
+                f"{self._title} has no nodes",
                 where=f"{where}nodes",
                 fix="add_node(name, fn)",
             )
@@ -224,6 +232,10 @@ class Draft:
                     where=f"{where}nodes.{name}",
                     fix=f"nodes are: {', '.join(self._nodes)}",
                 )
+
+    @property
+    def _title(self) -> str:
+        return f"graph {self.name!r}" if self.name is not None else "the graph"
 
     def _put(self, name: str, node: Node | Inner, function: Function | None = None) -> Self:
         if name in self._nodes:

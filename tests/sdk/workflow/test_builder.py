@@ -11,7 +11,7 @@ from pydantic import BaseModel, JsonValue
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import FunctionNode, Graph, MapNode, SubgraphNode
-from partsong.contracts.graph.validate import functions_of
+from partsong.contracts.graph.validate import functions_of, parse_graph
 from partsong.workflow import END, START, AgentSpec, AtLeast, Retry, ToolNode, WorkflowGraph
 from tests.system import nodes
 from tests.system.nodes import State
@@ -283,3 +283,25 @@ def test_a_function_node_by_name_is_left_to_whoever_has_it() -> None:
     node = graph.spec().nodes["a"]
     assert isinstance(node, FunctionNode)
     assert (node.function, graph.functions) == ("elsewhere:work", {})
+
+
+def test_a_graph_without_a_name_is_named_by_its_content() -> None:
+    one, other = WorkflowGraph(), WorkflowGraph(name=None)
+    assert one.name is None
+    one.add_node("a", nodes.left)
+    other.add_node("a", nodes.right)
+    names = {one.compile().name, other.compile().name}
+    assert len(names) == 2  # on the bus one would else take the other's place
+    assert all(name.startswith("graph-") for name in names)
+    assert one.compile() == WorkflowGraph().add_node("a", nodes.left).compile()
+    assert parse_graph(one.spec().spec()).hash == one.compile().hash
+    one.add_node("b", nodes.right).add_edge("a", "b")
+    assert one.compile().name not in names
+
+
+def test_a_mistake_in_a_graph_without_a_name_is_said_without_one() -> None:
+    with pytest.raises(InvalidInput, match="the graph has no nodes"):
+        WorkflowGraph().compile()
+    graph = WorkflowGraph()
+    with pytest.raises(InvalidInput, match="the graph is inside itself: graph in graph"):
+        graph.add_subgraph("in", graph).compile()

@@ -75,7 +75,8 @@ async def pictures() -> dict[str, str]:
         "expanded": (drawing(shop().compile(), expand=True), "shop"),
     }
     for name, (graph, seen) in (await observations()).items():
-        drawn[name] = drawing(graph.compile(), expand=True, trail=seen), graph.name
+        compiled = graph.compile()
+        drawn[name] = drawing(compiled, expand=True, trail=seen), compiled.name
     return {
         **{f"{name}.mmd": mermaid(found) + "\n" for name, (found, _) in drawn.items()},
         **{f"{name}.dot": dot(found, title) + "\n" for name, (found, title) in drawn.items()},

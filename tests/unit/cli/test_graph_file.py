@@ -154,3 +154,14 @@ def test_aliases_that_write_out_to_gigabytes_are_refused(tmp_path: Path) -> None
         (tmp_path / "bomb.yaml").write_text(text)
         with pytest.raises(InvalidInput, match="aliases"):
             read_graph(tmp_path / "bomb.yaml")
+
+
+@pytest.mark.parametrize(
+    ("file_name", "name"),
+    [("triage.yaml", "triage"), ("my graph (2).yml", "my-graph-2"), ("é.yaml", "graph")],
+)
+def test_a_graph_that_does_not_say_its_name_has_that_of_its_file(
+    tmp_path: Path, file_name: str, name: str
+) -> None:
+    found = read_graph(file(tmp_path, TRIAGE.removeprefix("name: triage\n"), file_name))
+    assert found.name == name
