@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -106,6 +107,19 @@ def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{parameter.opts[0]} says what it is for"
     assert "Usage:" in text
+    if not isinstance(command, click.Group):
+        _check_example(command, words)
+
+
+def _check_example(command: click.Command, words: Sequence[str]) -> None:
+    """Each help ends with an example that the command takes as it stands."""
+    typed = shlex.split((command.epilog or "").partition("Example: ")[2])
+    assert typed[: len(words) + 1] == ["partsong", *words], f"{command.epilog} is no example of it"
+    with pytest.MonkeyPatch.context() as patch:
+        for parameter in command.params:
+            if isinstance(parameter.type, click.Path):
+                patch.setattr(parameter.type, "exists", False)  # its folders are not here
+        command.make_context(words[-1], typed[len(words) + 1 :])
 
 
 def test_the_list_of_commands_says_what_each_command_says_of_itself(folder: Path) -> None:

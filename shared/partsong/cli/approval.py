@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from partsong.cli.group import Group
 from partsong.cli.options import data_option
 from partsong.cli.output import Output, output_option
 
@@ -28,7 +29,7 @@ reason_help = "Why; it is kept in the log."
 by_option = click.option("--by", help="Who decides.  [default: your login name]")
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """See what waits for a person, and decide."""
 
@@ -49,7 +50,7 @@ def _api_options(command: Callable[..., R]) -> Callable[..., R]:
     return at(data(addressed))
 
 
-@command.command("list")
+@command.command("list", epilog="Example: partsong approval list --run-id r_1")
 @click.option(
     "--status", type=click.Choice(_STATUSES), default="pending", show_default=True, help="How they stand."
 )  # fmt: skip
@@ -68,7 +69,7 @@ def list_(status: str, run_id: str | None, limit: int, api: Api, out: Output) ->
         out.say(f"there are more than {limit}: --limit shows them")
 
 
-@command.command()
+@command.command(epilog="Example: partsong approval show r_1.ok:1")
 @click.argument("approval_id")
 @_api_options
 @output_option
@@ -102,7 +103,7 @@ def approve(
     out.record(api.decide(approval_id, "approve", by, reason, edit=edited))
 
 
-@command.command()
+@command.command(epilog="Example: partsong approval reject r_1.ok:1 --reason 'too much'")
 @click.argument("approval_id")
 @click.option("--reason", required=True, help=reason_help)
 @by_option

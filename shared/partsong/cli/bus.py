@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from partsong.cli.group import Group
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import Output, output_option, run_async
 from partsong.cli.owners import silent_owners, told_of
@@ -34,12 +35,12 @@ _LISTEN = 1.5
 """Seconds to hear heartbeats: workers beat once a second."""
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Streams, queues and workers."""
 
 
-@command.command()
+@command.command(epilog="Example: partsong bus status -o json")
 @address_options
 @output_option
 def status(address: Address, out: Output) -> None:
@@ -55,7 +56,7 @@ def status(address: Address, out: Output) -> None:
             alive = {beat.worker for beat in beats if beat.service == GRAPH_ENGINE}
             silent = [] if missing else await silent_owners(client, alive)
         workers = [_worker(beat) for beat in beats]
-        if out.form == "table":
+        if out.plain:
             queues = _folded(queues)
             columns = ("stream", "messages", "bytes", "consumer", "waiting", "unanswered")
             out.rows([asdict(queue) for queue in queues], columns)

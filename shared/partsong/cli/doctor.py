@@ -41,7 +41,7 @@ _ANSWERED = 15.0
 """Seconds that an engine has to answer a request."""
 
 
-@click.command()
+@click.command(epilog="Example: partsong doctor -o json")
 @address_options
 @output_option
 def command(address: Address, out: Output) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from partsong.cli.group import Group
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import EXIT, Output, output_option, run_async
 from partsong.runtime.visible import visible
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Check a graph, look at it."""
 
@@ -40,7 +41,7 @@ def validate(graph: str, out: Output) -> None:
     if problems:
         sys.exit(EXIT["usage"])
     found = local_graph(graph)
-    if out.form == "table":
+    if out.plain:
         size = f"{len(found.nodes)} nodes, {len(found.edges)} edges"
         click.echo(visible(f"{found.name}: valid, {size}, {found.hash}"))
     else:
@@ -79,7 +80,7 @@ def show(
             click.echo(visible(_picture(found, trail, form, expand=expand)))
         case "json" | "yaml":
             Output(form).record(found.spec())
-        case _ if out.form == "table":
+        case _ if out.plain:
             out.rows(rows(found, trail, expand=expand), columns(trail))
         case _:
             seen = {"run_id": run_id, **observed(trail)} if trail is not None else {}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from partsong.cli.group import Group
 from partsong.cli.log_place import Place, insist_on_rest, place_options
 from partsong.cli.output import EXIT, Output, output_option, run_async
 from partsong.cli.progress import progress_of
@@ -40,7 +41,7 @@ _replicas_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Verify the log, back it up, restore it, accept another one."""
 
@@ -97,11 +98,11 @@ def verify(place: Place, out: Output) -> None:
                 "accepted": [list(span) for span in found.accepted],
                 "accepted_runs": list(found.accepted_runs),
                 "foreign": found.foreign,
-                "unreadable": unreadable if out.form != "table" else len(unreadable),
-                "findings": findings if out.form != "table" else [],
+                "unreadable": unreadable if not out.plain else len(unreadable),
+                "findings": findings if not out.plain else [],
             }
         )
-        if out.form == "table" and (findings or unreadable):
+        if out.plain and (findings or unreadable):
             click.echo()
             out.rows([*findings, *unreadable], ("code", "where", "message"))
         return EXIT["ok" if found.ok and standing.log == "sound" else "damaged"]

@@ -7,7 +7,8 @@ import sys
 
 import click
 
-from partsong.cli.output import EXIT, Output, output_option
+from partsong.cli.group import Group
+from partsong.cli.output import EXIT, Output
 
 __all__ = ["main"]
 
@@ -30,7 +31,7 @@ _COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
+class _Lazy(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(_COMMANDS)
 
@@ -47,8 +48,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@output_option
-def root(out: Output) -> None:  # the subcommand's output falls back on it
+def root() -> None:
     """Durable multi-agent orchestration on NATS.
 
     Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 the run did not complete, 5 timeout, 78 the log is damaged,

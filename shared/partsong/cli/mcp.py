@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from partsong.cli.group import Group
 from partsong.cli.options import Address, address_options, data_option
 from partsong.cli.output import Output, output_option, run_async
 
@@ -31,12 +32,12 @@ tools_data_option = data_option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Tools of MCP servers, and Partsong as one."""
 
 
-@command.command("list")
+@command.command("list", epilog="Example: partsong mcp list --mcp 'files=npx server-files .'")
 @mcp_option
 @tools_data_option
 @output_option
@@ -54,7 +55,7 @@ def list_(mcp: tuple[str, ...], data: Path, out: Output) -> None:
     out.rows(run_async(work()), ("server", "tool", "is", "says"))
 
 
-@command.command()
+@command.command(epilog="Example: partsong mcp allow files --mcp 'files=npx server-files .'")
 @click.argument("name")
 @mcp_option
 @tools_data_option
@@ -79,7 +80,7 @@ def allow(name: str, mcp: tuple[str, ...], data: Path, out: Output) -> None:
     out.rows(run_async(work()), ("tool", "was", "says"))
 
 
-@command.command()
+@command.command(epilog="Example: partsong mcp serve --http 8430")
 @click.option(
     "--http",
     "port",

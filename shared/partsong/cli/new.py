@@ -45,7 +45,7 @@ def command(name: str, template: str, out: Output) -> None:
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
-    if out.form == "table":
+    if out.plain:
         package = package_of(title)
         click.echo("\n".join(str(folder / path) for path in sorted(written)))
         out.say(f"\nNext: cd {folder} && python -m {package}, python -m pytest, see README.md")

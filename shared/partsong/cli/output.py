@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -12,11 +13,12 @@ import click
 
 from partsong.runtime.visible import escaped, visible
 
-__all__ = ["EXIT", "Form", "Output", "out_of", "output_option", "run_async"]
+__all__ = ["EXIT", "Form", "Output", "out_of", "output_option", "output_options", "run_async"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-Form = Literal["table", "json", "jsonl", "yaml"]
+Form = Literal["table", "wide", "json", "jsonl", "yaml"]
+_FORMS = ("table", "wide", "json", "jsonl", "yaml")
 
 EXIT = {
     "ok": 0, "failure": 1, "usage": 2, "not_found": 3, "run_failed": 4, "timeout": 5, "damaged": 78, "interrupted": 130,
@@ -28,6 +30,8 @@ _COLORS = {
     "cancelled": "magenta", "limit_exceeded": "red", "damaged": "red", "approved": "green", "rejected": "red", "pending": "yellow",
     "expired": "magenta", "ok": "green", "missing": "red",
 }  # fmt: skip
+_COLORED = frozenset({"status", "stands", "ok"})
+"""The only columns and keys with color: those that say how something stands."""
 
 
 @dataclass(slots=True)
@@ -41,8 +45,18 @@ class Output:
     given: tuple[str, ...] = ()
     """Options that say which log is meant, as they were typed: what is advised repeats them."""
 
-    def rows(self, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
-        """Many records; a table has only these columns."""
+    @property
+    def plain(self) -> bool:
+        """Whether a person reads it."""
+        return self.form in {"table", "wide"}
+
+    def rows(
+        self,
+        rows: Iterable[Mapping[str, object]],
+        columns: Sequence[str],
+        more: Sequence[str] = (),
+    ) -> None:
+        """Many records; a table has only these columns, a wide one `more` of them."""
         found = list(rows)
         match self.form:
             case "json":
@@ -52,8 +66,9 @@ class Output:
                     self._echo(_json(row))
             case "yaml":
                 self._echo(_yaml(found))
-            case "table":
-                for line in _table(found, columns):
+            case "table" | "wide":
+                shown = [*columns, *more] if self.form == "wide" else columns
+                for line in _table(found, shown):
                     self._echo(line)
 
     def record(self, record: Mapping[str, object], *, most: int | None = None) -> bool:
@@ -69,21 +84,21 @@ class Output:
                 self._echo(_json(record))
             case "yaml":
                 self._echo(_yaml(record))
-            case "table":
+            case "table" | "wide":
                 shown = {k: v for k, v in record.items() if v not in (None, "", (), [], {})}
                 whole, shown = shown, {k: _shortened(v, most) for k, v in shown.items()}
                 cut = shown != whole
                 width = max(map(len, shown), default=0)
                 for key, value in shown.items():
                     self._echo(
-                        f"{click.style(visible(key).ljust(width), dim=True)}  {_styled(_cell(value))}"
+                        f"{click.style(visible(key).ljust(width), dim=True)}  {_styled(key, _cell(value))}"
                     )
         return cut
 
     def line(self, record: Mapping[str, object], text: str) -> None:
         """One record of a stream, as it comes: a line of text, or of JSON, or a YAML document."""
         match self.form:
-            case "table":
+            case "table" | "wide":
                 self._echo(visible(text))
             case "yaml":
                 self._echo(f"---\n{_yaml(record)}")
@@ -102,19 +117,16 @@ class Output:
 
 def output_option(command: F) -> F:
     """`-o`, `--quiet` and `--no-color`, here or before the subcommand; the command gets `out`."""
-    form = click.option(
-        "-o", "--output", "out", type=click.Choice(["table", "json", "jsonl", "yaml"]), callback=_chosen,
-        help="Form of the output.  [default: table]",
-    )  # fmt: skip
-    quiet = click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, callback=_silenced, is_eager=True,
-        help="Data and errors only.",
-    )  # fmt: skip
-    color = click.option(
-        "--no-color", is_flag=True, expose_value=False, callback=_uncolored, is_eager=True,
-        envvar="NO_COLOR", help="No colors.  [env: NO_COLOR]",
-    )  # fmt: skip
-    return form(quiet(color(command)))
+    for words, settings in reversed(_OPTIONS):
+        command = click.option(*words, **settings)(command)
+    return command
+
+
+def output_options() -> list[click.Parameter]:
+    """The same options for a group, which hands on what they say to its commands."""
+    return [
+        click.Option(words, **{**settings, "expose_value": False}) for words, settings in _OPTIONS
+    ]
 
 
 def out_of(ctx: click.Context) -> Output:
@@ -135,7 +147,40 @@ def _silenced(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 
 def _uncolored(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001
     out = out_of(ctx)
-    out.color = False if value else out.color
+    out.color = False if value or os.environ.get("NO_COLOR") else out.color  # whatever it holds
+
+
+_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (
+        ("-o", "--output", "out"),
+        {
+            "type": click.Choice(_FORMS),
+            "callback": _chosen,
+            "help": "Form of the output; wide is a table with more columns.  [default: table]",
+        },
+    ),
+    (
+        ("-q", "--quiet"),
+        {
+            "is_flag": True,
+            "expose_value": False,
+            "callback": _silenced,
+            "is_eager": True,
+            "help": "Data and errors only.",
+        },
+    ),
+    (
+        ("--no-color",),
+        {
+            "is_flag": True,
+            "expose_value": False,
+            "callback": _uncolored,
+            "is_eager": True,
+            "help": "No colors.  [env: NO_COLOR]",
+        },
+    ),
+)
+"""Of every command that prints data."""
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
@@ -164,8 +209,8 @@ def _shortened(value: object, most: int | None) -> object:
     return value if most is None else shortened(value, most)
 
 
-def _styled(text: str) -> str:
-    color = _COLORS.get(text.strip())
+def _styled(column: str, text: str) -> str:
+    color = _COLORS.get(text.strip()) if column in _COLORED else None
     return click.style(text, fg=color) if color else text
 
 
@@ -176,7 +221,10 @@ def _table(rows: list[Mapping[str, object]], columns: Sequence[str]) -> list[str
     widths[-1] = 0
     head = "  ".join(c.upper().ljust(w) for c, w in zip(columns, widths, strict=True))
     lines = [
-        "  ".join(_styled(text.ljust(w)) for text, w in zip(line, widths, strict=True)).rstrip()
+        "  ".join(
+            _styled(column, text.ljust(w))
+            for column, text, w in zip(columns, line, widths, strict=True)
+        ).rstrip()
         for line in cells
     ]
     return [click.style(head.rstrip(), bold=True), *lines]

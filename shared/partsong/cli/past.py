@@ -37,7 +37,7 @@ def history(run_id: str, address: Address, out: Output) -> None:
 
         async with address.client() as client:
             found, problem = await client.readable_history(run_id)
-        plain = out.form == "table"
+        plain = out.plain
         rows = (
             {
                 "seq": checkpoint.seq,
@@ -97,7 +97,7 @@ def compare(run_a: str, run_b: str, address: Address, out: Output) -> None:
     async def work() -> None:
         async with address.client() as client:
             found = await client.compare(run_a, run_b)
-        if out.form == "table":
+        if out.plain:
             _show(found, out)
         else:
             out.record(_whole(found))

@@ -6,12 +6,13 @@ import os
 
 import click
 
+from partsong.cli.group import Group
 from partsong.cli.output import Output, output_option
 
 __all__ = ["command"]
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """See the plugins that are asked at hook points."""
 

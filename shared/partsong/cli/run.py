@@ -10,6 +10,7 @@ import click
 
 from partsong.cli import control, past
 from partsong.cli.explain import explain
+from partsong.cli.group import Group
 from partsong.cli.options import Address, address_options, parse_inputs, parse_moment
 from partsong.cli.output import EXIT, Output, output_option, run_async
 from partsong.cli.repairs import carried
@@ -26,7 +27,7 @@ _STATUSES = (
 _ON_BUSY = ("allow", "reject", "enqueue", "cancel_previous")
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Start runs, watch them, read them again."""
 
@@ -116,7 +117,7 @@ def list_(status: str | None, graph: str | None, limit: int, address: Address, o
             log = await log_standing(client.nats, client.subjects, address.data)
         columns = ("run_id", "status", "graph", "started", "error", "uncompensated")
         rows = [{c: getattr(run, c) for c in columns} for run in runs]
-        if out.form == "table":
+        if out.plain:
             rows = [{**row, "uncompensated": ", ".join(row["uncompensated"])} for row in rows]
         out.rows(rows, columns)
         if log.log == "damaged":
@@ -141,7 +142,7 @@ def show(run_id: str, address: Address, out: Output, *, full: bool) -> None:
         from partsong.cli.standing import at_the_door, standing
         from partsong.contracts.errors import NotFound
 
-        plain = out.form == "table"
+        plain = out.plain
         async with address.client() as client:
             try:
                 state, error = await client.readable_state(run_id)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from partsong.cli.group import Group
 from partsong.cli.options import Address, address_options, parse_inputs
 from partsong.cli.output import Output, output_option, run_async
 
@@ -17,7 +18,7 @@ __all__ = ["command"]
 _OVERLAPS = ("allow", "skip", "enqueue", "cancel_previous")
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Start runs again and again."""
 

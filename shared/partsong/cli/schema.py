@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from partsong.cli.group import Group
 from partsong.cli.output import EXIT, Output, output_option
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ _FOLDER = Path("contracts/schemas")
 _ASYNCAPI = Path("contracts/asyncapi.yaml")
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """The schemas of everything that travels."""
 
 
-@command.command("list")
+@command.command("list", epilog="Example: partsong schema list -o json")
 @output_option
 def list_(out: Output) -> None:
     """All schemas of this version."""
@@ -46,7 +47,7 @@ def list_(out: Output) -> None:
     out.rows(rows, ("kind", "version", "family", "about"))
 
 
-@command.command()
+@command.command(epilog="Example: partsong schema export --check")
 @click.option(
     "--check",
     is_flag=True,
@@ -100,7 +101,7 @@ def _number(name: str) -> int:
     return int(digits) if digits.isdigit() else sys.maxsize
 
 
-@command.command()
+@command.command(epilog="Example: partsong schema check --against origin/main")
 @click.option(
     "--against", required=True, metavar="REF", help="A directory of schemas, or a git revision."
 )
@@ -115,7 +116,7 @@ def check(against: str, out: Output) -> None:
     new = {schema.path: schema.schema for schema in published()}
     problems = list(incompatible(old, new, UPCASTERS.keys()))
     rows = [problem.model_dump(include={"code", "where", "message", "fix"}) for problem in problems]
-    if rows or out.form != "table":
+    if rows or not out.plain:
         out.rows(rows, ("where", "message", "fix"))
     out.say(f"{len(old)} schemas of {against}: {len(problems) or 'no'} incompatible changes")
     sys.exit(EXIT["failure" if problems else "ok"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from partsong.cli.group import Group
 from partsong.cli.mcp import mcp_option, tools_data_option
 from partsong.cli.options import parse_inputs
 from partsong.cli.output import Output, output_option, run_async
@@ -34,12 +35,12 @@ allow_option = click.option(
 )  # fmt: skip
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """See the tools, and call one here."""
 
 
-@command.command("list")
+@command.command("list", epilog="Example: partsong tool list -o json")
 @allow_option
 @mcp_option
 @tools_data_option
@@ -54,7 +55,7 @@ def list_(allowed: tuple[str, ...], mcp: tuple[str, ...], data: Path, out: Outpu
     out.rows(run_async(work()), ("name", "side_effect", "approval", "does"))
 
 
-@command.command()
+@command.command(epilog="Example: partsong tool show calculator")
 @click.argument("name")
 @allow_option
 @mcp_option
@@ -86,7 +87,7 @@ def show(
     )
 
 
-@command.command()
+@command.command(epilog="Example: partsong tool call calculator -i expression='2 * 21'")
 @click.argument("name")
 @click.option(
     "-i", "--arg", "pairs", multiple=True, metavar="K=V|@FILE", help="Argument; may be repeated."

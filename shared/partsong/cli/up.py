@@ -21,7 +21,7 @@ from partsong.runtime.visible import without_password
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(epilog="Example: partsong up --load shop.nodes --fast")
 @data_option("Where everything is kept.")
 @click.option(
     "--load",

@@ -9,7 +9,7 @@ from partsong.cli.output import Output, output_option
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(epilog="Example: partsong version -o json")
 @output_option
 def command(out: Output) -> None:
     """Print the versions of Partsong and Python."""

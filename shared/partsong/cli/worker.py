@@ -10,6 +10,7 @@ from types import ModuleType
 
 import click
 
+from partsong.cli.group import Group
 from partsong.cli.options import Address, address_options, data_option
 from partsong.cli.output import EXIT, run_async
 from partsong.contracts.services import AGENT_GATEWAY, APPROVAL, GRAPH_ENGINE, SERVICES, TOOL_RUNNER
@@ -25,12 +26,12 @@ _EXTRA = {
 }
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Run one service in this process."""
 
 
-@command.command()
+@command.command(epilog="Example: partsong worker start tool-runner --load shop.nodes")
 @click.argument("role", type=click.Choice(SERVICES))
 @click.option(
     "--nats",
@@ -111,7 +112,7 @@ def _app(role: str) -> ModuleType:
         ) from error
 
 
-@command.command()
+@command.command(epilog="Example: partsong worker health --name tool-runner")
 @address_options
 @click.option("--name", help="Name of the worker.  [env: PARTSONG_WORKER; default: any]")
 @click.option(
