@@ -42,7 +42,7 @@ from partsong.contracts.wire.subjects import OURS, Subjects
 from partsong.engine.commands.options import check_options
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.graphs import Keep
-from partsong.graph_engine.schedules import Schedules
+from partsong.graph_engine.schedules import Firing, Schedules
 from partsong.log.blobs import LOST
 from partsong.log.port import Log
 from partsong.runtime.evaluation.evaluator import Settle, settle
@@ -76,16 +76,16 @@ class Door:
         self._resolve, self._schedules = resolve, schedules
         self._at_the_door, self._settle = at_the_door, settle
 
-    async def start_scheduled(self, name: str, moment_ns: int) -> None:
+    async def start_scheduled(self, name: str, firing: Firing) -> None:
         """Start the run of a schedule whose time has come; whether its thread is busy is decided like for any run.
 
         Raises:
             Unavailable: try again.
         """
         try:
-            run = await self._schedules.due(name, moment_ns)
+            run = await self._schedules.due(name, firing)
             if run is not None:
-                await self._start(run, str(run.run_id), moment_ns)
+                await self._start(run, str(run.run_id), firing.stored_ns)
         except Unavailable:
             raise
         except PartsongError as error:

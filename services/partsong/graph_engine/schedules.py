@@ -1,19 +1,24 @@
 """Schedules: runs that begin again and again, at the server's own durable timers.
 
-The request is kept in a key-value bucket, its times by the server (`Nats-Schedule`). A firing is delivered until an
-engine has started its run, whose id follows from the schedule's name and the moment of the firing: delivered twice, it
-is one run. A firing that was due while the server was down comes late, once. A schedule whose timer is lost gets
-another one as soon as an engine looks, which each does twice a minute; what was due meanwhile is not made up for. Runs
-of a schedule share a thread, so what happens when the one before is still open is what threads do.
+The request is kept in a key-value bucket, its next time by the server (`Nats-Schedule`): an interval as such, and of a
+cron expression one moment after the other, for the server's own cron knows nothing of clocks that are put forward and
+back. A firing is delivered until an engine has set the timer of the next moment and started the run of this one, whose
+id follows from the schedule's name and its moment: delivered twice, or to two engines, it is one run. What was due
+while the server was down comes late, once; what was due while only the engines were down comes late, each.
+A schedule whose timer is lost gets another one as soon as an engine looks, which each does twice a minute; what was due
+meanwhile is not made up for. Runs of a schedule share a thread, so what happens when the one before is still open is
+what threads do.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import NamedTuple
 
 import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
 from pydantic import JsonValue, ValidationError
 
@@ -21,25 +26,57 @@ from partsong.bus.bucket import Bucket
 from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
 from partsong.contracts.graph.misfits import problem_of
 from partsong.contracts.wire.headers import (
+    LATE,
     SCHEDULE,
     SCHEDULE_NEXT,
     SCHEDULE_TARGET,
-    SCHEDULE_TIME_ZONE,
     SCHEDULER,
+    SET_FOR,
 )
 from partsong.contracts.wire.requests import RunRequest, ScheduleRequest
 from partsong.contracts.wire.subjects import Subjects
+from partsong.graph_engine.core.cron import next_moment, parse_cron
 from partsong.graph_engine.core.thread_queue import OnBusy
 from partsong.log.port import Log
+from partsong.runtime import clock
+from partsong.runtime.zones import zone_of
 
-__all__ = ["Schedules", "run_of"]
+__all__ = ["Firing", "Schedules", "run_of"]
 
 _log = logging.getLogger("partsong.graph_engine")
 
-_BAD_PATTERN, _BAD_ZONE = 10189, 10223
+_AT_MOST_LATE = timedelta(seconds=10)
+"""How late a server that was not down fires; many timers may be due at once."""
 _LONGEST = 100 * 365 * 86_400.0
 _SHORTEST = 1.0
 """Seconds between two firings that the server can tell apart."""
+
+
+class Firing(NamedTuple):
+    """A schedule's time has come."""
+
+    stored_ns: int
+    """When the server said so."""
+    set_for: str = ""
+    """The moment that was meant; empty if it is the server that finds them, as it does for an interval."""
+    late: bool = False
+    """Whether that had passed when the timer was set, there having been no engine to do it before."""
+
+    @property
+    def stored(self) -> datetime:
+        """When the server said so."""
+        return datetime.fromtimestamp(self.stored_ns // 1_000_000 / 1000, UTC)
+
+    @property
+    def moment(self) -> datetime:
+        """The moment that was meant."""
+        return datetime.fromisoformat(self.set_for) if self.set_for else self.stored
+
+    @property
+    def made_up_for(self) -> datetime:
+        """Where to go on from: what was due since is made up for, unless it was the server that was down."""
+        outage = not self.late and self.stored - self.moment > _AT_MOST_LATE
+        return self.stored if outage else self.moment
 
 
 class Schedules:
@@ -58,6 +95,8 @@ class Schedules:
         """`stream` is where the timers wait."""
         self._nc, self._subjects, self._bucket, self._log = nc, subjects, bucket, log
         self._stream, self._within = stream, within
+        self._set_by_moment: set[str] = set()
+        """Cron schedules whose timers are known to be set for one moment each, as 0.1's were not."""
 
     async def keep(self, request: ScheduleRequest) -> int:
         """Set a schedule, in the place of one of the same name; its runs come behind the sequence returned.
@@ -66,10 +105,12 @@ class Schedules:
             InvalidInput: `schedule.bad_cron`, `schedule.bad_timezone`, `schedule.too_often`, `schedule.too_seldom`.
             Unavailable: the server did not answer.
         """
-        pattern = _pattern(request)
-        await self._set(request, pattern)
+        timer = _first_timer(request)
         body = request.model_dump_json(exclude_none=True).encode()
-        await self._bucket.put(request.name, body)
+        await self._bucket.put(
+            request.name, body
+        )  # first, for who is fired looks for the next moment in it
+        await self._set(request.name, timer)
         return await self._log.head()
 
     async def drop(self, name: str) -> int:
@@ -95,17 +136,20 @@ class Schedules:
         """
         waiting = await self._waiting()
         for name in await self._bucket.keys():
-            if self._subjects.schedule(name) in waiting:
+            if self._subjects.scheduled(name) in waiting:  # and whoever takes it sets the next one
+                continue
+            waits = self._subjects.schedule(name) in waiting
+            if waits and name in self._set_by_moment:
                 continue
             entry = await self._bucket.get(name)
             if entry.value is None:
                 continue
             request = _read(name, entry.value)
-            if request is None:
+            if request is None or (waits and await self._up_to_date(request)):
                 continue
             try:
-                await self._set(request, _pattern(request))
-            except InvalidInput as error:  # the server has learnt to refuse what it took before
+                await self._set(name, _first_timer(request))
+            except InvalidInput as error:  # what was taken before is refused now
                 told = {"schedule": name, "problem": error.problem.code}
                 _log.error("schedule not set again", extra=told)
                 continue
@@ -113,8 +157,23 @@ class Schedules:
             if (await self._bucket.get(name)).value is None:  # it was dropped meanwhile
                 await self._unset(name)
 
+    async def _up_to_date(self, request: ScheduleRequest) -> bool:
+        """Whether a timer that waits may stay; one of 0.1 hands a cron expression to the server."""
+        if request.cron is not None:
+            subject = self._subjects.schedule(request.name)
+            try:
+                found = await self._nc.jetstream().get_last_msg(self._stream, subject)
+            except nats.js.errors.NotFoundError:  # it has fired since
+                return True
+            except (nats.errors.Error, TimeoutError) as error:
+                raise _not_confirmed(subject, self._within) from error
+            if SET_FOR not in (found.headers or {}):
+                return False
+        self._set_by_moment.add(request.name)
+        return True
+
     async def _waiting(self) -> set[str]:
-        """The subjects of all schedules that have a timer."""
+        """The subjects of all schedules that have a timer, or one that has fired and is not dealt with."""
         body = json.dumps({"subjects_filter": self._subjects.schedules()}).encode()
         subject = f"$JS.API.STREAM.INFO.{self._stream}"
         try:
@@ -137,33 +196,44 @@ class Schedules:
         values = [entry.value for entry in entries if entry.value is not None]
         return [json.loads(value) for value in values if _read("", value) is not None]
 
-    async def due(self, name: str, moment_ns: int) -> RunRequest | None:
-        """The run of one firing; None if the schedule is no more, or cannot be read.
+    async def due(self, name: str, firing: Firing) -> RunRequest | None:
+        """The run of one firing, when the next one is set; None if the schedule is no more, or cannot be read.
 
         Raises:
-            Unavailable: the bucket did not answer.
+            Unavailable: the bucket or the server did not answer, or this machine does not know the time zone.
         """
         entry = await self._bucket.get(name)
         request = None if entry.value is None else _read(name, entry.value)
-        return None if request is None else run_of(request, moment_ns)
+        if request is None:
+            return None
+        if request.cron is not None:
+            await self._follow(request, firing)
+        elif (
+            firing.set_for
+        ):  # it was a cron expression until now, and its timer took the interval's place
+            await self._set(name, _interval(request))
+        return run_of(request, firing.moment)
 
-    async def _set(self, request: ScheduleRequest, pattern: str) -> None:
-        headers = {
-            SCHEDULE: pattern,
-            SCHEDULE_TARGET: self._subjects.scheduled(request.name),
-        }
-        if request.timezone is not None:
-            headers[SCHEDULE_TIME_ZONE] = request.timezone
-        refused = await self._ask(self._subjects.schedule(request.name), headers)
-        match refused:
-            case None:
-                return
-            case {"err_code": code} if code == _BAD_ZONE:
-                raise _bad_zone(request.timezone)
-            case {"err_code": code} if code == _BAD_PATTERN and request.cron is not None:
-                raise _bad_cron(request.cron)
-            case _:
-                raise Unavailable("schedule.refused", f"schedule {request.name}: {refused}")
+    async def _follow(self, request: ScheduleRequest, firing: Firing) -> None:
+        try:
+            timer = _next_timer(request, firing.made_up_for)
+        except InvalidInput as error:
+            if error.problem.code == "schedule.bad_timezone":  # another engine's machine knew it
+                raise Unavailable.of(error.problem) from error
+            told = {"schedule": request.name, "problem": error.problem.code}
+            _log.warning("schedule has no further moment", extra=told)
+        else:
+            await self._set(request.name, timer)
+
+    async def _set(self, name: str, timer: dict[str, str]) -> None:
+        headers = {**timer, SCHEDULE_TARGET: self._subjects.scheduled(name)}
+        refused = await self._ask(self._subjects.schedule(name), headers)
+        if refused is not None:
+            raise Unavailable("schedule.refused", f"schedule {name}: {refused}")
+        if SET_FOR in timer:
+            self._set_by_moment.add(name)
+        else:
+            self._set_by_moment.discard(name)
 
     async def _unset(self, name: str) -> None:
         headers = {SCHEDULER: self._subjects.schedule(name), SCHEDULE_NEXT: "purge"}
@@ -174,11 +244,7 @@ class Schedules:
         try:
             reply = await self._nc.request(subject, b"", timeout=self._within, headers=headers)
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(
-                "timer.not_set",
-                f"{subject} was not confirmed within {self._within:g} s",
-                retryable=True,
-            ) from error
+            raise _not_confirmed(subject, self._within) from error
         problem: dict[str, JsonValue] | None = json.loads(reply.data).get("error")
         return problem
 
@@ -193,10 +259,9 @@ def _read(name: str, value: bytes) -> ScheduleRequest | None:
         return None
 
 
-def run_of(schedule: ScheduleRequest, moment_ns: int) -> RunRequest:
-    """The run of one firing."""
+def run_of(schedule: ScheduleRequest, moment: datetime) -> RunRequest:
+    """The run of one moment."""
     on_busy: OnBusy = "reject" if schedule.overlap == "skip" else schedule.overlap
-    moment = datetime.fromtimestamp(moment_ns // 1_000_000 / 1000, UTC)
     run_id = f"{schedule.name}~{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03}Z"
     asked = schedule.options
     options = asked.model_copy(
@@ -211,15 +276,39 @@ def run_of(schedule: ScheduleRequest, moment_ns: int) -> RunRequest:
     )
 
 
-def _pattern(request: ScheduleRequest) -> str:
-    zone = request.timezone
-    if zone is not None and not (zone.isascii() and zone.isprintable()):
-        raise _bad_zone(zone)
-    if request.cron is not None:
-        sent = request.cron.isascii() and request.cron.isprintable()
-        if not sent or request.cron.startswith(("@at", "@every")):
-            raise _bad_cron(request.cron)
-        return request.cron
+def _first_timer(request: ScheduleRequest) -> dict[str, str]:
+    return _interval(request) if request.cron is None else _next_timer(request, clock.now())
+
+
+def _next_timer(request: ScheduleRequest, after: datetime) -> dict[str, str]:
+    """The headers of a cron expression's next timer."""
+    text = request.cron or ""
+    try:
+        cron = parse_cron(text)
+    except ValueError as error:
+        raise _bad_cron(text, str(error)) from None
+    moment = next_moment(cron, _zone(request.timezone), after)
+    if moment is None:
+        raise _bad_cron(text, "it never comes true")
+    at = clock.to_text(moment)
+    late = {LATE: "1"} if moment < clock.now() else {}
+    return {SCHEDULE: f"@at {at}", SET_FOR: at, **late}
+
+
+def _zone(name: str | None) -> tzinfo:
+    try:
+        return zone_of(name)
+    except LookupError:
+        raise InvalidInput(
+            "schedule.bad_timezone",
+            f"the engine's machine knows no time zone {name!r}",
+            where="timezone",
+            fix="give an IANA name, like Europe/Berlin",
+        ) from None
+
+
+def _interval(request: ScheduleRequest) -> dict[str, str]:
+    """The headers of an interval's timer."""
     every = request.every or 0.0
     if every < _SHORTEST:
         raise InvalidInput(
@@ -233,29 +322,25 @@ def _pattern(request: ScheduleRequest) -> str:
             f"every {every:g} s is more seldom than every {_LONGEST:g} s, a hundred years",
             where="every",
         )
-    if zone is not None:
+    if request.timezone is not None:
         raise InvalidInput(
             "schedule.bad_timezone",
             "an interval has no time zone",
             where="timezone",
             fix="use `cron`",
         )
-    return f"@every {round(every * 1000)}ms"
+    return {SCHEDULE: f"@every {round(every * 1000)}ms"}
 
 
-def _bad_cron(cron: str) -> InvalidInput:
+def _not_confirmed(subject: str, within: float) -> Unavailable:
+    message = f"{subject} was not confirmed within {within:g} s"
+    return Unavailable("timer.not_set", message, retryable=True)
+
+
+def _bad_cron(cron: str, why: str) -> InvalidInput:
     return InvalidInput(
         "schedule.bad_cron",
-        f"{cron!r} is no cron expression that ever comes true",
+        f"{cron!r} is no cron expression: {why}",
         where="cron",
-        fix="give six fields, seconds first, like `0 30 9 * * mon-fri`, or @hourly, @daily, @weekly, @monthly, @yearly",
-    )
-
-
-def _bad_zone(zone: str | None) -> InvalidInput:
-    return InvalidInput(
-        "schedule.bad_timezone",
-        f"the server knows no time zone {zone!r}",
-        where="timezone",
-        fix="give an IANA name, like Europe/Berlin",
+        fix="give five fields, like `30 9 * * mon-fri`, or six, seconds first, or @hourly, @daily, @weekly, @monthly, @yearly",
     )

@@ -13,10 +13,11 @@ from typing import Protocol
 from partsong.bus.pull import Delivery
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.events.envelope import encode_report
-from partsong.contracts.wire.headers import SET_FOR
+from partsong.contracts.wire.headers import LATE, SET_FOR
 from partsong.contracts.wire.subjects import FiredSubject, Subjects
 from partsong.engine.commands import runs
 from partsong.graph_engine.ownership import Ownership
+from partsong.graph_engine.schedules import Firing
 from partsong.log.port import Log
 from partsong.runtime import clock
 
@@ -55,12 +56,12 @@ class Engine:
         ownership: Ownership,
         pull: Callable[[Callable[[Delivery], None]], Pulls],
         *,
-        start_scheduled: Callable[[str, int], Awaitable[None]] | None = None,
+        start_scheduled: Callable[[str, Firing], Awaitable[None]] | None = None,
         restore: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`pull` begins to hand timers that fired to a handler, each until it is acknowledged.
 
-        `start_scheduled` is told the name of a schedule whose time has come, and when that was, in nanoseconds.
+        `start_scheduled` is told the name of a schedule whose time has come.
 
         `restore` is called at the start, until it succeeds, and then now and then.
         """
@@ -107,7 +108,8 @@ class Engine:
             delivery.ack()
             self._timers.done()
         else:
-            start = self._start_scheduled(where.schedule, delivery.stored_ns)
+            at, late = delivery.headers.get(SET_FOR, ""), LATE in delivery.headers
+            start = self._start_scheduled(where.schedule, Firing(delivery.stored_ns, at, late))
             self._spawn(self._acknowledged(delivery, start))
 
     async def _rang(self, where: FiredSubject, delivery: Delivery) -> None:

@@ -21,10 +21,12 @@ from partsong.contracts.wire.dead_letter import DeadLetter
 from partsong.contracts.wire.headers import (
     ERROR,
     GRAPH,
+    LATE,
     MSG_ID,
     ORIGIN,
     PENDING,
     SEEN,
+    SET_FOR,
     STARTED,
     STATUS,
     UNCOMPENSATED,
@@ -131,12 +133,12 @@ CHANNELS = (
     ),
     Channel(
         "schedule", "partsong.timer.schedule.start.{schedule}",
-        "Where a schedule waits for its next time: `Nats-Schedule` says when, with `Nats-Schedule-Time-Zone` for a cron expression.",
+        "Where a schedule waits for its next time: `Nats-Schedule` says when, at one moment of a cron expression or every so many seconds.",
         ("moment",), (GRAPH_ENGINE,), (), "timers",
     ),
     Channel(
         "scheduled", "partsong.fired.schedule.start.{schedule}",
-        "A schedule's time has come; published by the server. Whoever takes it starts a run named after this moment.",
+        "A schedule's time has come; published by the server. Whoever takes it sets the next moment of a cron expression, and starts a run named after this one.",
         ("moment",), ("NATS",), (GRAPH_ENGINE,), "timers",
     ),
     Channel(
@@ -232,6 +234,17 @@ HEADERS: dict[str, Schema] = {
             },
         },
         "required": [MSG_ID],
+    },
+    "moment": {
+        "type": "object",
+        "properties": {
+            SET_FOR: {
+                "type": "string",
+                "format": "date-time",
+                "description": "The moment that is meant; an interval has none.",
+            },
+            LATE: {**_TEXT, "description": "It had passed when the timer was set."},
+        },
     },
     "report": {
         "type": "object",

@@ -24,7 +24,7 @@ def command() -> None:
 
 
 @command.command(
-    epilog="Example: partsong schedule add morning report.yaml --cron '0 30 9 * * mon-fri' --timezone Europe/Berlin"
+    epilog="Example: partsong schedule add morning report.yaml --cron '30 9 * * mon-fri' --timezone Europe/Berlin"
 )
 @click.argument("name")
 @click.argument("graph")

@@ -48,8 +48,10 @@ class Scheduling(Connection):
     ) -> None:
         """Start runs again and again, `every` so many seconds (or `30m`), or by `cron`.
 
-        A cron expression has six fields, seconds first, in UTC or the IANA `timezone`. A schedule of the same name
-        takes the place of the one before. Its runs are called `<name>~<moment>` and share a thread.
+        A cron expression has five fields, or six with seconds first, in UTC or the IANA `timezone`. When the clocks
+        change, a time of day that is skipped comes once, as much later, one that comes twice the first time; what comes
+        every so many minutes goes on as before. A schedule of the same name takes the place of the one before. Its runs
+        are called `<name>~<moment>` and share a thread.
 
         Raises:
             InvalidInput: the request was refused; the problem names the field.

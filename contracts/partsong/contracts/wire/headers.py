@@ -16,6 +16,7 @@ __all__ = [
     "EXPECTED_ON_SUBJECT",
     "GRAPH",
     "LAST_CONSUMER",
+    "LATE",
     "MSG_ID",
     "NUM_PENDING",
     "ORIGIN",
@@ -28,7 +29,6 @@ __all__ = [
     "SCHEDULER",
     "SCHEDULE_NEXT",
     "SCHEDULE_TARGET",
-    "SCHEDULE_TIME_ZONE",
     "SEEN",
     "SEQUENCE",
     "SET_FOR",
@@ -55,7 +55,6 @@ ROLLUP = "Nats-Rollup"
 TTL = "Nats-TTL"
 SCHEDULE = "Nats-Schedule"
 SCHEDULE_TARGET = "Nats-Schedule-Target"
-SCHEDULE_TIME_ZONE = "Nats-Schedule-Time-Zone"
 SCHEDULER = "Nats-Scheduler"
 SCHEDULE_NEXT = "Nats-Schedule-Next"
 
@@ -87,6 +86,8 @@ REMINDER = "Partsong-Reminder"
 """On a hint that was published before: whoever gets it asks first whether somebody works on it."""
 SET_FOR = "Partsong-Set-For"
 """The moment that a timer was set for; the server hands it on when it fires."""
+LATE = "Partsong-Late"
+"""On a schedule's timer whose moment had passed when it was set: no engine was there before."""
 
 REFUSED = "refused"
 """The status of what has not begun, and was asked for in vain."""

@@ -133,7 +133,7 @@ class ScheduleRequest(_Request):
     every: Seconds | None = None
     """Seconds between starts."""
     cron: str | None = None
-    """Six fields, seconds first: `0 30 9 * * mon-fri`."""
+    """Five fields, or six with seconds first: `30 9 * * mon-fri`."""
     timezone: str | None = None
     """IANA name for `cron`; UTC without it."""
     graph: str | dict[str, JsonValue]

@@ -292,8 +292,8 @@ class Subjects:
         return f"{self.prefix}.timer.schedule.start.{check_id('schedule', name)}"
 
     def schedules(self) -> str:
-        """Filter: all schedules that wait for their next time."""
-        return f"{self.prefix}.timer.schedule.start.*"
+        """Filter: all schedules that wait for their next time, or whose time has come."""
+        return f"{self.prefix}.*.schedule.start.*"
 
     def timers(self) -> str:
         """Filter: waiting timers."""
