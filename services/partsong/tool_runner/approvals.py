@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import ApprovalDecided, CallFailed, Event, Unapproved
-from partsong.contracts.state.tool_calls import digest_of, question_about
+from partsong.contracts.state.tool_calls import agrees, question_about
 from partsong.contracts.wire.subjects import Subjects
 from partsong.contracts.wire.work import ToolWork
 from partsong.log.port import Log, Record
@@ -21,11 +21,13 @@ async def approved(store: Log, subjects: Subjects, work: ToolWork) -> bool:
         InvalidInput: what was asked or answered cannot be read; its engine sets the run aside.
     """
     found = await _question(store, subjects, work)
-    if found is None or found[1].digest != digest_of(work.args):
+    if found is None:
         return False
     last = await store.last(subjects.call(work.run_id, found[0]))
     answer = said[-1] if last is not None and (said := _said(subjects, last)) else None
-    return isinstance(answer, ApprovalDecided) and answer.decision == "approve"
+    if not isinstance(answer, ApprovalDecided) or answer.decision != "approve":
+        return False
+    return agrees(found[1], answer.edited, work.args)
 
 
 async def _question(

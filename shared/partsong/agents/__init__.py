@@ -11,6 +11,7 @@ from partsong.agents.roles import AgentRole
 from partsong.agents.stream import AgentStream
 from partsong.agents.toolset import Toolset
 from partsong.agents.vendors import ClaudeAgent, GeminiAgent, OpenAIAgent, ToolEnabledAgent
+from partsong.contracts.graph.function_results import Approved, Edited, Rejected
 from partsong.models.limiter import RateLimiter
 
 __all__ = [
@@ -20,14 +21,17 @@ __all__ = [
     "AgentResult",
     "AgentRole",
     "AgentStream",
+    "Approved",
     "BadOutput",
     "ClaudeAgent",
     "Conversation",
+    "Edited",
     "GeminiAgent",
     "LimitReached",
     "LoopDetected",
     "OpenAIAgent",
     "RateLimiter",
+    "Rejected",
     "RoleBasedAgent",
     "RoleLibrary",
     "ToolEnabledAgent",

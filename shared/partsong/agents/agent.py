@@ -67,11 +67,13 @@ class Agent:
         patience: float = 120.0,
         repairs: int = 2,
         approve: Approve | None = None,
+        approval_deadline: float | None = None,
     ) -> None:
         """Check everything, connect to nothing.
 
         `model` is `provider:model`; without it the key's form decides, then the keys in the environment, then the scripted
         provider answers. `output` makes answers structured; `mode` says how they come. `timeout` is for one turn.
+        `approve` is asked about tool calls that need a person, and has `approval_deadline` seconds if it is `async`.
 
         Raises:
             InvalidInput: one of them cannot be accepted; NotFound: `tool.unknown`.
@@ -103,6 +105,7 @@ class Agent:
             patience=patience,
             repairs=repairs,
             approve=approve,
+            approval_deadline=approval_deadline,
         )
         self._pool = Pool(choice, toolset)
 
@@ -129,7 +132,8 @@ class Agent:
         """What makes the calls of a node that is this agent, in this process, with its own keys, addresses and tools."""
         async with self._pool.means() as means:
             definition = self._definition
-            yield Performance(means, definition.toolset, definition.approve)
+            deadline = definition.approval_deadline
+            yield Performance(means, definition.toolset, definition.approve, deadline)
 
     @overload
     async def call(

@@ -48,6 +48,8 @@ class Definition:
     repairs: int = 2
     """How often an answer that does not fit its schema is sent back."""
     approve: Approve | None = None
+    approval_deadline: float | None = None
+    """Seconds a person has to agree to a tool's call, unless the tool says."""
 
     def __post_init__(self) -> None:
         if not self.name.replace("-", "_").isidentifier():
@@ -83,6 +85,7 @@ class Definition:
             "tools": self.toolset.names,
             "may": self.toolset.may,
             "asks": self.toolset.asks,
+            "approval_deadline": self.approval_deadline,
             "max_turns": self.limits.turns,
             "max_tool_calls": self.limits.tool_calls,
             "max_total_tokens": self.limits.tokens,

@@ -112,6 +112,7 @@ class Exchange:
             run_id=self._run_id,
             node=self._agent.name,
             turn=self._turn_id,
+            deadline=self._agent.approval_deadline,
         )
         self._said += [message, *results]
         for call, result in zip(calls, results, strict=True):

@@ -29,3 +29,4 @@ class AgentOptions(TypedDict, total=False):
     patience: float
     repairs: int
     approve: Approve | None
+    approval_deadline: float | None

@@ -6,8 +6,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from partsong.agents.means import Means
-from partsong.agents.toolset import ASKED, UNASKED, Approve, Toolset
-from partsong.contracts.events import CallFailed
+from partsong.agents.toolset import ASKED, UNASKED, Agreed, Approve, Toolset
+from partsong.contracts.errors import Problem
+from partsong.contracts.events import CallCompleted, CallFailed
+from partsong.contracts.state.tool_calls import with_edit
 from partsong.contracts.talk.chunks import Chunk
 from partsong.contracts.talk.messages import ToolCallPart
 from partsong.contracts.wire.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
@@ -28,6 +30,8 @@ class Performance:
     means: Means
     toolset: Toolset
     approve: Approve | None
+    deadline: float | None = None
+    """Seconds that `approve` has to decide."""
 
     def __call__(self, work: Work, emit: Callable[[Chunk], None]) -> Coroutine[None, None, Result]:
         """Make one call."""
@@ -43,13 +47,18 @@ class Performance:
     async def _tool(self, work: ToolWork, emit: Callable[[Chunk], None]) -> Result:
         args = work.args if isinstance(work.args, dict) else {}
         call = ToolCallPart(id=work.call_id, name=work.tool, args=args)
-        problem = None
-        if work.approved is None:
-            problem = await self.toolset.refusal(call, self.approve)
-            if problem is not None and problem.code == UNASKED:
-                problem = None  # the run asks whoever decides its approvals
-            elif problem is None:
-                work = work.model_copy(update={"approved": ASKED})
-        if problem is None:
+        if work.approved is not None:
             return await self.means.executor.run(work, emit)
-        return CallFailed(error=problem, **event_head(work, "closed", ""))
+        agreed = await self.toolset.agreed(call, self.approve, self.deadline)
+        match agreed:
+            case Agreed():
+                work = work.model_copy(update={"approved": ASKED, "args": agreed.args})
+            case Problem(code=code) if code == UNASKED:
+                pass  # the run asks whoever decides its approvals
+            case Problem():
+                return CallFailed(error=agreed, **event_head(work, "closed", ""))
+        result = await self.means.executor.run(work, emit)
+        if isinstance(agreed, Agreed) and agreed.edit and isinstance(result, CallCompleted):
+            content = with_edit(agreed.edit, result.content)
+            return result.model_copy(update={"content": content})
+        return result

@@ -5,24 +5,38 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
+from pydantic import JsonValue
+
 from partsong.contracts.errors import PartsongError, Problem
-from partsong.contracts.events import CallCompleted, CallFailed, CallSuspended
-from partsong.contracts.state.tool_calls import answer_to
+from partsong.contracts.events import (
+    ArgumentsEdit,
+    CallCompleted,
+    CallFailed,
+    CallSuspended,
+    Unapproved,
+)
+from partsong.contracts.graph.function_results import Approved, Edited, Rejected
+from partsong.contracts.plain import plain
+from partsong.contracts.state.tool_calls import answer_to, edit_of, edited, with_edit
 from partsong.contracts.talk.chunks import Chunk
 from partsong.contracts.talk.messages import ToolCallPart, ToolMessage, ToolSpec
 from partsong.contracts.wire.work import Resume, ToolWork
 from partsong.execution.executor import Executor
 from partsong.execution.functions import Functions
-from partsong.runtime.consent import consent
+from partsong.runtime.consent import Answer, consent, reason_of
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import AnyTool, SideEffect, Tool, tool
 
 __all__ = ["ASKED", "UNASKED", "Approve", "Tools", "Toolset", "perform"]
 
-Approve: TypeAlias = Callable[[ToolCallPart], Awaitable[bool] | bool]
-"""Decides about a tool call that a person must approve: True lets it run."""
+Approve: TypeAlias = Callable[[ToolCallPart], Awaitable[Answer] | Answer]
+"""Decides about a tool call that a person must approve: True or `Approved` lets it run, `Edited` with other arguments.
+
+Whatever else it returns refuses, and so does what it raises; the model is told so.
+"""
 
 Tools: TypeAlias = "Toolset | ToolRegistry | Iterable[AnyTool | Callable[..., object]]"
 """Tools as an agent takes them; a plain function becomes a tool."""
@@ -33,6 +47,14 @@ UNASKED = "tool.needs_approval"
 """Code of the error of a call that needs a person's approval where nobody can be asked."""
 
 _log = logging.getLogger("partsong.agents")
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """The arguments that a call may be made with, and what a person has changed of them."""
+
+    args: JsonValue
+    edit: ArgumentsEdit | None = None
 
 
 class Toolset:
@@ -91,8 +113,14 @@ class Toolset:
         """Something to make the calls with; to be closed."""
         return Executor(Functions(), self._registry)
 
-    async def refusal(self, call: ToolCallPart, approve: Approve | None) -> Problem | None:
-        """Why a call must not be made. Arguments are checked before anybody is asked to approve."""
+    async def agreed(
+        self, call: ToolCallPart, approve: Approve | None, deadline: float | None = None
+    ) -> Agreed | Problem:
+        """What a call may be made with, or why it must not be made.
+
+        Arguments are checked before anybody is asked to approve, and so are those that whoever approves puts in their
+        place. `deadline` is for tools that have none.
+        """
         tool = self._tools.get(call.name)
         if tool is None:
             there = ", ".join(self._tools) or "none"
@@ -104,26 +132,61 @@ class Toolset:
         except PartsongError as error:
             return error.problem
         if not bound.needs_approval(self.asks):
-            return None
+            return Agreed(call.args)
         if approve is None:
             return Problem(
                 code=UNASKED,
                 message=f"{call.name} needs a person's approval, and nobody is there to give it",
             )
-        shown = call.model_copy(update={"args": tool.shown(call.args)})
         try:
-            approved = await consent(approve, shown, call.name)
+            return await _asked(tool, call, approve, tool.approval_deadline or deadline)
         except PartsongError as error:
-            _log.exception("approval failed", extra={"tool": call.name})
-            why = type(error.__cause__).__name__ if error.__cause__ else "neither yes nor no"
-            return Problem(
-                code="tool.approval_failed",
-                message=f"nobody could be asked: {why}",
-                fault="platform",
-            )
-        if approved is True:
-            return None
-        return Problem(code="tool.rejected", message=f"a person refused to let {call.name} run")
+            return error.problem
+
+
+async def _asked(
+    tool: AnyTool, call: ToolCallPart, approve: Approve, deadline: float | None
+) -> Agreed | Problem:
+    """What a person says to a call.
+
+    Raises:
+        InvalidInput: `approval.bad_edit`, `tool.invalid_arguments`.
+        Unavailable: `approval.expired`.
+    """
+    shown = call.model_copy(update={"args": tool.shown(call.args)})
+    try:
+        answer = await consent(approve, shown, call.name, deadline)
+    except PartsongError as error:
+        problem = error.problem
+        if problem.code == "approval.expired":
+            raise
+        _log.exception("approval failed", extra={"tool": call.name})
+        said = f"{problem.code}: {problem.message}"
+        return problem.model_copy(update={"code": "tool.approval_failed", "message": said})
+    match answer:
+        case Approved():
+            return Agreed(call.args)
+        case Edited():
+            return _edited(tool, call.args, answer)
+        case Rejected():
+            why = f": {reason}" if (reason := reason_of(answer)) else ""
+            said = f"a person refused to let {call.name} run{why}"
+            return Problem(code="tool.rejected", message=said)
+        case _:
+            assert_never(answer)
+
+
+def _edited(tool: AnyTool, args: dict[str, JsonValue], answer: Edited) -> Agreed:
+    """The arguments that a person agreed to, checked as a model's are.
+
+    Raises:
+        InvalidInput: `approval.bad_edit`, `tool.invalid_arguments`.
+    """
+    about = Unapproved(args=tool.shown(args), digest="")
+    edit = edit_of(about, plain(answer.value, "edit", "approval.bad_edit"))
+    changed = edited(args, edit)
+    tool.bind(changed)
+    return Agreed(changed, edit)
 
 
 async def perform(
@@ -136,8 +199,10 @@ async def perform(
     run_id: str,
     node: str,
     turn: str,
+    deadline: float | None = None,
 ) -> list[ToolMessage]:
     """Make a turn's calls side by side; one result each, in the order of the calls, whatever happens."""
+    made = _Caller(toolset, executor, approve, deadline, show)
 
     async def one(index: int, call: ToolCallPart) -> ToolMessage:
         others = tuple(name for name in toolset.names if name != call.name)
@@ -149,59 +214,61 @@ async def perform(
             args=call.args,
             tools=others,
         )
-        outcome = await _made(toolset, executor, work, call.id, approve, show)
+        outcome = await made.make(work, call.id)
         if isinstance(outcome, Problem):
             return _failed(call, outcome)
-        return ToolMessage(call_id=call.id, name=call.name, content=outcome.content)
+        return ToolMessage(call_id=call.id, name=call.name, content=outcome)
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(i, call)) for i, call in enumerate(calls)]
     return [task.result() for task in tasks]
 
 
-async def _made(
-    toolset: Toolset,
-    executor: Executor,
-    work: ToolWork,
-    id: str,
-    approve: Approve | None,
-    show: Callable[[Chunk], None],
-) -> CallCompleted | Problem:
-    """Make one call, and those that its code makes."""
-    args = work.args if isinstance(work.args, dict) else {}
-    problem = await toolset.refusal(ToolCallPart(id=id, name=work.tool, args=args), approve)
-    if problem is not None:
-        return problem
-    work = work.model_copy(update={"approved": ASKED})
-    while True:
-        outcome = await executor.run(work, show)
-        match outcome:
-            case CallCompleted():
-                return outcome
-            case CallFailed():
-                return outcome.error
-            case CallSuspended():
-                nested = work.model_copy(
-                    update={
-                        "call_id": answer_to(outcome),
-                        "attempt": 1,
-                        "tool": outcome.tool,
-                        "args": outcome.args,
-                        "tools": (),
-                        "resume": None,
-                    }
-                )
-                found = await _made(toolset, executor, nested, nested.call_id, approve, show)
-                again = {"attempt": work.attempt + 1, "resume": _resume(outcome, found)}
-                work = work.model_copy(update=again)
-            case _:
-                assert_never(outcome)
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    toolset: Toolset
+    executor: Executor
+    approve: Approve | None
+    deadline: float | None
+    show: Callable[[Chunk], None]
+
+    async def make(self, work: ToolWork, id: str) -> JsonValue | Problem:
+        """Make one call, and those that its code makes."""
+        args = work.args if isinstance(work.args, dict) else {}
+        call = ToolCallPart(id=id, name=work.tool, args=args)
+        agreed = await self.toolset.agreed(call, self.approve, self.deadline)
+        if isinstance(agreed, Problem):
+            return agreed
+        work = work.model_copy(update={"approved": ASKED, "args": agreed.args})
+        while True:
+            outcome = await self.executor.run(work, self.show)
+            match outcome:
+                case CallCompleted():
+                    return with_edit(agreed.edit, outcome.content)
+                case CallFailed():
+                    return outcome.error
+                case CallSuspended():
+                    nested = work.model_copy(
+                        update={
+                            "call_id": answer_to(outcome),
+                            "attempt": 1,
+                            "tool": outcome.tool,
+                            "args": outcome.args,
+                            "tools": (),
+                            "resume": None,
+                        }
+                    )
+                    found = await self.make(nested, nested.call_id)
+                    again = {"attempt": work.attempt + 1, "resume": _resume(outcome, found)}
+                    work = work.model_copy(update=again)
+                case _:
+                    assert_never(outcome)
 
 
-def _resume(paused: CallSuspended, found: CallCompleted | Problem) -> Resume:
+def _resume(paused: CallSuspended, found: JsonValue | Problem) -> Resume:
     if isinstance(found, Problem):
         return Resume(snapshot=paused.snapshot, error=f"{found.code}: {found.message}")
-    return Resume(snapshot=paused.snapshot, result=found.content)
+    return Resume(snapshot=paused.snapshot, result=found)
 
 
 def _failed(call: ToolCallPart, problem: Problem) -> ToolMessage:

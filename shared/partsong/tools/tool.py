@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph.expressions import check_expression, holds
 from partsong.contracts.graph.function_results import NodeContext
-from partsong.contracts.graph.nodes import SideEffect
+from partsong.contracts.graph.nodes import SideEffect, parse_duration
 from partsong.contracts.talk.messages import ToolSpec
 from partsong.runtime.evaluation.evaluator import evaluate
 from partsong.tools.docstring import described
@@ -56,6 +56,8 @@ class Tool(Generic[P, R_co]):
     output_cap: int = 32_768
     """Characters of the result; what is longer is cut, and says so."""
     approval: Approval = "never"
+    approval_deadline: float | None = None
+    """Seconds a person has to agree; after that the call is refused. None leaves that to whoever calls."""
     redact: frozenset[str] = frozenset()
     """Arguments whose values nobody is shown."""
     pausing: Pausing | None = None
@@ -184,6 +186,7 @@ def tool(
     concurrency: int | None = None,
     output_cap: int = 32_768,
     approval: Approval = "never",
+    approval_deadline: float | str | None = None,
     redact: tuple[str, ...] = (),
 ) -> Callable[[Callable[P, R_co]], Tool[P, R_co]]: ...
 def tool(
@@ -199,6 +202,7 @@ def tool(
     concurrency: int | None = None,
     output_cap: int = 32_768,
     approval: Approval = "never",
+    approval_deadline: float | str | None = None,
     redact: tuple[str, ...] = (),
 ) -> Tool[P, R_co] | Callable[[Callable[P, R_co]], Tool[P, R_co]]:
     """Make a function a tool: `@tool`, or `@tool(side_effect="read", timeout=5)`.
@@ -227,12 +231,21 @@ def tool(
             concurrency=concurrency,
             output_cap=output_cap,
             approval=approval,
+            approval_deadline=_seconds(approval_deadline),
             redact=frozenset(redact),
         )
         _check(made)
         return made
 
     return make if function is None else make(function)
+
+
+def _seconds(given: float | str | None) -> float | None:
+    """A deadline in seconds; NaN, which no check lets through, for what is none."""
+    seconds = parse_duration(given)
+    if seconds is None or isinstance(seconds, int | float):
+        return seconds
+    return float("nan")
 
 
 def _check(made: AnyTool) -> None:
@@ -250,6 +263,9 @@ def _check(made: AnyTool) -> None:
         else None,
         "timeout": f"{made.timeout} s is no time"
         if made.timeout is not None and made.timeout <= 0
+        else None,
+        "approval_deadline": f"{made.approval_deadline} s is no time"
+        if made.approval_deadline is not None and not made.approval_deadline > 0
         else None,
         "concurrency": f"{made.concurrency} calls at a time are none"
         if made.concurrency is not None and made.concurrency < 1

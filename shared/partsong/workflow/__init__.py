@@ -10,7 +10,15 @@ from partsong.contracts.graph import (
     Retry,
     ToolNode,
 )
-from partsong.contracts.graph.function_results import Edited, Goto, NodeContext, Overwrite, Route
+from partsong.contracts.graph.function_results import (
+    Approved,
+    Edited,
+    Goto,
+    NodeContext,
+    Overwrite,
+    Rejected,
+    Route,
+)
 from partsong.contracts.state.results import RunResult
 from partsong.contracts.state.timeline import Checkpoint
 from partsong.workflow.builder import WorkflowGraph
@@ -22,6 +30,7 @@ __all__ = [
     "START",
     "AgentNode",
     "AgentSpec",
+    "Approved",
     "AtLeast",
     "Checkpoint",
     "Edited",
@@ -29,6 +38,7 @@ __all__ = [
     "Graph",
     "NodeContext",
     "Overwrite",
+    "Rejected",
     "Retry",
     "Route",
     "RunResult",

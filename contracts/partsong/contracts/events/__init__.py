@@ -20,6 +20,7 @@ from partsong.contracts.events.base import (
     EventBase,
 )
 from partsong.contracts.events.call import (
+    ArgumentsEdit,
     CallCancelled,
     CallClaimed,
     CallCompleted,
@@ -92,6 +93,7 @@ __all__ = [
     "ApprovalDecided",
     "ApprovalExpired",
     "ApprovalRequested",
+    "ArgumentsEdit",
     "CallCancelled",
     "CallClaimed",
     "CallCompleted",

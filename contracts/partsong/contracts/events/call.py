@@ -12,6 +12,7 @@ from partsong.contracts.events.base import EventBase
 from partsong.contracts.services import GRAPH_ENGINE, TOOL_RUNNER, Service
 
 __all__ = [
+    "ArgumentsEdit",
     "CallCancelled",
     "CallClaimed",
     "CallCompleted",
@@ -25,6 +26,17 @@ __all__ = [
 ]
 
 CallKind = Literal["function", "tool", "run", "hook"]
+
+
+class ArgumentsEdit(BaseModel):
+    """The arguments that a person agreed to in the place of a tool call's own."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    args: dict[str, JsonValue]
+    """As the person gave them."""
+    kept: tuple[str, ...] = ()
+    """Names of those that stay as they were, which people may not be shown."""
 
 
 class CallRequested(EventBase):
@@ -44,6 +56,8 @@ class CallRequested(EventBase):
     """Who has agreed to a tool's call that needs it."""
     about: Problem | None = None
     """The error that plugins are asked about at `on_error`."""
+    edit: ArgumentsEdit | None = None
+    """Other arguments that this person has agreed to."""
 
 
 class CallClaimed(EventBase):
@@ -93,6 +107,12 @@ class Unapproved(BaseModel):
     """Of the arguments as they are: whoever agrees, agrees to these and to no others."""
     doubt: str | None = None
     """Why the call may have been made already."""
+    edit_schema: dict[str, JsonValue] | None = None
+    """JSON Schema of other arguments that a person may agree to in their place; none if nobody may."""
+    hidden: dict[str, str] = Field(default_factory=dict)
+    """Digests of the arguments that people do not see, by name."""
+    deadline: float | None = None
+    """Seconds a person has to decide; None leaves that to the node."""
 
 
 class CallFailed(EventBase):

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-__all__ = ["Edited", "Emit", "Goto", "NodeContext", "Overwrite", "Route"]
+__all__ = [
+    "Approved",
+    "Edited",
+    "Emit",
+    "Goto",
+    "NodeContext",
+    "Overwrite",
+    "Rejected",
+    "Route",
+]
 
 Emit = Callable[[str | Mapping[str, JsonValue]], None]
 """Shows text or an object to whoever watches the run; safe in any thread, and never part of the state."""
@@ -51,11 +60,26 @@ class Overwrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Approved:
+    """An approver's yes, and perhaps why: `Approved("checked with Ann")`; plain `True` says the same without a reason."""
+
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An approver's no, and why: `Rejected("too risky")`; plain `False` says the same without a reason."""
+
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Edited:
     """An approver's yes to another value than the one it was shown: `Edited({"tasks": []})`."""
 
     value: object
-    """Takes the place of the approval's editable value; JSON, or what pydantic can make JSON of."""
+    """Takes the place of the approval's editable value, of a tool call's arguments; JSON, or what pydantic makes JSON of."""
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,8 @@ class AgentSpec(SpecBase):
     """The strongest side effect of a tool's call; one beyond it is refused, whoever agrees. None leaves that to `tools`."""
     asks: SideEffect | None = None
     """From this side effect on, a person must agree to a tool's call; None leaves that to the tools."""
+    approval_deadline: Seconds | None = None
+    """Seconds a person has to agree to a tool's call, unless the tool says; after that it is refused."""
     handoffs: dict[Label, str] = Field(default_factory=dict)
     """Outcome label: when to hand over. The model is offered a tool `transfer_to_<label>`; calling it ends the node
     with that label."""
@@ -184,6 +186,8 @@ class ToolNode(NodeBase):
     output: str | None = None
     tools: tuple[str, ...] = ()
     """Tools that code may call which this one runs."""
+    approval_deadline: Seconds | None = None
+    """Seconds a person has to agree to the call, unless the tool says; after that it is refused."""
 
 
 class ApprovalNode(NodeBase):

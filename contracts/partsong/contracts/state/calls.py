@@ -12,6 +12,7 @@ from partsong.contracts.events import (
     Allowance,
     ApprovalDecided,
     ApprovalExpired,
+    ArgumentsEdit,
     CallCompleted,
     CallLapsed,
     CallSuspended,
@@ -95,6 +96,8 @@ class Call:
     """What a person is asked about before a tool is called."""
     approved: str | None = None
     """Who has agreed to it."""
+    edit: ArgumentsEdit | None = None
+    """Other arguments that this person has agreed to."""
     about: Problem | None = None
     """The error that plugins are asked about."""
     resumes: CallSuspended | None = None

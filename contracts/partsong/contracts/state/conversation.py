@@ -19,7 +19,7 @@ from partsong.contracts.state.hook_decisions import forbidden, replaced
 from partsong.contracts.state.model_answers import handoff_of, last_answer, parsed, tool_calls_of
 from partsong.contracts.state.scope import Execution
 from partsong.contracts.state.state import Call, RunState
-from partsong.contracts.state.tool_calls import made_by_code, refusal
+from partsong.contracts.state.tool_calls import made_by_code, refusal, with_edit
 from partsong.contracts.talk.messages import (
     MESSAGE,
     MESSAGES,
@@ -133,7 +133,8 @@ def _content(
     if objection is not None:
         return f"{objection.code}: {objection.message}", True
     if call is not None and isinstance(call.outcome, e.CallCompleted):
-        return replaced(state, call_id, "after_tool_call", call.outcome.content), False
+        content = replaced(state, call_id, "after_tool_call", call.outcome.content)
+        return with_edit(call.edit, content), False
     if index in execution.results:
         return execution.results[index], False
     problem = execution.broken.get(index)

@@ -148,6 +148,7 @@ def _call(event: e.CallRequested | e.AgentTurnRequested | e.ApprovalRequested) -
                 child=event.child,
                 approved=event.approved,
                 about=event.about,
+                edit=event.edit,
             )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "LATEST",
     "NO_RETRY",
     "ask_person",
+    "expire",
     "later",
     "no_outcome",
     "request_call",
@@ -54,11 +55,13 @@ def request_call(
     cause: str,
     *,
     approved: str | None = None,
+    edit: e.ArgumentsEdit | None = None,
     about: Problem | None = None,
 ) -> None:
     """Ask for a function, tool or hook to be called, or for a run of its own.
 
-    `approved` is who has agreed to it, `about` the error that plugins are asked about.
+    `approved` is who has agreed to it, with which other arguments says `edit`, `about` is the error that plugins are
+    asked about.
     """
     own = Parent(run_id=draft.state.run_id, call_id=call_id, attempt=attempt)
     draft.add(
@@ -73,6 +76,7 @@ def request_call(
             attempt=attempt,
             child=child_of(own) if kind == "run" else None,
             approved=approved,
+            edit=edit,
             about=about,
         )
     )
@@ -88,8 +92,16 @@ def ask_person(
     detail: str,
     context: dict[str, JsonValue] | None = None,
     about: str = "requested",
+    editable: str | None = None,
+    edit_schema: dict[str, JsonValue] | None = None,
+    deadline: float | None = None,
+    otherwise: Literal["approve", "reject"] = "reject",
 ) -> None:
-    """Ask somebody whether something may be done; `about` tells the event apart."""
+    """Ask somebody whether something may be done; `about` tells the event apart.
+
+    After `deadline` seconds the question expires, and `otherwise` holds.
+    """
+    until = later(draft.now, deadline) if deadline else None
     draft.add(
         e.ApprovalRequested(
             id=draft.id(call_id, about),
@@ -100,8 +112,32 @@ def ask_person(
             title=title,
             detail=detail,
             context=context or {},
+            editable=editable,
+            edit_schema=edit_schema,
+            deadline=until,
+            otherwise=otherwise,
         )
     )
+    if until:
+        timer_id = f"{call_id}/deadline"
+        draft.add(
+            e.TimerSet(
+                id=draft.id(timer_id, "set"),
+                time=draft.now,
+                cause=cause,
+                timer_id=timer_id,
+                at=until,
+                purpose="approval_deadline",
+                call_id=call_id,
+            )
+        )
+
+
+def expire(draft: Draft, question: Call) -> None:
+    """Close a question whose deadline has passed; not yet if it has not."""
+    if question.expired:
+        id_ = draft.id(question.id, "expired")
+        draft.close(question.id, e.ApprovalExpired(id=id_, time=draft.now, call_id=question.id))
 
 
 def retried(

@@ -6,16 +6,20 @@ The run's only writer is this engine, so a call's result travels inside the next
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from functools import partial
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from partsong.contracts import events as e
+from partsong.contracts.errors import PartsongError
 from partsong.contracts.events.envelope import decode
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.conform import check_edit
-from partsong.contracts.graph.function_results import Edited
+from partsong.contracts.graph.function_results import Edited, Rejected
 from partsong.contracts.plain import plain
 from partsong.contracts.state.fold import fold_all
 from partsong.contracts.state.state import Call, RunState, Timer
@@ -30,13 +34,16 @@ from partsong.engine.work.hints import work_of
 from partsong.log.port import Log
 from partsong.log.reading import body_of
 from partsong.runtime import clock
-from partsong.runtime.consent import consent
+from partsong.runtime.consent import Answer, Verdict, consent, reason_of
 from partsong.runtime.evaluation.evaluator import settle
 
 __all__ = ["Approver", "Item", "LocalRun", "Perform", "Result"]
 
-Approver = Callable[[e.ApprovalRequested], Awaitable[bool | Edited] | bool | Edited]
-"""Decides an approval in this process: True approves, `Edited` approves another value than the one shown."""
+Approver = Callable[[e.ApprovalRequested], Awaitable[Answer] | Answer]
+"""Decides an approval in this process, `async` or not: True and False, or `Approved`, `Edited` and `Rejected` with a reason.
+
+Whatever else it returns refuses, and so does what it raises; the reason in the log says so.
+"""
 
 Item = e.Event | Chunk
 """What a stream of a run yields."""
@@ -54,6 +61,8 @@ Result = (
 )
 """How a call ended; a turn's with the choice of its model, if there was one."""
 
+
+_log = logging.getLogger("partsong.engine")
 
 _AWAITED = frozenset({"retry", "wait", "signal_deadline"})
 """Purposes of timers that a run in this process waits for; nobody sends it a signal while it runs."""
@@ -238,18 +247,26 @@ class LocalRun:
             raise
 
     async def _ask(self, approve: Approver, request: e.ApprovalRequested) -> Result:
-        answer = await consent(approve, request, request.call_id)
-        edited = None
-        if isinstance(answer, Edited):
-            edited = plain(answer.value, "edit", "approval.bad_edit")
-        await settle(partial(check_edit, edited, request.editable, request.edit_schema, "approve"))
+        edited: JsonValue = None
+        answer: Verdict
+        try:
+            answer = await consent(approve, request, request.call_id)
+            if isinstance(answer, Edited):
+                edited = plain(answer.value, "edit", "approval.bad_edit")
+            check = partial(check_edit, edited, request.editable, request.edit_schema, "approve")
+            await settle(check)
+        except PartsongError as error:
+            _log.exception("approval failed", extra={"call": request.call_id})
+            problem, edited = error.problem, None
+            answer = Rejected(f"{problem.code}: {problem.message}")
         return e.ApprovalDecided(
             id=f"{self.state.run_id}.{request.call_id}.decided",
             time=clock.now_text(),
             cause=request.id,
             call_id=request.call_id,
-            decision="approve" if answer else "reject",
+            decision="reject" if isinstance(answer, Rejected) else "approve",
             by="callback",
+            reason=reason_of(answer),
             edited=edited,
         )
 

@@ -11,7 +11,7 @@ from partsong.contracts.state.hook_decisions import question_left
 from partsong.contracts.state.node_results import ask_id
 from partsong.contracts.state.scope import Execution
 from partsong.contracts.state.state import Call
-from partsong.engine.calls.calls import later
+from partsong.engine.calls.calls import ask_person, expire
 from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft
 from partsong.engine.scheduling import flow
@@ -25,9 +25,7 @@ def approval(draft: Draft, execution: Execution, node: ApprovalNode) -> None:
     if call is None:
         _ask(draft, execution, node)
     elif call.open:
-        if call.expired:
-            id_ = draft.id(call.id, "expired")
-            draft.close(call.id, e.ApprovalExpired(id=id_, time=draft.now, call_id=call.id))
+        expire(draft, call)
     elif isinstance(call.outcome, e.ApprovalDecided | e.ApprovalExpired):
         _answered(draft, execution, node, call, call.outcome)
     elif not call.given_up:
@@ -83,36 +81,19 @@ def _ask(draft: Draft, execution: Execution, node: ApprovalNode) -> None:
             flow.fail(draft, execution, may, cause)
         return
     title, detail = question_left(draft.state, call_id, title, detail)
-    deadline = later(draft.now, node.deadline) if node.deadline else None
-    draft.add(
-        e.ApprovalRequested(
-            id=draft.id(call_id, "requested"),
-            time=draft.now,
-            cause=cause,
-            call_id=call_id,
-            exec=execution.id,
-            title=title,
-            detail=detail,
-            context={key: view[key] for key in _shown(node) if key in view},
-            editable=node.editable,
-            edit_schema=node.edit_schema,
-            deadline=deadline,
-            otherwise=node.otherwise,
-        )
+    ask_person(
+        draft,
+        execution,
+        call_id,
+        cause,
+        title=title,
+        detail=detail,
+        context={key: view[key] for key in _shown(node) if key in view},
+        editable=node.editable,
+        edit_schema=node.edit_schema,
+        deadline=node.deadline,
+        otherwise=node.otherwise,
     )
-    if deadline:
-        timer_id = f"{call_id}/deadline"
-        draft.add(
-            e.TimerSet(
-                id=draft.id(timer_id, "set"),
-                time=draft.now,
-                cause=cause,
-                timer_id=timer_id,
-                at=deadline,
-                purpose="approval_deadline",
-                call_id=call_id,
-            )
-        )
 
 
 def _shown(node: ApprovalNode) -> tuple[str, ...]:

@@ -10,19 +10,28 @@ from __future__ import annotations
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
-from partsong.contracts.graph import AgentNode, Retry, ToolNode
+from partsong.contracts.graph import AgentNode, Node, Retry, ToolNode
 from partsong.contracts.graph.templates import render_value
 from partsong.contracts.state.hook_decisions import forbidden
 from partsong.contracts.state.model_answers import tool_calls_of
 from partsong.contracts.state.state import Call, Execution, RunState
 from partsong.contracts.state.tool_calls import (
     answer_to,
+    edit_key,
+    edit_of,
     made_by_code,
     nested_in,
     question_about,
     refusal,
 )
-from partsong.engine.calls.calls import NO_RETRY, ask_person, no_outcome, request_call, retried
+from partsong.engine.calls.calls import (
+    NO_RETRY,
+    ask_person,
+    expire,
+    no_outcome,
+    request_call,
+    retried,
+)
 from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft
 from partsong.engine.nodes.graph_tools import graph_done
@@ -123,8 +132,9 @@ def _ended(  # noqa: PLR0911  # one return per way a call can stand
         return _agreed(draft, execution, call, call.unapproved)
     match retried(draft, call, policy):
         case "now":
-            approved = None if call.again else call.approved
-            _again(draft, execution, call, name, call.closed_by or "", approved=approved)
+            approved, edit = (None, None) if call.again else (call.approved, call.edit)
+            cause = call.closed_by or ""
+            _again(draft, execution, call, name, cause, approved=approved, edit=edit)
             return None
         case "later":
             return None
@@ -140,9 +150,12 @@ def _again(
     cause: str,
     *,
     approved: str | None,
+    edit: e.ArgumentsEdit | None = None,
 ) -> None:
     attempt = call.attempt + 1
-    request_call(draft, execution, call.id, "tool", name, attempt, cause, approved=approved)
+    request_call(
+        draft, execution, call.id, "tool", name, attempt, cause, approved=approved, edit=edit
+    )
 
 
 def _agreed(draft: Draft, execution: Execution, call: Call, about: e.Unapproved) -> Call | None:
@@ -151,12 +164,14 @@ def _agreed(draft: Draft, execution: Execution, call: Call, about: e.Unapproved)
     if question is None:
         _ask(draft, execution, call, about)
         return None
+    if question.open:
+        expire(draft, question)
     if question.open or question.given_up:
         return None
     answer = question.outcome
     if isinstance(answer, e.ApprovalDecided) and answer.decision == "approve":
-        cause = question.closed_by or ""
-        _again(draft, execution, call, call.name, cause, approved=answer.by)
+        cause, edit = question.closed_by or "", edit_of(about, answer.edited)
+        _again(draft, execution, call, call.name, cause, approved=answer.by, edit=edit)
         return None
     return call
 
@@ -164,6 +179,7 @@ def _agreed(draft: Draft, execution: Execution, call: Call, about: e.Unapproved)
 def _ask(draft: Draft, execution: Execution, call: Call, about: e.Unapproved) -> None:
     asked = question_about(call.id, call.attempt)
     node = f"{draft.state.node(execution).type} node {execution.node}"
+    key = edit_key(about)
     who = f"The {node}" if nested_in(call.id) is None else f"Code that the {node} runs"
     ask_person(
         draft,
@@ -176,7 +192,21 @@ def _ask(draft: Draft, execution: Execution, call: Call, about: e.Unapproved) ->
         detail=f"{who} wants to call {call.name} with the arguments below."
         + (f" {about.doubt}." if about.doubt else ""),
         context=about.args,
+        editable=key,
+        edit_schema=about.edit_schema if key is not None else None,
+        deadline=about.deadline or _deadline(draft.state.node(execution)),
     )
+
+
+def _deadline(node: Node) -> float | None:
+    """Seconds that a person has to decide about a call of this node's, if the tool does not say."""
+    match node:
+        case AgentNode():
+            return node.agent.approval_deadline
+        case ToolNode():
+            return node.approval_deadline
+        case _:
+            return None
 
 
 def _nested(draft: Draft, execution: Execution, call: Call, paused: e.CallSuspended) -> None:
@@ -193,7 +223,7 @@ def _nested(draft: Draft, execution: Execution, call: Call, paused: e.CallSuspen
     answer = _ended(draft, execution, nested, paused.tool, cause, NO_RETRY)
     if answer is not None:
         cause = answer.closed_by or ""
-        _again(draft, execution, call, call.name, cause, approved=call.approved)
+        _again(draft, execution, call, call.name, cause, approved=call.approved, edit=call.edit)
 
 
 def _unknown_outcome(draft: Draft, execution: Execution, call: Call) -> None:
@@ -214,7 +244,8 @@ def _unknown_outcome(draft: Draft, execution: Execution, call: Call) -> None:
     elif question.open or question.given_up:
         return
     elif isinstance(question.outcome, e.ApprovalDecided) and question.outcome.decision == "approve":
-        _again(draft, execution, call, call.name, question.closed_by or "", approved=call.approved)
+        cause, approved = question.closed_by or "", call.approved
+        _again(draft, execution, call, call.name, cause, approved=approved, edit=call.edit)
     else:
         problem = Problem(
             code="call.outcome_unknown",

@@ -15,7 +15,7 @@ from partsong.contracts.state.hook_decisions import replaced, replacement
 from partsong.contracts.state.node_results import begins_with
 from partsong.contracts.state.scope import Execution
 from partsong.contracts.state.state import Call, RunState
-from partsong.contracts.state.tool_calls import answer_to, nested_in, refusal
+from partsong.contracts.state.tool_calls import answer_to, edited, nested_in, refusal
 from partsong.contracts.talk.hooks import hook_id
 from partsong.contracts.talk.messages import MESSAGES, Message, ToolCallPart, UserMessage
 from partsong.contracts.wire.work import (
@@ -117,12 +117,12 @@ def _args(state: RunState, execution: Execution, call: Call) -> JsonValue:
     if outer is not None:
         paused = state.calls[outer].outcome
         assert isinstance(paused, e.CallSuspended)  # noqa: S101
-        return dict(paused.args)
+        return edited(dict(paused.args), call.edit)
     if isinstance(node, ToolNode):
         args: JsonValue = render_value(dict(node.args), state.view(execution))
     else:
         args = dict(_wanted(state, call).args)
-    return replaced(state, call.id, "before_tool_call", args)
+    return edited(replaced(state, call.id, "before_tool_call", args), call.edit)
 
 
 def _hook(state: RunState, call: Call) -> Work | None:
@@ -134,7 +134,8 @@ def _hook(state: RunState, call: Call) -> Work | None:
     if call.name in {"before_tool_call", "after_tool_call"} and execution is not None:
         about = call.id.rpartition("/h.")[0]
         tool = _tool_name(state, execution, about)
-        args = _args(state, execution, Call(about, call.exec, "tool", tool))
+        made = state.calls.get(about) or Call(about, call.exec, "tool", tool)
+        args = _args(state, execution, made)
     return hook_work(state, call, args, tool)
 
 

@@ -29,5 +29,24 @@ def refused(tool: AnyTool, args: JsonValue, doubt: str | None = None) -> Refused
         message=f"{tool.name} is not called before a person has agreed to these arguments",
         fix="approve the call",
     )
-    shown = tool.shown(args if isinstance(args, dict) else {})
-    return Refused(problem, Unapproved(args=shown, digest=digest_of(args), doubt=doubt))
+    given = args if isinstance(args, dict) else {}
+    about = Unapproved(
+        args=tool.shown(given),
+        digest=digest_of(args),
+        doubt=doubt,
+        edit_schema=_editable(tool) if doubt is None else None,
+        hidden={key: digest_of(given[key]) for key in sorted(tool.redact & given.keys())},
+        deadline=tool.approval_deadline,
+    )
+    return Refused(problem, about)
+
+
+def _editable(tool: AnyTool) -> dict[str, JsonValue]:
+    """The schema of the arguments as a person edits them: one that nobody is shown may stay as it is shown."""
+    schema = dict(tool.parameters.schema)
+    properties = schema.get("properties")
+    if tool.redact and isinstance(properties, dict):
+        schema["properties"] = {
+            key: {} if key in tool.redact else value for key, value in properties.items()
+        }
+    return schema
