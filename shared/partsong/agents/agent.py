@@ -12,7 +12,7 @@ from typing import ClassVar, Self, TypeVar, cast, overload
 from pydantic import BaseModel, JsonValue
 
 from partsong.agents.asking import Telling
-from partsong.agents.choice import choose
+from partsong.agents.choice import Choice, choose
 from partsong.agents.conversation import Conversation
 from partsong.agents.definition import Definition
 from partsong.agents.exchange import Exchange
@@ -78,15 +78,7 @@ class Agent:
         Raises:
             InvalidInput: one of them cannot be accepted; NotFound: `tool.unknown`.
         """
-        choice = choose(
-            model,
-            os.environ,
-            provider=self.provider,
-            api_key=api_key,
-            base_url=base_url,
-            fallbacks=fallbacks,
-            scripted=self.scripted,
-        )
+        choice = self._choose(model, api_key, base_url, fallbacks)
         toolset = Toolset.of(tools)
         self._definition = Definition(
             name=name,
@@ -108,6 +100,19 @@ class Agent:
             approval_deadline=approval_deadline,
         )
         self._pool = Pool(choice, toolset)
+
+    def _choose(
+        self, model: str, api_key: str, base_url: str, fallbacks: tuple[str, ...]
+    ) -> Choice:
+        return choose(
+            model,
+            os.environ,
+            provider=self.provider,
+            api_key=api_key,
+            base_url=base_url,
+            fallbacks=fallbacks,
+            scripted=self.scripted,
+        )
 
     @property
     def name(self) -> str:

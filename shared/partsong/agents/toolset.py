@@ -30,7 +30,7 @@ from partsong.runtime.consent import Answer, consent, reason_of
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import AnyTool, SideEffect, Tool, tool
 
-__all__ = ["ASKED", "UNASKED", "Approve", "Tools", "Toolset", "perform"]
+__all__ = ["ASKED", "UNASKED", "Agreed", "Approve", "Tools", "Toolset", "perform"]
 
 Approve: TypeAlias = Callable[[ToolCallPart], Awaitable[Answer] | Answer]
 """Decides about a tool call that a person must approve: True or `Approved` lets it run, `Edited` with other arguments.

@@ -10,8 +10,10 @@ import pytest
 from partsong.agents import (
     Agent,
     AgentLimits,
+    Edited,
     LimitReached,
     LoopDetected,
+    Rejected,
     ToolEnabledAgent,
     Toolset,
 )
@@ -153,7 +155,59 @@ async def test_an_approver_that_fails_lets_nothing_run(approve: Approve) -> None
 
     async with FakeLLM(steps(call("erase", '{"path": "a.txt"}'), DONE)) as llm:
         result = await asking(llm, tools=[erase], approve=approve).call("Erase a.txt")
-    assert str(results(result.messages)[0].content).startswith("tool.approval_failed")
+    said = str(results(result.messages)[0].content)
+    assert said.startswith("tool.approval_failed")
+    assert "the desk is closed" in said or "returned 'no'" in said
+
+
+async def test_who_approves_may_give_other_arguments_and_the_model_is_told_which() -> None:
+    made = call("erase", '{"path": "a.txt", "token": "s3cret"}')
+    async with FakeLLM(steps(made, DONE)) as llm:
+        agent = asking(
+            llm, tools=[erase], approve=lambda asked: Edited({**asked.args, "path": "b.txt"})
+        )
+        result = await agent.call("Erase a.txt")
+    assert results(result.messages)[0].content == {
+        "arguments_changed_by_a_person": {"path": "b.txt", "token": "[redacted]"},
+        "result": "erased b.txt",
+    }
+
+
+@pytest.mark.parametrize(
+    ("edit", "code"),
+    [
+        ({"path": 3}, "tool.invalid_arguments"),
+        ("b.txt", "tool.invalid_arguments"),
+        ({"path": {"b.txt"}}, "approval.bad_edit"),
+    ],
+)
+async def test_other_arguments_are_checked_as_a_models_are(edit: object, code: str) -> None:
+    async with FakeLLM(steps(call("erase", '{"path": "a.txt"}'), DONE)) as llm:
+        agent = asking(llm, tools=[erase], approve=lambda _asked: Edited(edit))
+        result = await agent.call("Erase a.txt")
+    (answer,) = results(result.messages)
+    assert answer.is_error
+    assert str(answer.content).startswith(code)
+
+
+async def test_a_refusal_has_its_reason() -> None:
+    async with FakeLLM(steps(call("erase", '{"path": "a.txt"}'), DONE)) as llm:
+        agent = asking(llm, tools=[erase], approve=lambda _asked: Rejected("still needed"))
+        result = await agent.call("Erase a.txt")
+    assert str(results(result.messages)[0].content).endswith(
+        "refused to let erase run: still needed"
+    )
+
+
+async def test_nobody_is_waited_for_beyond_the_deadline() -> None:
+    async def never(_asked: ToolCallPart) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    async with FakeLLM(steps(call("erase", '{"path": "a.txt"}'), DONE)) as llm:
+        agent = asking(llm, tools=[erase], approve=never, approval_deadline=0.01)
+        result = await agent.call("Erase a.txt")
+    assert str(results(result.messages)[0].content).startswith("approval.expired")
 
 
 async def test_nobody_is_asked_about_a_call_that_cannot_be_made() -> None:

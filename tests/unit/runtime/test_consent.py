@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from partsong.contracts.errors import InvalidInput, Unavailable
-from partsong.contracts.graph.function_results import Edited
-from partsong.runtime.consent import consent
+from partsong.contracts.graph.function_results import Approved, Edited, Rejected
+from partsong.runtime.consent import Answer, Verdict, consent, reason_of
 
 EDITED = Edited({"tasks": []})
 
@@ -22,13 +22,22 @@ async def later(answer: object) -> object:
     return answer
 
 
-@pytest.mark.parametrize("answer", [True, False, EDITED])
-async def test_yes_no_and_another_value_are_answers(answer: bool | Edited) -> None:
-    async def says(_question: str) -> bool | Edited:
+@pytest.mark.parametrize(
+    ("answer", "meant"),
+    [
+        (True, Approved()),
+        (False, Rejected()),
+        (EDITED, EDITED),
+        (Approved("seen"), Approved("seen")),
+        (Rejected("too risky"), Rejected("too risky")),
+    ],
+)
+async def test_yes_no_and_another_value_are_answers(answer: Answer, meant: Verdict) -> None:
+    async def says(_question: str) -> Answer:
         return answer
 
-    assert await consent(says, "?", "wipe") is answer
-    assert await consent(lambda _question: answer, "?", "wipe") is answer
+    assert await consent(says, "?", "wipe") == meant
+    assert await consent(lambda _question: answer, "?", "wipe") == meant
 
 
 @pytest.mark.parametrize(
@@ -37,7 +46,7 @@ async def test_yes_no_and_another_value_are_answers(answer: bool | Edited) -> No
 )
 async def test_nothing_else_is(answer: object) -> None:
     with pytest.raises(InvalidInput) as raised:
-        await consent(lambda _question: later(answer), "?", "wipe")  # type: ignore[type-var]
+        await consent(lambda _question: later(answer), "?", "wipe")  # type: ignore[arg-type,return-value]
     assert raised.value.problem.code == "approval.unclear"
     assert "wipe" in raised.value.problem.message
 
@@ -55,6 +64,44 @@ async def test_an_approver_that_raises_has_asked_nobody(error: BaseException) ->
     assert raised.value.problem.fault == "caller"
     assert type(error).__name__ in raised.value.problem.message
     assert raised.value.__cause__ is error
+
+
+async def test_an_answer_that_takes_too_long_is_none() -> None:
+    async def waits(_question: str) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    with pytest.raises(Unavailable) as raised:
+        await consent(waits, "?", "wipe", within=0.01)
+    assert raised.value.problem.code == "approval.expired"
+
+
+async def test_a_time_out_of_the_approver_is_its_own_failure() -> None:
+    async def breaks(_question: str) -> bool:
+        raise TimeoutError("the desk did not answer")
+
+    with pytest.raises(Unavailable) as raised:
+        await consent(breaks, "?", "wipe", within=60)
+    assert raised.value.problem.code == "approval.failed"
+
+
+class Mute:
+    """Does not let itself be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+async def test_what_cannot_be_shown_is_named_by_its_type() -> None:
+    with pytest.raises(InvalidInput, match="returned a Mute"):
+        await consent(lambda _question: later(Mute()), "?", "wipe")  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kept"), [(None, None), ("why", "why"), ("a\0b\ud800", "ab?"), (7, "7")]
+)
+def test_a_reason_is_text_that_a_log_can_hold(reason: object, kept: str | None) -> None:
+    assert reason_of(Rejected(reason)) == kept  # type: ignore[arg-type]
 
 
 async def test_who_cancels_is_not_kept() -> None:

@@ -55,6 +55,7 @@ def edit_of(about: e.Unapproved, edited: JsonValue) -> e.ArgumentsEdit | None:
     """The arguments that a person has put in the place of those it was shown; None if it has put none."""
     if edited is None:
         return None
+    fields: dict[str, JsonValue]
     fields = edited if isinstance(edited, dict) else {_EDITED: edited}  # which fits no tool
     kept = tuple(key for key, value in fields.items() if about.args.get(key, _ABSENT) == value)
     return e.ArgumentsEdit(args=fields, kept=kept)

@@ -161,6 +161,79 @@ def test_in_a_fork_what_people_agreed_to_is_asked_again() -> None:
     needs_approval(fork, "a:1", sum=5).then("approval.requested a:1/p3")
 
 
+def editable(run: Scenario, call_id: str, deadline: float | None = None) -> Scenario:
+    """A tool-runner does not make the call, and says what else a person may agree to."""
+    call = run.state.calls[call_id]
+    about = e.Unapproved(
+        args={"sum": 5},
+        digest=digest_of({"sum": 5}),
+        edit_schema={"type": "object", "required": ["sum"]},
+        deadline=deadline,
+    )
+    return run.when(
+        e.CallFailed(
+            id=f"{call_id}.{call.attempt}.closed",
+            call_id=call_id,
+            attempt=call.attempt,
+            error=Problem(code=UNAPPROVED, message="ask somebody"),
+            unapproved=about,
+        )
+    )
+
+
+def test_a_person_may_agree_to_other_arguments_and_a_retry_keeps_them() -> None:
+    run = editable(given(node(retry={"attempts": 3, "initial": 0})), "a:1")
+    asked = run.new[-1]
+    assert isinstance(asked, e.ApprovalRequested)
+    assert (asked.editable, asked.edit_schema) == (
+        "arguments",
+        {"type": "object", "required": ["sum"]},
+    )
+    run.decides("a:1/p1", "approve", by="ann", edited={"sum": 3})
+    assert (work(run, "a:1").args, work(run, "a:1").approved) == ({"sum": 3}, "ann")
+    run.fails("a:1", retryable=True)
+    assert (work(run, "a:1").attempt, work(run, "a:1").args) == (3, {"sum": 3})
+    assert run.refolded == run.state
+
+
+def test_a_model_is_told_which_arguments_were_taken() -> None:
+    run = editable(called(agent("pay"), "pay", {"sum": 5}), "a:1/t1/c0")
+    run.decides("a:1/t1/c0/p1", "approve", edited={"sum": 3})
+    run.completes("a:1/t1/c0", content="paid 3")
+    said = run.state.executions["a:1"].messages[-1]
+    assert isinstance(said, ToolMessage)
+    assert said.content == {"arguments_changed_by_a_person": {"sum": 3}, "result": "paid 3"}
+
+
+@pytest.mark.parametrize(
+    ("graph", "of_the_tool", "at"),
+    [
+        (node(), 60.0, "2026-01-01T00:01:00.000Z"),
+        (node(approval_deadline="2m"), None, "2026-01-01T00:02:00.000Z"),
+        (node(approval_deadline="2m"), 60.0, "2026-01-01T00:01:00.000Z"),
+    ],
+)
+def test_a_question_about_a_tool_has_a_deadline(
+    graph: Graph, of_the_tool: float | None, at: str
+) -> None:
+    run = editable(given(graph), "a:1", of_the_tool)
+    assert run.state.timers["a:1/p1/deadline"].at == at
+    run.fires("a:1/p1/deadline")
+    assert run.state.error is not None
+    assert run.state.error.code == "approval.expired"
+    assert run.refolded == run.state
+
+
+def test_a_model_is_told_that_nobody_agreed_in_time() -> None:
+    run = editable(called(agent("pay", approval_deadline=60), "pay", {"sum": 5}), "a:1/t1/c0")
+    run.fires("a:1/t1/c0/p1/deadline").then(
+        "approval.expired a:1/t1/c0/p1", "agent.turn.requested a:1/t2"
+    )
+    said = run.state.executions["a:1"].messages[-1]
+    assert isinstance(said, ToolMessage)
+    assert said.text.startswith("approval.expired")
+
+
 def test_a_decision_about_another_attempt_approves_nothing() -> None:
     run = needs_approval(given(node()), "a:1", sum=5)
     run.decides("a:1/p2", "approve").then()
