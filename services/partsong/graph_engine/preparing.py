@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from partsong.contracts.errors import Conflict, NotFound, PartsongError, Unavailable
 from partsong.contracts.graph import Graph
 from partsong.contracts.state.state import Pending, RunState
-from partsong.contracts.state.timeline import edited, state_at
+from partsong.contracts.state.timeline import beyond, edited, state_at
 from partsong.contracts.talk.hooks import PluginRef
 from partsong.contracts.wire.damage import Hit
 from partsong.contracts.wire.marks import Restored
@@ -45,7 +45,8 @@ async def past_of(
 
     Raises:
         Conflict: a restore did not bring all of them back.
-        InvalidInput: one of them cannot be read; what lies before it can be forked from.
+        InvalidInput: one of them cannot be read; what lies before it can be forked from. `position.beyond`: the log does
+            not reach as far.
         Unavailable: the log did not answer; or as for InvalidInput, if a body is missing beside the log.
     """
     if (lost := Hit(restores()).why(run_id)) is not None:
@@ -56,6 +57,8 @@ async def past_of(
         if isinstance(message, Unreadable):
             raise _not_from_there(message, found)
         found.append((record.seq, record.body))
+    if upto is not None and found and upto > found[-1][0] and upto > (head := await log.head()):
+        raise beyond(upto, head, last=found[-1][0])
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -18,6 +18,10 @@ from partsong.cli.options import (
 from partsong.cli.output import Output, output_option, run_async
 from partsong.cli.waiting import Waiting, wait_options
 
+if TYPE_CHECKING:
+    from partsong.client import Client
+    from partsong.contracts.errors import Conflict
+
 __all__ = ["COMMANDS"]
 
 _WHY = "Why; it is kept in the log."
@@ -30,11 +34,12 @@ _MOMENT = "MOMENT|DURATION"
 @address_options
 @output_option
 def cancel(run_id: str, reason: str, address: Address, out: Output) -> None:
-    """End a run; what runs for it is stopped."""
+    """End a run; what runs for it is stopped. Exit code 1 if it has ended already."""
 
     async def work() -> None:
         async with address.client() as client:
-            await client.cancel(run_id, reason)
+            if not await client.cancel(run_id, reason):
+                raise await _no_change(client, run_id, "cancel")
         out.say(f"{run_id} cancelled")
 
     run_async(work())
@@ -46,11 +51,12 @@ def cancel(run_id: str, reason: str, address: Address, out: Output) -> None:
 @address_options
 @output_option
 def pause(run_id: str, reason: str | None, address: Address, out: Output) -> None:
-    """Begin nothing new in a run; what is in flight goes on, and its results are kept."""
+    """Begin nothing new in a run; what is in flight goes on, and its results are kept. Exit code 1 if it cannot be."""
 
     async def work() -> None:
         async with address.client() as client:
-            await client.pause(run_id, reason)
+            if not await client.pause(run_id, reason):
+                raise await _no_change(client, run_id, "pause")
         out.say(f"{run_id} paused; it goes on with: partsong run resume {run_id}")
 
     run_async(work())
@@ -61,11 +67,12 @@ def pause(run_id: str, reason: str | None, address: Address, out: Output) -> Non
 @address_options
 @output_option
 def resume(run_id: str, address: Address, out: Output) -> None:
-    """Go on with a paused run."""
+    """Go on with a paused run. Exit code 1 if it is not paused."""
 
     async def work() -> None:
         async with address.client() as client:
-            await client.resume(run_id)
+            if not await client.resume(run_id):
+                raise await _no_change(client, run_id, "resume")
         out.say(f"{run_id} resumed")
 
     run_async(work())
@@ -183,6 +190,22 @@ def fork(
             return await waiting.report(client, forked, out)
 
     sys.exit(run_async(work()))
+
+
+async def _no_change(client: Client, run_id: str, verb: str) -> Conflict:
+    """What to say of a run in which there was nothing to cancel, to pause or to go on with."""
+    from partsong.contracts.errors import Conflict
+
+    state = await client.state(run_id)
+    code, says, fix = "run.not_paused", f"is {state.phase}, and not paused", None
+    if state.ended:
+        code, says = "run.ended", f"has ended already: it is {state.phase}"
+        fix = f"partsong run show {run_id}" if verb != "resume" else f"partsong run retry {run_id}"
+    elif verb == "cancel":
+        code, says = "run.ending", "is being cancelled already, or ends for another reason"
+    elif verb == "pause":
+        code, says, fix = "run.paused", "is paused already", f"partsong run resume {run_id}"
+    return Conflict(code, f"run {run_id} {says}; nothing was changed", where="run_id", fix=fix)
 
 
 COMMANDS = (cancel, pause, resume, signal, retry, fork)

@@ -27,6 +27,13 @@ __all__ = ["Api"]
 _WITHIN = 20.0
 _KINDS: Mapping[int, type[PartsongError]] = {400: InvalidInput, 404: NotFound, 409: Conflict}
 
+_FIXES = {
+    "approval.unknown": "`partsong approval list --status all` lists them all",
+    "approval.closed": "nothing is left to decide; `partsong approval show` says how it ended",
+    "approval.behind": "try again; `partsong doctor` says whether all services are there",
+}
+"""What the service advises in HTTP's words, in those of a command line."""
+
 Record = dict[str, JsonValue]
 
 
@@ -101,6 +108,7 @@ def _refused(status: int, body: bytes) -> PartsongError:
     try:
         raw = json.loads(body)
         fields = {name: raw.get(name) for name in ("where", "fix")}
+        fields["fix"] = _FIXES.get(raw["code"], fields["fix"])
         problem = Problem(code=raw["code"], message=raw.get("message") or raw["detail"], **fields)
     except (ValueError, KeyError, TypeError, AttributeError):
         said = body[:300].decode(errors="replace") or "nothing"

@@ -42,7 +42,7 @@ async def show_events(
 def describe(event: Event) -> str:
     """An event in one line: when, what, about what, and what went wrong."""
     names = ("call_id", "exec", "timer_id", "owner")
-    about = next((str(getattr(event, name)) for name in names if hasattr(event, name)), "")
+    about = next((str(said) for name in names if (said := getattr(event, name, None))), "")
     problem = getattr(event, "error", None)
     said = f"  {problem.code}: {problem.message}" if isinstance(problem, Problem) else ""
     return f"{event.time}  {event.type:<22} {about}{said}".rstrip()

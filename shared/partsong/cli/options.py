@@ -27,6 +27,7 @@ __all__ = [
     "address_options",
     "data_option",
     "given_options",
+    "label_option",
     "parse_edit",
     "parse_inputs",
     "parse_moment",
@@ -114,6 +115,25 @@ def given_options(options: Iterable[tuple[str, str, object]]) -> tuple[str, ...]
         if ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
         for word in (name, without_password(str(value), instead="USER:PASSWORD@"))
     )
+
+
+def label_option(command: F) -> F:
+    """`--label`; the command gets `labels`."""
+    return click.option(
+        "--label", "labels", multiple=True, metavar="KEY=VALUE", callback=_labels,
+        help="Label of the run; may be repeated.",
+    )(command)  # fmt: skip
+
+
+def _labels(_ctx: click.Context, _param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not (key and equals):
+            raise click.BadParameter(f"{pair!r} is not KEY=VALUE")
+        if found.setdefault(key, text) != text:
+            raise click.BadParameter(f"{key!r} is given twice, as {found[key]!r} and {text!r}")
+    return found
 
 
 def parse_inputs(pairs: tuple[str, ...], option: str = "-i") -> dict[str, JsonValue]:

@@ -13,7 +13,16 @@ import click
 
 from partsong.runtime.visible import escaped, visible
 
-__all__ = ["EXIT", "Form", "Output", "out_of", "output_option", "output_options", "run_async"]
+__all__ = [
+    "EXIT",
+    "Form",
+    "Output",
+    "out_of",
+    "output_option",
+    "output_options",
+    "pairs",
+    "run_async",
+]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -181,6 +190,11 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     ),
 )
 """Of every command that prints data."""
+
+
+def pairs(labels: Mapping[str, object]) -> str:
+    """Labels as a person reads them: `a=1, b=2`."""
+    return ", ".join(f"{key}={value}" for key, value in labels.items())
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

@@ -11,8 +11,8 @@ import click
 from partsong.cli import control, past
 from partsong.cli.explain import explain
 from partsong.cli.group import Group
-from partsong.cli.options import Address, address_options, parse_inputs, parse_moment
-from partsong.cli.output import EXIT, Output, output_option, run_async
+from partsong.cli.options import Address, address_options, label_option, parse_inputs, parse_moment
+from partsong.cli.output import EXIT, Output, output_option, pairs, run_async
 from partsong.cli.repairs import carried
 from partsong.cli.waiting import SHOWN, Waiting, wait_options
 
@@ -24,6 +24,7 @@ __all__ = ["command"]
 _STATUSES = (
     "queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "limit_exceeded", "damaged",
 )  # fmt: skip
+_COLUMNS = ("run_id", "status", "graph", "started", "error", "uncompensated")
 _ON_BUSY = ("allow", "reject", "enqueue", "cancel_previous")
 
 
@@ -54,6 +55,7 @@ def command() -> None:
     "--deadline", metavar="MOMENT|DURATION", help="When it ends: RFC 3339, or from now, like 30m."
 )
 @click.option("--webhook", metavar="URL", help="Who is told when it has ended.")
+@label_option
 @wait_options
 @address_options
 @output_option
@@ -67,6 +69,7 @@ def start(
     max_cost: float | None,
     deadline: str | None,
     webhook: str | None,
+    labels: dict[str, str],
     *,
     waiting: Waiting,
     address: Address,
@@ -92,6 +95,7 @@ def start(
                 max_cost=max_cost,
                 deadline=parse_moment(deadline),
                 webhook=webhook,
+                labels=labels,
             )
             return await waiting.report(client, started, out)
 
@@ -104,22 +108,42 @@ def start(
 @click.option(
     "--limit", type=click.IntRange(1), default=50, show_default=True, help="No more than these."
 )
+@click.option(
+    "--after", metavar="RUN_ID", help="Only what comes after this run in the list: the next page."
+)
 @address_options
 @output_option
-def list_(status: str | None, graph: str | None, limit: int, address: Address, out: Output) -> None:
-    """Runs, the newest first. If the log is damaged, some may be missing: stderr says so, and what to do."""
+def list_(
+    status: str | None,
+    graph: str | None,
+    limit: int,
+    after: str | None,
+    *,
+    address: Address,
+    out: Output,
+) -> None:
+    """Runs, the newest first. If there are more than --limit, stderr says how the list goes on.
+
+    If the log is damaged, some may be missing: stderr says so, and what to do. All forms but the table have the runs'
+    labels, too.
+    """
 
     async def work() -> None:
         from partsong.runtime.log_standing import log_standing
 
         async with address.client() as client:
-            runs = await client.runs(status=status, graph=graph, limit=limit)
+            found = await client.runs(status=status, graph=graph, limit=limit + 1, after=after)
+            runs = found[:limit]
+            labels = {} if out.form == "table" else await client.labels(run.run_id for run in runs)
             log = await log_standing(client.nats, client.subjects, address.data)
-        columns = ("run_id", "status", "graph", "started", "error", "uncompensated")
-        rows = [{c: getattr(run, c) for c in columns} for run in runs]
+        rows = [{c: getattr(run, c) for c in _COLUMNS} for run in runs]
+        rows = [{**row, "labels": labels.get(str(row["run_id"]), {})} for row in rows]
         if out.plain:
             rows = [{**row, "uncompensated": ", ".join(row["uncompensated"])} for row in rows]
-        out.rows(rows, columns)
+            rows = [{**row, "labels": pairs(row["labels"])} for row in rows]
+        out.rows(rows, _COLUMNS, ("labels",))
+        if len(found) > limit:
+            out.say(f"there are more: --after {runs[-1].run_id}")
         if log.log == "damaged":
             out.say(f"log damaged: {carried(log.says, address.given)}")
 

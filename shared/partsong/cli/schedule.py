@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
 
 from partsong.cli.group import Group
-from partsong.cli.options import Address, address_options, parse_inputs
+from partsong.cli.options import Address, address_options, label_option, parse_inputs
 from partsong.cli.output import Output, output_option, run_async
 
 if TYPE_CHECKING:
-    from partsong.client import Overlap
+    from partsong.client import Client, Overlap
+    from partsong.contracts.wire.requests import ScheduleRequest
 
 __all__ = ["command"]
 
@@ -46,6 +48,7 @@ def command() -> None:
     "--max-cost", type=float, metavar="USD", help="What models may cost before a run ends."
 )
 @click.option("--webhook", metavar="URL", help="Who is told when a run has ended.")
+@label_option
 @address_options
 @output_option
 def add(
@@ -59,10 +62,15 @@ def add(
     max_steps: int,
     max_cost: float | None,
     webhook: str | None,
+    labels: dict[str, str],
     address: Address,
     out: Output,
 ) -> None:
     """Start runs of GRAPH under a NAME, by --every or --cron; a schedule of that name is replaced."""
+    if every is None and cron is None:
+        raise click.UsageError("give --every DURATION or --cron EXPRESSION")
+    if every is not None and cron is not None:
+        raise click.UsageError("give --every or --cron, not both")
 
     async def work() -> None:
         from partsong.cli.graphs import load_graph
@@ -80,6 +88,7 @@ def add(
                 max_steps=max_steps,
                 max_cost=max_cost,
                 webhook=webhook,
+                labels=labels,
             )
         out.say(f"{name} is scheduled; its runs are called {name}~...")
 
@@ -95,6 +104,7 @@ def list_(address: Address, out: Output) -> None:
     async def work() -> None:
         async with address.client() as client:
             found = await client.schedules()
+            names = await _names(client, found)
         rows = [
             {
                 "name": kept.name,
@@ -102,14 +112,32 @@ def list_(address: Address, out: Output) -> None:
                 "cron": kept.cron,
                 "timezone": kept.timezone,
                 "overlap": kept.overlap,
-                "graph": kept.graph,
+                "graph": names.get(str(kept.graph), kept.graph),
+                "graph_hash": kept.graph if str(kept.graph) in names else None,
                 "input": kept.input,
             }
             for kept in found
         ]
-        out.rows(rows, ("name", "every", "cron", "timezone", "overlap", "graph", "input"))
+        out.rows(
+            rows,
+            ("name", "every", "cron", "timezone", "overlap", "graph", "input"),
+            ("graph_hash",),
+        )
 
     run_async(work())
+
+
+async def _names(client: Client, schedules: Iterable[ScheduleRequest]) -> dict[str, str]:
+    """The names of the graphs that schedules name by hash; of one that the bus does not know any more, a short hash."""
+    from partsong.contracts.errors import NotFound
+
+    names: dict[str, str] = {}
+    for hash_ in {str(one.graph) for one in schedules if str(one.graph).startswith("sha256:")}:
+        try:
+            names[hash_] = (await client.graph(hash_)).name
+        except NotFound:
+            names[hash_] = f"{hash_[:19]}…"
+    return names
 
 
 @command.command(epilog="Example: partsong schedule remove morning")

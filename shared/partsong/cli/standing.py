@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from partsong.cli.output import pairs
 from partsong.client import Origin, Queued, RunSummary
 from partsong.contracts.errors import Problem
 from partsong.contracts.state.explained import explained
@@ -33,6 +34,7 @@ def standing(
         "graph": state.graph.name if state.graph else None,
         "graph_hash": state.graph.hash if state.graph else None,
         "thread": state.options.thread,
+        "labels": pairs(state.options.labels) if plain else dict(state.options.labels),
         "started": state.started,
         "updated": state.updated,
         "origin": (place(origin) if plain else dataclasses.asdict(origin)) if origin else None,

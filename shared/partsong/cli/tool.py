@@ -109,7 +109,7 @@ def call(
 ) -> None:
     """Call a tool here, as the tool-runner would: arguments checked, time and output limited.
 
-    V is JSON if it is JSON, and text where the tool takes text.
+    V is JSON if it is JSON, and text where the tool takes text. Exit code 2 if the arguments do not fit.
     """
 
     async def work() -> JsonValue:
@@ -178,7 +178,7 @@ async def _called(
     Raises:
         PartsongError: the call failed, and this is why.
     """
-    from partsong.contracts.errors import PartsongError
+    from partsong.contracts.errors import InvalidInput, PartsongError
     from partsong.contracts.events import CallCompleted, CallFailed
     from partsong.contracts.talk.chunks import Chunk, Text
     from partsong.contracts.wire.work import ToolWork
@@ -196,7 +196,8 @@ async def _called(
     finally:
         executor.close()
     if isinstance(outcome, CallFailed):
-        raise PartsongError.of(outcome.error)
+        typed = outcome.error.code == "tool.invalid_arguments"
+        raise (InvalidInput if typed else PartsongError).of(outcome.error)
     assert isinstance(outcome, CallCompleted)  # noqa: S101  # code was given no tools to wait for
     return outcome.content
 

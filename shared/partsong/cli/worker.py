@@ -42,6 +42,9 @@ def command() -> None:
 @data_option(
     "Data directory: marks and projections; a running `partsong up` says there where it is."
 )
+@click.option(
+    "--prefix", help="First token of every subject.  [env: PARTSONG_PREFIX; default: partsong]"
+)
 @click.option("--name", help="Name that is stable over restarts.  [env: PARTSONG_WORKER]")
 @click.option(
     "--load",
@@ -61,6 +64,7 @@ def start(
     role: str,
     nats_url: str | None,
     data: Path,
+    prefix: str | None,
     name: str | None,
     loads: tuple[str, ...],
     mcp: tuple[str, ...],
@@ -76,6 +80,7 @@ def start(
     given = {
         "PARTSONG_NATS_URL": nats_url,
         "PARTSONG_DATA": str(data),
+        "PARTSONG_PREFIX": prefix,
         "PARTSONG_WORKER": name,
         "PARTSONG_LOAD": ",".join(loads),
         "PARTSONG_MCP": ";".join(mcp),

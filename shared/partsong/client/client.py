@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from partsong.client.catalogue import Catalogue
+from partsong.client.comparison import begun_by, labels_of
+from partsong.client.connection import unknown
 from partsong.client.control import Control, OnBusy
 from partsong.client.graphs import GraphLike, Portable
 from partsong.client.live import chunks_of
 from partsong.client.schedules import Overlap, Scheduling
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
 from partsong.contracts.events import Event
 from partsong.contracts.events.envelope import Commit, Report
 from partsong.contracts.state.fold import fold_message
@@ -43,6 +46,8 @@ class Placed:
 
 
 _UNREADABLE = "log.unreadable"
+_AT_ONCE = 8
+"""Runs whose beginnings are read at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +136,22 @@ class Client(Control, Scheduling, Catalogue):
             await kept.close()
 
     async def runs(
-        self, *, status: str | None = None, graph: str | None = None, limit: int = 100
+        self,
+        *,
+        status: str | None = None,
+        graph: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
     ) -> list[RunSummary]:
         """Runs, the newest first, without reading what is in them; `status` and `graph` narrow the list.
+
+        `after` is the id of the last run of a page: the list goes on behind it, whatever has become of it meanwhile.
 
         A run that is known to lack records has the status `damaged`: its newest commit cannot be read, a service or
         `partsong log verify` has found that others cannot, or they did not come back with a restore.
 
         Raises:
+            NotFound: `run.unknown`: the log holds no run `after`.
             Unavailable: `log.damaged`: there are none, and the log has lost what may have been of some.
         """
         found: list[RunSummary] = []
@@ -155,9 +168,28 @@ class Client(Control, Scheduling, Catalogue):
                 run = replace(run, status="damaged", error=_UNREADABLE)
             if run.status == "refused":  # it was asked for, and never began
                 continue
-            if status in {None, run.status} and graph in {None, run.graph}:
-                found.append(run)
-        return sorted(found, key=lambda run: run.started, reverse=True)[:limit]
+            found.append(run)
+        found.sort(key=lambda run: (run.started, run.run_id), reverse=True)
+        fits = (
+            run
+            for run in _behind(found, after)
+            if status in {None, run.status} and graph in {None, run.graph}
+        )
+        return list(islice(fits, limit))
+
+    async def labels(self, run_ids: Iterable[str]) -> dict[str, dict[str, str]]:
+        """The labels that runs were started with, by run id; a run whose beginning cannot be read has none here."""
+        busy = asyncio.Semaphore(_AT_ONCE)
+
+        async def of(run_id: str) -> dict[str, str]:
+            async with busy:
+                try:
+                    return labels_of(begun_by(await self._first(run_id)))
+                except (NotFound, Unavailable, InvalidInput):
+                    return {}
+
+        wanted = list(run_ids)
+        return dict(zip(wanted, await asyncio.gather(*map(of, wanted)), strict=True))
 
     async def _summaries(self) -> list[Summary]:
         """The newest commits of all runs."""
@@ -240,6 +272,16 @@ class Client(Control, Scheduling, Catalogue):
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+
+
+def _behind(runs: list[RunSummary], after: str | None) -> list[RunSummary]:
+    """Those that come after a run in a list."""
+    if after is None:
+        return runs
+    ids = [run.run_id for run in runs]
+    if after not in ids:
+        raise unknown(after)
+    return runs[ids.index(after) + 1 :]
 
 
 def _summary(run_id: str, summary: Summary) -> RunSummary:

@@ -14,7 +14,7 @@ from partsong.contracts.state.fold import fold_message
 from partsong.contracts.state.state import Origin, RunState, Status
 from partsong.contracts.state.timeline import Change, diff
 
-__all__ = ["Comparison", "Side", "Stretch", "begun_by", "compared", "origin_of"]
+__all__ = ["Comparison", "Side", "Stretch", "begun_by", "compared", "labels_of", "origin_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,17 @@ def begun_by(body: bytes) -> e.RunStarted | e.RunForked | None:
         if isinstance(event, e.RunStarted | e.RunForked):
             return event
     return None
+
+
+def labels_of(begun: e.RunStarted | e.RunForked | None) -> dict[str, str]:
+    """The labels a run began with, as the event says that began it."""
+    match begun:
+        case e.RunStarted(options=options):
+            return dict(options.labels)
+        case e.RunForked(state=state):
+            return dict(e.RunOptions.model_validate(state.get("options") or {}).labels)
+        case None:
+            return {}
 
 
 def origin_of(records: Iterable[tuple[int, bytes]]) -> Origin | None:

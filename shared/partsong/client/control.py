@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Literal, cast
 
 from pydantic import JsonValue
@@ -12,6 +13,7 @@ from partsong.client.comparison import begun_by
 from partsong.client.graphs import GraphLike, a_request, spec_of
 from partsong.client.past import Past
 from partsong.contracts.errors import PartsongError, Unavailable
+from partsong.contracts.events import Event
 from partsong.contracts.ids import check_id
 from partsong.contracts.wire.requests import (
     CancelRequest,
@@ -22,6 +24,7 @@ from partsong.contracts.wire.requests import (
     RunRequest,
     SignalRequest,
 )
+from partsong.log.reading import Unreadable, message_of
 from partsong.runtime import clock
 
 __all__ = ["Control", "OnBusy"]
@@ -29,6 +32,8 @@ __all__ = ["Control", "OnBusy"]
 OnBusy = Literal["allow", "reject", "enqueue", "cancel_previous"]
 """What happens to a run whose thread has another one open."""
 
+_NO_CHANGE = frozenset({"command.received", "command.settled"})
+"""Events about a request that are there whether it changed anything or not."""
 _LOST = 3.0
 """Seconds to look for a run whose beginning was not answered."""
 
@@ -78,32 +83,34 @@ class Control(Past):
         )
         return await self._begin("run", request, str(request.run_id), "run_id")
 
-    async def cancel(self, run_id: str, reason: str | None = None) -> None:
-        """End a run; does nothing if it has ended.
+    async def cancel(self, run_id: str, reason: str | None = None) -> bool:
+        """End a run; does nothing, and returns False, if it has ended or is ending.
 
         Raises:
             InvalidInput: `run.unknown`.
             Unavailable: no engine answered in time.
         """
-        await self._ask("cancel", a_request(CancelRequest, run_id=run_id, reason=reason))
+        return await self._change("cancel", a_request(CancelRequest, run_id=run_id, reason=reason))
 
-    async def pause(self, run_id: str, reason: str | None = None) -> None:
-        """Begin nothing new in a run; what is in flight goes on and is kept. Does nothing if it has ended.
+    async def pause(self, run_id: str, reason: str | None = None) -> bool:
+        """Begin nothing new in a run; what is in flight goes on and is kept.
 
-        Raises:
-            InvalidInput: `run.unknown`.
-            Unavailable: no engine answered in time.
-        """
-        await self._ask("pause", a_request(PauseRequest, run_id=run_id, reason=reason))
-
-    async def resume(self, run_id: str) -> None:
-        """Go on with a paused run; does nothing if it is not paused.
+        Does nothing, and returns False, if it is paused or has ended.
 
         Raises:
             InvalidInput: `run.unknown`.
             Unavailable: no engine answered in time.
         """
-        await self._ask("resume", a_request(ResumeRequest, run_id=run_id))
+        return await self._change("pause", a_request(PauseRequest, run_id=run_id, reason=reason))
+
+    async def resume(self, run_id: str) -> bool:
+        """Go on with a paused run; does nothing, and returns False, if it is not paused.
+
+        Raises:
+            InvalidInput: `run.unknown`.
+            Unavailable: no engine answered in time.
+        """
+        return await self._change("resume", a_request(ResumeRequest, run_id=run_id))
 
     async def signal(
         self, run_id: str, name: str, payload: object = None, *, signal_id: str | None = None
@@ -180,6 +187,29 @@ class Control(Past):
             outputs=dict(outputs or {}),
         )
         return await self._begin("fork", request, str(request.new_run_id), "new_run_id")
+
+    async def _change(
+        self, verb: str, request: CancelRequest | PauseRequest | ResumeRequest
+    ) -> bool:
+        """Ask for a change of a run, and say whether there was anything to change.
+
+        What did is in the commit that the answer names, unless the request was delivered twice.
+        """
+        accepted = await self._ask(verb, request)
+        async with aclosing(self._told(request.run_id, accepted.seq - 1)) as events:
+            async for event in events:
+                if event.cause == request.id and event.type not in _NO_CHANGE:
+                    return True
+        return False
+
+    async def _told(self, run_id: str, after: int) -> AsyncGenerator[Event, None]:
+        """The run's events behind a sequence, as far as they can be read."""
+        async with aclosing(self.log.read(self._run(run_id), after=after)) as records:
+            async for record in records:
+                message = message_of(self._subjects, record)
+                if not isinstance(message, Unreadable):
+                    for event in message.events:
+                        yield event
 
     async def _begin(
         self, verb: str, request: RunRequest | ForkRequest, run_id: str, field: str

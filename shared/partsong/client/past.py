@@ -10,7 +10,7 @@ from partsong.client.presence import seen
 from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Problem, Unavailable
 from partsong.contracts.ids import check_id
 from partsong.contracts.state.state import Origin, RunState
-from partsong.contracts.state.timeline import Change, Checkpoint, checkpoints, diff
+from partsong.contracts.state.timeline import Change, Checkpoint, beyond, checkpoints, diff
 from partsong.contracts.state.verify import Replay, replay, sound_part
 from partsong.contracts.wire.damage import DAMAGED, Hit
 from partsong.contracts.wire.subjects import Subjects
@@ -36,11 +36,13 @@ class Past(Connection):
 
         Raises:
             NotFound: the log holds nothing of such a run.
+            InvalidInput: `position.beyond`: the log does not reach as far as `at`.
             Unavailable: `log.unreadable`: records of the run went bad on disk, or did not come back with a restore, which
                 is named; `log.damaged`: the log has lost what may have been of this run.
         """
         run_id = check_id("run_id", run_id)
         if at is not None:
+            await self._reached(run_id, at)
             await self._readable_at(run_id, at)
         async with self._reading(run_id, now=at is None):
             state = (await fold_to(self.log, self._subjects, run_id, self._snapshots, at)).state
@@ -112,6 +114,18 @@ class Past(Connection):
             return found, type(error).of(error.problem.model_copy(update={"message": said}))
         return list(checkpoints(run_id, records.found)), None
 
+    async def _reached(self, run_id: str, at: int) -> None:
+        """Refuse a moment that has not come.
+
+        Raises:
+            NotFound: the log holds nothing of such a run.
+            InvalidInput: `position.beyond`.
+            Unavailable: `log.damaged`: the log has lost what may have been there.
+        """
+        if at > (head := await self.log.head()):
+            await self._sound()
+            raise beyond(at, head, last=(await self._newest(run_id)).seq)
+
     async def _readable_at(self, run_id: str, at: int) -> None:
         """Refuse a moment of a run behind the first record that a restore did not bring back.
 
@@ -129,7 +143,9 @@ class Past(Connection):
 
         Raises:
             NotFound: the log holds nothing of such a run at one of them.
+            InvalidInput: `position.beyond`: the log does not reach as far as one of them.
         """
+        await self._reached(run_id, max(before, after))
         old, new = [(await self.state(run_id, at=seq)).values for seq in (before, after)]
         return list(diff(dict(old), dict(new)))
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from partsong.client.connection import Connection
 from partsong.client.graphs import GraphLike, a_request, spec_of
-from partsong.contracts.errors import Problem, Unavailable
+from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.graph.misfits import problem_of
 from partsong.contracts.services import GRAPH_ENGINE
 from partsong.contracts.wire.requests import ScheduleRequest, UnscheduleRequest
@@ -57,6 +57,13 @@ class Scheduling(Connection):
             InvalidInput: the request was refused; the problem names the field.
             Unavailable: no engine answered in time.
         """
+        if (every is None) == (cron is None):
+            raise InvalidInput(
+                "request.malformed",
+                f"a schedule has either `every` or `cron`, and {'neither' if every is None else 'both'} is given",
+                where="every",
+                fix="give one of the two",
+            )
         options = {
             "labels": dict(labels or {}),
             "max_steps": max_steps,

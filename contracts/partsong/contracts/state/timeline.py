@@ -18,7 +18,7 @@ from partsong.contracts.frozen import replace
 from partsong.contracts.state.fold import fold_message
 from partsong.contracts.state.state import RunState, Status
 
-__all__ = ["Change", "Checkpoint", "checkpoints", "diff", "edited", "state_at"]
+__all__ = ["Change", "Checkpoint", "beyond", "checkpoints", "diff", "edited", "state_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,16 @@ def _about(event: e.Event) -> str:
     what = getattr(event, "call_id", None) or getattr(event, "exec", None)
     what = what or getattr(event, "scope", None) or getattr(event, "name", None)
     return f"{event.type} {what}" if what else event.type
+
+
+def beyond(at: int, head: int, *, last: int) -> InvalidInput:
+    """A sequence that the log has not reached; `last` is that of the run's newest record."""
+    return InvalidInput(
+        "position.beyond",
+        f"sequence {at} lies beyond the log, which ends at {head}; the run's last is {last}",
+        where="seq",
+        fix=f"give at most {last}, or leave it out; `partsong run history` lists the run's",
+    )
 
 
 def state_at(

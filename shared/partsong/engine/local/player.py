@@ -21,7 +21,7 @@ from partsong.contracts.plain import plain
 from partsong.contracts.state.fold import fold_all
 from partsong.contracts.state.results import RunResult
 from partsong.contracts.state.state import RunState
-from partsong.contracts.state.timeline import Checkpoint, checkpoints, edited, state_at
+from partsong.contracts.state.timeline import Checkpoint, beyond, checkpoints, edited, state_at
 from partsong.contracts.talk.hooks import PluginRef
 from partsong.contracts.wire.subjects import Subjects
 from partsong.contracts.wire.work import Work
@@ -169,13 +169,15 @@ class Player:
 
         Raises:
             NotFound: `run.unknown`.
-            InvalidInput: `fork.unknown_output`.
+            InvalidInput: `fork.unknown_output`, `position.beyond`.
         """
         records = await self._records(run_id)
         values, outputs = _plain(values or {}, "values"), _plain(outputs or {}, "outputs")
         state = state_at(run_id, records, seq, outputs)
         if state.graph is None:
             raise _unknown(run_id)
+        if seq is not None and seq > records[-1][0] and seq > (head := await self._log.head()):
+            raise beyond(seq, head, last=records[-1][0])
         changed = (*values, *outputs)
         run = self._run(new_run_id or clock.new_run_id(), emit)
         if (await run.load()).graph is not None:
