@@ -108,7 +108,8 @@ def _refused(status: int, body: bytes) -> PartsongError:
     try:
         raw = json.loads(body)
         fields = {name: raw.get(name) for name in ("where", "fix")}
-        fields["fix"] = _FIXES.get(raw["code"], fields["fix"])
+        if "GET " in str(fields["fix"]):
+            fields["fix"] = _FIXES.get(raw["code"])
         problem = Problem(code=raw["code"], message=raw.get("message") or raw["detail"], **fields)
     except (ValueError, KeyError, TypeError, AttributeError):
         said = body[:300].decode(errors="replace") or "nothing"

@@ -97,3 +97,12 @@ def test_nobody_there_is_said_with_what_to_do() -> None:
     with pytest.raises(Unavailable, match="partsong up") as raised:
         Api("http://127.0.0.1:1").approval("r_1.ok:1")
     assert raised.value.problem.code == "approval.unreachable"
+
+
+@pytest.mark.parametrize("code", ["approval.unknown", "approval.closed", "approval.behind"])
+def test_what_is_advised_in_words_of_http_is_said_in_those_of_a_command_line(code: str) -> None:
+    told = {"code": code, "detail": "no", "fix": "GET /api/approvals lists them all"}
+    with answering(404, json.dumps(told).encode()) as url, pytest.raises(NotFound) as raised:
+        Api(url).approval("r_1.ok:1")
+    assert "GET" not in str(raised.value.problem.fix)
+    assert "`partsong " in str(raised.value.problem.fix)
