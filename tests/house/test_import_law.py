@@ -33,6 +33,7 @@ PURE = {
 
 VALUES = {
     ("partsong.execution.core.refused", "partsong.tools.tool"),
+    ("partsong.models.core.caching", "partsong.models.port"),
     ("partsong.models.core.scripted_replies", "partsong.models.port"),
     ("partsong.models.routing.complexity", "partsong.models.port"),
 }

@@ -23,7 +23,7 @@ from partsong.agents.performance import Performance
 from partsong.agents.result import AgentResult
 from partsong.agents.stream import AgentStream
 from partsong.agents.toolset import Approve, Tools, Toolset
-from partsong.contracts.graph import AgentSpec, Effort, OutputMode, Retry
+from partsong.contracts.graph import AgentSpec, CacheMode, Effort, OutputMode, Retry
 from partsong.contracts.talk.chunks import Chunk
 from partsong.engine.calls.calls import AGENT_RETRY
 from partsong.models.limiter import RateLimiter
@@ -59,6 +59,7 @@ class Agent:
         max_tokens: int = 4096,
         temperature: float | None = None,
         effort: Effort | None = None,
+        cache: CacheMode = "auto",
         timeout: float | None = None,
         limits: AgentLimits | None = None,
         limiter: RateLimiter | None = None,
@@ -90,6 +91,7 @@ class Agent:
             max_tokens=max_tokens,
             temperature=temperature,
             effort=effort,
+            cache=cache,
             timeout=timeout,
             limits=limits or AgentLimits(),
             limiter=limiter or RateLimiter(),

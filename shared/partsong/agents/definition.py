@@ -11,7 +11,7 @@ from partsong.agents.limits import AgentLimits
 from partsong.agents.output import Output
 from partsong.agents.toolset import Approve, Toolset
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.graph import AgentSpec, Effort, NodeName, OutputMode, Retry
+from partsong.contracts.graph import AgentSpec, CacheMode, Effort, NodeName, OutputMode, Retry
 from partsong.contracts.graph.nodes import ANSWER
 from partsong.contracts.graph.validate import problem_of
 from partsong.engine.calls.calls import AGENT_RETRY
@@ -38,6 +38,7 @@ class Definition:
     """Output tokens of one turn."""
     temperature: float | None = None
     effort: Effort | None = None
+    cache: CacheMode = "auto"
     timeout: float | None = None
     """Seconds one turn may take."""
     limits: AgentLimits = field(default_factory=AgentLimits)
@@ -95,6 +96,7 @@ class Definition:
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
             "effort": self.effort,
+            "cache": self.cache,
             "output_schema": self.output.schema if self.output else None,
             "output_mode": self.output_mode,
         }

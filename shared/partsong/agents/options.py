@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from partsong.agents.limits import AgentLimits
 from partsong.agents.toolset import Approve
-from partsong.contracts.graph import Effort, OutputMode, Retry
+from partsong.contracts.graph import CacheMode, Effort, OutputMode, Retry
 from partsong.models.limiter import RateLimiter
 
 __all__ = ["AgentOptions"]
@@ -21,6 +21,7 @@ class AgentOptions(TypedDict, total=False):
     max_tokens: int
     temperature: float | None
     effort: Effort | None
+    cache: CacheMode
     timeout: float | None
     limits: AgentLimits | None
     limiter: RateLimiter | None

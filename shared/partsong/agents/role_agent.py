@@ -34,6 +34,7 @@ class RoleBasedAgent(Agent):
             NotFound: `tool.unknown`, the registry lacks a tool that the role needs.
         """
         options.setdefault("max_tokens", ROOM)
+        options.setdefault("cache", role.cache)
         told = "\n\n".join(part for part in (role.prompt(), instructions) if part)
         super().__init__(
             model,

@@ -16,7 +16,7 @@ from partsong.agents.output import OutputType
 from partsong.agents.role_file import read_role
 from partsong.agents.toolset import Toolset
 from partsong.contracts.errors import InvalidInput
-from partsong.contracts.graph import AgentSpec
+from partsong.contracts.graph import AgentSpec, CacheMode
 from partsong.contracts.graph.misfits import problem_of, refusing
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import SideEffect
@@ -52,6 +52,14 @@ class AgentRole(BaseModel):
     """From this side effect on, a person must approve its calls; None leaves that to the tools."""
     watches: tuple[str, ...] = ()
     """The artefacts it takes up when another role hands them over."""
+    cache: CacheMode = "auto"
+    """How long the vendor keeps what it has read of a conversation."""
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _word(cls, cache: object) -> object:
+        """Takes `off` for a word also where the reader of a YAML file took it for a truth value."""
+        return "off" if cache is False else cache
 
     @field_validator("output")
     @classmethod
@@ -97,6 +105,8 @@ class AgentRole(BaseModel):
     def hash(self) -> str:
         """`sha256:…` of the canonical JSON: the role's identity."""
         data = self.model_dump(mode="json")
+        if self.cache == "auto":  # what a role was before there was a choice
+            del data["cache"]
         text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -122,6 +132,7 @@ class AgentRole(BaseModel):
             "may": self.may,
             "asks": self.asks,
             "max_tokens": ROOM,
+            "cache": self.cache,
             "output_schema": output.model_json_schema() if isinstance(output, type) else output,
         }
         try:

@@ -1,4 +1,4 @@
-"""`partsong run explain`: which model served each turn of a run, which ones would have, why, and what it cost."""
+"""`partsong run explain`: which model served each turn of a run, which ones would have, why, what it cost, what was cached."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import Output, output_option, run_async
 from partsong.contracts import events as e
+from partsong.models.core.cache_misses import why_missed
 
 __all__ = ["Turn", "explain", "told", "turns_of"]
 
@@ -21,6 +22,16 @@ class Turn:
     asked: e.AgentTurnRequested
     routed: e.RouteDecided | None = None
     ended: e.AgentTurnCompleted | e.AgentTurnFailed | None = None
+    before: e.AgentTurnCompleted | None = None
+    """The turn before of the same agent, whose prompt this one's begins with."""
+
+    @property
+    def missed(self) -> str | None:
+        """Why the cache did not give what it might have given; None if it did, or if nobody knows."""
+        ended = self.ended
+        if not isinstance(ended, e.AgentTurnCompleted) or self.asked.purpose != "answer":
+            return None
+        return why_missed(ended, self.before, self.asked.time)
 
     def record(self) -> dict[str, object]:
         """As data."""
@@ -33,6 +44,7 @@ class Turn:
             "score": routed.score.model_dump(mode="json") if routed else None,
             "decision": routed.decision.model_dump(mode="json") if routed else None,
             "usage": ended.usage.model_dump(mode="json") if ended else None,
+            "cache_missed": self.missed,
             "error": ended.error.code if isinstance(ended, e.AgentTurnFailed) else None,
         }
 
@@ -52,7 +64,13 @@ def turns_of(events: Iterable[e.Event]) -> list[Turn]:
                 ended.setdefault((event.call_id, event.attempt), event)
             case _:
                 pass
-    return [Turn(turn, routed.get(key), ended.get(key)) for key, turn in asked.items()]
+    turns, last = [], dict[str, e.AgentTurnCompleted]()
+    for key, turn in asked.items():
+        end = ended.get(key)
+        turns.append(Turn(turn, routed.get(key), end, last.get(turn.exec)))
+        if isinstance(end, e.AgentTurnCompleted) and turn.purpose == "answer":
+            last[turn.exec] = end
+    return turns
 
 
 def told(turn: Turn) -> Iterator[str]:
@@ -73,6 +91,7 @@ def told(turn: Turn) -> Iterator[str]:
     match turn.ended:
         case e.AgentTurnCompleted(usage=usage, model=model):
             yield f"  answered by {model}: {_spent(usage)}"
+            yield from _kept(usage, turn.missed)
         case e.AgentTurnFailed(usage=usage, error=problem):
             yield f"  failed with {problem.code}: {_spent(usage)}"
         case None:
@@ -83,6 +102,14 @@ def _spent(usage: e.TurnUsage) -> str:
     cost = "cost unknown" if usage.cost is None else f"{usage.cost:.6f} USD"
     about = "about " if usage.estimated else ""
     return f"{about}{usage.input_total} tokens in, {usage.output_total} out, {cost}"
+
+
+def _kept(usage: e.TurnUsage, missed: str | None) -> Iterator[str]:
+    if usage.cache_read or usage.cache_write:
+        share = 100 * usage.cache_read // max(1, usage.input_total)
+        yield f"  cache: {usage.cache_read} tokens read ({share} %), {usage.cache_write} written"
+    if missed:
+        yield f"  cache missed: {missed}"
 
 
 @click.command(epilog="Example: partsong run explain r_1 --turn triage:1/t1")

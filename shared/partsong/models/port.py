@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from partsong.contracts.graph import Effort
+from partsong.contracts.graph import CacheMode, Effort
 from partsong.contracts.talk.chunks import Chunk
 from partsong.contracts.talk.messages import Message, ToolSpec
 
@@ -31,6 +31,8 @@ class TurnRequest:
     """JSON Schema of the answer; the answer is then JSON text."""
     effort: Effort | None = None
     """How much a reasoning model should think; None also for models that cannot."""
+    cache: CacheMode = "auto"
+    """How long the provider keeps what it reads, where it can be told."""
     timeout: float = 600.0
     """Seconds from the request to the end of the stream."""
     idle_timeout: float = 60.0

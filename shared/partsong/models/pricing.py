@@ -60,9 +60,16 @@ def listed(model: str) -> tuple[TurnPrice | None, int | None]:
 def _per_token(provider: str, model: str) -> TurnPrice | None:
     read = _listed(provider, model, TurnUsage(input_total=_MANY))
     written = _listed(provider, model, TurnUsage(output_total=_MANY))
+    kept = _listed(provider, model, TurnUsage(input_total=_MANY, cache_read=_MANY))
+    stored = _listed(provider, model, TurnUsage(input_total=_MANY, cache_write=_MANY))
     if read is None or written is None:
         return None
-    return TurnPrice(input=read / _MANY, output=written / _MANY)
+    return TurnPrice(
+        input=read / _MANY,
+        output=written / _MANY,
+        cache_read=None if kept is None else kept / _MANY,
+        cache_write=None if stored is None else stored / _MANY,
+    )
 
 
 def _listed(provider: str, model: str, usage: TurnUsage) -> float | None:
@@ -73,6 +80,7 @@ def _listed(provider: str, model: str, usage: TurnUsage) -> float | None:
         output_tokens=usage.output_total,
         cache_read_tokens=usage.cache_read,
         cache_write_tokens=usage.cache_write,
+        cache_write_1h_tokens=usage.cache_write_1h,
     )
     try:
         return float(calc_price(tokens, model_ref=model, provider_id=provider).total_price)

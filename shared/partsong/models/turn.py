@@ -8,18 +8,20 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from partsong.contracts.errors import PartsongError, Problem
-from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
+from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, PromptDigest, TurnUsage
 from partsong.contracts.talk.chunks import TERMINAL, Chunk, Failed
 from partsong.contracts.talk.messages import ToolSpec
+from partsong.contracts.wire.estimate import given
 from partsong.contracts.wire.work import TurnWork
 from partsong.models.core.assemble import Broken, Turn, assemble
+from partsong.models.core.caching import digest_of
 from partsong.models.core.coalesce import Coalescer
 from partsong.models.core.failure import failed
 from partsong.models.core.final_answer import Asked, Lens, answered, asked
 from partsong.models.meter import Meter
 from partsong.models.port import TurnRequest
 from partsong.models.pricing import cost_of
-from partsong.models.registry import Providers, split_model
+from partsong.models.registry import Providers
 from partsong.runtime.event_head import event_head
 
 __all__ = ["refuse_turn", "take_turn"]
@@ -89,9 +91,11 @@ async def take_turn(
     if problem is not None:
         return refuse_turn(work, problem, show, worker=worker)
     wanted = asked(work.agent, with_tools=bool(tools))
+    request = _request(work, wanted, tools)
+    read = given(request.instructions, request.messages, request.tools)
     stage = _Stage(work, show, Lens() if wanted.tools else None)
     try:
-        async with aclosing(_chunks(work, providers, wanted, tools)) as chunks:
+        async with aclosing(_chunks(work, providers, request)) as chunks:
             async for chunk in chunks:
                 stage.take(chunk)
                 if isinstance(meter, Meter) and (spent := meter.after(chunk)) is not None:
@@ -103,15 +107,16 @@ async def take_turn(
     except PartsongError as error:
         if not stage.ended:
             stage.take(_refusal(error.problem))
-            lost = Broken(error.problem, assemble(stage.seen).usage)
+            lost = Broken(error.problem, assemble(stage.seen, read).usage)
             return _failed(work, await _priced(work, lost), worker)
     except Exception as error:
         stage.take(failed("server", f"{type(error).__name__}: {error}"))
     stage.take(failed("truncated", "the provider's stream stopped without an end"))
-    outcome = assemble(stage.seen)
+    outcome = assemble(stage.seen, read)
     if isinstance(outcome, Broken):
         return _failed(work, await _priced(work, outcome), worker)
-    return await _completed(work, answered(outcome) if wanted.tools else outcome, worker)
+    turn = answered(outcome) if wanted.tools else outcome
+    return await _completed(work, turn, digest_of(request), worker)
 
 
 def refuse_turn(
@@ -130,13 +135,19 @@ def refuse_turn(
 
 
 async def _chunks(
-    work: TurnWork, providers: Providers, wanted: Asked, tools: tuple[ToolSpec, ...]
+    work: TurnWork, providers: Providers, request: TurnRequest
 ) -> AsyncGenerator[Chunk, None]:
     """The provider's chunks, within the call's time."""
     await providers.load(work.agent.model)
     provider = providers.get(work.agent.model)
-    request = TurnRequest(
-        model=split_model(work.agent.model)[1],
+    async with aclosing(provider.stream(request)) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+def _request(work: TurnWork, wanted: Asked, tools: tuple[ToolSpec, ...]) -> TurnRequest:
+    return TurnRequest(
+        model=work.agent.model.partition(":")[2],
         messages=work.messages,
         instructions=wanted.instructions,
         tools=(*tools, *wanted.tools),
@@ -144,12 +155,10 @@ async def _chunks(
         temperature=work.agent.temperature,
         output_schema=wanted.schema,
         effort=work.agent.effort,
+        cache=work.agent.cache,
         timeout=work.timeout or _TIMEOUT,
         idle_timeout=work.idle_timeout or _IDLE_TIMEOUT,
     )
-    async with aclosing(provider.stream(request)) as chunks:
-        async for chunk in chunks:
-            yield chunk
 
 
 def _refusal(problem: Problem) -> Failed:
@@ -175,7 +184,9 @@ async def _priced(work: TurnWork, outcome: Broken) -> Broken:
     return replace(outcome, usage=outcome.usage.model_copy(update={"cost": cost}))
 
 
-async def _completed(work: TurnWork, turn: Turn, worker: str) -> AgentTurnCompleted:
+async def _completed(
+    work: TurnWork, turn: Turn, prompt: PromptDigest, worker: str
+) -> AgentTurnCompleted:
     cost = await cost_of(turn.provider, turn.model, turn.usage)
     return AgentTurnCompleted(
         message=turn.message,
@@ -183,5 +194,6 @@ async def _completed(work: TurnWork, turn: Turn, worker: str) -> AgentTurnComple
         provider=turn.provider,
         model=turn.model,
         usage=turn.usage.model_copy(update={"cost": cost}),
+        prompt=prompt,
         **event_head(work, "closed", worker),
     )

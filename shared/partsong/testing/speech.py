@@ -47,6 +47,7 @@ def speech(
         output_total=usage.output_total,
         cache_read=usage.cache_read,
         cache_write=usage.cache_write,
+        cache_write_1h=usage.cache_write_1h,
         reasoning=usage.reasoning,
     )
     yield End(stop=stop, native=stop)

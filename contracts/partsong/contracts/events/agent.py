@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from partsong.contracts.errors import Problem
 from partsong.contracts.events.base import EventBase
-from partsong.contracts.graph import Effort
+from partsong.contracts.graph import CacheMode, Effort
 from partsong.contracts.services import AGENT_GATEWAY, GRAPH_ENGINE, Service
 from partsong.contracts.talk.messages import AssistantMessage
 from partsong.contracts.talk.model_routing import RouteDecision, Score
@@ -20,6 +20,7 @@ __all__ = [
     "AgentTurnRequested",
     "Allowance",
     "ConversationCompacted",
+    "PromptDigest",
     "RouteDecided",
     "TurnPrice",
     "TurnUsage",
@@ -44,6 +45,9 @@ class TurnPrice(BaseModel):
 
     input: float
     output: float
+    cache_read: float | None = None
+    """None if it is that of any input."""
+    cache_write: float | None = None
 
 
 class TurnUsage(BaseModel):
@@ -55,6 +59,8 @@ class TurnUsage(BaseModel):
     output_total: int = 0
     cache_read: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0
+    """Those of `cache_write` that are kept for an hour."""
     reasoning: int = 0
     cost: float | None = None
     estimated: bool = False
@@ -75,10 +81,26 @@ class TurnUsage(BaseModel):
             output_total=self.output_total + more.output_total,
             cache_read=self.cache_read + more.cache_read,
             cache_write=self.cache_write + more.cache_write,
+            cache_write_1h=self.cache_write_1h + more.cache_write_1h,
             reasoning=self.reasoning + more.reasoning,
             cost=None if self.cost is None or more.cost is None else self.cost + more.cost,
             estimated=self.estimated or more.estimated,
         )
+
+
+class PromptDigest(BaseModel):
+    """Digests the parts of a turn's prompt, so that two turns can be compared of which nobody kept the prompts."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    cache: CacheMode = "auto"
+    tools: str = ""
+    system: str = ""
+    """Of the instructions, and of how the answer is asked for."""
+    said: str = ""
+    """Of all messages."""
+    before: str | None = None
+    """Of the messages before the last answer, which the turn before was given; None if there is no answer among them."""
 
 
 class AgentTurnRequested(EventBase):
@@ -138,6 +160,8 @@ class AgentTurnCompleted(EventBase):
     provider: str
     model: str
     usage: TurnUsage = TurnUsage()
+    prompt: PromptDigest | None = None
+    """None in logs of before, and of whoever does not say."""
 
 
 class AgentTurnFailed(EventBase):

@@ -15,6 +15,7 @@ __all__ = [
     "AgentSpec",
     "ApprovalNode",
     "AtLeast",
+    "CacheMode",
     "Effort",
     "FunctionNode",
     "Join",
@@ -111,6 +112,8 @@ class FunctionNode(NodeBase):
 
 
 Effort = Literal["minimal", "low", "medium", "high", "max"]
+CacheMode = Literal["auto", "off", "1h"]
+"""Whether the vendor keeps what it has read of a conversation: `auto` for minutes, `1h` for an hour, or `off`."""
 """How much a reasoning model should think."""
 
 ModelName = Annotated[str, Field(pattern=r"^(auto|[a-z][a-z0-9_-]*:.+)$")]
@@ -170,6 +173,8 @@ class AgentSpec(SpecBase):
     """Input and output tokens of all turns of one visit; a stream that goes beyond is cut off."""
     max_cost: float | None = Field(default=None, gt=0)
     """US dollars for all turns of one visit; a stream that goes beyond is cut off."""
+    cache: CacheMode = "auto"
+    """How long the vendor keeps what it has read, so that the next turn pays a tenth for it; `1h` costs more to write."""
     repeats: int = Field(default=3, ge=1)
     """How often the same tool call may give the same result; one more is a loop."""
     compact_at: int | None = Field(default=None, ge=1000)

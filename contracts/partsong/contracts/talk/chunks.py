@@ -149,6 +149,8 @@ class Usage(_Chunk):
     output_total: int = 0
     cache_read: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0
+    """Those of `cache_write` that are kept for an hour."""
     reasoning: int = 0
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from partsong.contracts.events import TurnPrice, TurnUsage
 from partsong.contracts.talk.chunks import Chunk, Reasoning, Refusal, Text, ToolArgs, Usage
+from partsong.contracts.talk.messages import Message, ToolSpec
 from partsong.contracts.wire.work import TurnWork
 
-__all__ = ["Tally", "asked", "used"]
+__all__ = ["Tally", "asked", "given", "used"]
 
 _CHARS_PER_TOKEN = 4
 """A rule of thumb for English."""
@@ -45,10 +46,20 @@ class Tally:
             output_total=written,
             cache_read=reported.cache_read,
             cache_write=reported.cache_write,
+            cache_write_1h=reported.cache_write_1h,
             reasoning=reported.reasoning,
-            cost=None if price is None else read * price.input + written * price.output,
+            cost=None if price is None else _cost(reported, read, written, price),
             estimated=True,
         )
+
+
+def _cost(reported: Usage, read: int, written: int, price: TurnPrice) -> float:
+    """US dollars; what comes out of a cache is not charged like what is read anew."""
+    kept, stored = reported.cache_read, reported.cache_write
+    dear = price.input if price.cache_write is None else price.cache_write
+    cheap = price.input if price.cache_read is None else price.cache_read
+    fresh = max(0, read - kept - stored)
+    return fresh * price.input + kept * cheap + stored * dear + written * price.output
 
 
 def used(work: TurnWork, said: Iterable[Chunk], price: TurnPrice | None) -> TurnUsage:
@@ -61,8 +72,13 @@ def used(work: TurnWork, said: Iterable[Chunk], price: TurnPrice | None) -> Turn
 
 def asked(work: TurnWork) -> int:
     """About how many tokens a model is given."""
-    told = (*work.messages, *work.inner)
-    return _tokens(len(work.agent.instructions) + sum(len(each.model_dump_json()) for each in told))
+    return given(work.agent.instructions, work.messages, work.inner)
+
+
+def given(instructions: str, messages: Iterable[Message], tools: Iterable[ToolSpec]) -> int:
+    """About how many tokens a prompt has."""
+    told = (*messages, *tools)
+    return _tokens(len(instructions) + sum(len(each.model_dump_json()) for each in told))
 
 
 def _tokens(letters: int) -> int:

@@ -65,7 +65,7 @@ def compacted(draft: Draft, execution: Execution, node: AgentNode, turn: Call) -
 
 def summing_up(model: str) -> AgentSpec:
     """The agent that sums up."""
-    return AgentSpec(model=model, instructions=_ORDER, max_tokens=_TOKENS)
+    return AgentSpec(model=model, instructions=_ORDER, max_tokens=_TOKENS, cache="off")
 
 
 def transcript(messages: tuple[Message, ...]) -> str:

@@ -88,9 +88,12 @@ class Broken:
     """Seconds the provider asked for."""
 
 
-def assemble(chunks: Iterable[Chunk]) -> Turn | Broken:
-    """The outcome of one attempt, from all its chunks in order."""
-    seen = _Seen()
+def assemble(chunks: Iterable[Chunk], read: int = 0) -> Turn | Broken:
+    """The outcome of one attempt, from all its chunks in order.
+
+    `read` is about how many tokens the model was given, for providers that do not say.
+    """
+    seen = _Seen(read)
     for chunk in chunks:
         match chunk:
             case End():
@@ -116,6 +119,8 @@ def problem_of(failure: Failed) -> Problem:
 
 @dataclass(slots=True)
 class _Seen:
+    read: int
+    """Tokens of the prompt, about."""
     provider: str = ""
     model: str = ""
     parts: list[Part] = field(default_factory=list)
@@ -189,13 +194,16 @@ class _Seen:
         usage = self.usage or Usage()
         guess = -(-self.characters // _CHARS_PER_TOKEN)
         estimated = guess > usage.output_total if not ended else self.usage is None
+        # A provider that has begun to answer has read the prompt, whether it says so or not.
+        untold = self.provider != "" and not usage.input_total and self.read > 0
         return TurnUsage(
-            input_total=usage.input_total,
+            input_total=self.read if untold else usage.input_total,
             output_total=guess if estimated else usage.output_total,
             cache_read=usage.cache_read,
             cache_write=usage.cache_write,
+            cache_write_1h=usage.cache_write_1h,
             reasoning=usage.reasoning,
-            estimated=estimated,
+            estimated=estimated or untold,
         )
 
     def broken(

@@ -213,12 +213,16 @@ class _Reader:
         read, write = usage.cache_read_input_tokens, usage.cache_creation_input_tokens
         read = last.cache_read if read is None else read
         write = last.cache_write if write is None else write
+        split = getattr(usage, "cache_creation", None)  # of the first count alone
         details = usage.output_tokens_details
         self._usage = Usage(
             input_total=fresh + read + write,
             output_total=usage.output_tokens,
             cache_read=read,
             cache_write=write,
+            cache_write_1h=last.cache_write_1h
+            if split is None
+            else split.ephemeral_1h_input_tokens,
             reasoning=last.reasoning if details is None else details.thinking_tokens,
         )
         return self._usage

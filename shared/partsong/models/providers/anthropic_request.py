@@ -20,6 +20,7 @@ from partsong.contracts.talk.messages import (
     ToolMessage,
     UserMessage,
 )
+from partsong.models.core.caching import mark
 from partsong.models.core.effort import Budget, Level, of_claude
 from partsong.models.core.schema import CLAUDE, closed, is_closed, portable
 from partsong.models.port import TurnRequest
@@ -64,6 +65,7 @@ def params(request: TurnRequest) -> dict[str, Any]:
             pass
     if output:
         fields["output_config"] = output
+    mark(request, fields)
     temperature = {} if request.temperature is None else {"temperature": request.temperature}
     fields["extra_body"] = {**temperature, **request.extra} or None
     return fields

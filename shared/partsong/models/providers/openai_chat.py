@@ -20,7 +20,7 @@ class ChatProvider:
     name = "openai-chat"
 
     def __init__(self, api_key: str, base_url: str = "") -> None:
-        self._base_url = base_url
+        self._compatible = not openai_client.is_own(base_url)
         self._connection = transport.Connection(lambda: openai_client.connect(api_key, base_url))
 
     async def warm(self) -> None:
@@ -40,7 +40,7 @@ class ChatProvider:
         await self.warm()
         client = await self._connection.get()
         stream = await client.chat.completions.create(
-            **params(request, compatible=bool(self._base_url)),
+            **params(request, compatible=self._compatible),
             stream=True,
             timeout=transport.timeout(request),
         )

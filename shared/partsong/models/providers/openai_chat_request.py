@@ -16,6 +16,7 @@ from partsong.contracts.talk.messages import (
     ToolSpec,
     UserMessage,
 )
+from partsong.models.core.caching import cache_key
 from partsong.models.core.effort import of_compatible, of_openai
 from partsong.models.core.schema import closed, is_strict
 from partsong.models.port import TurnRequest
@@ -29,7 +30,9 @@ _Json = dict[str, JsonValue]
 def params(request: TurnRequest, *, compatible: bool) -> dict[str, Any]:
     """The arguments of `completions.create`; compatible servers know the older word for the limit of tokens."""
     asked = max((i for i, m in enumerate(request.messages) if m.role == "user"), default=-1)
-    messages = [_message(m, thinking=i > asked) for i, m in enumerate(request.messages)]
+    messages = [
+        _message(m, thinking=compatible and i > asked) for i, m in enumerate(request.messages)
+    ]
     if request.instructions:
         messages.insert(0, {"role": "system", "content": request.instructions})
     fields: dict[str, Any] = {
@@ -50,6 +53,8 @@ def params(request: TurnRequest, *, compatible: bool) -> dict[str, Any]:
     effort = of_compatible if compatible else of_openai
     if level := effort(request.model, request.effort):
         fields["reasoning_effort"] = level.name
+    if request.cache != "off" and not compatible:
+        fields["prompt_cache_key"] = cache_key(request)
     if request.extra:
         fields["extra_body"] = dict(request.extra)
     return fields

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pydantic import JsonValue
 
@@ -15,9 +16,14 @@ from partsong.models.providers import transport
 if TYPE_CHECKING:
     import openai
 
-__all__ = ["compact", "connect", "dump", "explain", "strict"]
+__all__ = ["compact", "connect", "dump", "explain", "is_own", "strict"]
 
 _URL = "https://api.openai.com/v1"
+
+
+def is_own(base_url: str) -> bool:
+    """Whether OpenAI itself answers there, and not a server that is compatible with it, which may refuse what it does not know."""
+    return not base_url or urlsplit(base_url).hostname == urlsplit(_URL).hostname
 
 
 def connect(api_key: str, base_url: str) -> openai.AsyncOpenAI:

@@ -37,6 +37,7 @@ from partsong.contracts.talk.messages import (
     UserMessage,
 )
 from partsong.models.core.arguments import tool_end
+from partsong.models.core.caching import cache_key
 from partsong.models.core.effort import of_openai
 from partsong.models.port import TurnRequest
 from partsong.models.providers import openai_client, transport
@@ -62,6 +63,7 @@ class ResponsesProvider:
     name = "openai"
 
     def __init__(self, api_key: str, base_url: str = "") -> None:
+        self._compatible = not openai_client.is_own(base_url)
         self._connection = transport.Connection(lambda: openai_client.connect(api_key, base_url))
 
     async def warm(self) -> None:
@@ -81,7 +83,9 @@ class ResponsesProvider:
         await self.warm()
         client = await self._connection.get()
         stream = await client.responses.create(
-            **_params(request), stream=True, timeout=transport.timeout(request)
+            **_params(request, compatible=self._compatible),
+            stream=True,
+            timeout=transport.timeout(request),
         )
         reader = _Reader(stream.response.headers.get("x-request-id"))
         async with stream:
@@ -90,7 +94,7 @@ class ResponsesProvider:
                     yield chunk
 
 
-def _params(request: TurnRequest) -> dict[str, Any]:
+def _params(request: TurnRequest, *, compatible: bool) -> dict[str, Any]:
     params: dict[str, Any] = {
         "model": request.model,
         "input": [item for message in request.messages for item in _items(message)],
@@ -113,6 +117,8 @@ def _params(request: TurnRequest) -> dict[str, Any]:
         request.model, "medium"
     ):  # a model that thinks; what is not stored must come back sealed
         params["include"] = ["reasoning.encrypted_content"]
+    if request.cache != "off" and not compatible:
+        params["prompt_cache_key"] = cache_key(request)
     if request.extra:
         params["extra_body"] = dict(request.extra)
     return params

@@ -1,6 +1,7 @@
 """A fake LLM server on loopback: four wire formats, scenarios by model name, and no dependency beyond asyncio."""
 
 from partsong.testing.fake_llm.manners import LLAMA_CPP, OLLAMA, OPENAI, VLLM, Manners
+from partsong.testing.fake_llm.prompt_cache import PromptCache
 from partsong.testing.fake_llm.server import FakeLLM, Recorded
 from partsong.testing.fake_llm.steps import (
     Answer,
@@ -46,6 +47,7 @@ __all__ = [
     "Finish",
     "Manners",
     "Offer",
+    "PromptCache",
     "Recorded",
     "Refuse",
     "Reply",

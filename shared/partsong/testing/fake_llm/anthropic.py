@@ -149,6 +149,10 @@ class _Voice:
             "input_tokens": tokens.input_total - tokens.cache_read - tokens.cache_write,
             "cache_read_input_tokens": tokens.cache_read,
             "cache_creation_input_tokens": tokens.cache_write,
+            "cache_creation": {
+                "ephemeral_5m_input_tokens": tokens.cache_write - tokens.cache_write_1h,
+                "ephemeral_1h_input_tokens": tokens.cache_write_1h,
+            },
             "output_tokens": 1,
         }
         message: dict[str, JsonValue] = {

@@ -26,6 +26,7 @@ from partsong.testing.fake_llm.chat import ChatWire
 from partsong.testing.fake_llm.gemini import GeminiWire
 from partsong.testing.fake_llm.http import Connection, Request, listen
 from partsong.testing.fake_llm.manners import OPENAI, Manners
+from partsong.testing.fake_llm.prompt_cache import PromptCache
 from partsong.testing.fake_llm.responses import ResponsesWire
 from partsong.testing.fake_llm.steps import (
     Answer,
@@ -35,6 +36,7 @@ from partsong.testing.fake_llm.steps import (
     Deny,
     Drop,
     Ending,
+    Reply,
     Reset,
     Script,
     Stall,
@@ -87,10 +89,15 @@ class FakeLLM:
         script: Script | None = None,
         *,
         manners: Manners = OPENAI,
+        cache: PromptCache | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        """Nothing listens yet; `manners` are those of the server that it is in Chat Completions."""
+        """Nothing listens yet; `manners` are those of the server that it is in Chat Completions.
+
+        With a `cache` tokens are counted as vendors count them that keep prompts; without one they are made up.
+        """
+        self._cache = cache
         self._script = script or scenarios.reply
         self._wires: tuple[tuple[str, Wire], ...] = (
             ("/messages", AnthropicWire()),
@@ -177,7 +184,12 @@ class FakeLLM:
                 404, {}, f'{{"error":"the fake knows {known}"}}'.encode()
             )
         recorded = await self._record(wire, request)
-        reply = self._script(recorded.ask)
+        counted = recorded.tokens if self._cache is None else self._cache.count(recorded.ask)
+        if isinstance(counted, Deny):
+            reply: Reply = counted
+        else:
+            recorded.tokens = counted
+            reply = self._script(recorded.ask)
         leaving = asyncio.ensure_future(connection.gone.wait())
         speaking = asyncio.ensure_future(_speak(connection, wire, recorded, reply))
         try:

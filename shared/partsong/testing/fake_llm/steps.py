@@ -85,6 +85,8 @@ class Tokens:
     input_total: int
     cache_read: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0
+    """Those of `cache_write` that are kept for an hour."""
     output_total: int = 0
     reasoning: int = 0
 
