@@ -21,6 +21,7 @@ import json
 import os
 import shutil
 import signal
+import string
 import subprocess
 import sys
 import urllib.error
@@ -56,6 +57,7 @@ _STORE = 1 << 50
 Left alone, the server takes three quarters of what is free when it starts: the more is stored already, the less may be
 stored at all. A smaller number would be no better, for the server counts what it has compressed as if it had not.
 """
+_PLAIN = frozenset(f"{string.ascii_letters}{string.digits}/._- ")
 _POLL = 0.003
 _HEALTH = 2.0
 """Seconds that a server has to say how it is."""
@@ -269,8 +271,8 @@ class EmbeddedNats:
         sync = f"{FAST_SYNC * 1000:g}ms" if self._fast else "always"
         return (
             f'host: "127.0.0.1"\nport: {self._port or -1}\nhttp: "127.0.0.1:-1"\n'
-            f"ports_file_dir: {json.dumps(str(ports))}\nmax_payload: {_MAX_PAYLOAD}\n"
-            f"jetstream {{ store_dir: {json.dumps(str(self.data_dir))}, max_memory_store: {_MEMORY_STORE}, "
+            f"ports_file_dir: {_quoted(ports)}\nmax_payload: {_MAX_PAYLOAD}\n"
+            f"jetstream {{ store_dir: {_quoted(self.data_dir)}, max_memory_store: {_MEMORY_STORE}, "
             f"max_file_store: {_STORE}, sync_interval: {sync} }}\n{self._config}\n"
         )
 
@@ -302,6 +304,14 @@ class EmbeddedNats:
                 process.wait()
                 return
             await asyncio.sleep(_POLL)
+
+
+def _quoted(path: Path) -> str:
+    r"""A path as nats-server's configuration reads it: it knows `\\x..`, byte by byte, and none of JSON's `\\u....`."""
+    said = "".join(
+        chr(byte) if chr(byte) in _PLAIN else f"\\x{byte:02x}" for byte in os.fsencode(path)
+    )
+    return f'"{said}"'
 
 
 def _write_error(healthz: str) -> str | None:

@@ -104,6 +104,17 @@ async def test_it_answers_on_loopback_and_ends_with_the_block(tmp_path: Path) ->
     assert not is_running(pid)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["josé", "日本", "a b", 'a"b', "a'b", "#1", "$HOME", "${x}", "a\\b", "a\nb\tc", "{a: b}", "50%41", "a\udcffb"],
+)  # fmt: skip
+async def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    async with start_embedded(tmp_path / name, fast=True) as server:
+        await kept(server, b"x")
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+    assert {one.name for one in (tmp_path / name).iterdir()} >= {"jetstream", "ports"}
+
+
 @pytest.mark.parametrize(("fast", "expected"), [(False, "sync_interval: always"), (True, "100ms")])
 async def test_every_event_is_synced_unless_fast(tmp_path: Path, fast: bool, expected: str) -> None:
     async with start_embedded(tmp_path, fast=fast) as server:
