@@ -142,7 +142,7 @@ async def test_it_runs_a_graph_and_leaves_nothing_behind_when_it_is_told_to_stop
         assert ready["http_url"].startswith("http://127.0.0.1:")
         assert json.loads((tmp_path / "data" / "up.json").read_text())["pid"] == ready["pid"]
         for file in (tmp_path / "data" / "up.json", tmp_path / "ready.json"):
-            assert file.stat().st_mode & 0o777 == 0o600, "a URL may hold a password"
+            assert file.stat().st_mode & 0o777 == 0o600
         assert readable_by_others(tmp_path / "data") == []
         for service in SERVICES:  # the pipe may lag behind the file that says "ready"
             await running.until(service, partial(running.said, service, "ready"))
@@ -177,8 +177,20 @@ async def test_the_password_of_a_server_is_nowhere_to_be_read(
     who = 'authorization { user: "u", password: "s3cret" }'
     async with start_embedded(tmp_path / "nats", fast=True, config=who) as server:
         url = server.url.replace("nats://", "nats://u:s3cret@")
-        monkeypatch.setenv("PARTSONG_NATS_URL", url)
         async with up(tmp_path, "--nats", url) as running:
+            assert running.ready["nats_url"] == server.url
+            for file in ((tmp_path / "ready.json"), *(tmp_path / "data").rglob("*")):
+                assert file.is_dir() or b"s3cret" not in file.read_bytes(), file
+            _, said = await once(tmp_path, "--nats", url)
+            assert "s3cret" not in said
+            assert f"url {server.url})" in said
+            code, said = await partsong("run", "list", "--data", str(tmp_path / "data"))
+            assert code == 1
+            assert "nats.no_password" in said
+            assert "s3cret" not in command_line(running.process.pid)
+            monkeypatch.setenv("PARTSONG_NATS_URL", url)
+            code, said = await partsong("run", "list", "--data", str(tmp_path / "data"))
+            assert code == 0, said
             pids = {*running.ready["services"].values()}
             pids |= {child for pid in pids for child in children(pid)}
             assert len(pids) >= 2 * len(SERVICES - {"nats"}), "each has one that beats for it"
@@ -194,6 +206,15 @@ async def test_the_password_of_a_server_is_nowhere_to_be_read(
         assert len(logs) == len(SERVICES - {"nats"})
         for log_file in logs:
             assert "s3cret" not in log_file.read_text("utf-8")
+
+
+async def test_it_starts_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / 'José\'s "#1" $HOME ${x} %41?q=1;\n\\u'
+    folder.mkdir()
+    async with up(folder) as running, Client(running.ready["nats_url"]) as client:
+        run_id = await client.start(graphs.calculating(), {"amount": 2})
+        assert (await client.result(run_id, timeout=30)).status == "completed"
+    assert running.process.returncode == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")

@@ -29,6 +29,7 @@ from partsong.runtime import clock
 from partsong.runtime.nats.directory_lock import Claim, claim_directory
 from partsong.runtime.nats.server import FAST_SYNC, LEAST_FREE, EmbeddedNats, start_embedded
 from partsong.runtime.progress import Patience, stopped, used
+from partsong.runtime.visible import has_password, without_password
 
 __all__ = ["Platform"]
 
@@ -110,7 +111,7 @@ class Platform:
         self._claim = await self._take()
         if self._given is None:
             await self._start_nats()
-        self._claim.tell(pid=os.getpid(), url=self.nats_url)
+        self._claim.tell(pid=os.getpid(), url=without_password(self.nats_url))
         self._children = [self._child(role) for role in self._roles]
         loop = asyncio.get_running_loop()
         self._keepers += [loop.create_task(c.keep(), name=c.role) for c in self._children]
@@ -168,9 +169,13 @@ class Platform:
             child.kill()
 
     def note(self, file: Path) -> None:
-        """Write down where everything is, for programs that wait for it; `stop` removes the file."""
+        """Write down where everything is, for programs that wait for it; `stop` removes the file.
+
+        A password of the server's URL is not written down, only that there is one.
+        """
         content = {
-            "nats_url": self.nats_url,
+            "nats_url": without_password(self.nats_url),
+            "password": has_password(self.nats_url),
             "http_url": self.http_url,
             "pid": os.getpid(),
             "services": self.pids,
@@ -180,7 +185,7 @@ class Platform:
         part = file.with_name(f"{file.name}.part")
         part.unlink(missing_ok=True)
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
-            written.write(json.dumps(content))  # its URL may hold a password
+            written.write(json.dumps(content))
         part.replace(file)
         self._noted.add(file)
 

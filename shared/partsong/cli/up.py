@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from partsong.cli.options import data_option, given_options
 from partsong.cli.output import Output, output_option, run_async
 from partsong.cli.platform import Platform
+from partsong.cli.process_list import out_of_sight
 from partsong.runtime.visible import without_password
 
 __all__ = ["command"]
@@ -37,7 +38,9 @@ __all__ = ["command"]
     metavar="NAME",
     help="Plugin of all runs, by entry point or module:Class; may be repeated.  [env: PARTSONG_PLUGINS]",
 )
-@click.option("--nats", "nats_url", help="Use this NATS server instead of the embedded one.")
+@click.option(
+    "--nats", "nats_url", metavar="URL", help="Use this NATS server instead of the embedded one."
+)
 @click.option(
     "--fast",
     is_flag=True,
@@ -75,6 +78,7 @@ def command(
 
     Exit codes: 0 stopped, 1 failed, 2 told something wrong, 78 the log is damaged or what a service stands on is not fit.
     """
+    nats_url = out_of_sight(nats_url)
     default = ctx.get_parameter_source("http_port") is ParameterSource.DEFAULT
     if default and _taken(http_port):
         out.say(f"{'http':<14} port {http_port} is taken, using a free one")

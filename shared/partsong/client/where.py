@@ -13,6 +13,7 @@ from partsong.contracts.errors import Unavailable
 from partsong.contracts.ids import check_id
 from partsong.runtime import clock
 from partsong.runtime.nats.directory_lock import alive
+from partsong.runtime.visible import without_password
 
 __all__ = [
     "find_caller",
@@ -35,11 +36,12 @@ def find_nats(given: str | None = None, *, data: Path | None = None) -> str:
     """The URL of the NATS server; a platform that runs on the directory `data` notes its own there.
 
     Raises:
-        Unavailable: `nats.unknown`, saying where was looked and where one could be given.
+        Unavailable: `nats.unknown`, saying where was looked and where one could be given; `nats.no_password`: the
+            platform there was given a server with a password, which it writes down nowhere.
     """
-    if found := given or os.environ.get("PARTSONG_NATS_URL") or _noted("nats_url", find_data(data)):
+    if found := given or os.environ.get("PARTSONG_NATS_URL"):
         return found
-    raise _unknown(find_data(data).absolute())
+    return _noted_nats(find_data(data))
 
 
 def find_http(given: str | None = None, *, data: Path | None = None) -> str:
@@ -54,14 +56,13 @@ def settings_nearby(env: Mapping[str, str]) -> dict[str, str]:
     A service on another server than that platform's takes nothing from it.
 
     Raises:
-        Unavailable: `nats.unknown`: no server is named, and no platform runs on the data directory.
+        Unavailable: `nats.unknown`: no server is named, and no platform runs on the data directory; `nats.no_password`:
+            one does, and its server has a password.
     """
     data = Path(env.get("PARTSONG_DATA") or ".partsong")
+    url = env.get("PARTSONG_NATS_URL") or _noted_nats(data)
     noted = {name: _noted(key, data) for name, key in _NEARBY.items()}
-    url = env.get("PARTSONG_NATS_URL")
-    if not (url or noted["PARTSONG_NATS_URL"]):
-        raise _unknown(data.absolute())
-    if url and url != noted["PARTSONG_NATS_URL"]:
+    if without_password(url) != noted["PARTSONG_NATS_URL"]:
         return dict(env)
     return {**{k: v for k, v in noted.items() if v}, **{k: v for k, v in env.items() if v}}
 
@@ -122,6 +123,21 @@ def _noted(key: str, data: Path) -> str:
     """What a `partsong up` noted in its data directory; a note whose process is gone counts for nothing."""
     note = _note(data)
     return str(note.get(key, "")) if alive(_pid(note)) else ""
+
+
+def _noted_nats(data: Path) -> str:
+    url = _noted("nats_url", data)
+    if not url:
+        raise _unknown(data.absolute())
+    if _note(data).get("password"):
+        raise Unavailable(
+            "nats.no_password",
+            f"the `partsong up` on {data.absolute()} uses {url} with a password, which is written down nowhere",
+            where=str(data.absolute()),
+            fix="give the server's URL with user and password as PARTSONG_NATS_URL, or with --nats",
+            fault="caller",
+        )
+    return url
 
 
 def _note(data: Path) -> Mapping[str, object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["escaped", "visible", "without_password"]
+__all__ = ["escaped", "has_password", "visible", "without_password"]
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
@@ -43,6 +43,11 @@ def without_password(url: str, *, instead: str = "") -> str:
         _, secret, host = rest.rpartition("@")
         shown.append(f"{scheme}{sep}{instead if secret else ''}{host}")
     return ",".join(shown)
+
+
+def has_password(url: str) -> bool:
+    """A URL, or one of several, says before its @ who asks."""
+    return without_password(url, instead="@") != without_password(url)
 
 
 def _written(sign: re.Match[str]) -> str:

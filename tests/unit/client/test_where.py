@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from partsong.client.where import find_nats, find_troubles, find_up
+from partsong.client.where import find_nats, find_troubles, find_up, settings_nearby
 from partsong.contracts.errors import Unavailable
 
 
@@ -77,3 +77,24 @@ def test_what_is_no_note_says_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "up.json").write_text(text)
     with pytest.raises(Unavailable):
         find_nats(data=tmp_path)
+
+
+def test_a_password_that_is_not_written_down_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note(tmp_path, password=True)
+    with pytest.raises(Unavailable, match=r"nats\.no_password"):
+        find_nats(data=tmp_path)
+    with pytest.raises(Unavailable, match=r"nats\.no_password"):
+        settings_nearby({"PARTSONG_DATA": str(tmp_path)})
+    url = "nats://u:p@127.0.0.1:4333"
+    monkeypatch.setenv("PARTSONG_NATS_URL", url)
+    assert find_nats(data=tmp_path) == url
+
+
+def test_a_service_beside_a_platform_with_a_password_shares_its_settings(tmp_path: Path) -> None:
+    note(tmp_path, password=True, sync_interval="0.1")
+    given = {"PARTSONG_DATA": str(tmp_path), "PARTSONG_NATS_URL": "nats://u:p@127.0.0.1:4333"}
+    assert settings_nearby(given) == {**given, "PARTSONG_SYNC_INTERVAL": "0.1"}
+    given["PARTSONG_NATS_URL"] = "nats://u:p@127.0.0.1:4334"
+    assert settings_nearby(given) == given

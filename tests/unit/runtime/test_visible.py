@@ -15,7 +15,7 @@ from partsong.cli.failures import tell
 from partsong.cli.output import Output
 from partsong.contracts.errors import Problem
 from partsong.runtime import logs
-from partsong.runtime.visible import escaped, visible, without_password
+from partsong.runtime.visible import escaped, has_password, visible, without_password
 
 HOSTILE = (
     "\x1b]0;TITLE\x07\x1b[2J\x1b[31mAPPROVED\x9b31m \u202egnp.exe\u202c\rOVER\x85\u2028\ud800\x7f"
@@ -122,3 +122,4 @@ def test_a_log_line_is_one_line_and_steers_nothing(
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
     assert without_password(url, instead="X@").replace("X@", "") == shown
+    assert has_password(url) == ("@" in url)
