@@ -94,12 +94,9 @@ def output_of(wanted: OutputType) -> Output | None:
     schema = dict(wanted)
     try:
         json_schema.check(schema)
-    except ImportError as error:
-        raise Unavailable(
-            "jsonschema.not_installed",
-            "a JSON Schema needs the package 'jsonschema-rs'",
-            fix="pip install 'partsong[gateway]', or give a pydantic model",
-        ) from error
+    except Unavailable as error:
+        fix = f"{error.problem.fix}, or give a pydantic model"
+        raise Unavailable.of(error.problem.model_copy(update={"fix": fix})) from error
     except InvalidInput as error:
         raise _bad(error.problem.message, f"output.{error.problem.where}".rstrip(".")) from error
     return Output(schema)

@@ -20,6 +20,7 @@ from partsong.cli.repairs import carried
 from partsong.contracts.counts import number_of, verb_of
 from partsong.contracts.errors import InvalidInput, NotFound, PartsongError, Unavailable
 from partsong.runtime import clock
+from partsong.runtime.extras import lacking
 
 if TYPE_CHECKING:
     from partsong.client import Client
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_EXTRAS = {
-    "gateway": ("anthropic", "openai", "google.genai"),
-    "approval": ("litestar", "sqlmodel"),
-    "otel": ("opentelemetry.sdk",),
-}
 _ROOM = 1024**3
 _CROWDED = 0.9
 """Share of what a stream may hold from which on it is said, before it refuses anything."""
@@ -110,26 +106,13 @@ async def _server() -> str:
 
 
 async def _extras() -> str:
-    missing = [
-        f"{module} (partsong[{extra}])"
-        for extra, modules in _EXTRAS.items()
-        for module in modules
-        if not _there(module)
-    ]
-    if missing:
+    if missing := lacking("up"):
         raise NotFound(
             "extra.missing",
             f"not installed: {', '.join(missing)}",
             fix="pip install 'partsong[up]'",
         )
     return "all there"
-
-
-def _there(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 async def _providers() -> str:
@@ -169,7 +152,7 @@ async def _tools() -> str:
     missing = [
         f"{', '.join(package.tools)} (partsong[{package.extra}])"
         for package in PACKAGES
-        if not _there(package.module)
+        if find_spec(package.module) is None
     ]
     return f"not installed: what {'; '.join(missing)} need" if missing else "all can be called"
 

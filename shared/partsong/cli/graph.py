@@ -30,10 +30,11 @@ def command() -> None:
 def validate(graph: str, out: Output) -> None:
     """Check GRAPH (a YAML or JSON file, MODULE:ATTRIBUTE, or team:NAME): all that is wrong with it, with file and line.
 
-    Exit code 2 if it is not valid.
+    Exit code 2 if it is not valid; 1 if packages are missing without which it cannot be checked.
     """
     from partsong.cli.failures import tell
     from partsong.cli.graphs import local_graph, problems_of
+    from partsong.contracts.graph.lacking import lacking
 
     problems = problems_of(graph)
     for problem in problems:
@@ -41,6 +42,10 @@ def validate(graph: str, out: Output) -> None:
     if problems:
         sys.exit(EXIT["usage"])
     found = local_graph(graph)
+    for missing in (unchecked := lacking(found)):
+        tell(missing, out)
+    if unchecked:
+        sys.exit(EXIT["failure"])
     if out.plain:
         size = f"{len(found.nodes)} nodes, {len(found.edges)} edges"
         click.echo(visible(f"{found.name}: valid, {size}, {found.hash}"))

@@ -30,6 +30,7 @@ def command(name: str, template: str, out: Output) -> None:
 
     from partsong.cli.scaffold import package_of, project
     from partsong.contracts.errors import Conflict
+    from partsong.runtime.extras import lacking
 
     folder = Path(name)
     title = folder.resolve().name
@@ -48,6 +49,8 @@ def command(name: str, template: str, out: Output) -> None:
     if out.plain:
         package = package_of(title)
         click.echo("\n".join(str(folder / path) for path in sorted(written)))
+        if lacking("up"):
+            out.say("\nNeeds: pip install 'partsong[up]' pytest pytest-asyncio")
         out.say(f"\nNext: cd {folder} && python -m {package}, python -m pytest, see README.md")
     else:
         out.record({"folder": str(folder), "template": template, "files": sorted(written)})

@@ -7,17 +7,24 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import click
 
 from partsong.cli.group import Group
 from partsong.cli.options import Address, address_options, data_option
 from partsong.cli.output import EXIT, run_async
+from partsong.cli.process_list import out_of_sight
 from partsong.contracts.services import AGENT_GATEWAY, APPROVAL, GRAPH_ENGINE, SERVICES, TOOL_RUNNER
 from partsong.runtime.visible import visible
 
+if TYPE_CHECKING:
+    from partsong.contracts.errors import InvalidInput
+
 __all__ = ["command"]
 
+_SAID_WHEN_CALLED = frozenset({"anthropic", "google-genai", "httpx2", "openai", "sqlglot"})
+"""Packages without which a worker does less: who calls for one of them is told then."""
 _EXTRA = {
     GRAPH_ENGINE: "engine",
     AGENT_GATEWAY: "gateway",
@@ -78,7 +85,7 @@ def start(
     from partsong.runtime.settings import from_env
 
     given = {
-        "PARTSONG_NATS_URL": nats_url,
+        "PARTSONG_NATS_URL": out_of_sight(nats_url),
         "PARTSONG_DATA": str(data),
         "PARTSONG_PREFIX": prefix,
         "PARTSONG_WORKER": name,
@@ -101,20 +108,28 @@ def _app(role: str) -> ModuleType:
     Raises:
         InvalidInput: `extra.missing`, naming what to install.
     """
-    from partsong.contracts.errors import InvalidInput
+    from partsong.runtime.extras import lacking
 
+    if missing := [name for name in lacking(_EXTRA[role]) if name not in _SAID_WHEN_CALLED]:
+        raise _missing(role, ", ".join(missing))
     try:
         return importlib.import_module(f"partsong.{role.replace('-', '_')}.app")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "partsong":
             raise
-        raise InvalidInput(
-            "extra.missing",
-            f"{role} needs {error.name}, which is not installed",
-            where=role,
-            fix=f"pip install 'partsong[{_EXTRA[role]}]'",
-            fault="platform",
-        ) from error
+        raise _missing(role, str(error.name)) from error
+
+
+def _missing(role: str, what: str) -> InvalidInput:
+    from partsong.contracts.errors import InvalidInput
+
+    return InvalidInput(
+        "extra.missing",
+        f"{role} needs what is not installed: {what}",
+        where=role,
+        fix=f"pip install 'partsong[{_EXTRA[role]}]'",
+        fault="platform",
+    )
 
 
 @command.command(epilog="Example: partsong worker health --name tool-runner")

@@ -69,7 +69,13 @@ class Executor:
         worker: str = "",
         loops: UserLoops | None = None,
     ) -> None:
-        """Async functions and tools run in `loops`, or where the executor is used."""
+        """Async functions and tools run in `loops`, or where the executor is used.
+
+        Raises:
+            Unavailable: `cel.not_installed`, for a tool whose rule for approval could not be followed here.
+        """
+        for name in tools.names:
+            tools.get(name).require()
         self._functions, self._tools, self._worker = functions, tools, worker
         self._slots = asyncio.Semaphore(slots)
         self._gates: dict[str, asyncio.Semaphore] = {}

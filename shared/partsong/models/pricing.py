@@ -46,8 +46,12 @@ def listed(model: str) -> tuple[TurnPrice | None, int | None]:
     family, _, name = model.partition(":")
     if family == _FREE:
         return _NOTHING, None
-    from genai_prices import Usage, calc_price
-
+    try:
+        from genai_prices import Usage, calc_price
+    except (
+        ImportError
+    ):  # another's provider, or one that stands in: the vendors' SDKs come with the list
+        return None, None
     provider = _PRICED.get(family, family)
     try:
         found = calc_price(Usage(input_tokens=_MANY), model_ref=name, provider_id=provider)
@@ -73,8 +77,10 @@ def _per_token(provider: str, model: str) -> TurnPrice | None:
 
 
 def _listed(provider: str, model: str, usage: TurnUsage) -> float | None:
-    from genai_prices import Usage, calc_price
-
+    try:
+        from genai_prices import Usage, calc_price
+    except ImportError:
+        return None
     tokens = Usage(
         input_tokens=usage.input_total,
         output_tokens=usage.output_total,

@@ -50,4 +50,17 @@ def __getattr__(name: str) -> object:
     """Load a name when it is first used: pytest imports this package in every session, also where nobody needs it."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "partsong":
+            raise
+        from partsong.contracts.errors import Unavailable
+
+        raise Unavailable(
+            "extra.missing",
+            f"{name} runs the services, and needs {error.name}, which is not installed",
+            where=f"{__name__}.{name}",
+            fix="pip install 'partsong[up]'",
+        ) from error
+    return getattr(home, name)

@@ -10,7 +10,8 @@ from typing import Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from pydantic import JsonValue
 
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.contracts.foreign import cel
 from partsong.contracts.graph.expressions import check_expression, holds
 from partsong.contracts.graph.function_results import NodeContext
 from partsong.contracts.graph.nodes import SideEffect, parse_duration
@@ -87,6 +88,19 @@ class Tool(Generic[P, R_co]):
         return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(
             getattr(self.function, "__call__", None)  # noqa: B004  # the method, not whether there is one
         )
+
+    def require(self) -> None:
+        """Refuse to be offered for calls where its rule for approval could not be followed.
+
+        Raises:
+            Unavailable: `cel.not_installed`.
+        """
+        if self.approval not in _PLAIN:
+            try:
+                cel.require()
+            except Unavailable as error:
+                where = f"tool {self.name}: approval"
+                raise Unavailable.of(error.problem.model_copy(update={"where": where})) from error
 
     def spec(self) -> ToolSpec:
         """The tool as a model sees it."""

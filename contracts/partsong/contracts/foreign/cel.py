@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.foreign.size import size_within, unsayable
 
 if TYPE_CHECKING:
     from cel_expr_python.cel import Env, Expression
 
-__all__ = ["LESS", "LONGEST", "check", "cost", "evaluate", "named"]
+__all__ = ["LESS", "LONGEST", "check", "cost", "evaluate", "named", "require"]
 
 LONGEST = 4096
 """Characters of an expression."""
@@ -49,9 +49,25 @@ def check(expression: str, name: str = "state") -> None:
 
     Raises:
         InvalidInput: `cel.syntax`, `cel.too_long`.
-        ImportError: CEL is not installed.
+        Unavailable: `cel.not_installed`.
     """
     _program(expression, name)
+
+
+def require() -> None:
+    """Refuse to go on where no expression can be evaluated.
+
+    Raises:
+        Unavailable: `cel.not_installed`, naming the extra.
+    """
+    try:
+        from cel_expr_python import cel  # noqa: F401
+    except ImportError as error:
+        raise Unavailable(
+            "cel.not_installed",
+            f"an expression in CEL needs the package 'cel-expr-python': {error}",
+            fix="pip install 'partsong[engine]'",
+        ) from error
 
 
 def cost(expression: str, spoken_of: Mapping[str, JsonValue]) -> int | None:
@@ -69,6 +85,7 @@ def evaluate(expression: str, spoken_of: dict[str, JsonValue], name: str) -> Jso
 
     Raises:
         InvalidInput: `cel.syntax`, `cel.too_long`, `cel.failed`.
+        Unavailable: `cel.not_installed`.
     """
     program = _program(expression, name)
     # CEL would cut a text at its first NUL: "admin\0x" == "admin" would be true.
@@ -133,6 +150,7 @@ def _plainly(said: str) -> str:
 
 @lru_cache(maxsize=8)
 def _env(name: str) -> Env:
+    require()
     from cel_expr_python import cel
 
     return cel.NewEnv(variables={name: cel.Type("map<string,dyn>")})

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import JsonValue
 
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.foreign.parts import parts_of, patterns_in, references_in
 from partsong.contracts.foreign.size import at_most, depth_within, size_within
 
 if TYPE_CHECKING:
     from jsonschema_rs import RegexOptions, Validator
 
-__all__ = ["LARGEST", "MOST_PARTS", "Finding", "Place", "check", "cost", "findings"]
+__all__ = ["LARGEST", "MOST_PARTS", "Finding", "Place", "check", "cost", "findings", "require"]
 
 Place: TypeAlias = tuple[str | int, ...]
 _Schema: TypeAlias = dict[str, JsonValue] | bool
@@ -66,11 +66,31 @@ def check(schema: JsonValue) -> None:
 
     Raises:
         InvalidInput: `schema.invalid`.
-        ImportError: JSON Schema is not installed.
+        Unavailable: `jsonschema.not_installed`.
     """
     _bounded(schema)
     if (refused := _compiled(_text(schema)).refused) is not None:
         raise refused
+
+
+def require() -> None:
+    """Refuse to go on where nothing can be compared with a JSON Schema.
+
+    Raises:
+        Unavailable: `jsonschema.not_installed`, naming the extra.
+    """
+    try:
+        import jsonschema_rs  # noqa: F401
+    except ImportError as error:
+        raise _not_installed("jsonschema-rs", error) from error
+
+
+def _not_installed(package: str, error: ImportError) -> Unavailable:
+    return Unavailable(
+        "jsonschema.not_installed",
+        f"a JSON Schema needs the package '{package}': {error}",
+        fix="pip install 'partsong[engine]'",
+    )
 
 
 def cost(schema: JsonValue, value: JsonValue) -> int | None:
@@ -147,6 +167,7 @@ def _bounded(schema: JsonValue) -> None:
 
 @lru_cache(maxsize=512)
 def _compiled(text: str) -> _Compiled:
+    require()
     schema: _Schema = json.loads(text)
     if isinstance(schema, dict) and schema.get("$schema") not in _DRAFTS:
         schema.pop("$schema", None)  # read as 2020-12
@@ -256,10 +277,14 @@ def _otherwise(schema: JsonValue, value: JsonValue, most: int) -> list[Finding]:
 
     Raises:
         InvalidInput: `schema.invalid`.
+        Unavailable: `jsonschema.not_installed`.
     """
-    from jsonschema import Draft202012Validator
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
+    try:
+        from jsonschema import Draft202012Validator
+        from referencing import Registry
+        from referencing.exceptions import Unresolvable
+    except ImportError as error:
+        raise _not_installed("jsonschema", error) from error
 
     validator = Draft202012Validator(json.loads(_text(schema)), registry=Registry())
     try:

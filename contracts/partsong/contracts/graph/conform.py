@@ -7,7 +7,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.foreign import schema as json_schema
 from partsong.contracts.foreign.question import Evaluate, Fit, at_once
 
@@ -42,14 +42,14 @@ def check_edit(
 
 
 def check_schema(schema: Mapping[str, JsonValue], where: str) -> None:
-    """Refuse what is not a JSON Schema; without the engine's packages nothing is checked here, the engine will.
+    """Refuse what is not a JSON Schema; without the engine's packages nothing is checked here, see `lacking`.
 
     Raises:
         InvalidInput: `schema.invalid`.
     """
     try:
         json_schema.check(dict(schema))
-    except ImportError:
+    except Unavailable:
         return
     except InvalidInput as error:
         place = f"{where}.{error.problem.where}".rstrip(".")

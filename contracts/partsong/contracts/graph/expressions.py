@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.foreign import cel
 from partsong.contracts.foreign.question import Evaluate, Expression, at_once
 
@@ -18,14 +18,14 @@ __all__ = ["check_expression", "compute", "holds"]
 
 
 def check_expression(expression: str, where: str, name: str = "state") -> None:
-    """Refuse what is not CEL; without the engine's packages nothing is checked here, the engine will.
+    """Refuse what is not CEL; without the engine's packages nothing is checked here, see `lacking`.
 
     Raises:
         InvalidInput: `cel.syntax`, `cel.too_long`.
     """
     try:
         cel.check(expression, name)
-    except ImportError:
+    except Unavailable:
         return
     except InvalidInput as error:
         raise InvalidInput.of(error.problem.model_copy(update={"where": where})) from None

@@ -16,6 +16,7 @@ from partsong.contracts.errors import Conflict, NotFound
 from partsong.contracts.events.envelope import decode
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.conform import check_state
+from partsong.contracts.graph.lacking import require_all
 from partsong.contracts.ids import check_id
 from partsong.contracts.plain import plain
 from partsong.contracts.state.fold import fold_all
@@ -77,7 +78,9 @@ class Player:
         Raises:
             Conflict: `run.exists`, the id belongs to a run of another graph.
             InvalidInput: the input does not fit the graph's schema, or nobody waits for a signal.
+            Unavailable: `cel.not_installed`, `jsonschema.not_installed`: what the graph takes is not installed here.
         """
+        require_all(self._graph)
         run_id = check_id("run_id", run_id) if run_id is not None else clock.new_run_id()
         input = _plain(input, "input")
         signals = _plain(signals or {}, "signals")
@@ -144,7 +147,9 @@ class Player:
         Raises:
             Conflict: `run.not_ended`, `run.completed`, `graph.node_missing`.
             NotFound: `run.unknown`.
+            Unavailable: see `execute`.
         """
+        require_all(self._graph)
         run = self._run(run_id, emit)
         state = await run.load()
         if state.graph is None:
@@ -170,7 +175,9 @@ class Player:
         Raises:
             NotFound: `run.unknown`.
             InvalidInput: `fork.unknown_output`, `position.beyond`.
+            Unavailable: see `execute`.
         """
+        require_all(self._graph)
         records = await self._records(run_id)
         values, outputs = _plain(values or {}, "values"), _plain(outputs or {}, "outputs")
         state = state_at(run_id, records, seq, outputs)
