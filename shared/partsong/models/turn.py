@@ -15,6 +15,7 @@ from partsong.contracts.wire.estimate import given
 from partsong.contracts.wire.work import TurnWork
 from partsong.models.core.assemble import Broken, Turn, assemble
 from partsong.models.core.caching import digest_of
+from partsong.models.core.call_ids import CallIds, renamed
 from partsong.models.core.coalesce import Coalescer
 from partsong.models.core.failure import failed
 from partsong.models.core.final_answer import Asked, Lens, answered, asked
@@ -32,12 +33,12 @@ _TIMEOUT = 600.0
 
 
 class _Stage:
-    """Numbers the chunks of one attempt, joins small ones, and hands them on; nothing after a terminal one."""
+    """Numbers the chunks of one attempt, joins small ones, gives calls our ids; nothing after a terminal one."""
 
     def __init__(
         self, work: TurnWork, show: Callable[[Chunk], None], lens: Lens | None = None
     ) -> None:
-        self._lens = lens
+        self._lens, self._ids = lens, CallIds(work.messages)
         self._stamp = {"call_id": work.call_id, "attempt": work.attempt}
         self._show, self._seq, self._joiner = show, 0, Coalescer()
         self._loop = asyncio.get_running_loop()
@@ -49,6 +50,7 @@ class _Stage:
         """One chunk from the provider."""
         if self.ended:
             return
+        chunk = self._ids(chunk)
         self.ended = isinstance(chunk, TERMINAL)
         self.seen.append(chunk)
         for shown in (chunk,) if self._lens is None else self._lens(chunk):
@@ -148,7 +150,7 @@ async def _chunks(
 def _request(work: TurnWork, wanted: Asked, tools: tuple[ToolSpec, ...]) -> TurnRequest:
     return TurnRequest(
         model=work.agent.model.partition(":")[2],
-        messages=work.messages,
+        messages=renamed(work.messages),
         instructions=wanted.instructions,
         tools=(*tools, *wanted.tools),
         max_tokens=work.agent.max_tokens,

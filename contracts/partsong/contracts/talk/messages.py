@@ -71,7 +71,7 @@ class ToolCallPart(_Value):
 
     kind: Literal["tool_call"] = "tool_call"
     id: str
-    """The provider's id of the call, unique in the conversation; the tool message names it."""
+    """Ours, unique in the conversation, and the provider's where that is; the tool message names it. Old logs may repeat one."""
     name: str
     args: dict[str, JsonValue] = Field(default_factory=dict)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import JsonValue
@@ -17,6 +18,7 @@ from partsong.contracts.talk.messages import (
     UserMessage,
 )
 from partsong.models.core.caching import cache_key
+from partsong.models.core.call_ids import nine, renamed
 from partsong.models.core.effort import of_compatible, of_openai
 from partsong.models.core.schema import closed, is_strict
 from partsong.models.port import TurnRequest
@@ -25,14 +27,18 @@ from partsong.models.providers import openai_client
 __all__ = ["params"]
 
 _Json = dict[str, JsonValue]
+_MISTRAL = re.compile(
+    "mistral|ministral|magistral|mixtral|codestral|devstral|pixtral", re.IGNORECASE
+)
+"""Models whose servers take ids of tool calls of nine letters and digits, and no others."""
 
 
 def params(request: TurnRequest, *, compatible: bool) -> dict[str, Any]:
     """The arguments of `completions.create`; compatible servers know the older word for the limit of tokens."""
     asked = max((i for i, m in enumerate(request.messages) if m.role == "user"), default=-1)
-    messages = [
-        _message(m, thinking=compatible and i > asked) for i, m in enumerate(request.messages)
-    ]
+    mistral = compatible and _MISTRAL.search(request.model) is not None
+    said = renamed(request.messages, nine) if mistral else request.messages
+    messages = [_message(m, thinking=compatible and i > asked) for i, m in enumerate(said)]
     if request.instructions:
         messages.insert(0, {"role": "system", "content": request.instructions})
     fields: dict[str, Any] = {
