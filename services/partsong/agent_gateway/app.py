@@ -6,7 +6,9 @@ import os
 
 from partsong.agent_gateway.toolbox import Toolbox
 from partsong.agent_gateway.worker import TurnWorker
+from partsong.bus.bucket import NatsBucket
 from partsong.bus.jobs import Jobs
+from partsong.bus.vault import BucketVault
 from partsong.contracts.services import AGENT_GATEWAY
 from partsong.models.turns import Turns
 from partsong.plugins.shelf import Shelf
@@ -40,6 +42,7 @@ class Gateway:
             context.log,
             self._turns,
             toolbox,
+            BucketVault(NatsBucket(context.nc, context.names.redacted)),
             context.worker,
             context.telemetry,
             Shelf.load(context.settings.plugins),

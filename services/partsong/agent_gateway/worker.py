@@ -30,6 +30,7 @@ from partsong.plugins.watching import watched
 from partsong.runtime.event_head import event_head
 from partsong.runtime.telemetry import spans
 from partsong.runtime.telemetry.telemetry import Telemetry, traceparent
+from partsong.runtime.vault import Vault
 
 __all__ = ["TurnWorker"]
 
@@ -46,12 +47,13 @@ class TurnWorker:
         store: Log,
         turns: Turns,
         toolbox: Toolbox,
+        vault: Vault,
         worker: str,
         telemetry: Telemetry,
         plugins: Shelf | None = None,
     ) -> None:
         self._subjects, self._log, self._worker = subjects, store, worker
-        self._turns, self._toolbox = turns, toolbox
+        self._turns, self._toolbox, self._vault = turns, toolbox, vault
         self._telemetry, self._plugins = telemetry, plugins or Shelf({})
         self._chunks = ChunkPublisher(nc, subjects)
 
@@ -114,7 +116,9 @@ class TurnWorker:
         with self._telemetry.span(
             what, parent=parent, at=traceparent(work.run_id, work.call_id, work.attempt)
         ) as span:
-            result = await self._turns.take(work, decided, tools, show, worker=self._worker)
+            result = await self._turns.take(
+                work, decided, tools, show, vault=self._vault, worker=self._worker
+            )
             if isinstance(result, AgentTurnFailed):
                 span.fail(result.error)
             else:

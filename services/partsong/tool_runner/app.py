@@ -9,9 +9,11 @@ from pathlib import Path
 from faststream.nats import NatsBroker
 from pydantic import JsonValue
 
+from partsong.bus.bucket import NatsBucket
 from partsong.bus.faststream import Command, command_broker, on_query
 from partsong.bus.holders import Holders
 from partsong.bus.jobs import Jobs
+from partsong.bus.vault import BucketVault
 from partsong.contracts.services import TOOL_RUNNER
 from partsong.execution.executor import Executor
 from partsong.execution.functions import Functions
@@ -63,7 +65,12 @@ class ToolRunner:
         slots = context.settings.concurrency
         self._loops = UserLoops(context.heart.held)
         self._executor = Executor(
-            self._functions, self._tools, slots=slots, worker=context.worker, loops=self._loops
+            self._functions,
+            self._tools,
+            slots=slots,
+            worker=context.worker,
+            loops=self._loops,
+            vault=BucketVault(NatsBucket(context.nc, context.names.redacted)),
         )
         self._hooks = Hooks(self._plugins, worker=context.worker, loops=self._loops)
         worker = CallWorker(

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from partsong.bus.chunks import ChunkPublisher
 from partsong.bus.claims import claim, claimed_by, report
 from partsong.bus.handling import Busy
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.events import CallFailed, HookDecided
 from partsong.contracts.wire.marks import Restored
 from partsong.contracts.wire.subjects import Subjects
@@ -87,15 +87,17 @@ class CallWorker:
         guarded = False
         if isinstance(work, ToolWork):
             work = await self._believed(work)
-            guarded = self._executor.guarded(work)
+            guarded = await self._executor.guarded(work)
         if guarded or work.deaths:
             await self._claimed(work, guarded=guarded)
         else:
-            await report(self._log, self._subjects, work.run_id, await self._call(work))
+            result = await self._call(work)
+            await report(self._log, self._subjects, work.run_id, result)
+            await self._forget(work, result)
 
     async def _believed(self, work: ToolWork) -> ToolWork:
         """The work, approved only if it need not be or the log says so too; a hint alone proves nothing."""
-        if work.approved is None or not self._executor.asks(work):
+        if work.approved is None or not await self._executor.asks(work):
             return work
         if await approved(self._log, self._subjects, work):
             return work
@@ -122,8 +124,24 @@ class CallWorker:
             raise Busy
         if claimed == "closed":
             return
-        if not await claimed.close(await self._call(work)):
+        result = await self._call(work)
+        if not await claimed.close(result):
             _log.info("result superseded", extra={"call": work.call_id})
+        await self._forget(work, result)
+
+    async def _forget(
+        self, work: FunctionWork | ToolWork | HookWork, result: Closed | HookDecided
+    ) -> None:
+        """Forget the call's redacted arguments; those that stay behind go with time."""
+        if isinstance(work, HookWork) or isinstance(result, HookDecided):
+            return
+        try:
+            await self._executor.forget(work, result)
+        except Unavailable as error:
+            _log.warning(
+                "redacted arguments stay behind",
+                extra={"call": work.call_id, "why": error.problem.message},
+            )
 
     async def _call(self, work: FunctionWork | ToolWork | HookWork) -> Closed | HookDecided:
         if isinstance(work, HookWork):

@@ -20,6 +20,7 @@ from partsong.models.limiter import Whom
 from partsong.models.pricing import cost_of
 from partsong.models.registry import Providers, split_model
 from partsong.models.turn import take_turn
+from partsong.runtime.vault import Vault
 
 __all__ = ["Asker", "Telling", "wait_before"]
 
@@ -39,6 +40,7 @@ class Asker:
     run_id: str
     spent: Spent
     show: Callable[[Chunk], None]
+    vault: Vault
     telling: Telling = "by_attempt"
     _models: list[str] = field(init=False)
     _text_shown: bool = field(init=False, default=False)
@@ -90,7 +92,9 @@ class Asker:
             agent=agent.asked(model),
             messages=messages,
         )
-        event = await take_turn(work, self.providers, agent.toolset.specs, self._shown)
+        event = await take_turn(
+            work, self.providers, agent.toolset.specs, self._shown, vault=self.vault
+        )
         self.spent.add(event.usage)
         limiter.spend(whom, event.usage.input_total + event.usage.output_total)
         if isinstance(event, AgentTurnFailed) and event.retry_after:

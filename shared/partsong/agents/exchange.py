@@ -52,7 +52,9 @@ class Exchange:
         self._said: list[Message] = [UserMessage(text=prompt)]
         self._spent, self._repairs = Spent(), definition.repairs
         self._run_id, self._telling = clock.new_run_id(), telling
-        self._asker = Asker(definition, means.providers, self._run_id, self._spent, show, telling)
+        self._asker = Asker(
+            definition, means.providers, self._run_id, self._spent, show, means.vault, telling
+        )
 
     async def run(self) -> AgentResult[object]:
         """Go on until there is an answer.

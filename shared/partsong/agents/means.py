@@ -10,6 +10,7 @@ from partsong.agents.choice import Choice
 from partsong.agents.toolset import Toolset
 from partsong.execution.executor import Executor
 from partsong.models.registry import Providers
+from partsong.runtime.vault import MemoryVault, Vault
 
 __all__ = ["Means", "Pool"]
 
@@ -20,6 +21,7 @@ class Means:
 
     providers: Providers
     executor: Executor
+    vault: Vault
 
     async def aclose(self) -> None:
         """Close all connections and let idle threads end."""
@@ -61,4 +63,5 @@ class Pool:
             await means.aclose()
 
     def _made(self) -> Means:
-        return Means(Providers(self._choice.settings), self._toolset.executor())
+        vault = MemoryVault()
+        return Means(Providers(self._choice.settings), self._toolset.executor(vault), vault)

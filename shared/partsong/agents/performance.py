@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 
 from partsong.agents.means import Means
 from partsong.agents.toolset import ASKED, UNASKED, Agreed, Approve, Toolset
@@ -38,7 +39,7 @@ class Performance:
         match work:
             case TurnWork():
                 specs = (*self.toolset.specs, *work.inner)
-                return take_turn(work, self.means.providers, specs, emit)
+                return take_turn(work, self.means.providers, specs, emit, vault=self.means.vault)
             case ToolWork():
                 return self._tool(work, emit)
             case FunctionWork() | ChildWork() | HookWork():
@@ -48,8 +49,9 @@ class Performance:
         args = work.args if isinstance(work.args, dict) else {}
         call = ToolCallPart(id=work.call_id, name=work.tool, args=args)
         if work.approved is not None:
-            return await self.means.executor.run(work, emit)
-        agreed = await self.toolset.agreed(call, self.approve, self.deadline)
+            return await self.means.executor.called(work, emit)
+        opened = partial(self.means.executor.opened, work)
+        agreed = await self.toolset.agreed(call, self.approve, self.deadline, opened=opened)
         match agreed:
             case Agreed():
                 work = work.model_copy(update={"approved": ASKED, "args": agreed.args})
@@ -57,7 +59,7 @@ class Performance:
                 pass  # the run asks whoever decides its approvals
             case Problem():
                 return CallFailed(error=agreed, **event_head(work, "closed", ""))
-        result = await self.means.executor.run(work, emit)
+        result = await self.means.executor.called(work, emit)
         if isinstance(agreed, Agreed) and agreed.edit and isinstance(result, CallCompleted):
             content = with_edit(agreed.edit, result.content)
             return result.model_copy(update={"content": content})

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias, assert_never
 
 from pydantic import JsonValue
 
-from partsong.contracts.errors import PartsongError, Problem
+from partsong.contracts.errors import InvalidInput, PartsongError, Problem
 from partsong.contracts.events import (
     ArgumentsEdit,
     CallCompleted,
@@ -27,6 +28,7 @@ from partsong.contracts.wire.work import Resume, ToolWork
 from partsong.execution.executor import Executor
 from partsong.execution.functions import Functions
 from partsong.runtime.consent import Answer, consent, reason_of
+from partsong.runtime.vault import Vault
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import AnyTool, SideEffect, Tool, tool
 
@@ -40,6 +42,9 @@ Whatever else it returns refuses, and so does what it raises; the model is told 
 
 Tools: TypeAlias = "Toolset | ToolRegistry | Iterable[AnyTool | Callable[..., object]]"
 """Tools as an agent takes them; a plain function becomes a tool."""
+
+Opened: TypeAlias = Callable[[JsonValue], Awaitable[JsonValue]]
+"""Finds the arguments of a call whose values are redacted."""
 
 ASKED = "callback"
 """Who has agreed to a call where `approve` was asked, if anybody had to."""
@@ -109,17 +114,22 @@ class Toolset:
         """Its tools as a model sees them."""
         return tuple(tool.spec() for tool in self._tools.values())
 
-    def executor(self) -> Executor:
-        """Something to make the calls with; to be closed."""
-        return Executor(Functions(), self._registry)
+    def executor(self, vault: Vault) -> Executor:
+        """Something to make the calls with, of which `vault` keeps redacted arguments; to be closed."""
+        return Executor(Functions(), self._registry, vault=vault)
 
     async def agreed(
-        self, call: ToolCallPart, approve: Approve | None, deadline: float | None = None
+        self,
+        call: ToolCallPart,
+        approve: Approve | None,
+        deadline: float | None = None,
+        *,
+        opened: Opened | None = None,
     ) -> Agreed | Problem:
         """What a call may be made with, or why it must not be made.
 
         Arguments are checked before anybody is asked to approve, and so are those that whoever approves puts in their
-        place. `deadline` is for tools that have none.
+        place. `deadline` is for tools that have none; `opened` finds the values of those that are redacted.
         """
         tool = self._tools.get(call.name)
         if tool is None:
@@ -128,7 +138,7 @@ class Toolset:
                 code="tool.unknown", message=f"there is no tool {call.name!r}; there are: {there}"
             )
         try:
-            bound = tool.bind(call.args)
+            bound = tool.bind(call.args if opened is None else await opened(call.args))
         except PartsongError as error:
             return error.problem
         if not bound.needs_approval(self.asks):
@@ -139,13 +149,17 @@ class Toolset:
                 message=f"{call.name} needs a person's approval, and nobody is there to give it",
             )
         try:
-            return await _asked(tool, call, approve, tool.approval_deadline or deadline)
+            return await _asked(tool, call, approve, tool.approval_deadline or deadline, opened)
         except PartsongError as error:
             return error.problem
 
 
 async def _asked(
-    tool: AnyTool, call: ToolCallPart, approve: Approve, deadline: float | None
+    tool: AnyTool,
+    call: ToolCallPart,
+    approve: Approve,
+    deadline: float | None,
+    opened: Opened | None,
 ) -> Agreed | Problem:
     """What a person says to a call.
 
@@ -167,7 +181,7 @@ async def _asked(
         case Approved():
             return Agreed(call.args)
         case Edited():
-            return _edited(tool, call.args, answer)
+            return await _edited(tool, call.args, answer, opened)
         case Rejected():
             why = f": {reason}" if (reason := reason_of(answer)) else ""
             said = f"a person refused to let {call.name} run{why}"
@@ -176,7 +190,9 @@ async def _asked(
             assert_never(answer)
 
 
-def _edited(tool: AnyTool, args: dict[str, JsonValue], answer: Edited) -> Agreed:
+async def _edited(
+    tool: AnyTool, args: dict[str, JsonValue], answer: Edited, opened: Opened | None
+) -> Agreed:
     """The arguments that a person agreed to, checked as a model's are.
 
     Raises:
@@ -185,7 +201,14 @@ def _edited(tool: AnyTool, args: dict[str, JsonValue], answer: Edited) -> Agreed
     about = Unapproved(args=tool.shown(args), digest="")
     edit = edit_of(about, plain(answer.value, "edit", "approval.bad_edit"))
     changed = edited(args, edit)
-    tool.bind(changed)
+    if edit is not None and (shown := tool.redact & (edit.args.keys() - {*edit.kept})):
+        raise InvalidInput(
+            "approval.bad_edit",
+            f"{', '.join(sorted(shown))} of {tool.name} is redacted, and stays as it is: an edit is shown",
+            where="edit",
+            fix="leave it as it is shown, or refuse the call with a reason",
+        )
+    tool.bind(changed if opened is None else await opened(changed))
     return Agreed(changed, edit)
 
 
@@ -236,12 +259,13 @@ class _Caller:
         """Make one call, and those that its code makes."""
         args = work.args if isinstance(work.args, dict) else {}
         call = ToolCallPart(id=id, name=work.tool, args=args)
-        agreed = await self.toolset.agreed(call, self.approve, self.deadline)
+        opened = partial(self.executor.opened, work)
+        agreed = await self.toolset.agreed(call, self.approve, self.deadline, opened=opened)
         if isinstance(agreed, Problem):
             return agreed
         work = work.model_copy(update={"approved": ASKED, "args": agreed.args})
         while True:
-            outcome = await self.executor.run(work, self.show)
+            outcome = await self.executor.called(work, self.show)
             match outcome:
                 case CallCompleted():
                     return with_edit(agreed.edit, outcome.content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import inspect
 import math
@@ -13,7 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, assert_never
 
-from partsong.contracts.errors import PartsongError, Problem
+from pydantic import JsonValue
+
+from partsong.contracts.errors import PartsongError, Problem, Unavailable
 from partsong.contracts.events import CallCompleted, CallFailed, CallSuspended
 from partsong.contracts.graph.function_results import NodeContext
 from partsong.contracts.plain import copied
@@ -29,8 +30,10 @@ from partsong.execution.core.signature import source_of
 from partsong.execution.emitter import Emitter
 from partsong.execution.functions import Functions
 from partsong.execution.outcome import Late, Outcome, Raised, Value
+from partsong.execution.redacted import Suspended, forget, opened, snapshot_of, suspended
 from partsong.execution.user_loops import CallName, UserLoops
 from partsong.runtime.event_head import event_head
+from partsong.runtime.vault import MemoryVault, Vault
 from partsong.tools.pausing import Answer, Stopped
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import AnyTool, Bound
@@ -43,7 +46,7 @@ Emit: TypeAlias = Callable[[Chunk], None]
 Closed: TypeAlias = CallCompleted | CallFailed | CallSuspended
 """How an attempt ended."""
 
-_Result: TypeAlias = Returned | Content | Problem | Stopped | Refused
+_Result: TypeAlias = Returned | Content | Problem | Suspended | Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +71,16 @@ class Executor:
         slots: int = 64,
         worker: str = "",
         loops: UserLoops | None = None,
+        vault: Vault | None = None,
     ) -> None:
-        """Async functions and tools run in `loops`, or where the executor is used.
+        """Async functions and tools run in `loops`, or where the executor is used; `vault` has redacted arguments.
 
         Raises:
             Unavailable: `cel.not_installed`, for a tool whose rule for approval could not be followed here.
         """
         for name in tools.names:
             tools.get(name).require()
+        self._vault = vault or MemoryVault()
         self._functions, self._tools, self._worker = functions, tools, worker
         self._slots = asyncio.Semaphore(slots)
         self._gates: dict[str, asyncio.Semaphore] = {}
@@ -86,20 +91,41 @@ class Executor:
         """Calls whose time was over and that have not ended yet. They hold no slot."""
         return self._bounded.abandoned
 
-    def guarded(self, work: ToolWork) -> bool:
-        """Whether a call must be claimed before it is made, or refused; an unknown tool is not called at all."""
+    async def guarded(self, work: ToolWork) -> bool:
+        """Whether a call must be claimed before it is made, or refused; an unknown tool is not called at all.
+
+        Raises:
+            Unavailable: the vault did not answer.
+        """
         try:
             tool = self._tools.get(work.tool)
         except PartsongError:
             return False
-        return tool.guarded or (work.approved is None and self.asks(work))
+        return tool.guarded or (work.approved is None and await self.asks(work))
 
-    def asks(self, work: ToolWork) -> bool:
-        """Whether a person must agree to a call; nobody is asked about one with wrong arguments."""
+    async def asks(self, work: ToolWork) -> bool:
+        """Whether a person must agree to a call; nobody is asked about one with wrong arguments.
+
+        Raises:
+            Unavailable: the vault did not answer.
+        """
         try:
-            return self._tools.get(work.tool).bind(work.args).needs_approval(work.asks)
+            tool = self._tools.get(work.tool)
+            return tool.bind(await opened(tool, work, self._vault)).needs_approval(work.asks)
+        except Unavailable:
+            raise
         except PartsongError:
             return False
+
+    async def opened(self, work: ToolWork, args: JsonValue) -> JsonValue:
+        """The arguments of a call, or others in their place, with the values of those that are redacted.
+
+        Raises:
+            NotFound: `tool.unknown`, `tool.redacted_gone`.
+            Unavailable: the vault did not answer.
+        """
+        work = work.model_copy(update={"args": args})
+        return await opened(self._tools.get(work.tool), work, self._vault)
 
     async def load(self, work: FunctionWork | ToolWork) -> None:
         """Import the module of a function that was not called before, off the loop: an import may take seconds."""
@@ -151,6 +177,17 @@ class Executor:
         emitter.end(_problem_of(result))
         return self._closed(work, result)
 
+    async def called(self, work: FunctionWork | ToolWork, emit: Emit) -> Closed:
+        """Make the call where nothing is made twice: its redacted arguments are forgotten at once."""
+        result = await self.run(work, emit)
+        await self.forget(work, result)
+        return result
+
+    async def forget(self, work: FunctionWork | ToolWork, result: Closed) -> None:
+        """Forget the redacted arguments of a call once what became of it is known to whoever asked for it."""
+        if isinstance(work, ToolWork) and work.tool in self._tools.names:
+            await forget(self._tools.get(work.tool), work, result, self._vault)
+
     def close(self) -> None:
         """Let idle threads end, and cancel once more what was left behind."""
         self._bounded.close()
@@ -169,7 +206,7 @@ class Executor:
                 name=CallName(work.function, work.run_id, work.call_id),
             )
         match outcome:
-            case Value(_Read(result)):
+            case Value(_Read(Returned() | Problem() as result)):
                 return result
             case Value():
                 raise AssertionError(outcome)  # whatever is returned is read
@@ -185,31 +222,37 @@ class Executor:
     async def _tool(self, work: ToolWork, context: NodeContext) -> _Result:
         tool = self._tools.get(work.tool)
         tool.check_permitted(work.may)
-        bound = tool.bind(work.args)
+        args = await opened(tool, work, self._vault)
+        bound = tool.bind(args)
         if work.doubt or (work.approved is None and bound.needs_approval(work.asks)):
             return refused(tool, work.args, work.doubt)
-        hide = partial(tool.without_secrets, args=work.args) if tool.redact else None
+        hide = partial(tool.without_secrets, args=args) if tool.redact else None
 
         def said(value: object) -> Content | Stopped:
             return value if isinstance(value, Stopped) else content(value, tool.output_cap, hide)
 
+        make = await self._made(bound, work, context)
         async with self._gate(tool), self._slots:
-            outcome = await self._tried(bound, _read(self._made(bound, work, context), said), work)
+            outcome = await self._tried(bound, _read(make, said), work)
         match outcome:
-            case Value(_Read(result)):
+            case Value(_Read(Stopped() as stopped)):
+                return await suspended(stopped, self._hidden(stopped.tool), work, self._vault)
+            case Value(_Read(Content() | Problem() as result)):
                 return result
             case Value():
                 raise AssertionError(outcome)  # whatever is returned is read
             case Raised(error):
                 problem = raised("tool", error, source_of(tool.function))
-                message = tool.without_secrets(problem.message, work.args)
+                message = tool.without_secrets(problem.message, args)
                 return problem.model_copy(update={"message": message})
             case Late(seconds):
                 return timed_out("tool", work.tool, seconds, unknown=tool.guarded)
             case _:
                 assert_never(outcome)
 
-    def _made(self, bound: Bound, work: ToolWork, context: NodeContext) -> Callable[[], object]:
+    async def _made(
+        self, bound: Bound, work: ToolWork, context: NodeContext
+    ) -> Callable[[], object]:
         """What makes the call; code that may call tools runs until it does."""
         pausing = bound.tool.pausing
         if pausing is None or not (work.tools or work.resume):
@@ -218,8 +261,11 @@ class Executor:
         if (resume := work.resume) is None:
             return lambda: pausing.begin(bound.values, tools)
         answer = Answer(resume.result, resume.error)
-        snapshot = base64.b64decode(resume.snapshot)
+        snapshot = await snapshot_of(resume, self._vault)
         return lambda: pausing.go_on(snapshot, answer, tools)
+
+    def _hidden(self, name: str) -> frozenset[str]:
+        return self._tools.get(name).redact if name in self._tools.names else frozenset()
 
     def _parameters(self, name: str) -> tuple[str, ...]:
         properties = self._tools.get(name).parameters.schema.get("properties")
@@ -255,9 +301,8 @@ class Executor:
                 return CallFailed(error=result, **head)
             case Refused(problem, unapproved):
                 return CallFailed(error=problem, unapproved=unapproved, **head)
-            case Stopped(tool, args, snapshot):
-                kept = base64.b64encode(snapshot).decode()
-                return CallSuspended(tool=tool, args=dict(args), snapshot=kept, **head)
+            case Suspended(tool, args, snapshot):
+                return CallSuspended(tool=tool, args=args, snapshot=snapshot, **head)
             case Returned():
                 return CallCompleted(
                     update=result.update,

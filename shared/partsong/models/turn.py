@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+import json
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -19,11 +20,13 @@ from partsong.models.core.call_ids import CallIds, renamed
 from partsong.models.core.coalesce import Coalescer
 from partsong.models.core.failure import failed
 from partsong.models.core.final_answer import Asked, Lens, answered, asked
+from partsong.models.core.redaction import RedactedCalls, hidden_of, taken_out
 from partsong.models.meter import Meter
 from partsong.models.port import TurnRequest
 from partsong.models.pricing import cost_of
 from partsong.models.registry import Providers
 from partsong.runtime.event_head import event_head
+from partsong.runtime.vault import MemoryVault, Vault, new_token
 
 __all__ = ["refuse_turn", "take_turn"]
 
@@ -36,9 +39,13 @@ class _Stage:
     """Numbers the chunks of one attempt, joins small ones, gives calls our ids; nothing after a terminal one."""
 
     def __init__(
-        self, work: TurnWork, show: Callable[[Chunk], None], lens: Lens | None = None
+        self,
+        work: TurnWork,
+        show: Callable[[Chunk], None],
+        *lenses: Callable[[Chunk], Iterator[Chunk]],
     ) -> None:
-        self._lens, self._ids = lens, CallIds(work.messages)
+        """What is shown passes through all `lenses`, in their order."""
+        self._lenses, self._ids = lenses, CallIds(work.messages)
         self._stamp = {"call_id": work.call_id, "attempt": work.attempt}
         self._show, self._seq, self._joiner = show, 0, Coalescer()
         self._loop = asyncio.get_running_loop()
@@ -53,11 +60,17 @@ class _Stage:
         chunk = self._ids(chunk)
         self.ended = isinstance(chunk, TERMINAL)
         self.seen.append(chunk)
-        for shown in (chunk,) if self._lens is None else self._lens(chunk):
+        for shown in self._seen_through(chunk):
             self._out(self._joiner.push(shown, self._loop.time()))
         self._wait()
         if self.ended and self._timer is not None:
             self._timer.cancel()
+
+    def _seen_through(self, chunk: Chunk) -> Iterable[Chunk]:
+        shown: Iterable[Chunk] = (chunk,)
+        for lens in self._lenses:
+            shown = [each for one in shown for each in lens(one)]
+        return shown
 
     def _wait(self) -> None:
         """Have what is held back sent when it is due; one timer per stretch, for most deadlines change while it runs."""
@@ -82,10 +95,12 @@ async def take_turn(
     tools: tuple[ToolSpec, ...],
     show: Callable[[Chunk], None],
     *,
+    vault: Vault | None = None,
     worker: str = "",
 ) -> AgentTurnCompleted | AgentTurnFailed:
     """Ask the model for one turn. Exactly one terminal chunk is shown, also if this task is cancelled.
 
+    Values of redacted arguments go to `vault`; without one they are lost, and their calls are not made.
     Raises nothing but `CancelledError`: what goes wrong is in the event.
     """
     meter = await Meter.of(work)
@@ -95,7 +110,12 @@ async def take_turn(
     wanted = asked(work.agent, with_tools=bool(tools))
     request = _request(work, wanted, tools)
     read = given(request.instructions, request.messages, request.tools)
-    stage = _Stage(work, show, Lens() if wanted.tools else None)
+    hidden = hidden_of(tools)
+    lenses = (
+        *((RedactedCalls(hidden),) if hidden else ()),
+        *((Lens(),) if wanted.tools else ()),
+    )
+    stage = _Stage(work, show, *lenses)
     try:
         async with aclosing(_chunks(work, providers, request)) as chunks:
             async for chunk in chunks:
@@ -118,7 +138,21 @@ async def take_turn(
     if isinstance(outcome, Broken):
         return _failed(work, await _priced(work, outcome), worker)
     turn = answered(outcome) if wanted.tools else outcome
+    try:
+        turn = await _kept_apart(turn, hidden, vault or MemoryVault())
+    except PartsongError as error:
+        return _failed(work, await _priced(work, Broken(error.problem, turn.usage)), worker)
     return await _completed(work, turn, digest_of(request), worker)
+
+
+async def _kept_apart(turn: Turn, hidden: Mapping[str, frozenset[str]], vault: Vault) -> Turn:
+    """The turn without the values of redacted arguments; they are in the vault."""
+    if not hidden:
+        return turn
+    taken = taken_out(turn.message, hidden, new_token)
+    for token, value in taken.values.items():
+        await vault.put(token, json.dumps(value).encode())
+    return replace(turn, message=taken.message)
 
 
 def refuse_turn(

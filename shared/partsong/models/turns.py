@@ -16,6 +16,7 @@ from partsong.models.registry import Providers, Settings, settings_from
 from partsong.models.turn import refuse_turn, take_turn
 from partsong.models.turn_routing import Routing, routed
 from partsong.runtime import clock
+from partsong.runtime.vault import Vault
 
 __all__ = ["Turns"]
 
@@ -56,6 +57,7 @@ class Turns:
         tools: tuple[ToolSpec, ...],
         show: Callable[[Chunk], None],
         *,
+        vault: Vault | None = None,
         worker: str = "",
     ) -> AgentTurnCompleted | AgentTurnFailed:
         """The turn, by the model that was decided on. Raises nothing but `CancelledError`."""
@@ -66,7 +68,7 @@ class Turns:
             problem, wait = ticket
             return refuse_turn(work, problem, show, worker=worker, retry_after=wait)
         try:
-            event = await take_turn(work, self.providers, tools, show, worker=worker)
+            event = await take_turn(work, self.providers, tools, show, vault=vault, worker=worker)
         except asyncio.CancelledError:
             self._guard.give_up(model, ticket)
             raise

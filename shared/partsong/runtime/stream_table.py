@@ -82,6 +82,7 @@ class Names:
     hints: str
     graphs: str
     partitions: str
+    redacted: str
     schedules: str
     snapshots: str
     threads: str
@@ -103,6 +104,7 @@ class Names:
             hints=f"{stem}_hints",
             graphs=f"{stem}_graphs",
             partitions=f"{stem}_partitions",
+            redacted=f"{stem}_redacted",
             schedules=f"{stem}_schedules",
             snapshots=f"{stem}_snapshots",
             threads=f"{stem}_threads",
@@ -291,7 +293,7 @@ def _passing(subjects: Subjects, names: Names) -> tuple[StreamSpec, ...]:
 
 
 def _buckets(names: Names) -> tuple[StreamSpec, ...]:
-    """Two object stores and five key-value stores, laid out as every NATS client expects them."""
+    """Two object stores and seven key-value stores, laid out as every NATS client expects them."""
     common: Config = {
         "discard": "new",
         "allow_rollup_hdrs": True,
@@ -318,6 +320,11 @@ def _buckets(names: Names) -> tuple[StreamSpec, ...]:
                 (names.graphs, _refuses(20_000, 2 * 1024 * 1024)),  # each by its hash and its name
                 (names.marks, _refuses(10_000)),
                 (names.partitions, _refuses(1_000)),
+                # What nobody may see lies here until its call is made, and no longer than for a month.
+                (
+                    names.redacted,
+                    {**_forgets(100_000), "max_age": 30 * _DAY, "max_msg_size": 516 * 1024},
+                ),
                 (names.schedules, _refuses(10_000, 2 * 1024 * 1024)),
                 (names.snapshots, _forgets(100_000)),  # can be made again
                 (names.threads, _refuses(1_000_000, 1024 * 1024)),

@@ -16,6 +16,7 @@ from partsong.contracts.graph.expressions import check_expression, holds
 from partsong.contracts.graph.function_results import NodeContext
 from partsong.contracts.graph.nodes import SideEffect, parse_duration
 from partsong.contracts.talk.messages import ToolSpec
+from partsong.contracts.talk.redaction import REDACTED
 from partsong.runtime.evaluation.evaluator import evaluate
 from partsong.tools.docstring import described
 from partsong.tools.parameters import Parameters, parameters_of
@@ -34,7 +35,6 @@ _STRENGTH: dict[SideEffect, int] = {"none": 0, "read": 1, "write": 2, "destructi
 
 _PLAIN = frozenset({"never", "always"})
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SECRET = "[redacted]"  # noqa: S105
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class Tool(Generic[P, R_co]):
             description=self.description,
             parameters=self.parameters.schema,
             approval=self.approval,
+            redact=tuple(sorted(self.redact)),
         )
 
     def permitted(self, may: SideEffect | None) -> bool:
@@ -139,13 +140,13 @@ class Tool(Generic[P, R_co]):
 
     def shown(self, args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """The arguments as they may be shown to people and written to traces."""
-        return {key: _SECRET if key in self.redact else value for key, value in args.items()}
+        return {key: REDACTED if key in self.redact else value for key, value in args.items()}
 
     def without_secrets(self, text: str, args: JsonValue) -> str:
         """The text with the values of redacted arguments taken out."""
         for key, value in args.items() if isinstance(args, dict) else ():
             if key in self.redact and isinstance(value, str) and value:
-                text = text.replace(value, _SECRET)
+                text = text.replace(value, REDACTED)
         return text
 
 

@@ -162,3 +162,5 @@ class ToolSpec(BaseModel):
     """JSON Schema of an object."""
     approval: str = "never"
     """Whether a person must agree to a call: `never`, `always`, or CEL over `args`."""
+    redact: tuple[str, ...] = ()
+    """Arguments whose values nobody is shown, and no log keeps."""

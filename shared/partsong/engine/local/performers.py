@@ -17,6 +17,7 @@ from partsong.execution.executor import Executor
 from partsong.execution.functions import Functions
 from partsong.execution.hooks import Hooks
 from partsong.plugins.shelf import Shelf
+from partsong.runtime.vault import MemoryVault
 from partsong.tools.registry import ToolRegistry
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Performers:
     def __init__(
         self, functions: Functions, tools: ToolRegistry, plugins: Shelf, stack: AsyncExitStack
     ) -> None:
-        self._executor = Executor(functions, tools)
+        self._vault = MemoryVault()
+        self._executor = Executor(functions, tools, vault=self._vault)
         self._hooks, self._plugins = Hooks(plugins), plugins
         stack.callback(self._hooks.close)
         self._tools = tools
@@ -73,7 +75,7 @@ class Performers:
         """Make one call."""
         match work:
             case FunctionWork() | ToolWork():
-                return self._executor.run(work, emit)
+                return self._executor.called(work, emit)
             case HookWork():
                 return self._hooks.run(work)
             case TurnWork():
@@ -97,5 +99,7 @@ class Performers:
             decided = await self._turns.decide(work)
         except PartsongError as error:
             return refuse_turn(work, error.problem, emit)
-        event = await self._turns.take(work, decided, (*specs, *work.inner), show)
+        event = await self._turns.take(
+            work, decided, (*specs, *work.inner), show, vault=self._vault
+        )
         return event if decided is None else (decided, event)

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import Unapproved
 from partsong.contracts.state.tool_calls import UNAPPROVED, digest_of
+from partsong.contracts.talk.redaction import REDACTED
 from partsong.tools.tool import AnyTool
 
 __all__ = ["Refused", "refused"]
@@ -42,11 +43,12 @@ def refused(tool: AnyTool, args: JsonValue, doubt: str | None = None) -> Refused
 
 
 def _editable(tool: AnyTool) -> dict[str, JsonValue]:
-    """The schema of the arguments as a person edits them: one that nobody is shown may stay as it is shown."""
+    """The schema of the arguments as a person edits them: one that nobody is shown stays, for the log keeps an edit."""
     schema = dict(tool.parameters.schema)
     properties = schema.get("properties")
     if tool.redact and isinstance(properties, dict):
         schema["properties"] = {
-            key: {} if key in tool.redact else value for key, value in properties.items()
+            key: {"const": REDACTED} if key in tool.redact else value
+            for key, value in properties.items()
         }
     return schema
