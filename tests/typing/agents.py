@@ -39,6 +39,8 @@ async def approve(call: ToolCallPart) -> bool:
 
 async def an_answer_has_the_type_that_was_asked_for(agent: Agent, chat: Conversation) -> None:
     assert_type(await agent.call("Hello"), AgentResult[object])
+    assert_type(agent.call_sync("Hello"), AgentResult[object])
+    assert_type(agent.call_sync("Hello", output=Invoice), AgentResult[Invoice])
     typed = await agent.call("Read it", output=Invoice, conversation=chat)
     assert_type(typed, AgentResult[Invoice])
     assert_type(typed.output.total, float)

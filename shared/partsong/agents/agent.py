@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from types import TracebackType
-from typing import ClassVar, Self, TypeVar, cast, overload
+from typing import Any, ClassVar, Self, TypeVar, cast, overload
 
 from pydantic import BaseModel, JsonValue
 
@@ -27,6 +27,7 @@ from partsong.contracts.graph import AgentSpec, CacheMode, Effort, OutputMode, R
 from partsong.contracts.talk.chunks import Chunk
 from partsong.engine.calls.calls import AGENT_RETRY
 from partsong.models.limiter import RateLimiter
+from partsong.runtime.blocking import blocking
 
 __all__ = ["Agent"]
 
@@ -174,6 +175,37 @@ class Agent:
             definition = replace(definition, output=output_of(output))
         result = await self._run(definition, prompt, conversation, _nobody, "by_attempt")
         return cast("AgentResult[M]", result) if isinstance(output, type) else result
+
+    @overload
+    def call_sync(
+        self, prompt: str, *, output: type[M], conversation: Conversation | None = None
+    ) -> AgentResult[M]: ...
+    @overload
+    def call_sync(
+        self,
+        prompt: str,
+        *,
+        output: Mapping[str, JsonValue] | None = None,
+        conversation: Conversation | None = None,
+    ) -> AgentResult[object]: ...
+    def call_sync(
+        self,
+        prompt: str,
+        *,
+        output: type[M] | Mapping[str, JsonValue] | None = None,
+        conversation: Conversation | None = None,
+    ) -> AgentResult[M] | AgentResult[object]:
+        """Ask as `call` does and wait for the answer, in a script or a notebook; each call connects anew.
+
+        Raises:
+            InvalidInput: `sync.running_loop`, this is inside a coroutine: `await agent.call(…)` there.
+        """
+        asked: Callable[..., Coroutine[Any, Any, AgentResult[M] | AgentResult[object]]] = self.call
+        return blocking(
+            lambda: asked(prompt, output=output, conversation=conversation),
+            name="agent.call_sync",
+            instead="agent.call(…)",
+        )
 
     def call_stream(self, prompt: str, *, conversation: Conversation | None = None) -> AgentStream:
         """Ask, and iterate over the answer's text while it comes. Nothing happens before the first iteration."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,12 +36,14 @@ class Pool:
     def __init__(self, choice: Choice, toolset: Toolset) -> None:
         self._choice, self._toolset = choice, toolset
         self._held: Means | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Where they were made, and are used."""
         self._holders = 0
 
     def hold(self) -> None:
         """Share means from here on."""
         if self._held is None:
-            self._held = self._made()
+            self._held, self._loop = self._made(), asyncio.get_running_loop()
         self._holders += 1
 
     async def release(self) -> None:
@@ -52,8 +55,8 @@ class Pool:
 
     @asynccontextmanager
     async def means(self) -> AsyncIterator[Means]:
-        """The shared ones, or some for just this once."""
-        if self._held is not None:
+        """The shared ones, or some for just this once, as for a blocking call from a notebook."""
+        if self._held is not None and self._loop is asyncio.get_running_loop():
             yield self._held
             return
         means = self._made()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from partsong.contracts.events import RunOptions
+from partsong.runtime.blocking import blocking
 from partsong.workflow.draft import Draft
 from partsong.workflow.options import checked
 
@@ -60,6 +61,40 @@ class Running(Draft):
             return await player.execute(
                 dict(input or {}), run_id=run_id, options=options, signals=signals
             )
+
+    def execute_sync(
+        self,
+        input: Mapping[str, JsonValue] | None = None,
+        *,
+        run_id: str | None = None,
+        log: str | None = None,
+        approve: Approver | None = None,
+        signals: Mapping[str, JsonValue] | None = None,
+        labels: Mapping[str, str] | None = None,
+        max_steps: int | None = None,
+        max_cost: float | None = None,
+        deadline: str | None = None,
+    ) -> RunResult:
+        """Run as `execute` does and wait for the end, in a script or a notebook; Ctrl-C stops the run where it is.
+
+        Raises:
+            InvalidInput: `sync.running_loop`, this is inside a coroutine: `await graph.execute(…)` there.
+        """
+        return blocking(
+            lambda: self.execute(
+                input,
+                run_id=run_id,
+                log=log,
+                approve=approve,
+                signals=signals,
+                labels=labels,
+                max_steps=max_steps,
+                max_cost=max_cost,
+                deadline=deadline,
+            ),
+            name="graph.execute_sync",
+            instead="graph.execute(…)",
+        )
 
     async def stream(
         self,

@@ -13,6 +13,7 @@ from partsong.contracts.errors import InvalidInput, NotFound
 from partsong.contracts.graph import Graph
 from partsong.contracts.state.timeline import Checkpoint, checkpoints, state_at
 from partsong.runtime import clock
+from partsong.runtime.blocking import blocking
 from partsong.workflow.doers import AgentLike, Doers
 from partsong.workflow.task_graph import TaskGraph, priorities, task_graph
 from partsong.workflow.task_log import TaskLog
@@ -96,6 +97,24 @@ class TaskScheduler:
         async with self._playing(graph, run_id, self._approve) as (player, log):
             await player.execute(dict(input or {}), run_id=run_id)
             return await self._result(log, run_id)
+
+    def execute_with_checkpointing_sync(
+        self,
+        tasks: Sequence[Task],
+        *,
+        input: Mapping[str, JsonValue] | None = None,
+        run_id: str | None = None,
+    ) -> SchedulerResult:
+        """Do all tasks as `execute_with_checkpointing` does and wait for them, in a script or a notebook.
+
+        Raises:
+            InvalidInput: `sync.running_loop`, this is inside a coroutine.
+        """
+        return blocking(
+            lambda: self.execute_with_checkpointing(tasks, input=input, run_id=run_id),
+            name="scheduler.execute_with_checkpointing_sync",
+            instead="scheduler.execute_with_checkpointing(…)",
+        )
 
     async def execute_task_with_approval(
         self,
