@@ -43,7 +43,7 @@ Whatever else it returns refuses, and so does what it raises; the model is told 
 Tools: TypeAlias = "Toolset | ToolRegistry | Iterable[AnyTool | Callable[..., object]]"
 """Tools as an agent takes them; a plain function becomes a tool."""
 
-Opened: TypeAlias = Callable[[JsonValue], Awaitable[JsonValue]]
+_Opened: TypeAlias = Callable[[JsonValue], Awaitable[JsonValue]]
 """Finds the arguments of a call whose values are redacted."""
 
 ASKED = "callback"
@@ -124,7 +124,7 @@ class Toolset:
         approve: Approve | None,
         deadline: float | None = None,
         *,
-        opened: Opened | None = None,
+        opened: _Opened | None = None,
     ) -> Agreed | Problem:
         """What a call may be made with, or why it must not be made.
 
@@ -159,7 +159,7 @@ async def _asked(
     call: ToolCallPart,
     approve: Approve,
     deadline: float | None,
-    opened: Opened | None,
+    opened: _Opened | None,
 ) -> Agreed | Problem:
     """What a person says to a call.
 
@@ -191,7 +191,7 @@ async def _asked(
 
 
 async def _edited(
-    tool: AnyTool, args: dict[str, JsonValue], answer: Edited, opened: Opened | None
+    tool: AnyTool, args: dict[str, JsonValue], answer: Edited, opened: _Opened | None
 ) -> Agreed:
     """The arguments that a person agreed to, checked as a model's are.
 

@@ -20,7 +20,7 @@ _LONGEST = 40
 _SAFE = re.compile(rf"[A-Za-z0-9_-]{{1,{_LONGEST}}}")
 _UNSAFE = re.compile("[^A-Za-z0-9_-]")
 
-Form = Callable[[str, int], str]
+_Form = Callable[[str, int], str]
 """An id in the form that somebody takes; the number tells apart what would be the same."""
 
 
@@ -43,7 +43,7 @@ def _sum(text: str, length: int) -> str:
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:length]
 
 
-def _free(id: str, taken: set[str], form: Form) -> str:
+def _free(id: str, taken: set[str], form: _Form) -> str:
     number = 0
     while (made := form(id, number)) in taken:
         number += 1
@@ -70,7 +70,7 @@ class CallIds:
         return chunk if ours == chunk.id else chunk.model_copy(update={"id": ours})
 
 
-def renamed(messages: tuple[Message, ...], form: Form = safe) -> tuple[Message, ...]:
+def renamed(messages: tuple[Message, ...], form: _Form = safe) -> tuple[Message, ...]:
     """The conversation with ids of this form, each of one call; results go with the calls that they answer."""
     ids = [call.id for call in _calls(messages)]
     if len({*ids}) == len(ids) and all(form(id_, 0) == id_ for id_ in ids):
@@ -78,7 +78,7 @@ def renamed(messages: tuple[Message, ...], form: Form = safe) -> tuple[Message, 
     return tuple(_renamed(messages, form))
 
 
-def _renamed(messages: tuple[Message, ...], form: Form) -> Iterator[Message]:
+def _renamed(messages: tuple[Message, ...], form: _Form) -> Iterator[Message]:
     taken: set[str] = set()
     waiting: dict[str, list[str]] = {}
     """New ids of calls without a result yet, by the old one, in the order of the calls."""
