@@ -174,6 +174,8 @@ class Failed(_Chunk):
     retry_after: float | None = None
     """Seconds, as the provider asked."""
     mid_stream: bool = False
+    fix: str | None = None
+    """What to do about it, where that is known better than by the class."""
 
 
 class Raw(_Chunk):

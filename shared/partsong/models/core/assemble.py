@@ -111,7 +111,7 @@ def problem_of(failure: Failed) -> Problem:
     return Problem(
         code=f"provider.{failure.error}",
         message=failure.message if failure.message.strip() else failure.error,
-        fix=_FIX.get(failure.error),
+        fix=failure.fix or _FIX.get(failure.error),
         retryable=failure.retryable,
         fault=_FAULT.get(failure.error, "provider"),
     )

@@ -8,7 +8,7 @@ from itertools import chain
 
 from pydantic import JsonValue
 
-__all__ = ["CLAUDE", "OPENAI", "closed", "is_closed", "is_strict", "portable", "sample"]
+__all__ = ["CLAUDE", "OPENAI", "closed", "in_words", "is_closed", "is_strict", "portable", "sample"]
 
 _NESTED_LIST = ("anyOf", "allOf", "oneOf", "prefixItems")
 _NESTED_MAP = ("properties", "$defs", "definitions")
@@ -50,6 +50,12 @@ OPENAI = _COMMON | frozenset(
     ]
 )
 """Keywords that OpenAI knows in strict schemas; others are an error."""
+
+
+def in_words(schema: Mapping[str, JsonValue]) -> str:
+    """The schema as an order to the model, for APIs that keep nobody to it: they refuse it, or know none at all."""
+    told = "Answer with nothing but one JSON value that fits this JSON Schema:"
+    return f"{told}\n{json.dumps(closed(schema))}"
 
 
 def closed(schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -70,7 +70,7 @@ class AnthropicProvider:
 
     def stream(self, request: TurnRequest) -> AsyncGenerator[Chunk, None]:
         """The answer."""
-        return relay(self._chunks(request), _explain, timeout=request.timeout)
+        return relay(self._chunks(request), self._explain, timeout=request.timeout)
 
     async def aclose(self) -> None:
         """Close the pool."""
@@ -88,6 +88,10 @@ class AnthropicProvider:
             async for event in stream:
                 for chunk in reader.read(event):
                     yield chunk
+
+    def _explain(self, error: Exception) -> Failed:
+        own = self._base_url == _URL
+        return _explain(error) if own else transport.at_address(_explain(error), self._base_url)
 
     def _connect(self) -> anthropic.AsyncAnthropic:
         import anthropic

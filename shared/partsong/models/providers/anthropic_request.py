@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -22,15 +21,12 @@ from partsong.contracts.talk.messages import (
 )
 from partsong.models.core.caching import mark
 from partsong.models.core.effort import Budget, Level, of_claude
-from partsong.models.core.schema import CLAUDE, closed, is_closed, portable
+from partsong.models.core.schema import CLAUDE, closed, in_words, is_closed, portable
 from partsong.models.port import TurnRequest
 
 __all__ = ["params"]
 
 _Json = dict[str, JsonValue]
-
-_ORDER = "Answer with nothing but one JSON value that fits this JSON Schema:\n"
-"""For schemas with open maps and the like: the API keeps a model to no such schema, it refuses the request."""
 
 
 def params(request: TurnRequest) -> dict[str, Any]:
@@ -47,7 +43,7 @@ def params(request: TurnRequest) -> dict[str, Any]:
         if is_closed(schema):
             output["format"] = {"type": "json_schema", "schema": portable(schema, CLAUDE)}
         else:
-            instructions = f"{instructions}\n\n{_ORDER}{json.dumps(schema)}".strip()
+            instructions = f"{instructions}\n\n{in_words(schema)}".strip()
     if instructions:
         fields["system"] = instructions
     if request.tools:

@@ -59,7 +59,7 @@ class GoogleProvider:
 
     def stream(self, request: TurnRequest) -> AsyncGenerator[Chunk, None]:
         """The answer."""
-        return relay(self._chunks(request), _explain, timeout=request.timeout)
+        return relay(self._chunks(request), self._explain, timeout=request.timeout)
 
     async def aclose(self) -> None:
         """Close the pool."""
@@ -87,6 +87,10 @@ class GoogleProvider:
                 await response.aclose()
         for chunk in reader.ended():
             yield chunk
+
+    def _explain(self, error: Exception) -> Failed:
+        own = self._base_url == _URL
+        return _explain(error) if own else transport.at_address(_explain(error), self._base_url)
 
     def _connect(self) -> genai.Client:
         import httpx2

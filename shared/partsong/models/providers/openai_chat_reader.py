@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -11,6 +10,7 @@ from pydantic import JsonValue
 from partsong.contracts.talk.chunks import (
     Chunk,
     End,
+    Raw,
     Reasoning,
     ReasoningState,
     Refusal,
@@ -21,7 +21,9 @@ from partsong.contracts.talk.chunks import (
     ToolStart,
     Usage,
 )
-from partsong.models.core.arguments import parse_arguments, tool_end
+from partsong.models.core.arguments import tool_end
+from partsong.models.core.call_pieces import Call, Calls, plain_name
+from partsong.models.core.think_tags import ThinkTags
 from partsong.models.providers import openai_client
 
 if TYPE_CHECKING:
@@ -43,33 +45,17 @@ _THOUGHTS = ("reasoning_content", "reasoning")
 """What servers call the text of a thought; some say it under both names at once."""
 
 
-@dataclass(slots=True)
-class _Call:
-    id: str
-    name: str
-    i: int
-    texts: list[str] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.texts)
-
-    def goes_on(self, id: str, name: str) -> bool:
-        """Whether a piece of that id and name is of this call, and not of the next one under the same index."""
-        if id and id != self.id:
-            return False
-        return not name or (name == self.name and not (self.texts and parse_arguments(self.text)))
-
-
 class Reader:
     """Events in, chunks out. The end is only known when the body is: the usage comes after the finish reason."""
 
-    def __init__(self, request_id: str | None) -> None:
+    def __init__(
+        self, request_id: str | None, *, tools: Iterable[str] = (), tagged: bool = False
+    ) -> None:
+        """`tools` are the names on offer; with `tagged`, what begins with `<think>` is a thought."""
         self._request_id = request_id
         self._response_id = ""
-        self._calls: list[_Call] = []
-        self._open: dict[int, _Call] = {}
-        """The latest call of each index."""
+        self._calls = Calls(tools)
+        self._tags = ThinkTags() if tagged else None
         self._thoughts: dict[str, list[str]] = {}
         """What was thought, under each name it came by."""
         self._native: str | None = None
@@ -96,11 +82,13 @@ class Reader:
 
     def ended(self) -> Iterator[Chunk]:
         """What the end of the body means: nothing, if the model had not finished before."""
+        if self._tags:
+            yield from self._tags.ended()
         if self._native is None:
             return
         stop = _STOP.get(self._native, "other")
-        if stop == "stop" and (self._calls or self._refused):
-            stop = "tool_calls" if self._calls else "refusal"
+        if stop == "stop" and (self._calls.all or self._refused):
+            stop = "tool_calls" if self._calls.all else "refusal"
         yield End(stop=stop, native=self._native)
 
     def _delta(self, delta: ChoiceDelta) -> Iterator[Chunk]:
@@ -110,39 +98,69 @@ class Reader:
                 self._thoughts.setdefault(name, []).append(thought)
                 yield Reasoning(text=thought)
                 break
-        if delta.content:
-            yield Text(text=delta.content)
+        yield from self._content(delta.content)
         if delta.refusal:
             self._refused = True
             yield Refusal(text=delta.refusal)
         for piece in delta.tool_calls or ():
             yield from self._piece(piece)
 
-    def _piece(self, piece: ChoiceDeltaToolCall) -> Iterator[Chunk]:
-        """A piece of a tool call.
+    def _content(self, content: object) -> Iterator[Chunk]:
+        """Text; some servers send it as a list of parts, thoughts among them."""
+        if isinstance(content, str):
+            yield from self._said(content)
+            return
+        for part in content if isinstance(content, list) else ():
+            match part:
+                case {"type": "text", "text": str(text)}:
+                    yield from self._said(text)
+                case {"type": "thinking", "thinking": thought}:
+                    if text := _joined(thought):
+                        yield Reasoning(text=text)
+                case _:
+                    yield Raw(data={"content": part})
 
-        Id and name come with the first one. Some servers give all calls the same index or none, some no ids.
-        """
-        function, call = piece.function, self._open.get(piece.index)
+    def _said(self, text: str) -> Iterator[Chunk]:
+        if text:
+            yield from self._tags.read(text) if self._tags else (Text(text=text),)
+
+    def _piece(self, piece: ChoiceDeltaToolCall) -> Iterator[Chunk]:
+        """A piece of a tool call: of a new one, or of one that has begun."""
+        function = piece.function
         name = (function and function.name) or ""
-        if call is None or not call.goes_on(piece.id or "", name):
-            number = len(self._calls) + 1
-            call = _Call(piece.id or f"call_{self._response_id}_{number}", name, number)
-            self._calls.append(call)
-            self._open[piece.index] = call
-            yield ToolStart(i=number, id=call.id, name=name)
-        if function and function.arguments:
-            text = _text(function.arguments)
-            call.texts.append(text)
+        text = _text(function.arguments) if function and function.arguments else ""
+        call = self._calls.of(piece.index, piece.id or "", name, text)
+        if call is None:
+            number = len(self._calls.all) + 1
+            made = piece.id or f"call_{self._response_id}_{number}"
+            call = self._calls.begin(piece.index, Call(made, plain_name(name), number))
+        # Its start waits for the arguments, for until then the name may grow.
+        if text and call.add(text):
+            yield from self._begun(call)
             yield ToolArgs(i=call.i, id=call.id, text=text)
+
+    @staticmethod
+    def _begun(call: Call) -> Iterator[Chunk]:
+        if not call.told:
+            call.told = True
+            yield ToolStart(i=call.i, id=call.id, name=call.name)
 
     def _close_calls(self) -> Iterator[Chunk]:
         """The calls, whole now, and before them what the model thought, which it wants back with their results."""
         thoughts: dict[str, JsonValue] = {n: "".join(said) for n, said in self._thoughts.items()}
-        if thoughts and self._calls:
+        if thoughts and self._calls.all:
             yield ReasoningState(form="reasoning_item", opaque=thoughts)
-        for call in self._calls:
+        for call in self._calls.all:
+            yield from self._begun(call)
             yield tool_end(call.id, call.name, call.text, i=call.i)
+
+
+def _joined(thought: object) -> str:
+    """The text of a thought, which is a text or a list of parts with one."""
+    if isinstance(thought, str):
+        return thought
+    parts = thought if isinstance(thought, list) else ()
+    return "".join(str(part.get("text") or "") for part in parts if isinstance(part, dict))
 
 
 def _text(arguments: JsonValue) -> str:

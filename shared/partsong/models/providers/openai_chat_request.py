@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Any
 
 from pydantic import JsonValue
@@ -20,7 +21,7 @@ from partsong.contracts.talk.messages import (
 from partsong.models.core.caching import cache_key
 from partsong.models.core.call_ids import nine, renamed
 from partsong.models.core.effort import of_compatible, of_openai
-from partsong.models.core.schema import closed, is_strict
+from partsong.models.core.schema import closed, in_words, is_strict
 from partsong.models.port import TurnRequest
 from partsong.models.providers import openai_client
 
@@ -33,25 +34,39 @@ _MISTRAL = re.compile(
 """Models whose servers take ids of tool calls of nine letters and digits, and no others."""
 
 
-def params(request: TurnRequest, *, compatible: bool) -> dict[str, Any]:
-    """The arguments of `completions.create`; compatible servers know the older word for the limit of tokens."""
+def params(
+    request: TurnRequest, *, compatible: bool, unknown: Container[str] = ()
+) -> dict[str, Any]:
+    """The arguments of `completions.create`; compatible servers know the older word for the limit of tokens.
+
+    `unknown` are fields that the server has refused: what they would have said is said otherwise, or not at all.
+    """
     asked = max((i for i, m in enumerate(request.messages) if m.role == "user"), default=-1)
     mistral = compatible and _MISTRAL.search(request.model) is not None
     said = renamed(request.messages, nine) if mistral else request.messages
-    messages = [_message(m, thinking=compatible and i > asked) for i, m in enumerate(said)]
-    if request.instructions:
-        messages.insert(0, {"role": "system", "content": request.instructions})
+    messages = [
+        _message(m, thinking=compatible and i > asked)
+        for i, m in enumerate(said)
+        if not isinstance(m, AssistantMessage) or m.text or m.tool_calls or _refused(m)
+    ]
+    instructions = request.instructions
+    if request.output_schema is not None and "response_format" in unknown:
+        order = in_words(request.output_schema)
+        instructions = f"{instructions}\n\n{order}".strip()
+    if instructions:
+        messages.insert(0, {"role": "system", "content": instructions})
     fields: dict[str, Any] = {
         "model": request.model,
         "messages": messages,
         "max_tokens" if compatible else "max_completion_tokens": request.max_tokens,
-        "stream_options": {"include_usage": True},  # without it no usage comes at all
     }
+    if "stream_options" not in unknown:
+        fields["stream_options"] = {"include_usage": True}  # without it no usage comes at all
     if request.tools:
         fields["tools"] = [_tool(tool) for tool in request.tools]
     if request.temperature is not None:
         fields["temperature"] = request.temperature
-    if request.output_schema is not None:
+    if request.output_schema is not None and "response_format" not in unknown:
         schema = closed(request.output_schema)
         told = {"schema": schema, "strict": is_strict(schema)}
         answer = {"name": "answer", **(told if compatible else openai_client.strict(schema))}
@@ -64,6 +79,10 @@ def params(request: TurnRequest, *, compatible: bool) -> dict[str, Any]:
     if request.extra:
         fields["extra_body"] = dict(request.extra)
     return fields
+
+
+def _refused(message: AssistantMessage) -> bool:
+    return any(isinstance(part, RefusalPart) for part in message.parts)
 
 
 def _tool(tool: ToolSpec) -> _Json:

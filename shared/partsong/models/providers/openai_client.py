@@ -40,8 +40,28 @@ def connect(api_key: str, base_url: str) -> openai.AsyncOpenAI:
     return client
 
 
-def explain(error: Exception) -> Failed:
+def explain(error: Exception, *, base_url: str = "", model: str = "") -> Failed:
     """What the SDK raised, as a chunk. An error in the stream is an `APIError` without a response."""
+    failure = _explained(error)
+    if is_own(base_url):
+        return failure
+    if failure.status == 404:
+        return failure.model_copy(update={"fix": _not_found(failure.message, base_url, model)})
+    if failure.error == "invalid_request" and "not support tools" in failure.message:
+        fix = "choose a model whose template knows tools, or take the agent's tools away"
+        return failure.model_copy(update={"fix": fix})
+    return transport.at_address(failure, base_url)
+
+
+def _not_found(said: str, base_url: str, model: str) -> str:
+    """What a compatible server's 404 may mean: no such path, or no such model."""
+    path = urlsplit(base_url).path.rstrip("/")
+    if not path and "model" not in said.lower():
+        return f"{base_url} has no /chat/completions: most servers answer under {base_url.rstrip('/')}/v1"
+    return f"ask {base_url.rstrip('/')}/models which models are there; Ollama gets one by: ollama pull {model}"
+
+
+def _explained(error: Exception) -> Failed:
     import openai
 
     match error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
@@ -63,6 +64,7 @@ class ResponsesProvider:
     name = "openai"
 
     def __init__(self, api_key: str, base_url: str = "") -> None:
+        self._base_url = base_url
         self._compatible = not openai_client.is_own(base_url)
         self._connection = transport.Connection(lambda: openai_client.connect(api_key, base_url))
 
@@ -72,7 +74,8 @@ class ResponsesProvider:
 
     def stream(self, request: TurnRequest) -> AsyncGenerator[Chunk, None]:
         """The answer."""
-        return relay(self._chunks(request), openai_client.explain, timeout=request.timeout)
+        explain = partial(openai_client.explain, base_url=self._base_url, model=request.model)
+        return relay(self._chunks(request), explain, timeout=request.timeout)
 
     async def aclose(self) -> None:
         """Close the pool."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONNECT",
     "Connection",
+    "at_address",
     "explain",
     "import_sdk",
     "late",
@@ -110,6 +111,16 @@ def explain(error: Exception) -> Failed:
             return failed("truncated", f"an event is no complete JSON: {_said(error)}")
         case _:
             return failed("server", _said(error)).model_copy(update={"retryable": False})
+
+
+def at_address(failure: Failed, address: str) -> Failed:
+    """The failure with the address at which it happened, if that is not the vendor's: a local server may not run."""
+    if not address or failure.error not in {"connection", "timeout"}:
+        return failure
+    lost = failure.error == "connection"
+    fix = f"see whether the server at {address} runs, and whether the address is right"
+    said = {"message": f"{failure.message} ({address})", "fix": fix if lost else None}
+    return failure.model_copy(update=said)
 
 
 def late(error: Exception) -> Failed:

@@ -101,6 +101,17 @@ class ChatWire:
         """Somebody to write the answer."""
         return _Voice(ask, number, tokens, self._manners)
 
+    def refusal(self, path: str, ask: Ask) -> Deny | None:
+        """Why a server with these manners does not answer."""
+        manners = self._manners
+        if manners.under_v1 and "/v1/" not in path:
+            return Deny(404, "invalid_request", "404 page not found")
+        if manners.models and ask.model not in manners.models:
+            return Deny(404, "invalid_request", f"model '{ask.model}' not found")
+        for name in sorted(manners.refuses & ask.body.keys()):
+            return Deny(400, "invalid_request", f"unknown field: {name}")
+        return None
+
     def denial(self, deny: Deny) -> bytes:
         """The body of an HTTP error."""
         return json_bytes({"error": _error(deny.kind, deny.message, self._manners, deny.status)})
@@ -127,6 +138,7 @@ class _Voice:
         options = ask.body.get("stream_options")
         self._with_usage = isinstance(options, dict) and options.get("include_usage") is True
         self._started = False
+        self._thinking = False
         self._calls = 0
 
     def speak(self, step: Step) -> Iterator[bytes]:
@@ -136,10 +148,10 @@ class _Voice:
         match step:
             case Say(text):
                 self.tokens = counted(self.tokens, text)
-                yield self._delta({"content": text})
+                yield self._text(text)
             case Think(text):
                 self.tokens = counted(self.tokens, text, thought=True)
-                yield self._delta(dict.fromkeys(self._manners.thoughts, text))
+                yield self._thought(text)
             case Refuse(text):
                 self.tokens = counted(self.tokens, text)
                 yield self._delta({"refusal": text})
@@ -161,6 +173,21 @@ class _Voice:
         choice: JsonValue = {"index": 0, "delta": delta, "finish_reason": None}
         return self._data({**self._frame, "choices": [choice]})
 
+    def _text(self, text: str) -> bytes:
+        if self._thinking:
+            self._thinking, text = False, f"</think>\n\n{text}"
+        said: JsonValue = [{"type": "text", "text": text}] if self._manners.parts else text
+        return self._delta({"content": said})
+
+    def _thought(self, text: str) -> bytes:
+        if self._manners.think_tags:
+            begins, self._thinking = not self._thinking, True
+            return self._delta({"content": f"<think>{text}" if begins else text})
+        if self._manners.parts:
+            thought: JsonValue = {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+            return self._delta({"content": [thought]})
+        return self._delta(dict.fromkeys(self._manners.thoughts, text))
+
     def _call(self, call: Call) -> Iterator[bytes]:
         self.tokens = counted(self.tokens, call.args)
         manners, index = self._manners, self._calls
@@ -168,19 +195,48 @@ class _Voice:
         place: dict[str, JsonValue] = {}
         if manners.call_index != "none":
             place["index"] = index if manners.call_index == "counted" else 0
-        first: dict[str, JsonValue] = {**place, "type": "function"}
-        later: dict[str, JsonValue] = dict(place)
-        if manners.call_ids != "none":
-            first["id"] = call.id
-        if manners.call_ids == "empty":
-            later["id"] = ""
         said: JsonValue = call.args if manners.whole_calls else ""
         if manners.object_arguments:
             said = json.loads(call.args)
-        first["function"] = {"name": call.name, "arguments": said}
-        yield self._delta({"tool_calls": [first]})
-        for piece in () if said else pieces(call):
-            yield self._delta({"tool_calls": [{**later, "function": {"arguments": piece}}]})
+        name, later_name = call.name, ""
+        if manners.call_names == "pieces":
+            name, later_name = call.name[:4], call.name[4:]
+        function: dict[str, JsonValue] = {"name": name, "arguments": said}
+        if manners.null_arguments and not said:
+            function["arguments"] = None
+        yield self._piece(place, call, 0, function, "function")
+        if later_name:
+            yield self._piece(place, call, 1, {"name": later_name, "arguments": ""})
+        for number, piece in enumerate(() if said else pieces(call), 2):
+            function = {"arguments": piece}
+            if manners.call_names in {"null", "repeated"}:
+                function["name"] = "null" if manners.call_names == "null" else call.name
+            yield self._piece(place, call, number, function)
+
+    def _piece(
+        self,
+        place: dict[str, JsonValue],
+        call: Call,
+        number: int,
+        function: dict[str, JsonValue],
+        kind: str = "",
+    ) -> bytes:
+        ids: dict[str, JsonValue] = {}
+        match self._manners.call_ids:
+            case "none":
+                pass
+            case "random":
+                ids = {"id": f"{call.id}-{self._calls}-{number}"}
+            case "same":
+                ids = {"id": "call_0"} if number == 0 else {}
+            case "repeated":
+                ids = {"id": call.id}
+            case "empty":
+                ids = {"id": call.id if number == 0 else ""}
+            case "first":
+                ids = {"id": call.id} if number == 0 else {}
+        piece: dict[str, JsonValue] = {**place, **ids, "function": function}
+        return self._delta({"tool_calls": [{**piece, "type": kind} if kind else piece]})
 
     def _finish(self, stop: Stop) -> Iterator[bytes]:
         manners = self._manners

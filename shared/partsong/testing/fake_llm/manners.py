@@ -25,8 +25,23 @@ class Manners:
     """The content of the first chunk, which only names the role."""
     whole_calls: bool = False
     """Whether a tool call comes in one piece."""
-    call_ids: Literal["first", "empty", "none"] = "first"
-    """first: with the first piece. empty: also later, as empty text. none: never."""
+    call_ids: Literal["first", "empty", "none", "random", "repeated", "same"] = "first"
+    """first: with the first piece. empty: also later, as empty text. none: never. random: another one in each piece.
+    repeated: the call's in each piece. same: all calls of all answers have one."""
+    call_names: Literal["first", "null", "repeated", "pieces"] = "first"
+    """first: with the first piece. null: later as the word `null`. repeated: in each. pieces: in two pieces."""
+    null_arguments: bool = False
+    """Whether the first piece of a call has no arguments at all, and not empty ones."""
+    parts: bool = False
+    """Whether content is a list of parts, thoughts among them."""
+    think_tags: bool = False
+    """Whether a thought is said in `<think>` at the beginning of the content."""
+    refuses: frozenset[str] = frozenset()
+    """Fields of a request that the server does not know, and refuses."""
+    models: tuple[str, ...] = ()
+    """The models that there are; empty: any."""
+    under_v1: bool = False
+    """Whether it answers under `/v1` alone."""
     call_index: Literal["counted", "zero", "none"] = "counted"
     calls_end: Literal["tool_calls", "stop"] = "tool_calls"
     """The finish reason of a turn that calls tools."""

@@ -99,10 +99,11 @@ class FakeLLM:
         """
         self._cache = cache
         self._script = script or scenarios.reply
+        self._chat = ChatWire(manners)
         self._wires: tuple[tuple[str, Wire], ...] = (
             ("/messages", AnthropicWire()),
             ("/responses", ResponsesWire()),
-            ("/chat/completions", ChatWire(manners)),
+            ("/chat/completions", self._chat),
             (":streamGenerateContent", GeminiWire()),
         )
         self._host = host
@@ -184,7 +185,11 @@ class FakeLLM:
                 404, {}, f'{{"error":"the fake knows {known}"}}'.encode()
             )
         recorded = await self._record(wire, request)
-        counted = recorded.tokens if self._cache is None else self._cache.count(recorded.ask)
+        counted: Tokens | Deny | None = None
+        if wire is self._chat:
+            counted = self._chat.refusal(request.path, recorded.ask)
+        if counted is None:
+            counted = self._cache.count(recorded.ask) if self._cache else recorded.tokens
         if isinstance(counted, Deny):
             reply: Reply = counted
         else:

@@ -55,6 +55,20 @@ ODD = {
     "no ids, no index": Manners(call_ids="none", call_index="none", whole_calls=True),
     "objects": Manners(object_arguments=True, whole_calls=True),
     "keeps alive": Manners(keep_alive=b": still working\n\n"),
+    "null for a name": Manners(call_names="null", call_ids="empty"),
+    "another id in each piece": Manners(call_ids="random"),
+    "another id in each piece, one index": Manners(call_ids="random", call_index="zero"),
+    "id and name in each piece": Manners(call_ids="repeated", call_names="repeated"),
+    "id and name in each piece, one index": Manners(
+        call_ids="repeated", call_names="repeated", call_index="zero"
+    ),
+    "names in pieces": Manners(call_names="pieces"),
+    "names in pieces, one index": Manners(call_names="pieces", call_index="zero"),
+    "names in pieces, no ids": Manners(call_names="pieces", call_ids="none"),
+    "no arguments at first": Manners(null_arguments=True),
+    "a whole call in each chunk": Manners(whole_calls=True, call_index="zero"),
+    "content in parts": Manners(parts=True),
+    "thoughts in tags": Manners(think_tags=True),
 }
 """Servers by name, and each oddity by itself."""
 
