@@ -165,10 +165,16 @@ class Scenario:
         asked = f"q{len(self.log)}"
         return self.when(*runs.retry(self.state, graph, options, None, asked, self.now))
 
-    def signals(self, name: str, payload: JsonValue = None, request_id: str = "s1") -> Scenario:
+    def signals(
+        self,
+        name: str,
+        payload: JsonValue = None,
+        request_id: str = "s1",
+        key: str | None = None,
+    ) -> Scenario:
         """Somebody sends a signal."""
         return self.when(
-            *signals.signal(self.state, name, payload, request_id, self.now, self.evaluate)
+            *signals.signal(self.state, name, payload, request_id, self.now, self.evaluate, key=key)
         )
 
     @property

@@ -35,11 +35,13 @@ from partsong.contracts.wire.requests import (
     RunRequest,
     ScheduleRequest,
     SignalRequest,
+    SignalStart,
     UnscheduleRequest,
     parse_request,
 )
 from partsong.contracts.wire.subjects import OURS, Subjects
 from partsong.engine.commands.options import check_options
+from partsong.engine.commands.signals import check_signal
 from partsong.graph_engine.commands import Commands
 from partsong.graph_engine.graphs import Keep
 from partsong.graph_engine.schedules import Firing, Schedules
@@ -128,6 +130,8 @@ class Door:
                 return await self._schedule(request)
             case UnscheduleRequest(id=id_, name=name):
                 return Accepted(id=id_, run_id="", seq=await self._schedules.drop(name))
+            case SignalRequest(start=SignalStart() as start):
+                return await self._signal(request, start, stored_ns)
             case CancelRequest() | PauseRequest() | ResumeRequest() | SignalRequest():
                 await self._known(request.run_id, begin=isinstance(request, CancelRequest))
                 return await self._append(_verb(request), request.run_id, request)
@@ -145,6 +149,38 @@ class Door:
     async def _fits(self, input: dict[str, JsonValue], graph: Graph) -> None:
         """Refuse an input that is none for a graph, before the graph is kept: what is refused leaves nothing behind."""
         await self._settle(partial(check_state, graph.state_schema, input))
+
+    async def _signal(
+        self, request: SignalRequest, start: SignalStart, stored_ns: int
+    ) -> Accepted | Rejected | None:
+        """Begin a run that nobody has asked to begin, and then send it the signal: two commands in this order.
+
+        The first one's id follows from the request. Whoever dies between them has acknowledged nothing: the request
+        comes again, finds the first one, and appends the second.
+        """
+        alone = request.model_copy(update={"start": None})
+        try:
+            await self._known(request.run_id, begin=True)
+        except NotFound:
+            run_id = _new_id("run_id", request.run_id, "")
+            check_options(run_id, start.options)
+            graph = await self._resolve(start.graph, partial(self._both_fit, start.input, alone))
+            begins = RunRequest(
+                id=f"{request.id}{OURS}start",
+                run_id=run_id,
+                graph=graph.hash,
+                input=start.input,
+                options=start.options,
+            )
+            await self._commands.append("run", run_id, begins.id, begins, stored_ns=stored_ns)
+        return await self._append("signal", request.run_id, alone)
+
+    async def _both_fit(
+        self, input: dict[str, JsonValue], sent: SignalRequest, graph: Graph
+    ) -> None:
+        """Refuse a signal that the graph has no use for, before a run begins by it."""
+        await self._fits(input, graph)
+        await self._settle(partial(check_signal, graph, sent.name, sent.key, sent.payload))
 
     async def _schedule(self, request: ScheduleRequest) -> Accepted:
         check_options(request.name, request.options)

@@ -14,8 +14,9 @@ from pydantic import JsonValue
 
 from partsong.contracts.errors import Conflict, NotFound, PartsongError, Unavailable
 from partsong.contracts.graph import Graph
+from partsong.contracts.state.edits import edited
 from partsong.contracts.state.state import Pending, RunState
-from partsong.contracts.state.timeline import beyond, edited, state_at
+from partsong.contracts.state.timeline import beyond, state_at
 from partsong.contracts.talk.hooks import PluginRef
 from partsong.contracts.wire.damage import Hit
 from partsong.contracts.wire.marks import Restored

@@ -82,23 +82,48 @@ def resume(run_id: str, address: Address, out: Output) -> None:
 @click.argument("run_id")
 @click.argument("name")
 @click.argument("payload", required=False)
+@click.option(
+    "--key", help="Which of several waits for the signal is meant: the one with this key."
+)
 @click.option("--id", "signal_id", help="Your own id: sent twice, the signal counts once.")
+@click.option(
+    "--start",
+    metavar="GRAPH",
+    help="Begin the run if it is not there: a file, MODULE:ATTRIBUTE, or a name.",
+)
+@click.option(
+    "-i",
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="K=V|@FILE",
+    help="Input of a run that begins.",
+)
 @address_options
 @output_option
 def signal(
     run_id: str,
     name: str,
     payload: str | None,
+    key: str | None,
     signal_id: str | None,
+    start: str | None,
+    inputs: tuple[str, ...],
     address: Address,
     out: Output,
 ) -> None:
     """Send a run the signal NAME; PAYLOAD is JSON, or else text."""
 
     async def work() -> None:
+        from partsong.cli.graphs import load_graph
+
         value = None if payload is None else parse_value(payload)
+        graph = None if start is None else load_graph(start)
+        given = parse_inputs(inputs) if inputs else None
         async with address.client() as client:
-            await client.signal(run_id, name, value, signal_id=signal_id)
+            await client.signal(
+                run_id, name, value, key=key, signal_id=signal_id, start=graph, input=given
+            )
         out.say(f"{run_id} has the signal {name}")
 
     run_async(work())

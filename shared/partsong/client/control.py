@@ -12,9 +12,10 @@ from pydantic import JsonValue
 from partsong.client.comparison import begun_by
 from partsong.client.graphs import GraphLike, a_request, spec_of
 from partsong.client.past import Past
-from partsong.contracts.errors import PartsongError, Unavailable
+from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from partsong.contracts.events import Event
 from partsong.contracts.ids import check_id
+from partsong.contracts.plain import plain
 from partsong.contracts.wire.requests import (
     CancelRequest,
     ForkRequest,
@@ -113,20 +114,45 @@ class Control(Past):
         return await self._change("resume", a_request(ResumeRequest, run_id=run_id))
 
     async def signal(
-        self, run_id: str, name: str, payload: object = None, *, signal_id: str | None = None
+        self,
+        run_id: str,
+        name: str,
+        payload: object = None,
+        *,
+        key: str | int | None = None,
+        signal_id: str | None = None,
+        start: GraphLike | None = None,
+        input: Mapping[str, object] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
-        """Send a run a signal; it is kept until a wait node takes it.
+        """Send a run a signal; it is kept until a wait node takes it, one with this `key` if there is one.
 
         With a `signal_id` of yours it is safe to repeat: however often it is sent to this run, it counts once.
+        With `start`, a run that nobody has begun begins, of this graph with this `input`, and has the signal; of many
+        that send the first signal, one begins it. One that is refused begins nothing.
 
         Raises:
-            InvalidInput: `run.unknown`, `run.ended`, `signal.unknown`: no node waits for that name, or
-                `signal.invalid`: the payload does not fit the node's schema.
+            InvalidInput: `run.unknown`, `run.ended`, `signal.unknown`: no node waits for that name, `signal.key`: none
+                with a key, or none without, `signal.invalid`: the payload does not fit the node's schema; of a run that
+                is to begin, as for `start`.
             Unavailable: no engine answered in time.
         """
+        if start is None and (input is not None or labels is not None):
+            raise InvalidInput(
+                "request.malformed",
+                "input and labels are those of a run that begins, and no graph says which",
+                where="start",
+                fix="give the graph as `start`",
+            )
         own = None if signal_id is None else f"{run_id}/{check_id('signal_id', signal_id)}"
-        request = a_request(SignalRequest, own, run_id=run_id, name=name, payload=payload)
-        await self._ask("signal", request)
+        begin: dict[str, object] | None = None
+        if start is not None:
+            given = plain(dict(input or {}), "input", "request.malformed")
+            begin = {"graph": spec_of(start), "input": given}
+            begin["options"] = {"labels": dict(labels or {})}
+        fields = {"run_id": run_id, "name": name, "payload": payload, "start": begin}
+        text = None if key is None else str(key)
+        await self._ask("signal", a_request(SignalRequest, own, key=text, **fields))
 
     async def retry(
         self,
@@ -170,12 +196,12 @@ class Control(Past):
     ) -> str:
         """Begin a new run where `run_id` was at `seq` (default: its end), perhaps with other values; returns its id.
 
-        `values` are keys of the state; `outputs` what function executions are taken to have returned, by id like
-        `a:1`. What was in flight is done again, and people are asked again. A fork belongs to no thread: it goes on beside
+        `values` are keys of the state, also where what is open took them over, and `sub:1/key` there alone; `outputs`
+        what function executions are taken to have returned, by id like `a:1` or `sub:1/a:1`. What was in flight is done again, and people are asked again. A fork belongs to no thread: it goes on beside
         the runs of its origin's, and none waits for it. With a `new_run_id` it is safe to repeat.
 
         Raises:
-            InvalidInput: `run.unknown`, `run.exists`, `fork.unknown_output`.
+            InvalidInput: `run.unknown`, `run.exists`, `fork.unknown_output`, `fork.unknown_scope`.
             Unavailable: no engine answered in time.
         """
         request = a_request(

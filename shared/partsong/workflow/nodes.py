@@ -159,6 +159,7 @@ class Nodes(Draft):
         seconds: float | str | None = None,
         until: str | datetime | None = None,
         signal: str | None = None,
+        key: str | None = None,
         deadline: float | str | None = None,
         schema: Schema | None = None,
         output: str | None = None,
@@ -166,7 +167,8 @@ class Nodes(Draft):
     ) -> Self:
         """Waits for a time, or for a signal whose payload goes to `output` (default: `name`).
 
-        `until` is RFC 3339, perhaps `{{from.the.state}}`. With a `deadline` for the signal, an edge may be for
+        `key`, CEL over `state` or text with `{{a.path}}`, tells it from other waits for the signal: it takes only what is
+        sent with that key. `until` is RFC 3339, perhaps `{{from.the.state}}`. With a `deadline` for the signal, an edge may be for
         `timeout`. What does not fit `schema` is refused when it is sent.
         """
         where = f"nodes.{name}"
@@ -179,6 +181,7 @@ class Nodes(Draft):
             "seconds": seconds,
             "until": until,
             "signal": signal,
+            "key": key,
             "deadline": deadline,
             "signal_schema": schema_of(schema),
             "output": output,

@@ -49,7 +49,7 @@ class Running(Draft):
     ) -> RunResult:
         """Run to the end, or to where only somebody outside this process can go on.
 
-        `signals` (name: payload) are sent as soon as it runs. `max_cost` is in US dollars, `deadline` a moment in
+        `signals` (name, or `name:key`, to payload) are sent as soon as it runs. `max_cost` is in US dollars, `deadline` a moment in
         RFC 3339; a run that meets a limit can be retried with a larger one.
 
         Raises:
@@ -160,13 +160,13 @@ class Running(Draft):
     ) -> RunResult:
         """Run anew from where a run of the log was at `seq` (default: its end), perhaps with other values.
 
-        `values` are keys of the state; `outputs` what function executions are taken to have returned, by id like `a:1`.
-        The old run stays as it is.
+        `values` are keys of the state, `sub:1/key` inside what is open; `outputs` what function executions are taken
+        to have returned, by id like `a:1`. The old run stays as it is.
 
         Raises:
             NotFound: `run.unknown`.
             Conflict: `run.exists`, the new id is taken.
-            InvalidInput: `fork.unknown_output`.
+            InvalidInput: `fork.unknown_output`, `fork.unknown_scope`.
         """
         async with self._player(log, approve) as player:
             return await player.fork(

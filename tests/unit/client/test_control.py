@@ -10,7 +10,10 @@ import pytest
 from pydantic import JsonValue
 
 from partsong.client import Client
+from partsong.client.requests import ask
 from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
+from partsong.contracts.wire.requests import RunRequest, SignalRequest
+from partsong.graph_engine.commands import Commands
 from partsong.testing.nats import Bus
 from tests.system import graphs, nodes
 from tests.system.engines import until
@@ -83,6 +86,92 @@ async def test_two_runs_may_hear_signals_of_the_same_id(client: Client) -> None:
         await asyncio.gather(*sent)
     for run in runs:
         assert (await client.result(run, timeout=WITHIN)).status == "completed"
+
+
+ORDERS: dict[str, JsonValue] = {
+    "name": "orders",
+    "nodes": {
+        "all": {
+            "type": "map",
+            "over": "orders",
+            "into": "paid",
+            "collect": "sum",
+            "graph": {
+                "name": "order",
+                "nodes": {
+                    "w": {"type": "wait", "signal": "paid", "key": "state.item", "output": "sum"}
+                },
+            },
+        }
+    },
+}
+
+
+async def test_a_signal_finds_the_item_whose_key_it_has(platform: Platform, client: Client) -> None:
+    run_id = await client.start(ORDERS, {"orders": ["a", "b", "c"]})
+    await client.signal(run_id, "paid", 3, key="c")
+    await until(platform, run_id, "waiting")
+    await client.signal(run_id, "paid", 1, key="a")
+    with pytest.raises(InvalidInput, match=r"waits for 'paid' in orders has a key"):
+        await client.signal(run_id, "paid", 2)
+    await client.signal(run_id, "paid", 2, key="b")
+    assert (await client.result(run_id, timeout=WITHIN))["paid"] == [1, 2, 3]
+
+
+async def test_the_first_of_many_signals_starts_the_run_and_each_arrives_once(
+    client: Client,
+) -> None:
+    given = {"orders": [f"o{n}" for n in range(8)]}
+    sent = [
+        client.signal(
+            "r_month", "paid", n, key=f"o{n}", signal_id=f"p{n}", start=ORDERS, input=given
+        )
+        for n in range(8)
+        for _ in range(2)  # each is told twice
+    ]
+    await asyncio.gather(*sent)
+    result = await client.result("r_month", timeout=WITHIN)
+    assert result["paid"] == list(range(8))
+    kinds = [event.type for event in result.events]
+    assert (kinds.count("run.started"), kinds.count("signal.received")) == (1, 8)
+
+
+async def test_a_signal_that_is_refused_starts_nothing(client: Client) -> None:
+    """Nor does one for a graph or an input that is no good."""
+    strict = {**GATES, "state_schema": {"properties": {"x": {"type": "integer"}}}}
+    refused = {
+        "signal.unknown": client.signal("r_new", "stop", start=GATES),
+        "signal.invalid": client.signal("r_new", "go", "text", start=GATES),
+        "signal.key": client.signal("r_new", "go", 1, key="a", start=GATES),
+        "graph.unknown": client.signal("r_new", "go", start="nobody-knows"),
+        "state.invalid": client.signal("r_new", "go", 1, start=strict, input={"x": "no"}),
+        "request.malformed": client.signal("r_new", "go", input={"x": 1}),
+        "id.reserved": client.signal("r~new", "go", 1, start=GATES),
+    }
+    for code, asking in refused.items():
+        with pytest.raises(InvalidInput) as error:
+            await asking
+        assert error.value.problem.code == code
+    assert await client.runs() == []
+
+
+async def test_who_died_between_the_two_commands_does_the_rest_when_it_comes_again(
+    bus: Bus, client: Client
+) -> None:
+    """The first command stands in the log, and the run has begun by it, when the same request is delivered again."""
+    asked = RunRequest(id="q1~start", run_id="r_half", graph=GATES)
+    graph = await client.start(GATES, run_id="r_other")
+    hashed = (await client.state(graph)).root.graph.hash
+    commands = Commands(bus.log(), bus.subjects)
+    half = asked.model_copy(update={"graph": hashed})
+    assert await commands.append("run", "r_half", "q1~start", half)
+    request = SignalRequest.model_validate(
+        {"id": "q1", "run_id": "r_half", "name": "go", "payload": 1, "start": {"graph": GATES}}
+    )
+    for _ in range(2):
+        await ask(client.nats, client.subjects, "signal", "q1", request, within=WITHIN)
+    kinds = [placed.event.type async for placed in client.events("r_half")]
+    assert (kinds.count("run.started"), kinds.count("signal.received")) == (1, 1)
 
 
 async def test_what_nobody_waits_for_is_refused(client: Client) -> None:

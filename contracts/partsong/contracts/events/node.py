@@ -85,6 +85,8 @@ class NodeCompleted(EventBase):
     """What a transform computed; other updates follow from what was reported."""
     signal: str | None = None
     """Id of the signal that a wait node takes."""
+    signal_key: str | None = None
+    """The key by which it was found."""
 
 
 class NodeFailed(EventBase):

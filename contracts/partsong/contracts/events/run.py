@@ -145,6 +145,8 @@ class SignalReceived(EventBase):
     writer: ClassVar[Service] = GRAPH_ENGINE
     type: Literal["signal.received"] = "signal.received"
     name: str
+    key: str | None = None
+    """Which of several waits is meant; without it, one that has no key."""
     payload: JsonValue = None
 
 

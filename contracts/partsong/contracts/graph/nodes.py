@@ -227,6 +227,9 @@ class WaitNode(NodeBase):
     """RFC 3339; may hold `{{path}}`."""
     signal: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_\-]{1,64}$")
     """Name of the signal to wait for. One that came before is taken at once; each is taken once."""
+    key: str | None = Field(default=None, min_length=1, max_length=4096)
+    """Of several waits for one signal, which is meant: CEL over `state`, or text with `{{path}}`. A signal with a key is
+    taken only by a wait whose key has that value, and such a wait takes no other."""
     signal_schema: dict[str, JsonValue] | None = None
     """JSON Schema of the signal's payload; what does not fit is refused at the door."""
     deadline: Seconds | None = None
@@ -239,8 +242,8 @@ class WaitNode(NodeBase):
         given = [name for name in ("seconds", "until", "signal") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"a wait is for one of seconds, until, signal; got {given or 'none'}")
-        if self.signal is None and (self.deadline or self.signal_schema):
-            raise ValueError("deadline and signal_schema belong to a signal")
+        if self.signal is None and (self.deadline or self.signal_schema or self.key):
+            raise ValueError("key, deadline and signal_schema belong to a signal")
         return self
 
 

@@ -135,6 +135,8 @@ def _texts(name: str, node: Node) -> Iterator[Problem]:
         if isinstance(node, TransformNode):
             for key, expression in node.set.items():
                 check_expression(expression, f"nodes.{name}.set.{key}")
+        if isinstance(node, WaitNode) and node.key is not None and "{{" not in node.key:
+            check_expression(node.key, f"nodes.{name}.key")
         if isinstance(node, WaitNode) and node.signal_schema is not None:
             check_schema(node.signal_schema, f"nodes.{name}.signal_schema")
         if isinstance(node, ApprovalNode) and node.edit_schema is not None:

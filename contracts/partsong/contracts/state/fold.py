@@ -37,7 +37,7 @@ from partsong.contracts.state.fold_nodes import (
 from partsong.contracts.state.retry import revived
 from partsong.contracts.state.scope import Scope, Token
 from partsong.contracts.state.serialization import load_state
-from partsong.contracts.state.state import Origin, Pending, RunState, Signal, Stopping
+from partsong.contracts.state.state import Origin, Pending, RunState, Signal, Stopping, line_of
 
 __all__ = ["fold", "fold_all", "fold_message"]
 
@@ -215,12 +215,15 @@ def _signalled(state: RunState, event: e.SignalReceived) -> RunState:
     waiting = [
         execution.id
         for execution in state.executions.values()
-        if isinstance(node := state.node(execution), WaitNode) and node.signal == event.name
+        if isinstance(node := state.node(execution), WaitNode)
+        and node.signal == event.name
+        and (node.key is None) == (event.key is None)
     ]
-    line = (*state.signals.get(event.name, ()), Signal(event.id, event.payload))
+    place = line_of(event.name, event.key)
+    line = (*state.signals.get(place, ()), Signal(event.id, event.payload))
     return replace(
         state,
-        signals={**state.signals, event.name: line},
+        signals={**state.signals, place: line},
         signalled=state.signalled | {event.id},
         due={**state.due, **dict.fromkeys(waiting)},
         updated=event.time,

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
-from partsong.contracts.graph import END, AgentNode, MapNode
+from partsong.contracts.graph import END, AgentNode, MapNode, WaitNode
 from partsong.contracts.graph.reducers import Write
 from partsong.contracts.persistent import pruned, put, without
 from partsong.contracts.state.compact_writes import settle
@@ -18,7 +18,7 @@ from partsong.contracts.state.fold_calls import with_due, with_execution
 from partsong.contracts.state.node_results import begins_with, result_of, updates_of
 from partsong.contracts.state.scope import Execution, Scope, Token, scope_of
 from partsong.contracts.state.serialization import inner_graph
-from partsong.contracts.state.state import RunState, Undo
+from partsong.contracts.state.state import RunState, Undo, line_of
 
 __all__ = [
     "node_cancelled",
@@ -111,7 +111,7 @@ def node_ended(state: RunState, event: e.NodeCompleted | e.NodeFailed) -> RunSta
         error = {"node": execution.node, **event.error.model_dump(mode="json", exclude_none=True)}
         private = {"error": error}
     else:
-        updates = updates_of(state, execution, event.update, event.signal)
+        updates = updates_of(state, execution, event.update, event.signal, event.signal_key)
         private = _private(state, execution)
         if any(updates):
             mark |= {execution.id}
@@ -125,7 +125,8 @@ def node_ended(state: RunState, event: e.NodeCompleted | e.NodeFailed) -> RunSta
     active = without(scope.active, execution.id)
     after = replace(scope, writes=writes, tokens=tokens, active=active)
     if isinstance(event, e.NodeCompleted):
-        state = _remembered(state, scope, after, execution, mark, event.signal)
+        state = _remembered(state, scope, after, execution, mark)
+        state = _taken(state, execution, event)
     state = _without(state, execution.id)
     scopes = put(state.scopes, scope.path, settle(after))
     return replace(state, scopes=scopes, updated=event.time)
@@ -157,22 +158,24 @@ def _remembered(
     after: Scope,
     execution: Execution,
     mark: frozenset[str],
-    signal: str | None,
 ) -> RunState:
-    """What outlives a completed execution beside its writes: how to undo it, and that it took a signal."""
+    """What outlives a completed execution beside its writes: how to undo it."""
     function = scope.graph.nodes[execution.node].compensate
     if function is not None:
         state = replace(
             state, undo=(*state.undo, Undo(execution.id, function, after.seen_by(mark)))
         )
-    if signal is not None:
-        signals = {
-            name: left
-            for name, line in state.signals.items()
-            if (left := tuple(one for one in line if one.id != signal))
-        }
-        state = replace(state, signals=signals)
     return state
+
+
+def _taken(state: RunState, execution: Execution, event: e.NodeCompleted) -> RunState:
+    node = state.node(execution)
+    if event.signal is None or not isinstance(node, WaitNode):
+        return state
+    place = line_of(node.signal or "", event.signal_key)
+    left = tuple(one for one in state.signals.get(place, ()) if one.id != event.signal)
+    lines = put(state.signals, place, left) if left else without(state.signals, place)
+    return replace(state, signals=lines)
 
 
 def _without(state: RunState, exec_id: str) -> RunState:

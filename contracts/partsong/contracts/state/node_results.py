@@ -26,7 +26,7 @@ from partsong.contracts.state.conversation import written
 from partsong.contracts.state.hook_decisions import replaced
 from partsong.contracts.state.model_answers import tool_calls_of
 from partsong.contracts.state.scope import Execution, Scope
-from partsong.contracts.state.state import RunState
+from partsong.contracts.state.state import RunState, line_of
 
 __all__ = [
     "ask_id",
@@ -47,8 +47,9 @@ def updates_of(  # noqa: PLR0911  # one case per kind of node
     execution: Execution,
     computed: Mapping[str, JsonValue] | None = None,
     signal: str | None = None,
+    key: str | None = None,
 ) -> tuple[Mapping[str, JsonValue], ...]:
-    """What a finished execution adds to the state; `computed` and `signal` are what its last event says."""
+    """What a finished execution adds to the state; `computed`, `signal` and its `key` are what its last event says."""
     node = state.node(execution)
     fresh = replaced(state, execution.id, "after_node", None)
     if isinstance(fresh, dict):
@@ -76,9 +77,8 @@ def updates_of(  # noqa: PLR0911  # one case per kind of node
             count = len(execution.results)
             return ({node.into: [execution.results.get(i) for i in range(count)]},)
         case WaitNode():
-            taken = next(
-                (s for s in state.signals.get(node.signal or "", ()) if s.id == signal), None
-            )
+            line = state.signals.get(line_of(node.signal or "", key), ())
+            taken = next((s for s in line if s.id == signal), None)
             return ({node.output or execution.node: as_data(taken.payload)},) if taken else ()
         case TransformNode():
             return ({key: as_data(value) for key, value in computed.items()},) if computed else ()

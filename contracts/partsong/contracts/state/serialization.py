@@ -54,6 +54,7 @@ def dump_state(state: RunState, *, shared: bool = False) -> dict[str, JsonValue]
         state,
         calls=plain(state.calls),
         timers=plain(state.timers),
+        signals=plain(state.signals),
         scopes={
             path: _plain_scope(replace(scope, settled=_own(scope.settled, places)))
             for path, scope in state.scopes.items()

@@ -39,6 +39,7 @@ __all__ = [
     "Token",
     "Undo",
     "Waiting",
+    "line_of",
 ]
 
 Status = Literal[
@@ -69,6 +70,11 @@ class Signal:
 
     id: str
     payload: JsonValue
+
+
+def line_of(name: str, key: str | None) -> str:
+    """Where signals of a name wait in order, those with a key apart; no name holds a colon."""
+    return name if key is None else f"{name}:{key}"
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,7 @@ class RunState:
     """Executions that the next decision must look at."""
     timers: Mapping[str, Timer] = field(default_factory=dict)
     signals: Mapping[str, tuple[Signal, ...]] = field(default_factory=dict)
-    """By name, in order of arrival."""
+    """By name and key, see `line_of`, in order of arrival."""
     signalled: Ids = frozenset()
     """Ids of all signals so far: one that comes twice counts once."""
     undo: tuple[Undo, ...] = ()

@@ -14,11 +14,11 @@ from pydantic import JsonValue
 from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events.envelope import Commit, Report, decode_known
-from partsong.contracts.frozen import replace
+from partsong.contracts.graph import FunctionNode
 from partsong.contracts.state.fold import fold_message
 from partsong.contracts.state.state import RunState, Status
 
-__all__ = ["Change", "Checkpoint", "beyond", "checkpoints", "diff", "edited", "state_at"]
+__all__ = ["Change", "Checkpoint", "beyond", "checkpoints", "diff", "state_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def state_at(
     """The state after the record at `seq`, or after all; `outputs` replaces what function executions returned.
 
     Raises:
-        InvalidInput: `fork.unknown_output`, an execution that had not returned by then.
+        InvalidInput: `fork.unknown_output`, no execution of a function that had returned by then.
     """
     state, left = RunState(run_id), dict(outputs or {})
     for place, body in records:
@@ -91,24 +91,28 @@ def state_at(
             break
         message = decode_known(body)
         if left:
-            message = _with_outputs(message, left)
+            message = _with_outputs(state, message, left)
         state = fold_message(state, message, place)
     if left:
         raise InvalidInput(
             "fork.unknown_output",
-            f"{', '.join(left)} had not returned by sequence {seq}",
+            f"{', '.join(left)}: no function of that name had returned by {'then' if seq is None else f'sequence {seq}'}",
             where="outputs",
-            fix="name executions like a:1, at a sequence behind their completion",
+            fix="name executions of functions like a:1, or sub:1/a:1 inside a subgraph, at a sequence behind their completion",
         )
     return state
 
 
 def _with_outputs(
-    message: Commit | Report, left: dict[str, Mapping[str, JsonValue]]
+    state: RunState, message: Commit | Report, left: dict[str, Mapping[str, JsonValue]]
 ) -> Commit | Report:
     changed: list[e.Event] = []
     for event in message.events:
-        if isinstance(event, e.CallCompleted) and event.call_id in left:
+        if (
+            isinstance(event, e.CallCompleted)
+            and event.call_id in left
+            and _is_functions(state, event.call_id)
+        ):
             update = dict(left.pop(event.call_id))
             changed.append(event.model_copy(update={"update": update, "more": ()}))
         else:
@@ -116,12 +120,10 @@ def _with_outputs(
     return dataclasses.replace(message, events=tuple(changed))
 
 
-def edited(state: RunState, values: Mapping[str, JsonValue]) -> RunState:
-    """The state with keys of the run's own graph set to other values, for all who look from now on."""
-    root = state.root
-    writes = {key: line for key, line in root.writes.items() if key not in values}
-    root = replace(root, settled={**root.settled, **values}, writes=writes)
-    return replace(state, scopes={**state.scopes, "": root})
+def _is_functions(state: RunState, call_id: str) -> bool:
+    """Whether a call is the one of a function node; what tools and models say is no update of the state."""
+    execution = state.execution(call_id)
+    return execution is not None and isinstance(state.node(execution), FunctionNode)
 
 
 def diff(before: JsonValue, after: JsonValue, path: str = "") -> Iterator[Change]:

@@ -22,6 +22,7 @@ from partsong.contracts.ids import check_id
 from partsong.contracts.plain import plain, read_json
 
 __all__ = [
+    "LONGEST_KEY",
     "REPLY",
     "Accepted",
     "AdmitRequest",
@@ -36,9 +37,14 @@ __all__ = [
     "RunRequest",
     "ScheduleRequest",
     "SignalRequest",
+    "SignalStart",
     "UnscheduleRequest",
     "parse_request",
 ]
+
+
+LONGEST_KEY = 200
+"""Characters of the key by which a signal finds its wait."""
 
 
 class _Request(BaseModel):
@@ -81,12 +87,27 @@ class ResumeRequest(_Request):
     run_id: str
 
 
+class SignalStart(BaseModel):
+    """How a run begins that is not there when its first signal comes."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    graph: str | dict[str, JsonValue]
+    """As of a start: a graph's name, its `sha256:…` hash, or the whole spec."""
+    input: dict[str, JsonValue] = Field(default_factory=dict)
+    options: RunOptions = RunOptions()
+
+
 class SignalRequest(_Request):
     """Send a run a named signal; sent twice with the same request id, it counts once."""
 
     run_id: str
     name: str = Field(min_length=1)
+    key: str | None = Field(default=None, min_length=1, max_length=LONGEST_KEY)
+    """Which of several waits is meant: the one whose key has this value, now or later."""
     payload: JsonValue = None
+    start: SignalStart | None = None
+    """Begins the run if nobody has; a run that is there, or has ended, stays what it is."""
 
 
 class RetryRequest(_Request):
@@ -115,9 +136,9 @@ class ForkRequest(_Request):
     new_run_id: str | None = None
     """As with `run_id` of a start, without it the id follows from the request."""
     values: dict[str, JsonValue] = Field(default_factory=dict)
-    """State keys to set."""
+    """State keys to set, also in what is open inside the run; `sub:1/key` sets it there alone."""
     outputs: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
-    """By execution (`a:1`): what its function is taken to have returned."""
+    """By execution (`a:1`, `sub:1/a:1`): what its function is taken to have returned."""
 
 
 class AdmitRequest(_Request):

@@ -140,7 +140,9 @@ def _meaning(
             return runs.resume(state, asked(ResumeRequest, command).id, now)
         case "signal":
             sent = asked(SignalRequest, command)
-            return signals.signal(state, sent.name, sent.payload, sent.id, now, evaluate)
+            return signals.signal(
+                state, sent.name, sent.payload, sent.id, now, evaluate, key=sent.key
+            )
         case "admit":
             return runs.admit(state, now, dict(prepared.remembered)) if prepared.free else ()
 

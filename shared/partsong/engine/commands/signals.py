@@ -14,7 +14,7 @@ from partsong.contracts.graph import Graph, WaitNode, graphs_in
 from partsong.contracts.graph.conform import check_value
 from partsong.contracts.state.state import RunState
 
-__all__ = ["signal"]
+__all__ = ["check_signal", "signal"]
 
 
 def signal(
@@ -24,12 +24,13 @@ def signal(
     request_id: str,
     now: str,
     evaluate: Evaluate = at_once,
+    key: str | None = None,
 ) -> tuple[e.Event, ...]:
     """A signal for whoever waits for it, now or later.
 
     Raises:
         Conflict: `run.ended`.
-        InvalidInput: `signal.unknown`, `signal.invalid`, `schema.budget`.
+        InvalidInput: `signal.unknown`, `signal.key`, `signal.invalid`, `schema.budget`.
     """
     id_ = f"{state.run_id}.signal.{request_id}"
     if id_ in state.signalled:
@@ -41,21 +42,45 @@ def signal(
             where="run_id",
             fix="fork it" if state.status == "completed" else "retry it, then send the signal",
         )
-    waits = list(_waits(state.root.graph))
-    fitting = [node for node in waits if node.signal == name]
-    if not fitting:
+    check_signal(state.root.graph, name, key, payload, evaluate)
+    received = e.SignalReceived(
+        id=id_, time=now, cause=request_id, name=name, key=key, payload=payload
+    )
+    return (received,)
+
+
+def check_signal(
+    graph: Graph, name: str, key: str | None, payload: JsonValue, evaluate: Evaluate = at_once
+) -> None:
+    """Refuse a signal that no node of a graph could ever take.
+
+    Raises:
+        InvalidInput: `signal.unknown`, `signal.key`, `signal.invalid`, `schema.budget`.
+    """
+    waits = list(_waits(graph))
+    named = [node for node in waits if node.signal == name]
+    if not named:
         known = ", ".join(sorted({node.signal for node in waits if node.signal})) or "none"
         raise InvalidInput(
             "signal.unknown",
-            f"no node of {state.root.graph.name} waits for {name!r} (signals: {known})",
+            f"no node of {graph.name} waits for {name!r} (signals: {known})",
             where="name",
             fix=_meant(name, waits),
+        )
+    fitting = [node for node in named if (node.key is None) == (key is None)]
+    if not fitting:
+        said = "a key" if key is None else "no key"
+        raise InvalidInput(
+            "signal.key",
+            f"what waits for {name!r} in {graph.name} has {said}, and the signal has {'none' if key is None else repr(key)}",
+            where="key",
+            fix=f"send it with the key of the wait that is meant: {named[0].key}"
+            if key is None
+            else "leave the key out, or give the wait one",
         )
     for node in fitting:
         if node.signal_schema is not None:
             check_value(node.signal_schema, payload, "payload", "signal.invalid", evaluate)
-    received = e.SignalReceived(id=id_, time=now, cause=request_id, name=name, payload=payload)
-    return (received,)
 
 
 def _meant(name: str, waits: list[WaitNode]) -> str:

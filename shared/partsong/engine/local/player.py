@@ -19,10 +19,11 @@ from partsong.contracts.graph.conform import check_state
 from partsong.contracts.graph.lacking import require_all
 from partsong.contracts.ids import check_id
 from partsong.contracts.plain import plain
+from partsong.contracts.state.edits import edited
 from partsong.contracts.state.fold import fold_all
 from partsong.contracts.state.results import RunResult
 from partsong.contracts.state.state import RunState
-from partsong.contracts.state.timeline import Checkpoint, beyond, checkpoints, edited, state_at
+from partsong.contracts.state.timeline import Checkpoint, beyond, checkpoints, state_at
 from partsong.contracts.talk.hooks import PluginRef
 from partsong.contracts.wire.subjects import Subjects
 from partsong.contracts.wire.work import Work
@@ -170,11 +171,12 @@ class Player:
     ) -> RunResult:
         """Begin a new run where `run_id` was at `seq` (default: its end), perhaps with other values.
 
-        `values` are keys of the state; `outputs` what function executions are taken to have returned, by id like `a:1`.
+        `values` are keys of the state, `sub:1/key` inside what is open; `outputs` what function executions are taken
+        to have returned, by id like `a:1`.
 
         Raises:
             NotFound: `run.unknown`.
-            InvalidInput: `fork.unknown_output`, `position.beyond`.
+            InvalidInput: `fork.unknown_output`, `fork.unknown_scope`, `position.beyond`.
             Unavailable: see `execute`.
         """
         require_all(self._graph)
@@ -261,8 +263,9 @@ def _sent(state: RunState, signals: _Signals) -> tuple[e.Event, ...]:
     now = clock.now_text()
     return tuple(
         event
-        for name, payload in signals.items()
-        for event in signal(state, name, payload, f"{name}.{now}", now)
+        for addressed, payload in signals.items()
+        for name, _, key in (addressed.partition(":"),)
+        for event in signal(state, name, payload, f"{addressed}.{now}", now, key=key or None)
     )
 
 

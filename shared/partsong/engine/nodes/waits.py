@@ -8,8 +8,10 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import TransformNode, WaitNode
 from partsong.contracts.graph.expressions import compute
-from partsong.contracts.graph.templates import render
+from partsong.contracts.graph.templates import render, render_value
 from partsong.contracts.state.scope import Execution
+from partsong.contracts.state.state import line_of
+from partsong.contracts.wire.requests import LONGEST_KEY
 from partsong.engine.calls.calls import later
 from partsong.engine.draft import Draft
 from partsong.engine.scheduling import flow
@@ -36,9 +38,14 @@ def wait(draft: Draft, execution: Execution, node: WaitNode) -> None:
     """Set the timer, take the signal, or end because the time has come."""
     timer_id = _timer_id(execution)
     if node.signal is not None:
-        line = draft.state.signals.get(node.signal, ())
+        try:
+            key = _key(draft, execution, node)
+        except InvalidInput as error:
+            flow.fail(draft, execution, error.problem, draft.id(execution.id, "scheduled"))
+            return
+        line = draft.state.signals.get(line_of(node.signal, key), ())
         if line:
-            flow.complete(draft, execution, None, line[0].id, signal=line[0].id)
+            flow.complete(draft, execution, None, line[0].id, signal=line[0].id, key=key)
             return
         if node.deadline is None:
             return
@@ -63,6 +70,32 @@ def wait(draft: Draft, execution: Execution, node: WaitNode) -> None:
             exec=execution.id,
         )
     )
+
+
+def _key(draft: Draft, execution: Execution, node: WaitNode) -> str | None:
+    """The key of the signal that this execution waits for, as text."""
+    if node.key is None:
+        return None
+    view = draft.state.view(execution)
+    try:
+        if "{{" in node.key:
+            found = render_value(node.key, view)
+        else:
+            found = compute(node.key, view, evaluate=draft.evaluate)
+    except InvalidInput as error:
+        where = f"nodes.{execution.node}.key"
+        raise InvalidInput.of(error.problem.model_copy(update={"where": where})) from None
+    if isinstance(found, float) and found.is_integer():
+        found = int(found)
+    text = str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
+    if not 0 < len(text) <= LONGEST_KEY:
+        raise InvalidInput(
+            "wait.bad_key",
+            f"key gives {found!r:.60}, which is no text of 1 to {LONGEST_KEY} characters, and no whole number",
+            where=f"nodes.{execution.node}.key",
+            fix="name a key of the state that tells one wait from the other, like an order's number",
+        )
+    return text
 
 
 def _timer_id(execution: Execution) -> str:

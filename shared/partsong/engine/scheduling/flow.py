@@ -31,6 +31,7 @@ def complete(
     goto: tuple[str, ...] = (),
     computed: dict[str, JsonValue] | None = None,
     signal: str | None = None,
+    key: str | None = None,
 ) -> None:
     """End an execution well: check its update, choose its edges."""
     may = passes(draft, execution, execution.id, "after_node", cause)
@@ -40,7 +41,7 @@ def complete(
         return
     state = draft.state
     scope = state.scope(execution)
-    updates = updates_of(state, execution, computed, signal)
+    updates = updates_of(state, execution, computed, signal, key)
     try:
         after = _checked(draft, scope, execution, updates)
         edges = _route(draft, scope, execution, label, goto, after)
@@ -57,6 +58,7 @@ def complete(
             edges=tuple(edges),
             update=computed,
             signal=signal,
+            signal_key=key,
         )
     )
 

@@ -8,8 +8,8 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import Conflict, InvalidInput, Problem
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.validate import parse_graph
+from partsong.contracts.state.edits import edited
 from partsong.contracts.state.serialization import dump_state, load_state
-from partsong.contracts.state.timeline import edited
 from partsong.engine.calls.calls import later
 from partsong.engine.commands import runs
 from partsong.engine.commands.options import check_options
