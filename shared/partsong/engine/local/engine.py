@@ -94,8 +94,8 @@ class LocalRun:
         self._approve = approve
         self._emit = emit or (lambda _item: None)
         self._inbox: asyncio.Queue[Result | str | Exception | None] = asyncio.Queue()
-        self._tasks: dict[asyncio.Task[None], str] = {}
-        """What is being done, and for which call."""
+        self._tasks: dict[str, dict[asyncio.Task[None], None]] = {}
+        """What is being done, by its call and by all that this is a part of: `m:1/0/a:1`, `m:1/0` and `m:1`."""
         self._timers: list[asyncio.TimerHandle] = []
         self._owed = 0
         self._awaited: set[str] = set()
@@ -210,15 +210,22 @@ class LocalRun:
 
     def _drop(self, owner: str) -> None:
         """Cancel what is being done for an execution or scope."""
-        for task, call_id in self._tasks.items():
-            if call_id == owner or call_id.startswith(f"{owner}/"):
-                task.cancel()
+        for task in self._tasks.get(owner, ()):
+            task.cancel()
 
     def _spawn(self, call_id: str, making: Coroutine[None, None, Result]) -> None:
         self._owed += 1
         task = asyncio.ensure_future(self._deliver(making))
-        self._tasks[task] = call_id
-        task.add_done_callback(self._tasks.pop)
+        owners = [call_id[:end] for end, sign in enumerate(call_id) if sign == "/"]
+        for owner in (*owners, call_id):
+            self._tasks.setdefault(owner, {})[task] = None
+        task.add_done_callback(partial(self._done, (*owners, call_id)))
+
+    def _done(self, owners: tuple[str, ...], task: asyncio.Task[None]) -> None:
+        for owner in owners:
+            del self._tasks[owner][task]
+            if not self._tasks[owner]:
+                del self._tasks[owner]
 
     async def _child(self, work: ChildWork) -> Result:
         """Run a detached subgraph on the same log, or go on with it."""
@@ -302,7 +309,7 @@ class LocalRun:
     async def _let_go(self) -> None:
         for handle in self._timers:
             handle.cancel()
-        tasks = list(self._tasks)
+        tasks = {task for tasks in self._tasks.values() for task in tasks}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
