@@ -23,6 +23,7 @@ __all__ = [
     "LARGEST",
     "METADATA",
     "STRAY",
+    "moved",
     "names_in",
     "of_sdist",
     "of_wheel",
@@ -51,6 +52,13 @@ def roots() -> list[str]:
     return found
 
 
+def moved() -> dict[str, str]:
+    """What else is packaged, and where: the published schemas beside the package that they are made from."""
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    found: dict[str, str] = wheel["force-include"]
+    return found
+
+
 def tracked(*under: str) -> list[str]:
     """The files that are in git or will be: a new one counts before it is added. None outside a checkout."""
     command = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *under)
@@ -74,6 +82,10 @@ def packaged() -> set[str]:
         for root in roots()
         for one in tracked(root)
         if not LEFT_OUT.search(one)
+    } | {
+        one.replace(source, target, 1)
+        for source, target in moved().items()
+        for one in tracked(source)
     }
 
 
@@ -97,7 +109,7 @@ def of_sdist(path: Path) -> list[str]:
     """What is wrong with an sdist: all that is packaged is in it with its sources, and nothing that was built by the way."""
     names = names_in(path)
     needed = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "PKG-INFO"}
-    needed |= set(tracked(*roots()))
+    needed |= set(tracked(*roots(), *moved()))
     return [
         *(f"{one} is missing" for one in sorted(needed - names)),
         *(f"{one} is not for users" for one in sorted(names) if re.search(r"(^|/)node_modules/|\.pyc$", one)),
@@ -129,6 +141,7 @@ def _of_notes(path: Path, names: set[str]) -> list[str]:
         *([] if offered == _entry_points() else [f"entry points are {offered}"]),
         *(f"{one} leads nowhere" for one in sorted(targets) if _module_of(one) not in names),
         *([] if f"{notes}/licenses/LICENSE" in names else ["no license"]),
+        *(f"the page has a link that leads nowhere: {one}" for one in _relative(said)),
     ]
 
 
@@ -140,10 +153,18 @@ def _differences(said: Message) -> list[str]:
         "License-Expression": METADATA["license"],
     }
     extras = set(said.get_all("Provides-Extra", []))
+    urls = dict(one.split(", ") for one in said.get_all("Project-URL", []))
     return [
         *(f"{key} is {said[key]}, not {value}" for key, value in pairs.items() if said[key] != value),
         *([] if extras == set(METADATA["optional-dependencies"]) else [f"extras are {sorted(extras)}"]),
+        *([] if urls == METADATA["urls"] else [f"addresses are {urls}"]),
     ]  # fmt: skip
+
+
+def _relative(said: Message) -> list[str]:
+    """Links of the description that only lead somewhere in a checkout."""
+    targets: list[str] = re.findall(r"\]\(([^)\s]+)\)", str(said.get_payload()))
+    return [one for one in targets if not re.match(r"https://|#", one)]
 
 
 def _entry_points() -> dict[str, dict[str, str]]:

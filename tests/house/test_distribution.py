@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -48,7 +50,7 @@ def build(builder: type[Any], source: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    files = distribution.tracked(*distribution.roots(), *BESIDE)
+    files = distribution.tracked(*distribution.roots(), *distribution.moved(), *BESIDE)
     if not files:
         pytest.skip("not a checkout")
     work = tmp_path_factory.mktemp("distribution")
@@ -115,6 +117,9 @@ def test_what_does_not_belong_into_a_wheel_is_named(
         ("partsong/client/__init__.py", "partsong/client/__init__.py is missing"),
         ("partsong/client/py.typed", "partsong/client has no py.typed"),
         ("partsong/cli/main.py", "partsong.cli.main:main leads nowhere"),
+        ("partsong/plugins/py.typed", "partsong/plugins has no py.typed"),
+        ("partsong/teams/py.typed", "partsong/teams has no py.typed"),
+        ("partsong/contracts/asyncapi.yaml", "partsong/contracts/asyncapi.yaml is missing"),
     ],
 )
 def test_what_a_wheel_lacks_is_named(made: Made, tmp_path: Path, name: str, said: str) -> None:
@@ -125,6 +130,27 @@ def test_what_a_wheel_lacks_is_named(made: Made, tmp_path: Path, name: str, said
             if one != name:
                 less.writestr(one, whole.read(one))
     assert said in distribution.of_wheel(path, WHOLE)
+
+
+def test_a_link_of_the_page_that_leads_nowhere_is_named(made: Made, tmp_path: Path) -> None:
+    path, notes = tmp_path / made.wheel.name, f"partsong-{distribution.METADATA['version']}"
+    with zipfile.ZipFile(made.wheel) as whole, zipfile.ZipFile(path, "w") as other:
+        for one in whole.namelist():
+            more = b"\nsee [why](docs/why.md)" if one == f"{notes}.dist-info/METADATA" else b""
+            other.writestr(one, whole.read(one) + more)
+    said = "the page has a link that leads nowhere: docs/why.md"
+    assert said in distribution.of_wheel(path, WHOLE)
+
+
+def test_the_schemas_are_found_where_the_documents_say(made: Made, tmp_path: Path) -> None:
+    with zipfile.ZipFile(made.wheel) as wheel:
+        wheel.extractall(tmp_path)
+    command = (
+        "from importlib.resources import files; found = files('partsong.contracts');"
+        "print((found / 'asyncapi.yaml').is_file(), (found / 'schemas/run.started/v1.json').is_file())"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", command], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.stdout == "True True\n", done.stderr
 
 
 def test_a_wheel_that_has_grown_too_large_is_named(

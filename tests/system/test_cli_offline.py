@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,11 +155,42 @@ def test_data_comes_in_the_form_asked_for_wherever_it_is_asked(folder: Path, whe
         return partsong(folder, *words).stdout
 
     version = json.loads(out("json"))
-    assert version.keys() == {"partsong", "python"}
+    assert version.keys() == {"partsong", "python", "nats_server"}
     assert json.loads(out("jsonl")) == version
     assert out("jsonl").count("\n") == 1
     assert yaml.safe_load(out("yaml")) == version
     assert version["partsong"] in out("table")
+
+
+@pytest.mark.parametrize("word", ["-V", "--version"])
+def test_the_versions_come_in_one_line(folder: Path, word: str) -> None:
+    said = partsong(folder, word).stdout
+    assert re.fullmatch(
+        r"partsong \d\S+ \(Python 3\.\d+\.\d+\S*, nats-server 2\.\d+\.\d+\)\n", said
+    )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(folder: Path, shell: str) -> None:
+    script = process(folder, "completion", shell).stdout
+    assert "_PARTSONG_COMPLETE" in script
+    if shutil.which(shell):
+        done = subprocess.run([shell, "-n"], input=script, text=True, capture_output=True, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("ru", {"run"}), ("run star", {"start"}), ("completion z", {"zsh"}), ("up --fa", {"--fast"})],
+)
+def test_commands_and_options_are_completed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: str, offered: set[str]
+) -> None:
+    monkeypatch.setenv("_PARTSONG_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", f"partsong {words}")
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+    lines = process(folder).stdout.splitlines()
+    assert {line.rpartition(",")[2] for line in lines} == offered
 
 
 def test_rows_come_as_a_list_as_lines_and_as_a_table(folder: Path) -> None:

