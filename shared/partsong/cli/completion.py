@@ -9,12 +9,13 @@ __all__ = ["command"]
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command(epilog="Example: echo 'eval \"$(partsong completion bash)\"' >> ~/.bashrc")
+@click.command(epilog="Example: partsong completion fish")
 @click.argument("shell", type=click.Choice(_SHELLS))
 def command(shell: str) -> None:
     """Print a script by which SHELL completes commands and options.
 
-    In bash and zsh: eval "$(partsong completion bash)" in ~/.bashrc or ~/.zshrc.
+    In bash and zsh put eval "$(partsong completion bash)" into ~/.bashrc or ~/.zshrc; in fish write what is printed to
+    ~/.config/fish/completions/partsong.fish.
     """
     from click.shell_completion import get_completion_class
 
