@@ -28,7 +28,7 @@ SHARES = {
 }  # fmt: skip
 """Of a hundred; what costs more is played less often."""
 
-KNOWN = {"an empty answer is taken for one": "answer/5"}
+KNOWN: dict[str, str] = {}
 """What is wrong today, and a case of seed 1 that shows it: it is not counted, and noticed when it has been mended."""
 
 

@@ -11,8 +11,10 @@ from typing import Literal
 from partsong.agents.definition import Definition
 from partsong.agents.errors import AgentFailed, LimitReached
 from partsong.agents.limits import Spent
+from partsong.contracts.errors import Problem
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
 from partsong.contracts.graph import Retry
+from partsong.contracts.state.model_answers import next_model
 from partsong.contracts.talk.chunks import Chunk, Refusal, Text
 from partsong.contracts.talk.messages import Message
 from partsong.contracts.wire.work import TurnWork
@@ -26,9 +28,6 @@ __all__ = ["Asker", "Telling", "wait_before"]
 
 Telling = Literal["once", "by_attempt"]
 """once: whoever reads cannot tell attempts apart, so none follows one that has shown text."""
-
-_FINAL = frozenset({"provider.cancelled", "provider.tool_call_cut"})
-"""Failures that another model would not mend."""
 
 
 @dataclass(slots=True)
@@ -67,8 +66,8 @@ class Asker:
             if wait is not None:
                 tried += 1
                 await asyncio.sleep(wait)
-            elif len(self._models) > 1 and event.error.code not in _FINAL:
-                del self._models[0]
+            elif (other := self._other(event.error)) is not None:
+                del self._models[: self._models.index(other, 1)]
                 tried = 1
             else:
                 raise AgentFailed.of(event.error)
@@ -104,6 +103,12 @@ class Asker:
     def _shown(self, chunk: Chunk) -> None:
         self._text_shown = self._text_shown or isinstance(chunk, Text | Refusal)
         self.show(chunk)
+
+    def _other(self, problem: Problem) -> str | None:
+        """The model that stands in for the one that failed."""
+        if problem.code.startswith("model."):  # this one cannot even be asked
+            return next(iter(self._models[1:]), None)
+        return next_model(self._models, self._models[0], problem)
 
     def _wait(self, event: AgentTurnFailed, tried: int) -> float | None:
         """Seconds until the same model is asked again; None if it is not."""

@@ -82,6 +82,7 @@ class Definition:
         fields = {
             "model": model,
             "fallbacks": self.choice.models[1:],
+            "patience": self.patience,
             "instructions": self.instructions,
             "tools": self.toolset.names,
             "may": self.toolset.may,

@@ -21,7 +21,7 @@ from partsong.contracts.events import (
 )
 from partsong.contracts.graph.function_results import Approved, Edited, Rejected
 from partsong.contracts.plain import plain
-from partsong.contracts.state.tool_calls import answer_to, edit_of, edited, with_edit
+from partsong.contracts.state.tool_calls import answer_to, edit_of, edited, malformed, with_edit
 from partsong.contracts.talk.chunks import Chunk
 from partsong.contracts.talk.messages import ToolCallPart, ToolMessage, ToolSpec
 from partsong.contracts.wire.work import Resume, ToolWork
@@ -237,7 +237,7 @@ async def perform(
             args=call.args,
             tools=others,
         )
-        outcome = await made.make(work, call.id)
+        outcome = (call.name in toolset.names and malformed(call)) or await made.make(work, call.id)
         if isinstance(outcome, Problem):
             return _failed(call, outcome)
         return ToolMessage(call_id=call.id, name=call.name, content=outcome)

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from partsong.contracts.talk.chunks import Chunk, End, Failed
 from partsong.models.core.failure import failed
-from partsong.models.core.legible import legible
+from partsong.models.core.legible import Legible
 
 __all__ = ["relay"]
 
@@ -36,17 +36,17 @@ async def relay(
     reading = asyncio.create_task(_read(source, queue, room, explain, timeout))
     # The callback, not the task, sends the last word: so there is one even if the task is killed.
     reading.add_done_callback(lambda task: queue.put_nowait(_last_word(task)))
-    begun = False
+    begun, read = False, Legible()
     try:
         while True:
-            chunk = legible(await queue.get())
+            chunks = read(await queue.get())
             room.release()
-            if isinstance(chunk, Failed):
-                chunk = chunk.model_copy(update={"mid_stream": begun})
-            begun = True
-            yield chunk
-            if isinstance(chunk, End | Failed):
-                return
+            for chunk in chunks:
+                failed_now = isinstance(chunk, Failed)
+                yield chunk.model_copy(update={"mid_stream": begun}) if failed_now else chunk
+                begun = True
+                if isinstance(chunk, End | Failed):
+                    return
     finally:
         reading.cancel()
         await asyncio.wait({reading})

@@ -14,13 +14,14 @@ from partsong.contracts.talk.chunks import TERMINAL, Chunk, Failed
 from partsong.contracts.talk.messages import ToolSpec
 from partsong.contracts.wire.estimate import given
 from partsong.contracts.wire.work import TurnWork
-from partsong.models.core.assemble import Broken, Turn, assemble
+from partsong.models.core.assemble import Broken, Turn, assemble, hollow
 from partsong.models.core.caching import digest_of
 from partsong.models.core.call_ids import CallIds, renamed
 from partsong.models.core.coalesce import Coalescer
 from partsong.models.core.failure import failed
 from partsong.models.core.final_answer import Asked, Lens, answered, asked
 from partsong.models.core.redaction import RedactedCalls, hidden_of, taken_out
+from partsong.models.core.sendable import sendable
 from partsong.models.meter import Meter
 from partsong.models.port import TurnRequest
 from partsong.models.pricing import cost_of
@@ -138,6 +139,8 @@ async def take_turn(
     if isinstance(outcome, Broken):
         return _failed(work, await _priced(work, outcome), worker)
     turn = answered(outcome) if wanted.tools else outcome
+    if (empty := hollow(turn)) is not None:
+        return _failed(work, await _priced(work, empty), worker)
     try:
         turn = await _kept_apart(turn, hidden, vault or MemoryVault())
     except PartsongError as error:
@@ -184,7 +187,7 @@ async def _chunks(
 def _request(work: TurnWork, wanted: Asked, tools: tuple[ToolSpec, ...]) -> TurnRequest:
     return TurnRequest(
         model=work.agent.model.partition(":")[2],
-        messages=renamed(work.messages),
+        messages=renamed(sendable(work.messages)),
         instructions=wanted.instructions,
         tools=(*tools, *wanted.tools),
         max_tokens=work.agent.max_tokens,

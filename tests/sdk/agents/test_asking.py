@@ -7,7 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from partsong.agents import Agent, AgentFailed, AgentLimits, LimitReached, RateLimiter
+from partsong.agents import (
+    Agent,
+    AgentFailed,
+    AgentLimits,
+    Conversation,
+    LimitReached,
+    RateLimiter,
+)
 from partsong.agents.asking import wait_before
 from partsong.contracts.graph import Retry
 from partsong.contracts.talk.chunks import Failed, Text
@@ -74,13 +81,41 @@ def by_model(**scripts: Callable[[Ask], Reply]) -> Callable[[Ask], Reply]:
 
 
 async def test_another_model_stands_in_and_stays() -> None:
-    broken, whole = steps(Deny(401, "auth", "wrong key")), saying("A.", "B.")
+    broken, whole = steps(Deny(400, "invalid_request", "no such model")), saying("A.", "B.")
     async with FakeLLM(by_model(first=broken, second=whole)) as llm:
         agent = asking(llm, "openai-chat:first", fallbacks=("openai-chat:second",))
         result = await agent.call("Hello")
     assert result.text == "A."
     assert result.model == "openai-chat:second"
     assert [recorded.model for recorded in llm.calls] == ["first", "second"]
+
+
+async def test_a_key_that_was_refused_is_not_shown_again_for_another_model() -> None:
+    async with FakeLLM(steps(Deny(401, "auth", "no such key"))) as llm:
+        with pytest.raises(AgentFailed) as failed:
+            await asking(llm, fallbacks=("openai:other",)).call("Hello")
+        assert failed.value.problem.code == "provider.auth"
+        assert len(llm.calls) == 1
+        result = await asking(llm, fallbacks=("openai:other", "scripted:echo")).call("Hello")
+    assert (result.model, len(llm.calls)) == ("scripted:echo", 2)
+
+
+@pytest.mark.parametrize("said", [(), (Say(" \n"),)])
+async def test_an_answer_without_a_word_is_asked_for_again_and_not_kept(
+    said: tuple[Say, ...],
+) -> None:
+    talk = Conversation()
+    async with FakeLLM(steps((*said, Finish()), WHOLE)) as llm:
+        result = await asking(llm).call("Hello", conversation=talk)
+    assert (result.text, len(llm.calls), len(talk.messages)) == ("All of it.", 2, 2)
+
+
+async def test_answers_without_a_word_fail_and_leave_a_conversation_as_it_was() -> None:
+    talk = Conversation()
+    async with FakeLLM(steps((Finish(),))) as llm:
+        with pytest.raises(AgentFailed) as failed:
+            await asking(llm).call("Hello", conversation=talk)
+    assert (failed.value.problem.code, talk.messages) == ("agent.empty_answer", ())
 
 
 async def test_a_fallback_may_be_another_provider_or_have_no_key_either() -> None:

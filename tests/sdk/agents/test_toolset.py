@@ -91,6 +91,8 @@ async def test_a_turns_calls_run_side_by_side_and_answer_in_order() -> None:
         (call("nothing", "{}"), "tool.unknown: there is no tool 'nothing'; there are: look"),
         (call("look", '{"plaice": "here"}'), "tool.invalid_arguments"),
         (call("look", '{"place": 7}'), "tool.invalid_arguments"),
+        (call("look", '{"place": "he'), "tool.malformed_arguments: look was not called"),
+        (call("look", '["here"]'), "tool.malformed_arguments: look was not called"),
     ],
 )
 async def test_a_wrong_call_is_answered_and_the_model_goes_on(

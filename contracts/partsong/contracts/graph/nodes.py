@@ -143,6 +143,8 @@ class AgentSpec(SpecBase):
     """For example `anthropic:claude-sonnet-5-5`, `openai:gpt-5.4`, `scripted:summary`, `auto:complexity`."""
     fallbacks: tuple[ModelName, ...] = ()
     """Models that stand in, in this order, when the one before has failed as often as it may."""
+    patience: Annotated[float, BeforeValidator(parse_duration), Field(ge=0)] = 120.0
+    """A provider that asks for a longer wait is not waited for if another model can stand in."""
     instructions: str = ""
     tools: tuple[str, ...] = ()
     """Code that one of them runs may call the others."""

@@ -16,10 +16,16 @@ from partsong.contracts.graph.nodes import HANDOFF
 from partsong.contracts.graph.reducers import OVERWRITE, as_data
 from partsong.contracts.graph.templates import render
 from partsong.contracts.state.hook_decisions import forbidden, replaced
-from partsong.contracts.state.model_answers import handoff_of, last_answer, parsed, tool_calls_of
+from partsong.contracts.state.model_answers import (
+    handed_by,
+    handoff_of,
+    last_answer,
+    tool_calls_of,
+    value_of,
+)
 from partsong.contracts.state.scope import Execution
 from partsong.contracts.state.state import Call, RunState
-from partsong.contracts.state.tool_calls import made_by_code, refusal, with_edit
+from partsong.contracts.state.tool_calls import made_by_code, malformed, refusal, with_edit
 from partsong.contracts.talk.messages import (
     MESSAGE,
     MESSAGES,
@@ -38,6 +44,7 @@ __all__ = [
     "compacted",
     "inner_tools",
     "most_repeated",
+    "offered",
     "progress_of",
     "sums_up",
     "written",
@@ -142,13 +149,18 @@ def _content(
         problem = refusal(state, call) or call.problem
     if problem is not None:
         return f"{problem.code}: {problem.message}", True
-    if call is None and isinstance(node, AgentNode) and not _offered(node, wanted.name):
-        offered = ", ".join((*node.agent.tools, *(spec.name for spec in inner_tools(node))))
-        return f"tool.not_offered: there is no tool {wanted.name!r}; there are: {offered}", True
+    if call is None and isinstance(node, AgentNode) and not offered(node, wanted.name):
+        names = ", ".join((*node.agent.tools, *(spec.name for spec in inner_tools(node))))
+        return f"tool.not_offered: there is no tool {wanted.name!r}; there are: {names}", True
+    if (bad := malformed(wanted)) is not None:
+        return f"{bad.code}: {bad.message}", True
+    if call is None:
+        return "tool.not_made: this call was not made", True
     return "the outcome of this call is unknown", True
 
 
-def _offered(node: AgentNode, name: str) -> bool:
+def offered(node: AgentNode, name: str) -> bool:
+    """Whether a model may call a tool of this name."""
     return name in node.agent.tools or name in node.graphs or handoff_of(node, name) is not None
 
 
@@ -226,7 +238,7 @@ def written(state: RunState, execution: Execution, node: AgentNode) -> dict[str,
     if answer is None:
         return {}
     calls = answer.message.tool_calls
-    handed = next((call for call in calls if handoff_of(node, call.name)), None)
+    handed = handed_by(node, calls)
     key = node.output or execution.node
     update: dict[str, JsonValue]
     if handed is not None:
@@ -234,13 +246,30 @@ def written(state: RunState, execution: Execution, node: AgentNode) -> dict[str,
     elif node.agent.output_schema is None:
         update = {key: answer.message.text}
     else:
-        update = {key: as_data(parsed(answer.message.text))}
+        update = {key: as_data(value_of(answer.message.text))}
     if node.history is not None:
         closing = [
-            ToolMessage(call_id=call.id, name=call.name, content="handed over") for call in calls
+            _closing(state, execution, node, i, call, handed) for i, call in enumerate(calls)
         ]
         update[node.history] = _said(state, execution, (answer.message, *closing))
     return update
+
+
+def _closing(
+    state: RunState,
+    execution: Execution,
+    node: AgentNode,
+    index: int,
+    call: ToolCallPart,
+    handed: ToolCallPart | None,
+) -> ToolMessage:
+    """A call's result in the turn that hands over: the others have theirs, and only one hands over."""
+    if call is handed:
+        return ToolMessage(call_id=call.id, name=call.name, content="handed over")
+    if handed is not None and handoff_of(node, call.name) is not None:
+        said = f"tool.not_made: the same turn has handed over by {handed.name} before"
+        return ToolMessage(call_id=call.id, name=call.name, content=said, is_error=True)
+    return _result(state, execution, node, index, call)
 
 
 def _said(state: RunState, execution: Execution, last: tuple[Message, ...]) -> JsonValue:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 from pydantic import JsonValue
 
@@ -11,6 +12,7 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.graph.nodes import HANDOFF
+from partsong.contracts.plain import read_json
 from partsong.contracts.state.hook_decisions import replaced
 from partsong.contracts.state.scope import Execution
 from partsong.contracts.state.state import Call, RunState
@@ -19,13 +21,16 @@ from partsong.contracts.talk.messages import AssistantMessage, RefusalPart, Text
 __all__ = [
     "answer_of",
     "declined",
+    "handed_by",
     "handoff_of",
     "last_answer",
+    "next_model",
     "parsed",
     "tool_calls_of",
+    "value_of",
 ]
 
-_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n\s*```\s*", re.DOTALL)
+_FENCE = "```"
 
 
 def tool_calls_of(state: RunState, execution: Execution) -> tuple[ToolCallPart, ...]:
@@ -74,6 +79,39 @@ def declined(answer: e.AgentTurnCompleted) -> Problem | None:
     return None
 
 
+def handed_by(node: AgentNode, calls: Iterable[ToolCallPart]) -> ToolCallPart | None:
+    """The first call that hands over, if one does; one with arguments that cannot be read does not."""
+    return next(
+        (call for call in calls if call.malformed is None and handoff_of(node, call.name)), None
+    )
+
+
+_FINAL = frozenset({"provider.cancelled", "provider.tool_call_cut"})
+"""Failures that no other model would mend."""
+
+_KEYS = {"openai-chat": "openai"}
+"""Providers that use another one's key and address."""
+
+
+def next_model(models: Sequence[str], failed: str, problem: Problem) -> str | None:
+    """The model that may do better than the one that failed: the next of the list; None if no other can.
+
+    A key that was refused is shown to nobody again: models that would be asked with the same one are passed over.
+    """
+    code = problem.code
+    if not code.startswith(("provider.", "agent.empty")) or code in _FINAL:
+        return None
+    rest = models[models.index(failed) + 1 :] if failed in models else models
+    if code == "provider.auth":
+        return next((model for model in rest if _key(model) != _key(failed)), None)
+    return next(iter(rest), None)
+
+
+def _key(model: str) -> str:
+    provider = model.partition(":")[0]
+    return _KEYS.get(provider, provider)
+
+
 def handoff_of(node: AgentNode, name: str) -> str | None:
     """The label that a tool call hands over to; None if it is no handoff."""
     label = name.removeprefix(HANDOFF)
@@ -81,14 +119,24 @@ def handoff_of(node: AgentNode, name: str) -> str | None:
 
 
 def parsed(text: str) -> JsonValue:
-    """The JSON value of an answer; a fence around it is no harm.
+    """The JSON value of an answer, which everybody reads the same; a fence around it is no harm.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is none.
     """
-    fenced = _FENCED.fullmatch(text)
-    try:
-        value: JsonValue = json.loads(fenced[1] if fenced else text)
-    except RecursionError:
-        raise ValueError("it is nested too deep to be read") from None
-    return value
+    return cast("JsonValue", read_json(_unfenced(text)))
+
+
+def value_of(text: str) -> JsonValue:
+    """The JSON value of an answer that was accepted, also by an engine that looked less closely."""
+    return cast("JsonValue", json.loads(_unfenced(text)))
+
+
+def _unfenced(text: str) -> str:
+    said = text.strip()
+    if not (said.startswith(_FENCE) and said.endswith(_FENCE)):
+        return text
+    head, line, inner = said.partition("\n")
+    if not line or head.removeprefix(_FENCE).strip() not in {"", "json"}:
+        return text
+    return inner.removesuffix(_FENCE)

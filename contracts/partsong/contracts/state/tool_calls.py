@@ -10,7 +10,9 @@ from pydantic import JsonValue
 
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
+from partsong.contracts.plain import read_json
 from partsong.contracts.state.state import Call, RunState
+from partsong.contracts.talk.messages import ToolCallPart
 
 __all__ = [
     "UNAPPROVED",
@@ -21,6 +23,7 @@ __all__ = [
     "edit_of",
     "edited",
     "made_by_code",
+    "malformed",
     "nested_in",
     "question_about",
     "refusal",
@@ -110,6 +113,23 @@ def made_by_code(state: RunState, turn: str, calls: int) -> int:
     outer = (f"{turn}/c{index}" for index in range(calls))
     attempts = ((id_, state.calls[id_].attempt) for id_ in outer if id_ in state.calls)
     return sum(f"{id_}/n{n}" in state.calls for id_, last in attempts for n in range(1, last + 1))
+
+
+def malformed(call: ToolCallPart) -> Problem | None:
+    """Why a model's call is not made whose arguments cannot be read."""
+    raw = call.malformed
+    if raw is None:
+        return None
+    try:
+        why = f"it is a {type(read_json(raw)).__name__}"
+    except ValueError as error:
+        why = str(error)
+    return Problem(
+        code="tool.malformed_arguments",
+        message=f"{call.name} was not called, its arguments are not one complete JSON object ({why}); "
+        f"they began {raw[:200]!r}. Call it again with one.",
+        fault="provider",
+    )
 
 
 def digest_of(args: JsonValue) -> str:

@@ -67,13 +67,22 @@ class RefusalPart(_Value):
 
 
 class ToolCallPart(_Value):
-    """A tool call with complete, valid arguments."""
+    """A tool call with complete, valid arguments, or one that is not made because they are not."""
 
     kind: Literal["tool_call"] = "tool_call"
     id: str
     """Ours, unique in the conversation, and the provider's where that is; the tool message names it. Old logs may repeat one."""
     name: str
     args: dict[str, JsonValue] = Field(default_factory=dict)
+    malformed: str | None = None
+    """What the model sent in the place of one JSON object, if it did."""
+
+    @model_serializer(mode="wrap")
+    def _with_tag(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = {"kind": self.kind, **dump(self)}
+        if self.malformed is None:
+            fields.pop("malformed", None)
+        return fields
 
 
 class ReasoningStatePart(_Value):

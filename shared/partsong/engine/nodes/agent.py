@@ -9,12 +9,19 @@ from partsong.contracts.graph import AgentNode
 from partsong.contracts.graph.conform import check_value
 from partsong.contracts.plain import plain
 from partsong.contracts.state.conversation import REPAIR, begun, most_repeated
-from partsong.contracts.state.model_answers import answer_of, declined, handoff_of, parsed
+from partsong.contracts.state.model_answers import (
+    answer_of,
+    declined,
+    handed_by,
+    handoff_of,
+    next_model,
+    parsed,
+)
 from partsong.contracts.state.state import Call, Execution
 from partsong.engine.calls.calls import AGENT_RETRY, no_outcome, retried
 from partsong.engine.calls.gates import passes, wants_again
 from partsong.engine.draft import Draft
-from partsong.engine.nodes.asking import another_may, ask, ask_again, stand_in
+from partsong.engine.nodes.asking import ask, ask_again
 from partsong.engine.nodes.budget import CUT, after_cut, shared, spent_all
 from partsong.engine.nodes.compaction import compacted
 from partsong.engine.nodes.tool_calls import too_many, tools_done
@@ -76,14 +83,16 @@ def _unanswered(draft: Draft, execution: Execution, node: AgentNode, turn: Call)
     if problem.code in CUT and not turn.again:
         _cut(draft, execution, node, turn, problem)
         return
-    following = stand_in(node, turn)
-    if following is not None and problem.code == "provider.breaker_open":
+    models = (node.agent.model, *node.agent.fallbacks)
+    following = next_model(models, turn.name, problem)
+    waits = (turn.retry_after or 0.0) > node.agent.patience and not (turn.rested or turn.again)
+    if following is not None and (waits or problem.code == "provider.breaker_open"):
         ask_again(draft, execution, node, turn, following)
         return
     match retried(draft, turn, node.retry or AGENT_RETRY):
         case "now":
             ask_again(draft, execution, node, turn)
-        case "never" if following is not None and another_may(problem):
+        case "never" if following is not None:
             ask_again(draft, execution, node, turn, following)
         case "never":
             flow.fail(draft, execution, problem, turn.closed_by or "")
@@ -109,15 +118,16 @@ def _answered(
     cause = turn.closed_by or ""
     calls = answer.message.tool_calls
     repair: str | None = None
-    label = next((found for call in calls if (found := handoff_of(node, call.name))), None)
-    if label is not None:
-        flow.complete(draft, execution, label, cause)
-        return
     if calls:
-        if problem := too_many(execution, node, len(calls)):
+        handing = handed_by(node, calls)
+        wanted = sum(handoff_of(node, call.name) is None for call in calls)
+        if wanted and (problem := too_many(execution, node, wanted)):
             flow.fail(draft, execution, problem, cause)
             return
         if not tools_done(draft, execution, node, turn, answer):
+            return
+        if handing is not None:
+            flow.complete(draft, execution, handoff_of(node, handing.name), cause)
             return
     elif answer.stop != "pause":
         problem, why = declined(answer), None

@@ -16,10 +16,7 @@ from partsong.engine.draft import Draft
 from partsong.engine.nodes.budget import allowed
 from partsong.engine.scheduling import flow
 
-__all__ = ["another_may", "ask", "ask_again", "stand_in"]
-
-_FINAL = frozenset({"provider.cancelled", "provider.tool_call_cut"})
-"""Failures that no other model would mend."""
+__all__ = ["ask", "ask_again"]
 
 
 def ask(
@@ -85,15 +82,3 @@ def ask_again(
         attempt=turn.attempt + 1,
         compaction=sums_up(turn.id),
     )
-
-
-def another_may(problem: Problem) -> bool:
-    """Whether another model could do better than the one that failed."""
-    return problem.code.startswith("provider.") and problem.code not in _FINAL
-
-
-def stand_in(node: AgentNode, turn: Call) -> str | None:
-    """The model that comes after the one that failed."""
-    line = (node.agent.model, *node.agent.fallbacks)
-    place = line.index(turn.name) + 1 if turn.name in line else 0
-    return line[place] if place < len(line) else None

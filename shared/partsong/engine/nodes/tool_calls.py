@@ -77,6 +77,8 @@ def tools_done(
     """Whether every tool call of a turn has its result; asks for those that were not asked for yet."""
     done, cause = True, turn.closed_by or ""
     for i, wanted in enumerate(answer.message.tool_calls):
+        if wanted.malformed is not None:
+            continue  # the model is told so
         if wanted.name in node.graphs:
             done = graph_done(draft, execution, node, i, wanted, cause) and done
         elif wanted.name in node.agent.tools:  # else the model made it up, and is told so

@@ -2,7 +2,7 @@
 
 1. Without a terminal chunk nothing has ended: the attempt is truncated, whatever it said before.
 2. A tool call counts only if its arguments are sound, the stream ended, and it ended in order to call tools.
-3. A broken call among sound ones breaks the turn: running half of what a model asked for is not what it asked for.
+3. A call whose arguments are no JSON object is one all the same: it is never made, and the model is told so.
 """
 
 from __future__ import annotations
@@ -43,10 +43,13 @@ from partsong.contracts.talk.messages import (
 )
 from partsong.models.core.failure import failed
 
-__all__ = ["Broken", "Turn", "assemble", "problem_of"]
+__all__ = ["Broken", "Turn", "assemble", "hollow", "problem_of"]
 
 _CHARS_PER_TOKEN = 4
 """A rule of thumb for English, for streams that broke off before they said what they cost."""
+
+_MOST_RAW = 4_000
+"""Characters that are kept of arguments that cannot be read."""
 
 _FAULT: dict[ErrorClass, Fault] = {
     "auth": "caller",
@@ -104,6 +107,24 @@ def assemble(chunks: Iterable[Chunk], read: int = 0) -> Turn | Broken:
                 seen.add(chunk)
     truncated = failed("truncated", "the stream stopped without a terminal chunk")
     return seen.broken(problem_of(truncated))
+
+
+def hollow(turn: Turn) -> Broken | None:
+    """Why a turn that ended as it should has no answer: there is not a word in it, and no call."""
+    if turn.stop not in {"stop", "other"} or turn.message.tool_calls:
+        return None
+    parts = turn.message.parts
+    if any(isinstance(part, RefusalPart) for part in parts) or turn.message.text.strip():
+        return None
+    said = "gave only its reasoning" if parts else "said nothing"
+    problem = Problem(
+        code="agent.empty_answer",
+        message=f"{turn.model} stopped ({turn.native or turn.stop}) and {said}",
+        fix="ask again, raise max_tokens if it reasons, or give the agent fallbacks",
+        retryable=True,
+        fault="provider",
+    )
+    return Broken(problem, turn.usage)
 
 
 def problem_of(failure: Failed) -> Problem:
@@ -180,9 +201,9 @@ class _Seen:
     def _tool(self, chunk: ToolEnd) -> None:
         if chunk.ok and isinstance(chunk.args, dict):
             self._put(ToolCallPart(id=chunk.id, name=chunk.name, args=chunk.args))
-            self.unfinished.pop(chunk.id, None)
         else:
-            self.unfinished[chunk.id] = chunk.name
+            self._put(ToolCallPart(id=chunk.id, name=chunk.name, malformed=chunk.raw[:_MOST_RAW]))
+        self.unfinished.pop(chunk.id, None)
 
     def message(self, *, with_calls: bool) -> AssistantMessage:
         kept = (part for part in self.parts if with_calls or not isinstance(part, ToolCallPart))

@@ -83,6 +83,7 @@ def answered(turn: Turn) -> Turn:
     final = next((p for p in parts if isinstance(p, ToolCallPart) and p.name == ANSWER), None)
     if final is None:
         return turn
-    text = TextPart(text=json.dumps(final.args, ensure_ascii=False))
+    said = final.malformed  # is for whoever reads the answer to find wrong
+    text = TextPart(text=json.dumps(final.args, ensure_ascii=False) if said is None else said)
     kept = (p for p in parts if not isinstance(p, TextPart | ToolCallPart))
     return replace(turn, message=AssistantMessage(parts=(*kept, text)), stop="stop")

@@ -58,7 +58,13 @@ def says(run: Scenario, call_id: str, text: str, **usage: float) -> Scenario:
 
 
 def breaks(
-    run: Scenario, call_id: str, code: str, *, retryable: bool = False, **usage: float
+    run: Scenario,
+    call_id: str,
+    code: str,
+    *,
+    retryable: bool = False,
+    hint: float | None = None,
+    **usage: float,
 ) -> Scenario:
     call = run.state.calls[call_id]
     return run.when(
@@ -67,6 +73,7 @@ def breaks(
             call_id=call.id,
             attempt=call.attempt,
             error=Problem(code=code, message="no", retryable=retryable, fault="provider"),
+            retry_after=hint,
             usage=e.TurnUsage.model_validate(usage),
         )
     )
@@ -230,6 +237,52 @@ def test_an_open_breaker_is_not_waited_for_if_another_model_can_stand_in() -> No
     assert hint(run, "a:1/t1").agent.model == "openai:b"
 
 
+@pytest.mark.parametrize(
+    ("asked_for", "patience", "model"),
+    [
+        (3600.0, None, "openai:b"),
+        (100.0, None, None),
+        (100.0, 60.0, "openai:b"),
+        (1.0, 0, "openai:b"),
+        (3600.0, "2h", None),
+    ],
+)
+def test_a_hint_longer_than_the_agents_patience_brings_in_the_stand_in(
+    asked_for: float, patience: float | str | None, model: str | None
+) -> None:
+    graph = one(fallbacks=["openai:b"], patience=120 if patience is None else patience)
+    run = given(graph, {"q": "x"})
+    breaks(run, "a:1/t1", "provider.rate_limited", retryable=True, hint=asked_for)
+    if model is None:
+        assert run.state.timers["a:1/t1/r1"].purpose == "retry"
+    else:
+        assert hint(run, "a:1/t1").agent.model == model
+    assert run.refolded == run.state
+
+
+def test_a_long_hint_is_waited_for_where_nobody_can_stand_in() -> None:
+    run = given(one(), {"q": "x"})
+    breaks(run, "a:1/t1", "provider.rate_limited", retryable=True, hint=3600.0)
+    assert run.state.timers["a:1/t1/r1"].at == "2026-01-01T01:00:00.000Z"
+
+
+def test_a_key_that_was_refused_is_not_shown_again_for_another_model() -> None:
+    line = ["openai-chat:b", "openai:c", "anthropic:d"]
+    run = given(one(model="openai:a", fallbacks=line), {"q": "x"})
+    breaks(run, "a:1/t1", "provider.auth")
+    assert hint(run, "a:1/t1").agent.model == "anthropic:d"
+    assert error(breaks(run, "a:1/t1", "provider.auth")) == "provider.auth"
+
+
+def test_an_empty_answer_is_asked_for_again_and_then_of_another_model() -> None:
+    retry = {"attempts": 2, "initial": 0, "jitter": 0}
+    run = given(one({"retry": retry}, fallbacks=["openai:b"]), {"q": "x"})
+    breaks(run, "a:1/t1", "agent.empty_answer", retryable=True)
+    assert hint(run, "a:1/t1").agent.model == ECHO
+    breaks(run, "a:1/t1", "agent.empty_answer", retryable=True)
+    assert hint(run, "a:1/t1").agent.model == "openai:b"
+
+
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
 
@@ -368,6 +421,56 @@ def test_a_model_hands_over_by_a_tool_call_and_the_next_one_has_the_whole_conver
     talk = MESSAGES.validate_python(run.state.values["talk"])
     assert [message.role for message in talk] == ["user", "assistant", "tool", "user", "assistant"]
     assert run.refolded == run.state
+
+
+def refunding() -> Graph:
+    spec = {
+        "model": ECHO,
+        "tools": ["refund"],
+        "handoffs": {"billing": "Money.", "boss": "Trouble."},
+    }
+    front = {"type": "agent", "agent": spec, "prompt": "{{q}}", "history": "talk"}
+    billing = {"type": "agent", "agent": {"model": ECHO}, "prompt": "{{front}}", "history": "talk"}
+    edges = [{"from": "front", "to": "billing", "on": label} for label in ("billing", "boss")]
+    nodes = {"front": front, "billing": billing}
+    return parse_graph(
+        {"name": "t", "nodes": nodes, "edges": edges, "reducers": {"talk": "messages"}}
+    )
+
+
+def told_to_billing(run: Scenario) -> list[tuple[str, str, bool]]:
+    messages = hint(run, "billing:1/t1").messages
+    return [(m.name, m.text, m.is_error) for m in messages if isinstance(m, ToolMessage)]
+
+
+def test_calls_beside_a_handoff_are_made_first_and_whoever_takes_over_reads_their_results() -> None:
+    run = given(refunding(), {"q": "refund me"})
+    parts = (
+        ToolCallPart(id="1", name="transfer_to_billing", args={"message": "m"}),
+        ToolCallPart(id="2", name="refund", args={"order": "A7"}),
+        ToolCallPart(id="3", name="transfer_to_boss", args={"message": "n"}),
+        ToolCallPart(id="4", name="made_up"),
+        ToolCallPart(id="5", name="refund", malformed='{"order'),
+    )
+    answers(run, "front:1/t1", *parts).then("call.requested front:1/t1/c1")
+    run.completes("front:1/t1/c1", content="refunded A7")
+    told = told_to_billing(run)
+    assert told[:2] == [
+        ("transfer_to_billing", "handed over", False),
+        ("refund", "refunded A7", False),
+    ]
+    assert [(name, text.partition(":")[0], bad) for name, text, bad in told[2:]] == [
+        ("transfer_to_boss", "tool.not_made", True),
+        ("made_up", "tool.not_offered", True),
+        ("refund", "tool.malformed_arguments", True),
+    ]
+    assert run.refolded == run.state
+
+
+def test_a_handoff_that_cannot_be_read_is_told_to_the_model() -> None:
+    run = given(refunding(), {"q": "refund me"})
+    parts = (ToolCallPart(id="1", name="transfer_to_billing", malformed='{"message"'),)
+    answers(run, "front:1/t1", *parts).then("agent.turn.requested front:1/t2")
 
 
 def test_an_answer_without_a_handoff_ends_where_it_is() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partsong.contracts.state.tool_calls import malformed
 from partsong.contracts.talk.chunks import (
     Chunk,
     Citation,
@@ -34,7 +35,7 @@ from partsong.contracts.talk.messages import (
     ToolCallPart,
 )
 from partsong.models.core.arguments import tool_end
-from partsong.models.core.assemble import Broken, Turn, assemble
+from partsong.models.core.assemble import Broken, Turn, assemble, hollow
 
 START = Start(provider="p", model="m-2")
 STOP = End(stop="stop", native="end_turn")
@@ -133,8 +134,48 @@ def test_a_failure_says_whose_fault_it_is(error: ErrorClass, fault: str) -> None
 
 @pytest.mark.parametrize("raw", ["{", "[1]", '"x"', "{} {}", '{"a": NaN}', "nul", "\x00"])
 def test_a_call_with_anything_but_one_json_object_is_malformed(raw: str) -> None:
-    lost = broken(START, *call("c1", raw), End(stop="tool_calls"))
-    assert (lost.problem.code, lost.problem.retryable) == ("provider.malformed_tool_call", True)
+    (made,) = turn(START, *call("c1", raw), End(stop="tool_calls")).message.tool_calls
+    assert (made.args, made.malformed) == ({}, raw)
+    problem = malformed(made)
+    assert problem is not None
+    assert problem.code == "tool.malformed_arguments"
+
+
+def test_a_malformed_call_keeps_no_sound_one_from_being_made_and_is_bounded() -> None:
+    calls = turn(START, *call("c1"), *call("c2", "[" * 9_000), End(stop="tool_calls")).message
+    assert [len(made.malformed or "") for made in calls.tool_calls] == [0, 4_000]
+    assert malformed(calls.tool_calls[0]) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (),
+        (Text(text=" \n"),),
+        (ReasoningState(form="signature", opaque="x"),),
+        (Text(i=0, text=" "), ReasoningState(form="signature", opaque="x"), Text(i=1, text="\n")),
+    ],
+)
+def test_an_end_without_a_word_is_no_answer(said: tuple[Chunk, ...]) -> None:
+    lost = hollow(turn(START, *said, STOP))
+    assert lost is not None
+    assert (lost.problem.code, lost.problem.retryable) == ("agent.empty_answer", True)
+
+
+@pytest.mark.parametrize(
+    ("said", "stop"),
+    [
+        (Text(text="a"), "stop"),
+        (Refusal(text="no"), "stop"),
+        (Text(text=""), "refusal"),
+        (Text(text=""), "length"),
+        (Text(text=""), "pause"),
+    ],
+)
+def test_what_says_something_or_why_it_does_not_is_not_hollow(
+    said: Chunk, stop: StopReason
+) -> None:
+    assert hollow(turn(START, said, End(stop=stop))) is None
 
 
 def test_a_call_that_never_ended_is_malformed() -> None:
@@ -210,4 +251,5 @@ def test_a_prefix_of_a_stream_never_yields_calls_or_a_turn(
 
 def test_a_tool_end_that_claims_to_be_sound_needs_arguments() -> None:
     odd = ToolEnd(id="c1", name="lookup", raw="null", ok=True, args=None)
-    assert broken(START, odd, End(stop="tool_calls")).problem.code == "provider.malformed_tool_call"
+    (made,) = turn(START, odd, End(stop="tool_calls")).message.tool_calls
+    assert made.malformed == "null"

@@ -5,10 +5,19 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue
 
-from partsong.contracts.talk.chunks import Chunk, Raw, ReasoningState, Start, Text
+from partsong.contracts.talk.chunks import (
+    Chunk,
+    End,
+    Raw,
+    Reasoning,
+    ReasoningState,
+    Start,
+    Text,
+    ToolArgs,
+)
 from partsong.models.core.arguments import tool_end
 from partsong.models.core.assemble import Turn, assemble
-from partsong.models.core.legible import legible
+from partsong.models.core.legible import Legible, legible
 from partsong.testing.fake_llm import Call, Event, Finish, Say
 from tests.support.providers import LOOKUP, asked, connected, heard, scripted
 
@@ -68,3 +77,34 @@ async def test_a_turn_with_such_text_is_a_turn_on_every_wire(wire: str) -> None:
     turn = assemble(chunks)
     assert isinstance(turn, Turn), turn
     assert turn.message.text == "a\ufffd\ufffdb"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["a\ud83d", "\ude00b"], "a\U0001f600b"),
+        (["\ud83d", "\ude00"], "\U0001f600"),
+        (["\ud83d", "", "\ude00"], "\U0001f600"),
+        (["x\ud83d\ude00y"], "x\U0001f600y"),
+        (["\ud83d\ude00\ud83d", "\ude00"], "\U0001f600\U0001f600"),
+        (["a\ud83d", "b"], "a\ufffdb"),
+        (["a\ud83d"], "a\ufffd"),
+        (["\ude00", "\ud83d"], "\ufffd\ufffd"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Text, Reasoning, ToolArgs])
+def test_a_sign_that_comes_in_halves_is_whole(
+    kind: type[Text | Reasoning | ToolArgs], pieces: list[str], shown: str
+) -> None:
+    read = Legible()
+    more = {"id": "1"} if kind is ToolArgs else {}
+    chunks: list[Chunk] = [kind.model_validate({"text": piece, **more}) for piece in pieces]
+    out = [c for chunk in (*chunks, End(stop="stop")) for c in read(chunk)]
+    assert isinstance(out.pop(), End)
+    assert "".join(c.text for c in out if isinstance(c, Text | Reasoning | ToolArgs)) == shown
+
+
+def test_halves_of_different_blocks_are_not_one_sign() -> None:
+    read = Legible()
+    out = [*read(Text(i=0, text="\ud83d")), *read(Text(i=1, text="\ude00"))]
+    assert [c.text for c in out if isinstance(c, Text)] == ["\ufffd", "\ufffd"]
