@@ -76,7 +76,9 @@ def taken_out(
     def part(one: Part) -> Part:
         if not isinstance(one, ToolCallPart) or one.name not in hidden:
             return one
-        return one.model_copy(update={"args": dict(clean(one.name, one.args))})
+        raw = None if one.malformed is None else REDACTED  # what cannot be read cannot be judged
+        args = dict(clean(one.name, one.args))
+        return one.model_copy(update={"args": args, "malformed": raw})
 
     parts = tuple(part(one) for one in message.parts)
     return Taken(message.model_copy(update={"parts": parts}) if values else message, values)

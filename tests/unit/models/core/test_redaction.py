@@ -70,3 +70,9 @@ def test_a_message_without_such_calls_stays_as_it_is() -> None:
     taken = taken_out(said, HIDDEN, lambda: "never")
     assert taken.message is said
     assert taken.values == {}
+
+
+def test_arguments_that_cannot_be_read_are_not_kept_either() -> None:
+    broken = ToolCallPart(id="1", name="pay", malformed='{"pin": "s3cr3t"')
+    taken = taken_out(AssistantMessage(parts=(broken,)), HIDDEN, lambda: "t")
+    assert taken.message.tool_calls[0].malformed == "[redacted]"
