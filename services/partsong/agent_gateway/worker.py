@@ -100,7 +100,7 @@ class TurnWorker:
         chunks = self._chunks.of(work.run_id, work.node, work.call_id)
         show = watched(chunks, self._plugins, work.run_id, work.node)
         try:
-            tools = (*await self._toolbox.specs(work.agent.tools), *work.inner)
+            tools = (*await self._toolbox.specs(work.agent.tools, work.agent.sources), *work.inner)
         except PartsongError as error:
             return refuse_turn(work, error.problem, show, worker=self._worker)
         provider, _, model = routed(work, decided).agent.model.partition(":")

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faststream.nats import NatsBroker
-from pydantic import JsonValue
 
 from partsong.bus.bucket import NatsBucket
-from partsong.bus.faststream import Command, command_broker, on_query
+from partsong.bus.faststream import command_broker, on_query
 from partsong.bus.holders import Holders
 from partsong.bus.jobs import Jobs
 from partsong.bus.vault import BucketVault
@@ -18,10 +17,13 @@ from partsong.contracts.services import TOOL_RUNNER
 from partsong.execution.executor import Executor
 from partsong.execution.functions import Functions
 from partsong.execution.hooks import Hooks
+from partsong.execution.loaded_tools import registry_of
+from partsong.execution.modules import Modules
 from partsong.execution.user_loops import UserLoops
 from partsong.plugins.shelf import Shelf
 from partsong.runtime.serve import Context
 from partsong.runtime.settings import Settings
+from partsong.tool_runner.offers import Offers
 from partsong.tool_runner.worker import CallWorker
 from partsong.tools.mcp import McpServers, Pins, Place, place_of
 from partsong.tools.mcp.pins import FILE
@@ -85,7 +87,11 @@ class ToolRunner:
         )
         self._drain = context.settings.drain
         self._broker = command_broker(context.nc, context.subjects, self.name)
-        on_query(self._broker, context.subjects, self.name, "tools", self._describe, everybody=True)
+        offers = Offers(self._functions, self._tools, context.worker)
+        offers.say()
+        asked = self._broker, context.subjects, self.name
+        on_query(*asked, "tools", offers.tools, everybody=True)
+        on_query(*asked, "offers", offers.offer, everybody=True)
         await self._broker.start()
         self._jobs = Jobs(
             context.nc,
@@ -107,10 +113,6 @@ class ToolRunner:
         )
         await self._jobs.start()
 
-    async def _describe(self, _command: Command) -> list[dict[str, JsonValue]]:
-        """What the tools look like to a model."""
-        return [spec.model_dump(mode="json") for spec in self._tools.specs()]
-
     async def drain(self) -> None:
         """Finish running calls."""
         if self._jobs is not None:
@@ -131,15 +133,16 @@ def service(settings: Settings) -> ToolRunner:
     """A tool-runner with the modules and tools that the settings name.
 
     Raises:
-        InvalidInput: a module cannot be imported, or the place of an MCP server cannot be read.
+        InvalidInput: a module cannot be imported, two tools have one name, or the place of an MCP server cannot be read.
         NotFound: no installed package has a tool of that name.
     """
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
+    modules = Modules(settings.loads)
     return ToolRunner(
-        Functions(settings.loads),
-        ToolRegistry(allow=settings.tools),
+        Functions(modules),
+        registry_of(modules, allow=settings.tools),
         [place_of(text) for text in settings.mcp],
         Shelf.load(settings.plugins),
     )

@@ -28,6 +28,7 @@ from partsong.contracts.talk.chunks import Chunk
 from partsong.engine.calls.calls import AGENT_RETRY
 from partsong.models.limiter import RateLimiter
 from partsong.runtime.blocking import blocking
+from partsong.tools.tool import AnyTool
 
 __all__ = ["Agent"]
 
@@ -134,6 +135,10 @@ class Agent:
         (retries, repairs, approval, limits other than turns), for in a graph the engine has those.
         """
         return self._definition.spec()
+
+    def own_tools(self) -> tuple[AnyTool, ...]:
+        """The tools that it brings, the built-in ones left out."""
+        return self._definition.toolset.own
 
     @asynccontextmanager
     async def performing(self) -> AsyncIterator[Performance]:

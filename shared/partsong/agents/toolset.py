@@ -30,7 +30,7 @@ from partsong.execution.functions import Functions
 from partsong.runtime.consent import Answer, consent, reason_of
 from partsong.runtime.vault import Vault
 from partsong.tools.registry import ToolRegistry
-from partsong.tools.tool import AnyTool, SideEffect, Tool, tool
+from partsong.tools.tool import AnyTool, SideEffect, as_tool
 
 __all__ = ["ASKED", "UNASKED", "Agreed", "Approve", "Tools", "Toolset", "perform"]
 
@@ -101,13 +101,18 @@ class Toolset:
             return tools
         if isinstance(tools, ToolRegistry):
             return cls(tools)
-        made = [given if isinstance(given, Tool) else tool(given) for given in tools]
+        made = [as_tool(given) for given in tools]
         return cls(ToolRegistry(made), [each.name for each in made])
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of its tools."""
         return tuple(self._tools)
+
+    @property
+    def own(self) -> tuple[AnyTool, ...]:
+        """Its tools, the built-in ones left out."""
+        return tuple(tool for tool in self._tools.values() if tool in self._registry.own)
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:

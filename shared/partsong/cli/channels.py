@@ -32,6 +32,7 @@ from partsong.contracts.wire.headers import (
     UNCOMPENSATED,
     WEBHOOK,
 )
+from partsong.contracts.wire.offers import LoadedModule, Offer, OfferQuestion, ToolsQuestion
 from partsong.contracts.wire.subjects import PARTITIONS
 
 __all__ = ["ANYBODY", "CHANNELS", "HEADERS", "OWN", "PARAMETERS", "Channel"]
@@ -168,6 +169,15 @@ CHANNELS = (
         ("tools_answer",), (TOOL_RUNNER,), (AGENT_GATEWAY,),
     ),
     Channel(
+        "offers", "partsong.query.tool-runner.offers",
+        "A question that every tool-runner answers at once on its reply subject: which of these functions and tools it has.",
+        ("offers_question",), (ANYBODY,), (TOOL_RUNNER,), answer="offers_answer",
+    ),
+    Channel(
+        "offers_answer", "{inbox}", "The answer: what one tool-runner has of that, and what its modules bring.",
+        ("offers_answer",), (TOOL_RUNNER,), (ANYBODY,),
+    ),
+    Channel(
         "schedules", "partsong.query.graph-engine.schedules",
         "A question, answered at once on its reply subject: which schedules there are.",
         ("schedules_question",), (ANYBODY,), (GRAPH_ENGINE,), group="graph-engine-schedules", answer="schedules_answer",
@@ -196,12 +206,22 @@ def _letter() -> Schema:
     return {**made, "properties": {**fields, "reason": {"$ref": "./schemas/problem/v1.json"}}}
 
 
+def _offer() -> Schema:
+    """An answer about offers, in one piece."""
+    made = {name: part for name, part in schema_of(Offer).items() if name != "$defs"}
+    fields = cast("dict[str, Schema]", made["properties"])
+    module = {**fields["modules"], "items": schema_of(LoadedModule)}
+    return {**made, "properties": {**fields, "modules": module}}
+
+
 OWN: dict[str, Schema] = {
     "timer": {**_TEXT, "description": "The timer's id."},
     "moment": {"description": "Nothing: the subject says it all."},
     "schedules_question": {"type": "object"},
     "schedules_answer": {"type": "array", "items": {"$ref": "./schemas/request.schedule/v1.json"}},
-    "tools_question": {"type": "object"},
+    "tools_question": schema_of(ToolsQuestion),
+    "offers_question": schema_of(OfferQuestion),
+    "offers_answer": _offer(),
     "ping": {"description": "Whatever it is; nobody reads it."},
     "tools_answer": {"type": "array", "items": {"$ref": "./schemas/tool/v1.json"}},
     "dead_letter": _letter(),

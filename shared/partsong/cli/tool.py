@@ -31,7 +31,7 @@ _DATA = "PARTSONG_DATA"
 
 allow_option = click.option(
     "--allow", "allowed", multiple=True, metavar="NAME",
-    help="Entry point with tools; may be repeated.  [env: PARTSONG_TOOLS]",
+    help="Entry point with tools, or MODULE:NAME; may be repeated.  [env: PARTSONG_TOOLS]",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ __all__ = ["command"]
     "loads",
     multiple=True,
     metavar="MODULE",
-    help="Module with functions for the tool-runner; may be repeated.  [env: PARTSONG_LOAD]",
+    help="Module with functions and tools for the tool-runner; may be repeated.  [env: PARTSONG_LOAD]",
 )
 @click.option(
     "--plugin",

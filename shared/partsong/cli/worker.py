@@ -58,7 +58,7 @@ def command() -> None:
     "loads",
     multiple=True,
     metavar="MODULE",
-    help="Module with functions; may be repeated.  [env: PARTSONG_LOAD]",
+    help="Module with functions and tools; may be repeated.  [env: PARTSONG_LOAD]",
 )
 @click.option(
     "--mcp",
@@ -95,7 +95,9 @@ def start(
     env = {**os.environ, **{key: value for key, value in given.items() if value}}
     from_env(env)  # what was told wrong is said before what was not told
     settings = from_env(settings_nearby(env))
-    if (role == TOOL_RUNNER and settings.loads) or any(":" in one for one in settings.plugins):
+    if (role == TOOL_RUNNER and settings.loads) or any(
+        ":" in one for one in (*settings.plugins, *settings.tools)
+    ):
         sys.path.insert(
             0, str(Path.cwd())
         )  # where the modules are that are named; else nobody's code is wanted

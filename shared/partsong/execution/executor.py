@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import math
 from collections.abc import Awaitable, Callable
@@ -83,7 +82,7 @@ class Executor:
         self._vault = vault or MemoryVault()
         self._functions, self._tools, self._worker = functions, tools, worker
         self._slots = asyncio.Semaphore(slots)
-        self._gates: dict[str, asyncio.Semaphore] = {}
+        self._gates: dict[int, asyncio.Semaphore] = {}
         self._bounded = Bounded(loops)
 
     @property
@@ -98,7 +97,7 @@ class Executor:
             Unavailable: the vault did not answer.
         """
         try:
-            tool = self._tools.get(work.tool)
+            tool = self._tool_of(work)
         except PartsongError:
             return False
         return tool.guarded or (work.approved is None and await self.asks(work))
@@ -110,7 +109,7 @@ class Executor:
             Unavailable: the vault did not answer.
         """
         try:
-            tool = self._tools.get(work.tool)
+            tool = self._tool_of(work)
             return tool.bind(await opened(tool, work, self._vault)).needs_approval(work.asks)
         except Unavailable:
             raise
@@ -125,13 +124,13 @@ class Executor:
             Unavailable: the vault did not answer.
         """
         work = work.model_copy(update={"args": args})
-        return await opened(self._tools.get(work.tool), work, self._vault)
+        return await opened(self._tool_of(work), work, self._vault)
 
     async def load(self, work: FunctionWork | ToolWork) -> None:
-        """Import the module of a function that was not called before, off the loop: an import may take seconds."""
-        if isinstance(work, FunctionWork) and self._functions.imports(work.function):
-            with contextlib.suppress(PartsongError):  # said when it is called
-                await asyncio.to_thread(self._functions.get, work.function)
+        """Import the module of what was not called before, off the loop: an import may take seconds."""
+        names = (work.function,) if isinstance(work, FunctionWork) else tuple(work.sources.values())
+        if any(map(self._functions.imports, names)):
+            await asyncio.to_thread(self.lacks, work)
 
     def lacks(self, work: FunctionWork | ToolWork) -> bool:
         """Whether this process has not got what the work calls, and another one may."""
@@ -140,8 +139,9 @@ class Executor:
                 case FunctionWork():
                     self._functions.get(work.function)
                 case ToolWork():
-                    runs_code = self._tools.get(work.tool).pausing is not None
-                    self._tools.specs(work.tools if runs_code else ())
+                    if self._tool_of(work).pausing is not None:
+                        for name in work.tools:
+                            self._tool_of(work, name)
                 case _:
                     assert_never(work)
         except PartsongError as error:
@@ -185,8 +185,8 @@ class Executor:
 
     async def forget(self, work: FunctionWork | ToolWork, result: Closed) -> None:
         """Forget the redacted arguments of a call once what became of it is known to whoever asked for it."""
-        if isinstance(work, ToolWork) and work.tool in self._tools.names:
-            await forget(self._tools.get(work.tool), work, result, self._vault)
+        if isinstance(work, ToolWork) and (tool := self._known(work, work.tool)) is not None:
+            await forget(tool, work, result, self._vault)
 
     def close(self) -> None:
         """Let idle threads end, and cancel once more what was left behind."""
@@ -220,7 +220,7 @@ class Executor:
                 assert_never(outcome)
 
     async def _tool(self, work: ToolWork, context: NodeContext) -> _Result:
-        tool = self._tools.get(work.tool)
+        tool = self._tool_of(work)
         tool.check_permitted(work.may)
         args = await opened(tool, work, self._vault)
         bound = tool.bind(args)
@@ -236,7 +236,7 @@ class Executor:
             outcome = await self._tried(bound, _read(make, said), work)
         match outcome:
             case Value(_Read(Stopped() as stopped)):
-                return await suspended(stopped, self._hidden(stopped.tool), work, self._vault)
+                return await suspended(stopped, self._hidden(work, stopped.tool), work, self._vault)
             case Value(_Read(Content() | Problem() as result)):
                 return result
             case Value():
@@ -257,19 +257,30 @@ class Executor:
         pausing = bound.tool.pausing
         if pausing is None or not (work.tools or work.resume):
             return lambda: bound.call(context)
-        tools = {name: self._parameters(name) for name in work.tools if name in self._tools.names}
+        found = {name: self._known(work, name) for name in work.tools}
+        tools = {name: _parameters(tool) for name, tool in found.items() if tool is not None}
         if (resume := work.resume) is None:
             return lambda: pausing.begin(bound.values, tools)
         answer = Answer(resume.result, resume.error)
         snapshot = await snapshot_of(resume, self._vault)
         return lambda: pausing.go_on(snapshot, answer, tools)
 
-    def _hidden(self, name: str) -> frozenset[str]:
-        return self._tools.get(name).redact if name in self._tools.names else frozenset()
+    def _hidden(self, work: ToolWork, name: str) -> frozenset[str]:
+        tool = self._known(work, name)
+        return tool.redact if tool is not None else frozenset()
 
-    def _parameters(self, name: str) -> tuple[str, ...]:
-        properties = self._tools.get(name).parameters.schema.get("properties")
-        return tuple(properties) if isinstance(properties, dict) else ()
+    def _tool_of(self, work: ToolWork, name: str | None = None) -> AnyTool:
+        """The tool that a call is for, or another one that its code may call."""
+        name = work.tool if name is None else name
+        tool = self._tools.get(name, work.sources.get(name, ""))
+        tool.require()
+        return tool
+
+    def _known(self, work: ToolWork, name: str) -> AnyTool | None:
+        try:
+            return self._tool_of(work, name)
+        except PartsongError:
+            return None
 
     async def _tried(self, bound: Bound, make: Callable[[], object], work: ToolWork) -> Outcome:
         """Call a tool, and again if it raised and may be repeated; all of it within the call's time."""
@@ -292,7 +303,7 @@ class Executor:
     def _gate(self, tool: AnyTool) -> AbstractAsyncContextManager[None]:
         if tool.concurrency is None:
             return nullcontext()
-        return self._gates.setdefault(tool.name, asyncio.Semaphore(tool.concurrency))
+        return self._gates.setdefault(id(tool), asyncio.Semaphore(tool.concurrency))
 
     def _closed(self, work: FunctionWork | ToolWork, result: _Result) -> Closed:
         head = event_head(work, "closed", self._worker)
@@ -337,6 +348,11 @@ def _read(
             return _Read(error.problem)
 
     return made
+
+
+def _parameters(tool: AnyTool) -> tuple[str, ...]:
+    properties = tool.parameters.schema.get("properties")
+    return tuple(properties) if isinstance(properties, dict) else ()
 
 
 def _problem_of(result: _Result) -> Problem | None:

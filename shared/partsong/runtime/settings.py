@@ -31,9 +31,9 @@ class Settings:
     worker: str = ""
     """PARTSONG_WORKER: a name of this process's own that is stable over restarts; default: role, host, process."""
     loads: tuple[str, ...] = ()
-    """PARTSONG_LOAD: modules with functions, separated by commas."""
+    """PARTSONG_LOAD: modules with functions and tools, separated by commas."""
     tools: tuple[str, ...] = ()
-    """PARTSONG_TOOLS: entry points of tools to load, separated by commas."""
+    """PARTSONG_TOOLS: tools to load, by entry point or `module:name`, separated by commas."""
     plugins: tuple[str, ...] = ()
     """PARTSONG_PLUGINS: plugins of all runs, by entry point or `module:Class`, separated by commas."""
     mcp: tuple[str, ...] = ()

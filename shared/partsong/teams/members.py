@@ -18,9 +18,11 @@ from partsong.engine.local.equipped import Equipped
 from partsong.workflow import WorkflowGraph
 from partsong.workflow.nodes import Specified
 from partsong.workflow.options import Schema, checked, schema_of
+from partsong.workflow.sources import own_tools_of
 
 if TYPE_CHECKING:
     from partsong.engine.local.engine import Perform
+    from partsong.tools.tool import AnyTool
 
 __all__ = ["Casting", "Member", "Player", "about", "check_names", "player_of"]
 
@@ -108,6 +110,9 @@ class _Adapted:
     def performing(self) -> AbstractAsyncContextManager[Perform]:
         assert isinstance(self.agent, Equipped)  # noqa: S101  # nobody else is adapted so
         return self.agent.performing()
+
+    def own_tools(self) -> tuple[AnyTool, ...]:
+        return own_tools_of(self.agent)
 
 
 class Casting:

@@ -18,14 +18,15 @@ from partsong.client import Client
 from partsong.contracts import events as e
 from partsong.contracts.events.envelope import encode_report
 from partsong.execution.functions import Functions
+from partsong.execution.loaded_tools import registry_of
+from partsong.execution.modules import Modules
 from partsong.log.port import Record, WrongSequence
 from partsong.runtime import clock
 from partsong.runtime.serve import ServiceApp, open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import a_bus, fresh_subjects
 from partsong.tool_runner.app import ToolRunner
-from partsong.tools.registry import ToolRegistry
-from partsong.tools.tool import AnyTool, Tool, tool
+from partsong.tools.tool import AnyTool, as_tool
 
 __all__ = ["Platform", "a_platform"]
 
@@ -132,9 +133,9 @@ async def a_platform(
 def _services(
     settings: Settings, tools: Iterable[AnyTool | Callable[..., object]], *, approval: bool
 ) -> Iterator[ServiceApp]:
-    registry = ToolRegistry(given if isinstance(given, Tool) else tool(given) for given in tools)
+    modules = Modules(settings.loads)
     yield partsong.graph_engine.app.service(settings)
-    yield ToolRunner(Functions(settings.loads), registry)
+    yield ToolRunner(Functions(modules), registry_of(modules, map(as_tool, tools)))
     yield partsong.agent_gateway.app.service(settings)
     if approval:
         from partsong.approval import app  # loads a web framework and a database

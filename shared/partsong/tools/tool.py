@@ -22,7 +22,7 @@ from partsong.tools.docstring import described
 from partsong.tools.parameters import Parameters, parameters_of
 from partsong.tools.pausing import Pausing
 
-__all__ = ["AnyTool", "Approval", "Bound", "SideEffect", "Tool", "tool"]
+__all__ = ["AnyTool", "Approval", "Bound", "SideEffect", "Tool", "as_tool", "tool"]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -261,6 +261,15 @@ def _seconds(given: float | str | None) -> float | None:
     if seconds is None or isinstance(seconds, int | float):
         return seconds
     return float("nan")
+
+
+def as_tool(given: AnyTool | Callable[..., object]) -> AnyTool:
+    """A tool as it is, a plain function made one.
+
+    Raises:
+        InvalidInput: `tool.bad_signature`, `tool.bad_name`.
+    """
+    return given if isinstance(given, Tool) else tool(given)
 
 
 def _check(made: AnyTool) -> None:

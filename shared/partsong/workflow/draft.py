@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self
 
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import (
+    AgentNode,
     Edge,
     FunctionNode,
     Graph,
@@ -17,16 +18,19 @@ from partsong.contracts.graph import (
     Node,
     ReducerName,
     SubgraphNode,
+    ToolNode,
 )
-from partsong.contracts.graph.validate import check_graph
+from partsong.contracts.graph.validate import check_graph, functions_of
 from partsong.engine.local.equipped import Equipped
 from partsong.workflow.options import Schema, checked, schema_of
-from partsong.workflow.reference import portable, reference
+from partsong.workflow.reference import check_name, portable, reference
+from partsong.workflow.sources import Sources, own_tools_of
 
 __all__ = ["Called", "Draft", "Function", "Inner", "Leaf"]
 
 if TYPE_CHECKING:
     from partsong.plugins import Plugin
+    from partsong.tools.tool import AnyTool
 
 Function = Callable[..., object]
 Leaf = type[Node]
@@ -57,19 +61,22 @@ class Called:
 class _Assembly:
     """The functions and agents of a graph and of all graphs in it, as it is put together."""
 
+    sources: Sources
+    travels: bool
+    """Whether another process must find all that is in it."""
     functions: dict[str, Function] = field(default_factory=dict)
-    places: dict[str, str] = field(default_factory=dict)
-    """Where each is named."""
     agents: dict[str, Equipped] = field(default_factory=dict)
     """By the path of their node."""
-    tools: list[Callable[..., object]] = field(default_factory=list)
     plugins: list[Plugin] = field(default_factory=list)
 
     def name(self, function: Function, place: str, where: str) -> str:
         """The name of one more function."""
-        name = reference(function, place, self.functions)
+        name = (
+            portable(function, place, where)
+            if self.travels
+            else reference(function, place, self.functions)
+        )
         self.functions[name] = function
-        self.places.setdefault(name, where)
         return name
 
 
@@ -89,7 +96,7 @@ class Draft:
     ) -> None:
         self.name = name
         self._memory = tuple(memory)
-        self._tools = tuple(tools)
+        self._tools = _made(tools)
         self._plugins = tuple(plugins)
         self._agents: dict[str, Equipped] = {}
         """By node: agents that were given as objects with keys and tools of their own."""
@@ -117,15 +124,16 @@ class Draft:
         return self._compiled()[0]
 
     def spec(self, *, portable_functions: bool = True) -> Graph:
-        """The graph as it travels: every function must be importable by name elsewhere.
+        """The graph as it travels: every function and tool must be importable by name elsewhere.
 
         Raises:
-            InvalidInput: `function.not_portable` for a lambda, a local or a `__main__` function.
+            InvalidInput: `function.not_portable`, `tool.not_portable`: of a lambda, for example, of a local function, or
+                of one in `__main__`.
         """
-        graph, assembly = self._compiled()
+        graph = self._compiled(travels=portable_functions)[0]
         if portable_functions:
-            for name, function in assembly.functions.items():
-                portable(function, name, assembly.places[name])
+            for name in functions_of(graph):
+                check_name(name)
         return graph
 
     @property
@@ -133,8 +141,24 @@ class Draft:
         """The functions by the names the compiled graph uses, those of inner graphs and compensations included."""
         return self._compiled()[1].functions
 
-    def _compiled(self) -> tuple[Graph, _Assembly]:
-        assembly = _Assembly()
+    def own_tools(self) -> tuple[AnyTool, ...]:
+        """The tools that were given to it, to the graphs in it, and to their agents."""
+        return tuple(self._own_tools(agents=True))
+
+    def _own_tools(self, seen: tuple[Draft, ...] = (), *, agents: bool) -> Iterator[AnyTool]:
+        yield from self._tools
+        if agents:
+            for agent in self._agents.values():
+                yield from own_tools_of(agent)
+        inner = [node.graph for node in self._nodes.values() if isinstance(node, Inner)]
+        inner += [one.graph for tools in self._called.values() for one in tools.values()]
+        for graph in inner:
+            if isinstance(graph, Draft) and graph not in (*seen, self):
+                yield from graph._own_tools((*seen, self), agents=agents)  # noqa: SLF001  # another of us
+
+    def _compiled(self, *, travels: bool = False) -> tuple[Graph, _Assembly]:
+        tools = self._own_tools(agents=False)
+        assembly = _Assembly(Sources(tools, self, travels=travels), travels)
         return check_graph(self._assembled(assembly, (), "", "")), assembly
 
     def _assembled(
@@ -142,7 +166,6 @@ class Draft:
     ) -> Graph:
         """The graph, not validated as a whole; `path` names the nodes it is in, `where` its place in the whole spec."""
         self._check(outer, where)
-        assembly.tools += self._tools
         assembly.plugins += self._plugins
         inside = "".join(f"{name}/" for name in _NODE.findall(where))
         assembly.agents.update({f"{inside}{name}": agent for name, agent in self._agents.items()})
@@ -200,9 +223,24 @@ class Draft:
         if (undo := self._undo.get(name)) is not None:
             undo_at = f"{place}.compensate", f"{where}.compensate"
             update["compensate"] = undo if isinstance(undo, str) else assembly.name(undo, *undo_at)
+        update |= self._sources(name, found, assembly.sources, where)
         if name in self._visits:
             update["max_visits"] = self._visits[name]
         return found.model_copy(update=update) if update else found
+
+    def _sources(self, name: str, node: Node, sources: Sources, where: str) -> dict[str, object]:
+        """What says of a node where its tools stand."""
+        match node:
+            case ToolNode(tool=tool, tools=tools):
+                found = sources.of((tool, *tools), where)
+                return {"sources": {**found, **node.sources}} if found else {}
+            case AgentNode(agent=spec):
+                agent = self._agents.get(name)
+                found = sources.of(spec.tools, f"{where}.agent", own_tools_of(agent), agent)
+                sourced = spec.model_copy(update={"sources": {**found, **spec.sources}})
+                return {"agent": sourced} if found else {}
+            case _:
+                return {}
 
     def _check(self, outer: tuple[Draft, ...], where: str) -> None:
         if self in outer:
@@ -252,3 +290,12 @@ class Draft:
         ref = fn if isinstance(fn, str) else reference(fn, name)
         node = checked(FunctionNode, {**fields, "function": ref}, f"nodes.{name}")
         return self._put(name, node, None if isinstance(fn, str) else fn)
+
+
+def _made(tools: Iterable[Callable[..., object]]) -> tuple[AnyTool, ...]:
+    """Plain functions become tools; what makes them is loaded only if there are any."""
+    if not (given := tuple(tools)):
+        return ()
+    from partsong.tools.tool import as_tool
+
+    return tuple(map(as_tool, given))

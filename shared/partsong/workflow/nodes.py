@@ -292,6 +292,8 @@ def _alone(
         case AgentSpec() | Specified():
             agent = work if isinstance(work, AgentSpec) else work.spec()
             fields = {"agent": agent, "prompt": "{{item}}", **given}
+            if isinstance(work, Equipped):
+                graph._agents[name] = work  # noqa: SLF001
             return graph._put(name, checked(AgentNode, fields, where)), name  # noqa: SLF001
         case _:
             return graph._function(name, work, given), None  # noqa: SLF001

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
+import functools
+import inspect
 from collections.abc import Callable, Mapping
+from types import MethodType
 
 from partsong.contracts.errors import InvalidInput
+from partsong.runtime.module_names import place_of
 
-__all__ = ["is_portable", "portable", "reference"]
+__all__ = ["check_name", "hindrance", "is_portable", "portable", "reference"]
+
+_NOWHERE = frozenset({"__main__", "__mp_main__", "builtins", "?"})
 
 
 def reference(
@@ -22,45 +27,73 @@ def reference(
     return name if is_portable(name) and not shared else f"{name}@{place}"
 
 
-def is_portable(name: str) -> bool:
-    """Whether another process can import the function by this name, as far as the name tells."""
-    module, _, qualname = name.partition(":")
-    return module not in {"__main__", "?"} and "<" not in qualname and "@" not in qualname
-
-
-def portable(function: Callable[..., object], name: str, where: str) -> str:
-    """The name, if importing it here finds this very function.
+def portable(function: Callable[..., object], place: str, where: str) -> str:
+    """The name under which importing its module finds this very function, object or method.
 
     Raises:
         InvalidInput: `function.not_portable`, saying what to do.
     """
-    if not is_portable(name):
-        raise InvalidInput(
-            "function.not_portable",
-            f"{where}: {name.split('@', maxsplit=1)[0]} {_hindrance(name)}, so no tool-runner can import it",
-            where=where,
-            fix="define it with `def` at the top level of a module, import it from there, and load that module: "
-            "`partsong up --load your.module`",
-        )
-    module, _, qualname = name.partition(":")
-    found: object = importlib.import_module(module)
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    if found is not function:
-        raise InvalidInput(
-            "function.not_portable",
-            f"{where}: {name} is not the function the graph was given",
-            where=where,
-            fix="give the graph the function itself, not a wrapped copy; decorators should keep it importable",
-        )
-    return name
+    if (found := place_of(function, far=True)) is not None:
+        return found
+    name = reference(function, place)
+    raise InvalidInput(
+        "function.not_portable",
+        f"{where}: {name.split('@', maxsplit=1)[0]} {hindrance(function, name)}, so no tool-runner can import it",
+        where=where,
+        fix=_fix(function),
+    )
 
 
-def _hindrance(name: str) -> str:
+def check_name(name: str) -> None:
+    """Refuse the name of a function that names no module.
+
+    Raises:
+        InvalidInput: `function.not_portable`.
+    """
+    module, _, path = name.partition(":")
+    if not module or not path:
+        raise InvalidInput(
+            "function.not_portable",
+            f"function {name!r} names no module, so no tool-runner can import it",
+            where=name,
+            fix="name it `package.module:function`",
+        )
+
+
+def hindrance(function: Callable[..., object], name: str) -> str:
+    """Why another process cannot import it."""
+    if isinstance(function, MethodType):
+        kind = type(function.__self__).__qualname__
+        return f"is a method of a {kind} that no module has under a public name at its top level"
+    if isinstance(function, functools.partial):
+        return "is a partial that no module has under a public name at its top level"
     if "<lambda>" in name:
         return "is a lambda"
-    if name.startswith("__main__"):
+    if name.startswith(("__main__", "__mp_main__")):
         return "lives in __main__"
+    if name.startswith("builtins:"):
+        return "is built into Python"
     if "<locals>" in name:
         return "is local"
-    return "is the name of another function of this graph too"
+    if inspect.isroutine(function) or inspect.isclass(function):
+        return "is not what its module has under that name"
+    return "is an object that no module has under a public name at its top level"
+
+
+def is_portable(name: str) -> bool:
+    """Whether another process can import the function by this name, as far as the name tells."""
+    module, _, qualname = name.partition(":")
+    return module not in _NOWHERE and "<" not in qualname and "@" not in qualname
+
+
+def _fix(function: Callable[..., object]) -> str:
+    if isinstance(function, MethodType | functools.partial) or not inspect.isroutine(function):
+        return (
+            "give it, or the object that it is a method of, a public name at the top level of a module, and load that "
+            "module: `partsong up --load your.module`; or write a function with `def`, and have it given what it needs: "
+            "`client: Annotated[Client, Depends(get_client)]`"
+        )
+    return (
+        "define it with `def` at the top level of a module, import it from there, and load that module: "
+        "`partsong up --load your.module`; decorators should keep it importable"
+    )

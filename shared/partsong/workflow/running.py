@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from partsong.plugins import Plugin
     from partsong.plugins.shelf import Shelf
     from partsong.tools.registry import ToolRegistry
+    from partsong.tools.tool import AnyTool
 
 __all__ = ["Running"]
 
@@ -193,7 +194,7 @@ class Running(Draft):
             assembly.functions,
             log=log,
             approve=approve,
-            tools=_registry(assembly.tools),
+            tools=_registry(self._own_tools(agents=False)),
             agents=assembly.agents,
             plugins=_shelf(assembly.plugins),
         )
@@ -205,15 +206,11 @@ def _shelf(plugins: Iterable[Plugin]) -> Shelf | None:
     return Shelf.of(plugins) if plugins else None
 
 
-def _registry(tools: Iterable[Callable[..., object]]) -> ToolRegistry:
-    """The built-in tools, and a graph's own; a plain function becomes a tool."""
+def _registry(tools: Iterable[AnyTool]) -> ToolRegistry:
+    """The built-in tools, and a graph's own."""
     from partsong.tools.registry import ToolRegistry
-    from partsong.tools.tool import Tool, tool
 
-    registry = ToolRegistry()
-    for given in tools:
-        registry.register(given if isinstance(given, Tool) else tool(given))
-    return registry
+    return ToolRegistry(tools)
 
 
 def _options(

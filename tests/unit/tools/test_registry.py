@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from partsong.contracts.errors import InvalidInput, NotFound
+from partsong.contracts.wire.work import PLATFORM
 from partsong.tools import ToolRegistry, tool
 
 Install = Callable[[str, str], None]
@@ -77,12 +78,16 @@ def test_what_the_platform_calls_itself_is_found_and_offered_to_no_model() -> No
     assert "send_webhook" not in registry.names
     assert "send_webhook" not in [spec.name for spec in registry.specs()]
 
+
+def test_the_platform_finds_its_own_tool_whatever_has_its_name() -> None:
     @tool(name="send_webhook")
     def mine() -> None:
         """Mine."""
 
-    with pytest.raises(InvalidInput, match=r"tool\.duplicate"):
-        registry.register(mine)
+    registry = ToolRegistry([mine])
+    assert registry.get("send_webhook") is mine
+    assert registry.get("send_webhook", PLATFORM) is ToolRegistry().get("send_webhook")
+    assert "send_webhook" in registry.names
 
 
 def test_a_registered_tool_is_found_by_its_name() -> None:
@@ -124,6 +129,34 @@ def test_two_tools_of_one_name_are_refused() -> None:
     assert caught.value.problem.code == "tool.duplicate"
     registry.register(search)
     assert registry.get("search") is search
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_registered_tool_takes_the_place_of_a_built_in_one(name: str) -> None:
+    @tool(name=name)
+    def mine() -> str:
+        """Mine."""
+        return "mine"
+
+    registry = ToolRegistry([mine])
+    assert registry.get(name) is mine
+    assert (registry.names, registry.shadowed) == (BUILT_IN, (name,))
+    assert [spec.description for spec in registry.specs([name])] == ["Mine."]
+
+
+def test_a_built_in_tool_that_is_registered_is_no_tool_of_ones_own() -> None:
+    registry = ToolRegistry([ToolRegistry().get("calculator")])
+    assert (registry.names, registry.shadowed) == (BUILT_IN, ())
+
+
+def test_the_error_about_two_tools_says_where_each_stands() -> None:
+    @tool(name="search")
+    def other(query: str) -> str:
+        """Search elsewhere."""
+        return query
+
+    with pytest.raises(InvalidInput, match=rf"already \({__name__}:search, and now another one\)"):
+        ToolRegistry([search, other])
 
 
 def test_an_installed_package_adds_nothing_by_being_installed(install: Install) -> None:

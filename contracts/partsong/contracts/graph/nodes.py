@@ -27,6 +27,7 @@ __all__ = [
     "Retry",
     "Seconds",
     "SideEffect",
+    "Source",
     "SpecBase",
     "ToolNode",
     "TransformNode",
@@ -111,6 +112,9 @@ class FunctionNode(NodeBase):
     """`package.module:qualname`."""
 
 
+Source = Annotated[str, Field(pattern=r"^[^:\s]+:[^:\s]+$", max_length=500)]
+"""`package.module:name` of a tool, of a list of tools, or of a graph or agent that has them."""
+
 Effort = Literal["minimal", "low", "medium", "high", "max"]
 CacheMode = Literal["auto", "off", "1h"]
 """Whether the vendor keeps what it has read of a conversation: `auto` for minutes, `1h` for an hour, or `off`."""
@@ -148,6 +152,9 @@ class AgentSpec(SpecBase):
     instructions: str = ""
     tools: tuple[str, ...] = ()
     """Code that one of them runs may call the others."""
+    sources: dict[str, Source] = Field(default_factory=dict)
+    """Where tools stand, by name: a tool-runner that has loaded the module calls that one. A tool that is not in here is
+    whichever tool-runners have by its name."""
     may: SideEffect | None = None
     """The strongest side effect of a tool's call; one beyond it is refused, whoever agrees. None leaves that to `tools`."""
     asks: SideEffect | None = None
@@ -195,6 +202,8 @@ class ToolNode(NodeBase):
     """Tools that code may call which this one runs."""
     approval_deadline: Seconds | None = None
     """Seconds a person has to agree to the call, unless the tool says; after that it is refused."""
+    sources: dict[str, Source] = Field(default_factory=dict)
+    """Where these tools stand, by name, as in an agent's."""
 
 
 class ApprovalNode(NodeBase):

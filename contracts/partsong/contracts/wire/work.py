@@ -14,6 +14,7 @@ from partsong.contracts.talk.messages import Message, ToolSpec
 from partsong.contracts.talk.model_routing import Progress
 
 __all__ = [
+    "PLATFORM",
     "WORK",
     "ChildWork",
     "FunctionWork",
@@ -84,6 +85,8 @@ class ToolWork(_Work):
     """From this side effect on, a person must agree, whatever the tool itself says."""
     tools: tuple[str, ...] = ()
     """Tools that code may call which the tool runs."""
+    sources: dict[str, str] = {}
+    """Where tools stand, by name, as the graph says."""
     resume: Resume | None = None
     """Where the attempt before has stopped."""
     doubt: str | None = None
@@ -123,6 +126,9 @@ class ChildWork(_Work):
     child: str
     """The id of that run: the same however often it is asked for."""
 
+
+PLATFORM = "partsong"
+"""Source of the tools that the platform calls itself, which nobody's own takes the place of."""
 
 _PLAIN = str.maketrans({":": "-", "/": "~", "-": "="})
 """A call's id has no other signs, and a colon always has a number behind it: no two ids become one."""

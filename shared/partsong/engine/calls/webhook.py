@@ -9,7 +9,7 @@ from partsong.contracts.errors import Problem
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import Retry
 from partsong.contracts.state.state import MISSING, Call, RunState
-from partsong.contracts.wire.work import ToolWork
+from partsong.contracts.wire.work import PLATFORM, ToolWork
 from partsong.engine.calls.calls import no_outcome, retried
 from partsong.engine.draft import Draft
 
@@ -58,6 +58,7 @@ def work(state: RunState, call: Call) -> ToolWork:
         attempt=call.attempt,
         tool=TOOL,
         args={"url": state.options.webhook, "payload": payload},
+        sources={TOOL: PLATFORM},
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, assert_never
 
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.graph import Graph
+from partsong.contracts.graph.needs import tools_of
 from partsong.contracts.graph.validate import functions_of
 from partsong.contracts.talk.chunks import Chunk
 from partsong.contracts.wire.work import ChildWork, FunctionWork, HookWork, ToolWork, TurnWork, Work
@@ -16,6 +17,8 @@ from partsong.engine.local.engine import Perform, Result
 from partsong.execution.executor import Executor
 from partsong.execution.functions import Functions
 from partsong.execution.hooks import Hooks
+from partsong.execution.loaded_tools import LoadedTools
+from partsong.execution.modules import Modules
 from partsong.plugins.shelf import Shelf
 from partsong.runtime.vault import MemoryVault
 from partsong.tools.registry import ToolRegistry
@@ -62,11 +65,14 @@ class Performers:
     ) -> AsyncIterator[Self]:
         """Ready to perform for `graph`; functions it names but was not given are imported by name."""
         named = set(functions_of(graph))
-        modules = sorted({name.partition(":")[0] for name in named - functions.keys()})
+        registry = tools or ToolRegistry()
+        stand = {at for name, at in tools_of(graph) if at and not registry.has(name, at)}
+        names = {name.partition(":")[0] for name in (named - functions.keys()) | stand}
+        modules = Modules(sorted(names))
         async with AsyncExitStack() as stack:
             yield cls(
                 Functions(modules, given=functions),
-                tools or ToolRegistry(),
+                registry.looking_in(LoadedTools(modules).find),
                 plugins or Shelf({}),
                 stack,
             )
@@ -93,7 +99,8 @@ class Performers:
         if self._turns is None:
             self._turns = Turns.from_env(os.environ)
             self._stack.push_async_callback(self._turns.aclose)
-        specs = [self._tools.get(name).spec() for name in work.agent.tools]
+        sources = work.agent.sources
+        specs = [self._tools.get(name, sources.get(name, "")).spec() for name in work.agent.tools]
         show = watched(emit, self._plugins, work.run_id, work.node)
         try:
             decided = await self._turns.decide(work)

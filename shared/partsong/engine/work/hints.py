@@ -108,6 +108,7 @@ def _tool(state: RunState, execution: Execution, call: Call) -> ToolWork:
         may=agent.may if agent is not None else None,
         asks=agent.asks if agent is not None else None,
         tools=_callable(node, call),
+        sources=_sources(node),
         resume=_resume(state, call.resumes) if call.resumes is not None else None,
     )
 
@@ -158,6 +159,14 @@ def _callable(node: Node, call: Call) -> tuple[str, ...]:
             return tuple(name for name in tools if name != call.name)
         case _:
             return ()
+
+
+def _sources(node: Node) -> dict[str, str]:
+    match node:
+        case ToolNode(sources=sources) | AgentNode(agent=AgentSpec(sources=sources)):
+            return dict(sources)
+        case _:
+            return {}
 
 
 def _resume(state: RunState, paused: e.CallSuspended) -> Resume:

@@ -58,6 +58,8 @@ def built() -> dict[str, str]:
         "stop": subjects.stop("r_1"),
         "tools": subjects.query("tool-runner", "tools"),
         "tools_answer": "_INBOX.x",
+        "offers": subjects.query("tool-runner", "offers"),
+        "offers_answer": "_INBOX.x",
         "ping": subjects.query("tool-runner", "ping"),
         "pong": "_INBOX.x",
     }

@@ -1,0 +1,3 @@
+"""A module without a function and without a tool."""
+
+NUMBER = 3
