@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import partsong.tool_runner.app
+from partsong.client import Client
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.state.results import RunResult
 from partsong.runtime.serve import Running, open_context
@@ -103,7 +104,7 @@ def test_where_they_stand_is_in_the_graph() -> None:
     assert "sources" not in str(WorkflowGraph().add_tool("c", "calculator").spec().spec())
 
 
-def test_what_no_module_has_is_refused_before_anything_runs() -> None:
+async def test_what_no_module_has_is_refused_before_anything_runs(platform: Platform) -> None:
     @tool
     def local(text: str) -> str:
         """Local."""
@@ -116,12 +117,13 @@ def test_what_no_module_has_is_refused_before_anything_runs() -> None:
     ):
         graph = WorkflowGraph("g", tools=[given]).add_tool("a", name, args={})
         with pytest.raises(InvalidInput) as caught:
-            graph.spec()
+            await platform.client.start(graph)
         problem = caught.value.problem
         assert (problem.code, problem.where) == ("tool.not_portable", "nodes.a")
         assert why in problem.message
         assert "`partsong up --load your.module`" in (problem.fix or "")
-        graph.compile()
+        assert graph.unplaced_tools() == {name: problem}
+    assert await platform.client.runs() == []
     for function in (other.lookup, other, print, lambda state: state):
         with pytest.raises(InvalidInput, match=r"function\.not_portable"):
             WorkflowGraph("g").add_node("a", function).spec()
@@ -154,3 +156,44 @@ async def test_what_a_module_brings_is_logged(
     brought = next(r for r in caplog.records if r.__dict__.get("module_name") == SHOP)
     assert brought.__dict__["tools"] == "calculator, read_file, web_search"
     assert "plain" in brought.__dict__["functions"]
+
+
+async def test_what_no_worker_has_is_said_when_a_run_is_started(
+    platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph = own_shop.graph().add_node("f", own_shop.desk.lookup).add_edge("ask", "f")
+    await platform.client.start(graph)
+    said = [r.getMessage() for r in caplog.records if r.name == "partsong.client"]
+    load = (
+        f"load it: `partsong up --load {SHOP}` or `partsong worker start tool-runner --load {SHOP}`"
+    )
+    assert f"warning: no worker has tool calculator ({SHOP}:calculator); {load}" in said
+    assert f"warning: no worker has function {SHOP}:desk.lookup; {load}; if that" in " ".join(said)
+    assert len(said) == 6
+    caplog.clear()
+    await platform.client.start(graph)
+    assert not [r for r in caplog.records if r.name == "partsong.client"], "it was just said"
+    lacks = {problem.where for problem in await platform.client.lacking(graph)}
+    async with a_tool_runner(platform, tools=(f"{SHOP}:plain",)):
+        some = {problem.where for problem in await platform.client.lacking(graph)}
+    assert lacks - some == {f"{SHOP}:plain"}
+
+
+async def test_that_no_worker_is_there_at_all_is_said(bus: Bus) -> None:
+    graph = own_shop.graph().add_node("f", own_shop.desk.lookup).add_edge("ask", "f")
+    async with Client(bus.url, prefix=bus.subjects.prefix) as client:
+        runner, gateway = await client.lacking(graph)
+        assert await client.lacking(WorkflowGraph("t").add_transform("t", {"a": "1"})) == ()
+    assert runner.code == gateway.code == "worker.none"
+    assert "no tool-runner is running, and the graph calls function" in runner.message
+    assert f"`partsong worker start tool-runner --load {SHOP}`" in (runner.fix or "")
+    assert "no agent-gateway is running, and the graph asks a model" in gateway.message
+
+
+async def test_a_graph_whose_workers_have_all_is_started_without_a_word(
+    platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph = WorkflowGraph("sum").add_tool("sum", "calculator", args={"expression": "1 + 1"})
+    run_id = await platform.client.start(graph)
+    assert (await platform.client.result(run_id, timeout=60))["sum"] == "2"
+    assert not [r for r in caplog.records if r.name == "partsong.client"]

@@ -76,11 +76,12 @@ class Offers:
         return (await asyncio.to_thread(self._offer, _asked(command.body))).model_dump(mode="json")
 
     def _offer(self, asked: OfferQuestion) -> Offer:
-        tools = list(asked.tools.items())[:MOST_ASKED]
         return Offer(
             worker=self._worker,
             functions=tuple(name for name in asked.functions[:MOST_ASKED] if self._has(name)),
-            tools=tuple(name for name, source in tools if self._has_tool(name, source)),
+            tools=tuple(
+                one for one in asked.tools[:MOST_ASKED] if self._has_tool(one.name, one.source)
+            ),
             modules=self._modules,
             shadowed=self._tools.shadowed,
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+from pydantic import BaseModel, JsonValue
+
 from partsong.contracts.services import (
     AGENT_GATEWAY,
     APPROVAL,
@@ -32,7 +34,13 @@ from partsong.contracts.wire.headers import (
     UNCOMPENSATED,
     WEBHOOK,
 )
-from partsong.contracts.wire.offers import LoadedModule, Offer, OfferQuestion, ToolsQuestion
+from partsong.contracts.wire.offers import (
+    LoadedModule,
+    Offer,
+    OfferQuestion,
+    ToolPlace,
+    ToolsQuestion,
+)
 from partsong.contracts.wire.subjects import PARTITIONS
 
 __all__ = ["ANYBODY", "CHANNELS", "HEADERS", "OWN", "PARAMETERS", "Channel"]
@@ -206,12 +214,16 @@ def _letter() -> Schema:
     return {**made, "properties": {**fields, "reason": {"$ref": "./schemas/problem/v1.json"}}}
 
 
-def _offer() -> Schema:
-    """An answer about offers, in one piece."""
-    made = {name: part for name, part in schema_of(Offer).items() if name != "$defs"}
+def _offers(model: type[BaseModel]) -> Schema:
+    """A question or an answer about offers, in one piece."""
+    made = {name: part for name, part in schema_of(model).items() if name != "$defs"}
+    parts: dict[str, type[BaseModel]] = {"modules": LoadedModule, "tools": ToolPlace}
     fields = cast("dict[str, Schema]", made["properties"])
-    module = {**fields["modules"], "items": schema_of(LoadedModule)}
-    return {**made, "properties": {**fields, "modules": module}}
+    whole: dict[str, JsonValue] = {
+        name: {**field, "items": schema_of(parts[name])} if name in parts else field
+        for name, field in fields.items()
+    }
+    return {**made, "properties": whole}
 
 
 OWN: dict[str, Schema] = {
@@ -220,8 +232,8 @@ OWN: dict[str, Schema] = {
     "schedules_question": {"type": "object"},
     "schedules_answer": {"type": "array", "items": {"$ref": "./schemas/request.schedule/v1.json"}},
     "tools_question": schema_of(ToolsQuestion),
-    "offers_question": schema_of(OfferQuestion),
-    "offers_answer": _offer(),
+    "offers_question": _offers(OfferQuestion),
+    "offers_answer": _offers(Offer),
     "ping": {"description": "Whatever it is; nobody reads it."},
     "tools_answer": {"type": "array", "items": {"$ref": "./schemas/tool/v1.json"}},
     "dead_letter": _letter(),

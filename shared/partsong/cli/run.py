@@ -195,9 +195,12 @@ def watch(run_id: str, timeout: float | None, address: Address, out: Output) -> 
 
     async def work() -> int:
         from partsong.cli.live import show_events, show_live
+        from partsong.client.lacking import say
 
         async with address.client() as client:
-            await client.state(run_id)
+            state = await client.state(run_id)
+            if state.graph is not None and not state.ended:
+                say(await client.lacking(state.graph))
             async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
                 group.create_task(show_live(client, run_id, out))
                 group.create_task(show_events(client, run_id, out, follow=True))

@@ -28,12 +28,14 @@ from partsong.log.snapshots.port import Snapshots
 from partsong.runtime import clock
 from partsong.runtime.connect import connect, disconnect
 from partsong.runtime.log_standing import onlooker
+from partsong.runtime.recent import Recent
 from partsong.runtime.streams import Names
 
 __all__ = ["Connection", "unknown"]
 
 _STALE = 0.25
 """Seconds for which a replica of the log may not have what its leader has."""
+_REMEMBERED = 200
 _PATIENCE = 2.0
 """Seconds that snapshots have to answer; then the log is read from its beginning, which may take less."""
 
@@ -76,6 +78,8 @@ class Connection:
         self._log: JetStreamLog | None = None
         self._kept: Snapshots | None = None
         self._stack = AsyncExitStack()
+        self._looked: Recent[str, float] = Recent(_REMEMBERED)
+        """By graph: when it was last seen whether workers have all that it calls."""
 
     async def __aenter__(self) -> Self:
         """Connect.

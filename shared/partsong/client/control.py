@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
+import math
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Literal, cast
 
 from pydantic import JsonValue
 
+from partsong.client.catalogue import Catalogue
 from partsong.client.comparison import begun_by
-from partsong.client.graphs import GraphLike, a_request, spec_of
+from partsong.client.graphs import BringsTools, GraphLike, a_request, spec_of
+from partsong.client.lacking import lacking, say
 from partsong.client.past import Past
-from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
+from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.events import Event
+from partsong.contracts.graph import Graph
+from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.ids import check_id
 from partsong.contracts.plain import plain
 from partsong.contracts.wire.requests import (
@@ -35,11 +42,13 @@ OnBusy = Literal["allow", "reject", "enqueue", "cancel_previous"]
 
 _NO_CHANGE = frozenset({"command.received", "command.settled"})
 """Events about a request that are there whether it changed anything or not."""
+_SAID = 30.0
+"""Seconds for which a graph is not looked at again for what no worker has."""
 _LOST = 3.0
 """Seconds to look for a run whose beginning was not answered."""
 
 
-class Control(Past):
+class Control(Past, Catalogue):
     """Requests. Each returns when an engine has carried it out; what it means is in the log then."""
 
     async def start(
@@ -82,7 +91,55 @@ class Control(Past):
             input=dict(input or {}),
             options=options,
         )
-        return await self._begin("run", request, str(request.run_id), "run_id")
+        await self._refuse_unplaced(graph)
+        looking = asyncio.ensure_future(self._new_lacks(graph, request.graph))
+        try:
+            started = await self._begin("run", request, str(request.run_id), "run_id")
+            say(await looking)
+        finally:
+            looking.cancel()
+        return started
+
+    async def lacking(self, graph: GraphLike) -> tuple[Problem, ...]:
+        """What no worker has now of what a graph calls, each with what to do; `start` logs it as warnings.
+
+        Nothing is wrong with a run of it: it waits until somebody comes who has it.
+
+        Raises:
+            InvalidInput: the graph is not valid; NotFound: `graph.unknown`.
+        """
+        spec = spec_of(graph)
+        known = await self.graph(spec) if isinstance(spec, str) else parse_graph(spec)
+        return await lacking(self.nats, self._subjects, known)
+
+    async def _new_lacks(self, graph: GraphLike, spec: JsonValue) -> tuple[Problem, ...]:
+        """What was not said of this graph a moment ago; that it cannot be found out is no reason not to start."""
+        key = graph.hash if isinstance(graph, Graph) else _digest(spec)
+        now = clock.monotonic()
+        if now - self._looked.get(key, -math.inf) < _SAID:
+            return ()
+        self._looked[key] = now
+        try:
+            return await self.lacking(
+                graph if isinstance(graph, Graph | str) else cast("GraphLike", spec)
+            )
+        except PartsongError:  # whoever takes the request says what is wrong
+            return ()
+
+    async def _refuse_unplaced(self, graph: GraphLike) -> None:
+        """Refuse a graph with a tool that no other process can import, unless a worker has one of its name.
+
+        Raises:
+            InvalidInput: `tool.not_portable`.
+        """
+        unplaced = graph.unplaced_tools() if isinstance(graph, BringsTools) else {}
+        if not unplaced:
+            return
+        for problem in await self.lacking(graph):
+            if problem.code == "worker.lacks_tool" and problem.where in {
+                f"?:{n}" for n in unplaced
+            }:
+                raise InvalidInput.of(unplaced[str(problem.where)[2:]])
 
     async def cancel(self, run_id: str, reason: str | None = None) -> bool:
         """End a run; does nothing, and returns False, if it has ended or is ending.
@@ -272,3 +329,7 @@ class Control(Past):
         old = (await self.state(run_id)).options
         kept = old.model_dump(mode="json", exclude={"deadline"})
         return {**kept, **cast("dict[str, JsonValue]", wanted)}
+
+
+def _digest(spec: JsonValue) -> str:
+    return hashlib.sha256(json.dumps(spec).encode()).hexdigest()

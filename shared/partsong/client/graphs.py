@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import to_jsonable_python
 
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.validate import problem_of
 from partsong.contracts.plain import plain
 from partsong.runtime import clock
 
-__all__ = ["GraphLike", "Portable", "a_request", "spec_of"]
+__all__ = ["BringsTools", "GraphLike", "Portable", "a_request", "spec_of"]
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -24,6 +24,15 @@ class Portable(Protocol):
 
     def spec(self) -> Graph:
         """The graph, with functions that can be found by name elsewhere."""
+        ...
+
+
+@runtime_checkable
+class BringsTools(Protocol):
+    """What can say which of its tools no other process can import."""
+
+    def unplaced_tools(self) -> Mapping[str, Problem]:
+        """By name, and why."""
         ...
 
 

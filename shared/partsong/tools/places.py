@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from dataclasses import replace
+from typing import Any
 
 from partsong.contracts.errors import InvalidInput
 from partsong.runtime.module_names import at, place_of
@@ -38,8 +39,8 @@ def tools_in(value: object) -> tuple[AnyTool, ...] | None:
             listed = [one for one in value if isinstance(one, Tool) or inspect.isroutine(one)]
             return tuple(map(as_tool, listed)) if listed and len(listed) == len(value) else None
         case _:
-            own = getattr(type(value), "own_tools", None)
-            return tuple(own(value)) if callable(own) else None
+            own: Any = getattr(type(value), "own_tools", None)
+            return None if own is None else tuple(own(value))
 
 
 def tools_at(place: str) -> tuple[AnyTool, ...]:

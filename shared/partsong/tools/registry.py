@@ -14,10 +14,13 @@ from partsong.runtime.entry_points import load, misfit
 from partsong.tools.places import place_of_tool, tools_at
 from partsong.tools.tool import AnyTool, Tool
 
-__all__ = ["GROUP", "Find", "ToolRegistry"]
+__all__ = ["ANYWHERE", "GROUP", "Find", "ToolRegistry"]
 
 GROUP = "partsong.tools"
 """Entry points of this group lead to a `Tool`, or to a list of them."""
+
+ANYWHERE = "?:"
+"""Begins the source of a tool that was given as an object and that no module has."""
 
 Find: TypeAlias = Callable[[str, str], "AnyTool | None"]
 """Finds a tool by its source, `module:name`, and by its own name."""
@@ -129,9 +132,16 @@ class ToolRegistry:
 
     def _standing_at(self, source: str, name: str) -> AnyTool:
         """Whatever else has its name is another tool; but one of which nobody knows where it stands was given as itself."""
-        own = self._own.get(name)
-        if own is not None and self._sources[name] in {source, None}:
+        own, anywhere = self._own.get(name), source.startswith(ANYWHERE)
+        if own is not None and (anywhere or self._sources[name] in {source, None}):
             return own
+        if anywhere:
+            raise NotFound(
+                "tool.unknown",
+                f"no tool {name!r} but perhaps a built-in one, which is another",
+                where=name,
+                fix="load the tool in a tool-runner: `--load MODULE`, PARTSONG_TOOLS",
+            )
         found = self._find(source, name) if self._find is not None else None
         if found is None:
             module = source.partition(":")[0]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self
 
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import (
     AgentNode,
     Edge,
@@ -124,17 +124,25 @@ class Draft:
         return self._compiled()[0]
 
     def spec(self, *, portable_functions: bool = True) -> Graph:
-        """The graph as it travels: every function and tool must be importable by name elsewhere.
+        """The graph as it travels: every function must be importable by name elsewhere.
 
         Raises:
-            InvalidInput: `function.not_portable`, `tool.not_portable`: of a lambda, for example, of a local function, or
-                of one in `__main__`.
+            InvalidInput: `function.not_portable`: of a lambda, for example, of a local function, or of one in `__main__`.
         """
         graph = self._compiled(travels=portable_functions)[0]
         if portable_functions:
             for name in functions_of(graph):
                 check_name(name)
         return graph
+
+    def unplaced_tools(self) -> dict[str, Problem]:
+        """By name: tools of its own that no module has, so that no tool-runner can load them, and what to do.
+
+        A tool-runner may have them all the same, if it was given them in the process in which it runs.
+        """
+        if not self.own_tools():
+            return {}
+        return self._compiled(travels=True)[1].sources.unplaced
 
     @property
     def functions(self) -> dict[str, Function]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Problem
 from partsong.workflow.reference import hindrance, reference
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ __all__ = ["Sources", "own_tools_of"]
 
 def own_tools_of(agent: object) -> tuple[AnyTool, ...]:
     """The tools that an agent brings, if it is an object that has some."""
-    own = getattr(agent, "own_tools", None)
-    return tuple(own()) if callable(own) else ()
+    own: Any = getattr(agent, "own_tools", None)
+    return () if own is None else tuple(own())
 
 
 class Sources:
@@ -35,15 +35,13 @@ class Sources:
                     fix="give one of them another name: @tool(name=…)",
                 )
         self._graph, self._travels = graph, travels
+        self.unplaced: dict[str, Problem] = {}
+        """By name: tools that no module has, and why; tool-runners may have them all the same."""
 
     def of(
         self, names: Iterable[str], where: str, own: Iterable[AnyTool] = (), agent: object = None
     ) -> dict[str, str]:
-        """Those of the tools that a node names; `own` are an agent's, which come before the graph's.
-
-        Raises:
-            InvalidInput: `tool.not_portable`, saying what to do.
-        """
+        """Those of the tools that a node names; `own` are an agent's, which come before the graph's."""
         mine = {tool.name: tool for tool in own}
         found: dict[str, str] = {}
         for name in names:
@@ -58,7 +56,7 @@ class Sources:
         return found
 
     def _place(self, tool: AnyTool, holders: tuple[object, ...], where: str) -> str | None:
-        from partsong.runtime.module_names import home_of, place_of
+        from partsong.runtime.module_names import place_of
         from partsong.tools.places import place_of_tool
 
         if (place := place_of_tool(tool, far=self._travels)) is not None or not self._travels:
@@ -66,16 +64,13 @@ class Sources:
         for holder in holders:  # whoever loads a module has what its graphs and agents bring
             if holder is not None and (place := place_of(holder, far=True)) is not None:
                 return place
-        if (
-            home_of(tool.function).partition(".")[0] == "partsong"
-        ):  # a built-in one, an MCP server's
-            return None
         name = reference(tool.function, "")
-        raise InvalidInput(
-            "tool.not_portable",
-            f"{where}: tool {tool.name} is made of {name.removesuffix('@')}, which {hindrance(tool.function, name)}, "
-            "so no tool-runner can import it",
+        self.unplaced[tool.name] = Problem(
+            code="tool.not_portable",
+            message=f"{where}: tool {tool.name} is made of {name.removesuffix('@')}, which "
+            f"{hindrance(tool.function, name)}, so no tool-runner can import it, and none has one of its name",
             where=where,
             fix="give the tool, or the graph, a public name at the top level of a module, import it from there, and load "
             "that module: `partsong up --load your.module`",
         )
+        return f"?:{tool.name}"

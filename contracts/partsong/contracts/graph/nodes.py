@@ -113,7 +113,9 @@ class FunctionNode(NodeBase):
 
 
 Source = Annotated[str, Field(pattern=r"^[^:\s]+:[^:\s]+$", max_length=500)]
-"""`package.module:name` of a tool, of a list of tools, or of a graph or agent that has them."""
+"""`package.module:name` of a tool, of a list of tools, or of a graph or agent that has them.
+
+`?:name` is whichever tool-runners have by that name, but no built-in one."""
 
 Effort = Literal["minimal", "low", "medium", "high", "max"]
 CacheMode = Literal["auto", "off", "1h"]

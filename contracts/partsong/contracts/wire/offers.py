@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["MOST_ASKED", "LoadedModule", "Offer", "OfferQuestion", "ToolsQuestion"]
+__all__ = ["MOST_ASKED", "LoadedModule", "Offer", "OfferQuestion", "ToolPlace", "ToolsQuestion"]
 
 MOST_ASKED = 2_000
 """Names in one question; what is more is not looked up."""
@@ -19,6 +19,16 @@ class ToolsQuestion(BaseModel):
     """By name: tools that are wanted from where a graph says that they stand; the answer says the `source` of each."""
 
 
+class ToolPlace(BaseModel):
+    """A tool as a graph names it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    source: str = ""
+    """Where it stands; empty if any of that name will do."""
+
+
 class OfferQuestion(BaseModel):
     """Asks each tool-runner which of these it has."""
 
@@ -26,8 +36,7 @@ class OfferQuestion(BaseModel):
 
     functions: tuple[str, ...] = ()
     """`module:qualname`."""
-    tools: dict[str, str] = {}
-    """By name: where each stands; empty if any of that name will do."""
+    tools: tuple[ToolPlace, ...] = ()
 
 
 class LoadedModule(BaseModel):
@@ -49,7 +58,7 @@ class Offer(BaseModel):
     worker: str
     functions: tuple[str, ...] = ()
     """Of those that were asked for: what it has."""
-    tools: tuple[str, ...] = ()
+    tools: tuple[ToolPlace, ...] = ()
     modules: tuple[LoadedModule, ...] = ()
     shadowed: tuple[str, ...] = ()
     """Names of built-in tools that have another one in their place here."""
