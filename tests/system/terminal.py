@@ -28,13 +28,21 @@ class Terminal:
 
     async def __call__(self, *words: object, code: int = 0) -> str:
         """What it printed: data, or the error if one is expected."""
+        out, self.said = await self._both(words, code)
+        return self.said if code else out
+
+    async def refused(self, *words: object, code: int = 1) -> str:
+        """What it printed as data, although it ended with a code."""
+        out, self.said = await self._both(words, code)
+        return out
+
+    async def _both(self, words: tuple[object, ...], code: int) -> tuple[str, str]:
         out, err = io.StringIO(), io.StringIO()
         self._patch.setattr(sys, "argv", ["partsong", *map(str, words)])
         with redirect_stdout(out), redirect_stderr(err):
             ended = await asyncio.to_thread(_exit_code)
         assert ended == code, f"{words}: exit {ended}\n{out.getvalue()}\n{err.getvalue()}"
-        self.said = err.getvalue()
-        return err.getvalue() if code else out.getvalue()
+        return out.getvalue(), err.getvalue()
 
     async def record(self, *words: object) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(await self(*words, "-o", "json"))

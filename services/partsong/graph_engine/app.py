@@ -326,6 +326,7 @@ def _handler(context: Context, door: Door, name: str) -> RequestHandler:
             seq=command.seq,
             deliveries=command.deliveries,
             body=command.body,
+            headers=command.headers,
         )
 
     return RequestHandler(

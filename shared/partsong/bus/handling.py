@@ -94,6 +94,7 @@ class Handling:
                 seq=delivery.stream_seq,
                 deliveries=delivery.num_delivered,
                 body=delivery.data,
+                headers=delivery.headers,
                 id=f"{delivery.subject}.{delivery.stream_seq}",
             )
             if self._buried is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from partsong.cli import dead
 from partsong.cli.group import Group
 from partsong.cli.options import Address, address_options
 from partsong.cli.output import Output, output_option, run_async
@@ -37,7 +38,10 @@ _LISTEN = 1.5
 
 @click.group(cls=Group)
 def command() -> None:
-    """Streams, queues and workers."""
+    """Streams, queues, workers and dead letters."""
+
+
+command.add_command(dead.command, "dead")
 
 
 @command.command(epilog="Example: partsong bus status -o json")

@@ -209,9 +209,15 @@ _TEXT: Schema = {"type": "string"}
 
 def _letter() -> Schema:
     """A dead letter; what a problem is stands in its own schema."""
-    made = {name: part for name, part in schema_of(DeadLetter).items() if name != "$defs"}
-    fields = cast("dict[str, Schema]", made["properties"])
-    return {**made, "properties": {**fields, "reason": {"$ref": "./schemas/problem/v1.json"}}}
+    made = schema_of(DeadLetter)
+    fields = cast("Schema", made["properties"])
+    settled = cast("Schema", cast("Schema", made["$defs"])["Settled"])
+    inner: Schema = {
+        **fields,
+        "reason": {"$ref": "./schemas/problem/v1.json"},
+        "settled": {"anyOf": [settled, {"type": "null"}]},
+    }
+    return {**{name: part for name, part in made.items() if name != "$defs"}, "properties": inner}
 
 
 def _offers(model: type[BaseModel]) -> Schema:

@@ -24,7 +24,7 @@ _COMMANDS = {
     "plugin": ("plugin", "See the plugins that are asked at hook points."),
     "mcp": ("mcp", "Tools of MCP servers, and Partsong as one."),
     "log": ("log", "Verify the log, back it up, restore it."),
-    "bus": ("bus", "Streams, queues and workers."),
+    "bus": ("bus", "Streams, queues, workers and dead letters."),
     "worker": ("worker", "Run one service in this process."),
     "schema": ("schema", "The schemas of everything that travels."),
     "doctor": ("doctor", "Check this machine and the bus."),

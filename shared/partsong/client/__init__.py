@@ -3,6 +3,7 @@
 from partsong.bus.queued import Queued
 from partsong.client.client import Client, GraphLike, OnBusy, Overlap, Placed, Portable, RunSummary
 from partsong.client.comparison import Comparison
+from partsong.client.dead import DeadLetters, KeptLetter
 from partsong.contracts.state.results import RunResult
 from partsong.contracts.state.state import Origin
 from partsong.contracts.state.timeline import Change, Checkpoint
@@ -13,7 +14,9 @@ __all__ = [
     "Checkpoint",
     "Client",
     "Comparison",
+    "DeadLetters",
     "GraphLike",
+    "KeptLetter",
     "OnBusy",
     "Origin",
     "Overlap",

@@ -13,6 +13,7 @@ from partsong.client.catalogue import Catalogue
 from partsong.client.comparison import begun_by, labels_of
 from partsong.client.connection import unknown
 from partsong.client.control import Control, OnBusy
+from partsong.client.dead import DeadLetters
 from partsong.client.graphs import GraphLike, Portable
 from partsong.client.live import chunks_of
 from partsong.client.schedules import Overlap, Scheduling
@@ -68,6 +69,11 @@ class RunSummary:
 
 class Client(Control, Scheduling, Catalogue):
     """A connection to the bus; an async context manager. All methods may be used side by side."""
+
+    @property
+    def dead(self) -> DeadLetters:
+        """What services could not work off: to look at, to send again, to give up."""
+        return DeadLetters(lambda: self.nats, self._subjects)
 
     async def events(
         self, run_id: str, *, after: int = 0, follow: bool = False

@@ -22,6 +22,7 @@ __all__ = [
     "ORIGIN",
     "PENDING",
     "PENDING_MESSAGES",
+    "REDRIVEN",
     "REFUSED",
     "REMINDER",
     "ROLLUP",
@@ -84,6 +85,8 @@ BLOB = "Partsong-Blob"
 """`sha256:<hex>` of a body that is in the object store; the stored body only says so too, for people."""
 REMINDER = "Partsong-Reminder"
 """On a hint that was published before: whoever gets it asks first whether somebody works on it."""
+REDRIVEN = "Partsong-Redriven"
+"""On a message that was a dead letter and was sent again: the letter's sequence."""
 SET_FOR = "Partsong-Set-For"
 """The moment that a timer was set for; the server hands it on when it fires."""
 LATE = "Partsong-Late"
