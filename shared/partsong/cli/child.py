@@ -81,6 +81,8 @@ class Child:
         self._restarts = Restarts()
         self._ending = False
         self._replaced = ""
+        self._again = asyncio.Event()
+        """Set when it is to be started (again) at once."""
 
     @property
     def trouble(self) -> str:
@@ -116,7 +118,25 @@ class Child:
                 return
             if code in _REFUSALS and not self.ready.is_set():
                 raise self._refused(code, said)
-            await asyncio.sleep(self._wait(code, clock.monotonic() - began))
+            if self._again.is_set():
+                self._again.clear()
+                continue
+            if code in _REFUSALS:
+                self._say(self.role, self._refused(code, said).problem.message)
+            wait = self._wait(code, clock.monotonic() - began)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._again.wait()
+            self._again.clear()
+
+    async def reload(self, why: str) -> None:
+        """Start it again at once, with what it finds now; what it works on is finished before."""
+        if self._ending:
+            return
+        self._say(self.role, f"{why}; starting again")
+        self._again.set()
+        if self.running:
+            await self._end_within(_GRACE)
 
     async def replace(self, why: str) -> None:
         """End a life that does not answer, and say why; `keep` starts the next one."""

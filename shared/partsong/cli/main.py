@@ -16,6 +16,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "new": ("new", "Make a project that runs."),
     "up": ("up", "Run NATS and all services on this machine."),
+    "down": ("down", "Stop the `partsong up` of this directory."),
     "run": ("run", "Start runs, watch them, read them again."),
     "schedule": ("schedule", "Start runs again and again."),
     "approval": ("approval", "See what waits for a person, and decide."),

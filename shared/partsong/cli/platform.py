@@ -19,16 +19,18 @@ from typing import Any
 
 from partsong.cli.child import Child
 from partsong.cli.environments import environment_of
+from partsong.cli.reloading import SourceWatch
 from partsong.cli.repairs import carried
 from partsong.cli.restarts import Restarts
 from partsong.cli.supervision import SILENCE, START, Supervisor
+from partsong.contracts.counts import number_of
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
 from partsong.contracts.services import SERVICES, TOOL_RUNNER
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.nats.directory_lock import Claim, claim_directory
 from partsong.runtime.nats.server import FAST_SYNC, LEAST_FREE, EmbeddedNats, start_embedded
-from partsong.runtime.progress import Patience, stopped, used
+from partsong.runtime.progress import Patience, born, stopped, used
 from partsong.runtime.visible import has_password, without_password
 
 __all__ = ["Platform"]
@@ -60,14 +62,16 @@ class Platform:
         say: Callable[[str, str], None] = lambda _who, _what: None,
         words: Sequence[str] = (),
         silence: float = SILENCE,
+        watched: SourceWatch | None = None,
     ) -> None:
         """`words` are the options by which it was started that advice about its log repeats.
 
-        `silence`: seconds without a heartbeat after which a service is replaced.
+        `silence`: seconds without a heartbeat after which a service is replaced. `watched`: files that a tool-runner has
+        loaded; when they change, it is started again with them.
         """
         self._data, self._env, self._given = data, dict(env), nats_url
         self._fast, self._roles, self._say = fast, tuple(roles), say
-        self._words, self._silence = tuple(words), silence
+        self._words, self._silence, self._watched = tuple(words), silence, watched
         self._claim: Claim | None = None
         self._nats: EmbeddedNats | None = None
         self._children: list[Child] = []
@@ -121,6 +125,9 @@ class Platform:
             self._children, subjects, silence=self._silence, changed=self._changed
         )
         self._keepers.append(loop.create_task(watch.keep(self.nats_url), name="supervisor"))
+        self._changed()
+        if self._watched is not None:
+            self._keepers.append(loop.create_task(self._reload(self._watched), name="reload"))
 
     async def _ready_in_time(self) -> None:
         """Wait until all services are ready, as long as any of them gets on with its work; say what is waited for."""
@@ -143,6 +150,16 @@ class Platform:
         finally:
             waiting.cancel()
         waiting.result()
+
+    async def _reload(self, watched: SourceWatch) -> None:
+        """Start the tool-runner again whenever the code has changed that it has loaded."""
+        runner = next((one for one in self._children if one.role == TOOL_RUNNER), None)
+        if runner is None:
+            return
+        self._say("up", f"watching {number_of(len(watched.files), 'file')} of the loaded modules")
+        async for changed in watched.changes():
+            names = ", ".join(str(path) for path in changed[:3])
+            await runner.reload(f"{names} changed" if len(changed) <= 3 else f"{names}, … changed")
 
     def _working(self) -> list[int]:
         """The processes whose work is waited for; the server's too, for it is what they read a long log from."""
@@ -178,6 +195,8 @@ class Platform:
             "password": has_password(self.nats_url),
             "http_url": self.http_url,
             "pid": os.getpid(),
+            "born": born(os.getpid()),
+            "ready": self._supervisor is not None,
             "services": self.pids,
             "troubles": {child.role: child.trouble for child in self._children if child.trouble},
             "sync_interval": self._sync_interval,
@@ -302,10 +321,11 @@ class Platform:
 
     def _changed(self) -> None:
         """Note where everything is; that the disk is full must not end whoever looks after a service."""
-        try:
-            self.note(self._data / _NOTE)
-        except OSError as error:
-            self._say("up", f"{_NOTE} is not up to date: {error}")
+        for file in {self._data / _NOTE, *self._noted}:
+            try:
+                self.note(file)
+            except OSError as error:
+                self._say("up", f"{file.name} is not up to date: {error}")
 
     async def _all_ready(self) -> None:
         """Wait for every service; the first that cannot start at all ends the wait."""

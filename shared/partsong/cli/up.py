@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -18,6 +19,9 @@ from partsong.cli.output import Output, output_option, run_async
 from partsong.cli.platform import Platform
 from partsong.cli.process_list import out_of_sight
 from partsong.runtime.visible import without_password
+
+if TYPE_CHECKING:
+    from partsong.cli.reloading import SourceWatch
 
 __all__ = ["command"]
 
@@ -56,9 +60,17 @@ __all__ = ["command"]
     help="Port of the approval service; 0 takes a free one, and so does the default if it is taken.",
 )
 @click.option(
+    "-d", "--detach", is_flag=True, help="Return once all is ready; `partsong down` stops it."
+)
+@click.option(
+    "--reload",
+    is_flag=True,
+    help="For development: start the tool-runner again when the code of loaded modules changes.",
+)
+@click.option(
     "--ready-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write URLs and process ids here, as JSON, once all is ready.",
+    help="Write URLs and process ids here, as JSON, once all is ready; kept up to date as services are started again.",
 )
 @output_option
 @click.pass_context
@@ -71,14 +83,21 @@ def command(
     *,
     fast: bool,
     http_port: int,
+    detach: bool,
+    reload: bool,
     ready_file: Path | None,
     out: Output,
 ) -> None:
     """Run NATS and all services on this machine, until Ctrl-C. A second Ctrl-C does not wait for them.
 
+    With --detach it goes on in the background, and logs to logs/up.log of the data directory.
     Exit codes: 0 stopped, 1 failed, 2 told something wrong, 78 the log is damaged or what a service stands on is not fit.
     """
     nats_url = out_of_sight(nats_url)
+    if detach:
+        from partsong.cli.detached import detached
+
+        sys.exit(run_async(detached(_words(ctx), data.resolve(), out)))
     default = ctx.get_parameter_source("http_port") is ParameterSource.DEFAULT
     if default and _taken(http_port):
         out.say(f"{'http':<14} port {http_port} is taken, using a free one")
@@ -93,8 +112,44 @@ def command(
         out.say(f"{who:<14} {what}")
 
     words = given_options((("--nats", "nats_url", nats_url), ("--data", "data", data)))
-    platform = Platform(data.resolve(), env=env, nats_url=nats_url, fast=fast, say=say, words=words)
+    watched = _watched(env) if reload else None
+    platform = Platform(
+        data.resolve(), env=env, nats_url=nats_url, fast=fast, say=say, words=words, watched=watched
+    )
     run_async(_run(platform, ready_file, out))
+
+
+def _words(ctx: click.Context) -> list[str]:
+    """The options that were typed, as words of another `partsong up` that stays in the foreground."""
+    typed = list[str]()
+    for option in ctx.command.params:
+        name, value = option.name or "", ctx.params.get(option.name or "")
+        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not given or name in {"detach", "out"}:
+            continue
+        if isinstance(value, bool):
+            typed += [option.opts[-1]] if value else []
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            typed += [option.opts[-1], str(one.resolve() if isinstance(one, Path) else one)]
+    return typed
+
+
+def _watched(env: Mapping[str, str]) -> SourceWatch:
+    """The code that a tool-runner loads; another module in the same folder is watched with it.
+
+    Raises:
+        InvalidInput: `up.nothing_to_watch`.
+    """
+    from partsong.cli.reloading import SourceWatch
+    from partsong.contracts.errors import InvalidInput
+    from partsong.runtime.settings import from_env
+
+    watched = SourceWatch(from_env(env).loads, Path.cwd())
+    if not watched.files:
+        fix = "name a module with --load, or leave --reload out"
+        raise InvalidInput("up.nothing_to_watch", "no code is loaded", where="--reload", fix=fix)
+    return watched
 
 
 def _taken(port: int) -> bool:

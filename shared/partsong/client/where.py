@@ -13,6 +13,7 @@ from partsong.contracts.errors import Unavailable
 from partsong.contracts.ids import check_id
 from partsong.runtime import clock
 from partsong.runtime.nats.directory_lock import alive
+from partsong.runtime.progress import born
 from partsong.runtime.visible import without_password
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "find_data",
     "find_http",
     "find_nats",
+    "find_note",
     "find_prefix",
     "find_snapshots",
     "find_troubles",
@@ -102,14 +104,14 @@ def find_up(data: Path, port: int | None = None) -> int | None:
     note = _note(data)
     services, pid, url = note.get("services"), _pid(note), urlsplit(str(note.get("nats_url", "")))
     embedded = isinstance(services, dict) and "nats" in services
-    return pid if embedded and alive(pid) and port in {None, url.port} else None
+    return pid if embedded and _lives(note) and port in {None, url.port} else None
 
 
 def find_troubles(data: Path) -> dict[str, str]:
     """By service, why one that a `partsong up` on a data directory looks after does not run, or not for long."""
     note = _note(data)
     troubles = note.get("troubles")
-    if not isinstance(troubles, dict) or not alive(_pid(note)):
+    if not isinstance(troubles, dict) or not _lives(note):
         return {}
     return {str(service): str(why) for service, why in troubles.items()}
 
@@ -122,7 +124,7 @@ def find_data(given: Path | None = None) -> Path:
 def _noted(key: str, data: Path) -> str:
     """What a `partsong up` noted in its data directory; a note whose process is gone counts for nothing."""
     note = _note(data)
-    return str(note.get(key, "")) if alive(_pid(note)) else ""
+    return str(note.get(key, "")) if _lives(note) else ""
 
 
 def _noted_nats(data: Path) -> str:
@@ -138,6 +140,11 @@ def _noted_nats(data: Path) -> str:
             fault="caller",
         )
     return url
+
+
+def find_note(data: Path) -> Mapping[str, object]:
+    """What a `partsong up` noted in its data directory, be it that it is gone; empty if there is nothing to trust."""
+    return _note(data)
 
 
 def _note(data: Path) -> Mapping[str, object]:
@@ -164,6 +171,12 @@ def _here(url: str) -> bool:
         return not url or host == "localhost" or ip_address(host or "").is_loopback
     except ValueError:
         return False
+
+
+def _lives(note: Mapping[str, object]) -> bool:
+    """Whether the process that wrote a note lives, and not another one that has its number by now."""
+    pid = _pid(note)
+    return alive(pid) and str(note.get("born") or "") in {"", born(pid or 0)}
 
 
 def _pid(note: Mapping[str, object]) -> int | None:

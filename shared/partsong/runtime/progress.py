@@ -12,7 +12,7 @@ from pathlib import Path
 
 from partsong.runtime import clock
 
-__all__ = ["Patience", "state", "stopped", "used"]
+__all__ = ["Patience", "born", "state", "stopped", "used"]
 
 _TICKS = 100.0
 """Of processor time in a second, as Linux counts it in /proc."""
@@ -31,6 +31,15 @@ def used(pid: int) -> float:
         return (int(fields[11]) + int(fields[12])) / _TICKS
     except (OSError, ValueError, IndexError):
         return 0.0
+
+
+def born(pid: int) -> str:
+    """When a process began, in the kernel's own count: with its number, what it is known by. Empty where it is not said."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+        return fields[19]
+    except (OSError, IndexError):
+        return ""
 
 
 def state(pid: int) -> str:
