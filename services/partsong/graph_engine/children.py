@@ -12,6 +12,7 @@ import logging
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.events import Parent, RunOptions
 from partsong.contracts.events.envelope import encode_report
+from partsong.contracts.graph.plan import plan_of
 from partsong.contracts.state.state import Call, RunState
 from partsong.contracts.wire.requests import CancelRequest, RunRequest
 from partsong.contracts.wire.subjects import OURS, Subjects
@@ -41,6 +42,8 @@ def parent_of(state: RunState) -> Parent | None:
 
 def abandoned(before: RunState, after: RunState) -> list[Call]:
     """Detached runs that were waited for before a commit, and are not after it."""
+    if before.graph is None or not plan_of(before.graph).detaches:
+        return []
     over = after.ended or after.stopping is not None
     waited = (call for call in before.calls.values() if call.kind == "run" and call.open)
     return [call for call in waited if call.id not in after.calls or over]

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 from typing import Protocol
 
 from partsong.contracts import events as e
@@ -52,6 +53,9 @@ _log = logging.getLogger("partsong.graph_engine")
 _DELIVERY = 2.0
 """Seconds within which the feed delivers what another engine has committed; otherwise it begins anew."""
 
+_WATCH = 1.0
+"""Seconds between two looks of a busy run at who makes its calls; a run of thousands is decided on as often as it hears."""
+
 Answer = Callable[[Accepted | Rejected], Awaitable[None]]
 
 
@@ -79,6 +83,8 @@ class Slot:
     woken: bool = False
     """What may have been lost is to be sent again."""
     task: asyncio.Task[None] | None = None
+    watched: float = -inf
+    """When it was last asked who makes its calls."""
     touched: float = 0.0
     """When it was worked off last."""
     failures: int = 0
@@ -176,7 +182,11 @@ class Turns:
         ledger = slot.ledger
         woken, slot.woken = slot.woken, False
         await self._prepare_all(slot)
-        state, news, lapsed, decision = await self._settle(partial(self._decided, slot))
+        watch = woken or clock.monotonic() - slot.watched >= _WATCH
+        if watch:
+            slot.watched = clock.monotonic()
+        decided = partial(self._decided, slot, watch=watch)
+        state, news, lapsed, decision = await self._settle(decided)
         if lapsed or decision.closings:
             slot.woken = woken
             await self._close(state, (*lapsed, *decision.closings))
@@ -201,16 +211,15 @@ class Turns:
         return True
 
     def _decided(
-        self, slot: Slot, evaluate: Evaluate
+        self, slot: Slot, evaluate: Evaluate, *, watch: bool
     ) -> tuple[RunState, tuple[e.Event, ...], tuple[Closing, ...], Decision]:
         """What follows from what has been delivered by now: it may be more than when a question was asked."""
         now, meter = clock.now_text(), Meter(evaluate)
         news, state = carry_out(slot.ledger.state, slot.prepared, now, meter)
-        lapsed = (
-            *runs.lapsed(state, self.silent, self._stopped, now),
-            *overstayed(state, self._unattended, now),
-            *self._in_doubt(state, now),
-        )
+        lapsed = self._in_doubt(state, now)
+        if watch:
+            lapsed += runs.lapsed(state, self.silent, self._stopped, now)
+            lapsed += overstayed(state, self._unattended, now)
         full = meter.full(len(news))
         decision = decide(state, now, evaluate=meter)
         return state, news, lapsed, replace(decision, more=decision.more or full)

@@ -140,8 +140,8 @@ class Ledger:
         """What is worth keeping now: the run as far as it is sure, if enough has happened since the last time."""
         if self._sure.newer is not None or not due(self._fresh, self._fresh_bytes, self._kept):
             return None
-        packed = pack(self.folded)
-        self._fresh, self._fresh_bytes, self._kept = 0, 0, len(packed.body)
+        packed, size = pack(self.folded)
+        self._fresh, self._fresh_bytes, self._kept = 0, 0, size
         return packed
 
     def fold(self, record: Record) -> bool:

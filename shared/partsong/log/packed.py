@@ -7,16 +7,25 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["packed", "unpacked"]
+__all__ = ["packed", "packed_text", "text_of", "unpacked"]
 
 _LARGEST = 256 * 1024 * 1024
 """Bytes of what was compressed: a kilobyte of somebody else's may say that it is a gigabyte."""
 
 
+def text_of(value: Mapping[str, Any]) -> str:
+    """An object as JSON; in ASCII, which half a character cannot break."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def packed_text(text: str) -> bytes:
+    """What `text_of` made, compressed."""
+    return zlib.compress(text.encode(), 1)
+
+
 def packed(value: Mapping[str, Any]) -> bytes:
     """An object as JSON, compressed."""
-    text = json.dumps(value, separators=(",", ":"))  # in ASCII, which half a character cannot break
-    return zlib.compress(text.encode(), 1)
+    return packed_text(text_of(value))
 
 
 def unpacked(body: bytes) -> dict[str, Any]:

@@ -78,7 +78,7 @@ async def test_the_state_at_any_record_is_the_same_with_and_without_snapshots() 
     ledger = await started(log, "r_1")
     for _ in range(4):
         await played(log, ledger, 5, end=False)
-        await snapshots.put(pack(ledger.folded))
+        await snapshots.put(pack(ledger.folded)[0])
     found = await records(log, "r_1")
     for seq, _ in found:
         folded = await fold_to(log, SUBJECTS, "r_1", snapshots, seq)
@@ -90,7 +90,7 @@ async def test_an_engine_goes_on_from_a_snapshot_and_the_log_still_vouches_for_i
     log, snapshots = MemoryLog(), MemorySnapshots()
     ledger = await started(log, "r_1")
     await played(log, ledger, 7, end=False)
-    await snapshots.put(pack(ledger.folded))
+    await snapshots.put(pack(ledger.folded)[0])
     await played(log, ledger, 3, end=False)
     other = Ledger(log, SUBJECTS, "r_1", snapshots)
     await other.refresh()
@@ -124,7 +124,7 @@ async def test_a_damaged_body_reads_as_absent() -> None:
     log, snapshots = MemoryLog(), MemorySnapshots()
     ledger = await started(log, "r_1")
     await played(log, ledger, 3)
-    whole = pack(ledger.folded)
+    whole, _ = pack(ledger.folded)
     torn = Snapshot(whole.run_id, whole.seq, whole.version, whole.body[:-9], whole.hash)
     await snapshots.put(torn)
     assert (await fold_to(log, SUBJECTS, "r_1", snapshots)).state == ledger.state

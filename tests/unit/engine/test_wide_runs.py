@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 import json
@@ -20,13 +21,19 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from partsong.contracts import persistent
-from partsong.contracts.events.envelope import decode
+from partsong.contracts.events.envelope import Commit, decode
 from partsong.contracts.persistent import PersistentMap
 from partsong.contracts.state.fold import fold, fold_message
 from partsong.contracts.state.serialization import dump_state, load_state
 from partsong.contracts.state.state import RunState
 from partsong.contracts.state.timeline import checkpoints, state_at
 from partsong.contracts.state.verify import replay
+from partsong.contracts.wire.subjects import Subjects
+from partsong.engine.ledger import Ledger
+from partsong.graph_engine.children import abandoned
+from partsong.log.memory import MemoryLog
+from partsong.log.packed import text_of, unpacked
+from partsong.workflow import WorkflowGraph
 from tests.support.graphs_strategy import Example, examples
 from tests.support.player import Player
 from tests.support.wide import NODES, RUN, Records, made_anew, records
@@ -173,6 +180,44 @@ def test_four_times_the_width_takes_little_more_than_four_times_the_deciding(bat
 
     with small(FEW):
         assert decided(4 * NARROW) < MOST * decided(NARROW)
+
+
+def test_four_times_the_width_takes_little_more_than_four_times_the_driving() -> None:
+    """In one process: calls are begun, heard and let go."""
+
+    def driven(width: int) -> int:
+        graph = WorkflowGraph("wide")
+        graph.add_map("m", lambda state: {"y": state["item"]}, over="l", into="out", collect="y")
+        return lines(lambda: asyncio.run(graph.execute({"l": list(range(width))})))
+
+    driven(1)  # what is only made once
+    with small(FEW):
+        assert driven(4 * NARROW) < MOST * driven(NARROW)
+
+
+@pytest.mark.parametrize("width", [NARROW, 4 * NARROW])
+async def test_what_is_kept_of_a_wide_run_is_no_more_than_eight_times_its_log(width: int) -> None:
+    """Its snapshots as they are before they are compressed, for that is what making them costs."""
+    log, subjects = MemoryLog(), Subjects()
+    for seq, body in log_of("function", width):
+        commit = isinstance(decode(body), Commit)
+        subject = subjects.engine(RUN) if commit else subjects.fact(RUN)
+        await log.append(subject, body, id=str(seq))
+    ledger, kept, written_ = Ledger(log, subjects, RUN), 0, 0
+    async for record in log.read(subjects.run(RUN)):
+        ledger.fold(record)
+        written_ += len(record.body)
+        snapshot = ledger.snapshot()
+        kept += len(text_of(unpacked(snapshot.body))) if snapshot is not None else 0
+    assert 0 < kept < 8 * written_
+
+
+def test_whom_a_wide_run_abandons_is_not_looked_for_in_a_graph_that_begins_no_runs() -> None:
+    def looked(width: int) -> int:
+        state = replay(RUN, log_of("function", width)).state
+        return lines(lambda: abandoned(state, state))
+
+    assert looked(4 * NARROW) == looked(NARROW)
 
 
 @kinds

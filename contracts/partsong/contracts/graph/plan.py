@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from partsong.contracts.graph import Graph
+from partsong.contracts.graph import Graph, Node, SubgraphNode, graphs_in
 
 __all__ = ["Plan", "plan_of"]
 
@@ -35,6 +35,8 @@ class Plan:
     """Nodes that only one edge leads to: there is nothing to join."""
     early: frozenset[str]
     """Nodes that fire before all that could reach them has: joins `any`, `first`, `{n: k}`."""
+    detaches: bool
+    """Whether it begins runs of their own, in graphs inside it too."""
 
     def reaches(self, source: str, target: str) -> bool:
         """Whether target can be reached from source over one or more edges."""
@@ -77,7 +79,14 @@ def _plan(_hash: str, holder: _Holder) -> Plan:
         {name: tuple(found) for name, found in conditions.items()},
         _single(graph),
         frozenset(name for name, node in graph.nodes.items() if node.join != "all"),
+        any(_detaches(node) for node in graph.nodes.values()),
     )
+
+
+def _detaches(node: Node) -> bool:
+    if isinstance(node, SubgraphNode) and node.detached:
+        return True
+    return any(plan_of(inner).detaches for inner in graphs_in(node).values())
 
 
 def _single(graph: Graph) -> frozenset[str]:

@@ -12,7 +12,7 @@ from partsong.contracts.state.fold import fold_message
 from partsong.contracts.state.serialization import dump_state, load_state, version
 from partsong.contracts.state.state import RunState
 from partsong.contracts.wire.subjects import Subjects
-from partsong.log.packed import packed, unpacked
+from partsong.log.packed import packed_text, text_of, unpacked
 from partsong.log.port import Log, Record
 from partsong.log.reading import Unreadable, message_of, read_message
 from partsong.log.snapshots.port import Snapshot, Snapshots
@@ -56,20 +56,23 @@ class Folded:
 def due(records: int, size: int, last: int) -> bool:
     """Whether a snapshot is worth its writing: after so many records of so many bytes, the last one was `last` bytes.
 
-    Small states are kept every 32 records, which fold in about ten milliseconds. For big ones all snapshots together
-    stay within eight times the log.
+    Small states are kept every 32 records, which fold in about ten milliseconds. Of big ones all snapshots together, as
+    they are before they are compressed, stay within eight times the log: to make them is then linear in it.
     """
     return records >= _FEWEST and 8 * size >= last
 
 
-def pack(folded: Folded) -> Snapshot:
-    """The snapshot of a run."""
+def pack(folded: Folded) -> tuple[Snapshot, int]:
+    """The snapshot of a run, and its bytes before they were compressed."""
     body = {
         "first_seq": folded.first_seq,
         "commit_seq": folded.commit_seq,
         "state": dump_state(folded.state, shared=True),
     }
-    return Snapshot(folded.state.run_id, folded.seq, version(), packed(body), folded.hash.hex())
+    text = text_of(body)
+    kept = packed_text(text)
+    state = folded.state
+    return Snapshot(state.run_id, folded.seq, version(), kept, folded.hash.hex()), len(text)
 
 
 def _unpack(snapshot: Snapshot) -> Folded:
