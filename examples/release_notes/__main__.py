@@ -13,17 +13,15 @@ import signal
 import sys
 import tempfile
 import urllib.request
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from examples.on_the_bus import ROOT, platform
 from examples.release_notes.steps import model, release_notes
 from partsong.client import Client
 from partsong.contracts import events as e
 from partsong.contracts.talk.chunks import Text
 
-ROOT = Path(__file__).parents[2]
 SKIN = {"summary": "\033[36m", "risks": "\033[33m", "split": "\033[90m"}
 OFF = "\033[0m"
 
@@ -36,37 +34,6 @@ def say(text: str = "") -> None:
 def title(text: str) -> None:
     """A heading."""
     say(f"\n\033[1m{text}{OFF}" if sys.stdout.isatty() else f"\n== {text}")
-
-
-@asynccontextmanager
-async def platform(data: Path) -> AsyncIterator[dict[str, Any]]:
-    """`partsong up` as a child process; yields what its ready file says."""
-    ready = data / "ready.json"
-    command = [
-        sys.executable,
-        "-m",
-        "partsong.cli.main",
-        "up",
-        "--data",
-        str(data),
-        "--http-port",
-        "0",
-    ]
-    command += ["--load", "examples.release_notes.steps", "--ready-file", str(ready)]
-    up = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL)
-    try:
-        async with asyncio.timeout(60):
-            while not ready.exists():
-                if up.returncode is not None:
-                    raise SystemExit(
-                        f"partsong up ended with {up.returncode}; its logs are in {data / 'logs'}"
-                    )
-                await asyncio.sleep(0.05)
-        yield json.loads(ready.read_text())
-    finally:
-        if up.returncode is None:
-            up.send_signal(signal.SIGINT)
-        await up.wait()
 
 
 async def http(method: str, url: str, body: object = None) -> Any:
@@ -111,8 +78,8 @@ async def kill_engine_when_agents_speak(client: Client, run_id: str, data: Path)
     )
 
 
-async def approve(client: Client, run_id: str, url: str) -> None:
-    """Wait for the question, show how anybody could answer it, then answer it over HTTP."""
+async def approve(client: Client, run_id: str, url: str, *, ask: bool) -> None:
+    """Wait for the question, show how anybody could answer it, then answer it over HTTP: as the person says, or itself."""
     async for placed in client.events(run_id, follow=True):
         if isinstance(placed.event, e.ApprovalRequested):
             break
@@ -122,16 +89,38 @@ async def approve(client: Client, run_id: str, url: str) -> None:
             page = await http("GET", f"{url}/api/approvals?status=pending&run_id={run_id}")
             found = page["items"]
             await asyncio.sleep(0.05)
-    ask = found[0]
+    question = found[0]
+    where = f"{url}/api/approvals/{question['id']}"
     title("An approval waits")
-    say(f"{ask['title']}\n{url}/api/approvals/{ask['id']}\n")
-    say(f"curl -X POST {url}/api/approvals/{ask['id']}/decision \\")
+    say(f"{question['title']}\n{where}\n")
+    say(f"curl -X POST {where}/decision \\")
     say(
         """     -H 'Content-Type: application/json' -d '{"decision":"approve","by":"you","reason":"reads well"}'"""
     )
     body = {"decision": "approve", "by": "demo", "reason": "reads well"}
-    await http("POST", f"{url}/api/approvals/{ask['id']}/decision", body)
-    say("\nthe demo has just done that for you")
+    if ask:
+        agreed = await typed("\nPublish them? [y/n] ")
+        body = {
+            "decision": "approve" if agreed else "reject",
+            "by": "you",
+            "reason": "at the terminal",
+        }
+    else:
+        say("\nthere is no terminal, so the demo decides by itself: approve")
+    await http("POST", f"{where}/decision", body)
+
+
+async def typed(question: str) -> bool:
+    """What a person answers at the terminal; Ctrl-C ends the wait like any other."""
+    sys.stdout.write(question)
+    sys.stdout.flush()
+    loop, line = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin, line.set)
+    try:
+        await line.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline().strip().lower().startswith("y")
 
 
 async def replay(client: Client, run_id: str) -> None:
@@ -153,8 +142,8 @@ async def replay(client: Client, run_id: str) -> None:
         raise SystemExit(f"replay differs: {replayed.findings}")
 
 
-async def main(text: str, name: str, result: str) -> None:
-    """The whole demo."""
+async def main(text: str, name: str, result: str, *, ask: bool) -> None:
+    """The whole demo; `ask` whoever sits at the terminal, who may take any time."""
     title(f"Release notes from {name}: {len(text.split())} words")
     say(
         f"agents speak through {model('summary').partition(':')[0]}"
@@ -166,16 +155,24 @@ async def main(text: str, name: str, result: str) -> None:
     )
     with tempfile.TemporaryDirectory(prefix="partsong-demo-") as folder:
         data = Path(folder)
-        async with platform(data) as where, Client(where["nats_url"]) as client:
+        async with (
+            platform(data, "examples.release_notes.steps") as where,
+            Client(where["nats_url"]) as client,
+        ):
             say(f"NATS {where['nats_url']}   HTTP {where['http_url']}")
             run_id = await client.start(release_notes(), {"text": text, "result": result})
             title(f"Run {run_id}")
-            async with asyncio.timeout(90), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(None if ask else 90), asyncio.TaskGroup() as group:
                 group.create_task(show_chunks(client, run_id))
                 group.create_task(kill_engine_when_agents_speak(client, run_id, data))
-                group.create_task(approve(client, run_id, where["http_url"]))
+                group.create_task(approve(client, run_id, where["http_url"], ask=ask))
             done = (await client.result(run_id, timeout=30)).raise_for_status()
-            title(f"Done: {done['written']}, {done['bytes']} bytes")
+            written = done.get("written")
+            title(
+                f"Done: {written}, {done['bytes']} bytes"
+                if written
+                else "Done: nothing was written"
+            )
             await replay(client, run_id)
 
 
@@ -193,9 +190,15 @@ if __name__ == "__main__":
         default=Path("release_notes.md"),
         help="the result (default: %(default)s)",
     )
+    parser.add_argument("--yes", action="store_true", help="approve without asking")
     options = parser.parse_args()
     if not options.input.is_file():
         parser.error(f"--input: no such file: {options.input}")
     asyncio.run(
-        main(options.input.read_text("utf-8"), options.input.name, str(options.output.resolve()))
+        main(
+            options.input.read_text("utf-8"),
+            options.input.name,
+            str(options.output.resolve()),
+            ask=sys.stdin.isatty() and not options.yes,
+        )
     )

@@ -1,0 +1,1 @@
+"""A report at every tick of a schedule."""
