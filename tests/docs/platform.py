@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,18 +17,24 @@ from partsong.runtime.clock import monotonic
 __all__ = ["BIN", "running_platform"]
 
 BIN = Path(sys.executable).parent
-READY_SECONDS = 60
+READY_SECONDS = 180
 STOP_SECONDS = 20
 
 
 @contextlib.contextmanager
-def running_platform(folder: Path) -> Iterator[Mapping[str, str]]:
-    """Start `partsong up` in the folder; yields the environment that leads clients to it."""
+def running_platform(
+    folder: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Mapping[str, str]]:
+    """Start `partsong up` in the folder, as `environment` finds it; yields what leads clients to it from elsewhere."""
+    environment = environment or {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    partsong = shutil.which("partsong", path=environment["PATH"])
+    assert partsong is not None
     ready, output = folder / ".ready.json", folder / ".up.log"
     with output.open("wb") as log:
         process = subprocess.Popen(
-            [BIN / "partsong", "up", "--data", folder / ".partsong", "--ready-file", ready],
+            [partsong, "up", *options, "--data", folder / ".partsong", "--ready-file", ready],
             cwd=folder,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

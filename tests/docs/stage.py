@@ -1,30 +1,24 @@
-"""The stage one document plays on: a folder, an environment, one Python namespace and one event loop."""
+"""The stage one document plays on: a folder, an environment, and one session each of Python and of the shell."""
 
 from __future__ import annotations
 
-import ast
-import asyncio
 import contextlib
-import inspect
-import io
 import json
 import os
 import re
 import shlex
 import subprocess
-import sys
 import tempfile
 import tomllib
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import CodeType, ModuleType
-from typing import cast
 
 import yaml
 
 from tests.docs.blocks import Block
+from tests.docs.prompt import Prompt, python_of, unpasteable
 
-__all__ = ["LANGUAGES", "BlockFailed", "Stage"]
+__all__ = ["LANGUAGES", "BlockFailed", "Stage", "reader"]
 
 COMMAND_SECONDS = 120
 OUTPUT_MARK = "#> "
@@ -34,6 +28,23 @@ DIAGRAM = re.compile(
     r"\s*(flowchart|graph|sequenceDiagram|stateDiagram(-v2)?|classDiagram|gantt)\b"
 )
 LANGUAGES = ("python", "bash", "console", "yaml", "json", "jsonl", "toml", "mermaid", "text")
+
+
+NO_KEYS = dict.fromkeys(
+    ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY"), ""
+)
+"""Whoever runs the tests pays nobody: documents are answered by the scripted provider."""
+
+
+def reader(home: Path, commands: Path) -> dict[str, str]:
+    """The environment of a reader who has activated the one with these commands."""
+    return {
+        **NO_KEYS,
+        "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(home),
+        "NO_COLOR": "1",
+        "COLUMNS": "120",
+    }
 
 
 class BlockFailed(AssertionError):
@@ -49,31 +60,20 @@ class Stage:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
         self._environment = {**os.environ, **environment}
-        # As if the document were a script: pydantic and `inspect` look names up in `sys.modules["__main__"]`.
-        self._module = ModuleType("__main__")
-        self._loop = asyncio.Runner()
+        self._environment.pop("PYTHONPATH", None)  # a reader has nothing but the folder
+        self._prompt: Prompt | None = None
         self._memory = os.devnull  # of the shell: its variables
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[Stage]:
-        """Put this process on the stage: working folder, environment, `sys.path`, `__main__`."""
-        before = dict(os.environ), list(sys.path), sys.modules["__main__"], set(sys.modules)
-        os.environ.update(self._environment)
-        sys.path.insert(0, str(self._folder))
-        sys.modules["__main__"] = self._module
-        try:
-            with (
-                tempfile.NamedTemporaryFile() as memory,
-                contextlib.chdir(self._folder),
-                self._loop,
-            ):
-                self._memory = memory.name
+        """Play on the stage; its Python session ends with it."""
+        with tempfile.NamedTemporaryFile() as memory:
+            self._memory = memory.name
+            try:
                 yield self
-        finally:
-            environment, sys.path[:], sys.modules["__main__"], known = before
-            os.environ.clear()
-            os.environ.update(environment)
-            self._forget_modules(known)
+            finally:
+                if self._prompt is not None:
+                    self._prompt.close()
 
     def run(self, block: Block) -> None:
         """Run or parse one block.
@@ -86,6 +86,8 @@ class Stage:
         match block.language:
             case "python" if block.title and _PROGRAM in block.text:
                 self._compare(block, self._program(block, block.title))
+            case "python" if block.title:
+                compile(block.text, block.place, "exec", dont_inherit=True)
             case "python":
                 self._python(block)
             case "bash":
@@ -108,26 +110,22 @@ class Stage:
         target.write_text(block.text, "utf-8")
 
     def _python(self, block: Block) -> None:
-        # Padding makes the lines of a traceback the lines of the document.
-        code = compile(
-            "\n" * (block.line - 1) + block.text,
-            str(block.path),
-            "exec",
-            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
-            dont_inherit=True,
-        )
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            self._execute(code)
-        self._compare(block, printed.getvalue())
+        """Paste a block into the page's session of `python -m asyncio`."""
+        if complaint := unpasteable(block.text):
+            raise BlockFailed(block, complaint)
+        if self._prompt is None:
+            self._prompt = Prompt(self._folder, self._environment)
+        printed, well = self._prompt.paste(block.text)
+        if not well:
+            raise BlockFailed(block, printed)
+        self._compare(block, printed)
 
     def _program(self, block: Block, file: str) -> str:
         """Run a block that was written to a file as a reader does, who has nothing but the folder; what it prints."""
-        environment = {k: v for k, v in self._environment.items() if k != "PYTHONPATH"}
         done = subprocess.run(
-            [sys.executable, file],
+            [python_of(self._environment), file],
             cwd=self._folder,
-            env=environment,
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -149,13 +147,6 @@ class Stage:
         ]
         if promised and not _matches("\n".join(promised), printed):
             raise BlockFailed(block, _disagreement("\n".join(promised), printed))
-
-    def _execute(self, code: CodeType) -> None:
-        names = self._module.__dict__
-        if code.co_flags & inspect.CO_COROUTINE:
-            self._loop.run(cast("Coroutine[object, object, object]", eval(code, names)))
-        else:
-            exec(code, names)
 
     def _console(self, block: Block) -> None:
         sessions = list(_commands(block))
@@ -191,13 +182,6 @@ class Stage:
         if done.returncode:
             raise BlockFailed(block, f"exit code {done.returncode} from {script}\n{done.stdout}")
         return done.stdout
-
-    def _forget_modules(self, known: set[str]) -> None:
-        """Drop modules loaded from the document's folder: the next document may have some of the same name."""
-        here = str(self._folder)
-        for name in set(sys.modules) - known:
-            if (getattr(sys.modules[name], "__file__", None) or "").startswith(here):
-                del sys.modules[name]
 
 
 def _parse(block: Block) -> None:

@@ -40,17 +40,9 @@ def test_python_blocks_share_names_and_one_event_loop(tmp_path: Path) -> None:
     )
 
 
-def test_a_block_may_run_an_event_loop_of_its_own(tmp_path: Path) -> None:
-    play(
-        tmp_path,
-        """
-        ```python
-        import asyncio
-        if __name__ == "__main__":
-            asyncio.run(asyncio.sleep(0))
-        ```
-        """,
-    )
+def test_a_block_with_an_event_loop_of_its_own_is_for_a_file(tmp_path: Path) -> None:
+    with pytest.raises(BlockFailed, match="from a running event loop"):
+        play(tmp_path, "```python\nasyncio.run(asyncio.sleep(0))\n```\n")
 
 
 def test_a_file_that_is_a_program_runs_as_one(tmp_path: Path) -> None:
@@ -176,10 +168,25 @@ def test_a_block_that_lies_is_named_with_its_line(
 
 
 def test_a_python_error_points_into_the_document(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError) as failed:
+    with pytest.raises(BlockFailed, match=r"page\.md:4(.|\n)*ZeroDivisionError"):
         play(tmp_path, "# Page\n\n```python\none = 1\none / 0\n```\n")
-    last = failed.traceback[-1]
-    assert (Path(last.path).name, last.lineno + 1) == ("page.md", 5)
+
+
+def test_what_does_not_survive_pasting_is_named_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(BlockFailed, match=r"page\.md:2: line 4 .* a blank line ends a function"):
+        play(tmp_path, "```python\ndef f():\n    x = 1\n\n    return x\n```\n")
+
+
+def test_a_session_that_ends_by_itself_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BlockFailed, match="the session has ended"):
+        play(tmp_path, "```python\nimport os; os._exit(3)\n```\n")
+
+
+def test_an_environment_of_tests_does_not_help_a_block(tmp_path: Path) -> None:
+    """What a reader has nothing of: a module that only the tests' path leads to."""
+    (tmp_path / "hidden.py").write_text("x = 1\n")
+    with pytest.raises(BlockFailed, match="No module named 'hidden'"):
+        play(tmp_path, "```python\nimport hidden\n```\n", PYTHONPATH=str(tmp_path))
 
 
 def test_a_block_that_is_never_closed_is_an_error(tmp_path: Path) -> None:

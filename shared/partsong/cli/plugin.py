@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import click
 
@@ -29,6 +31,7 @@ def list_(names: tuple[str, ...], out: Output) -> None:
     from partsong.runtime.entry_points import offered
 
     given = [one.strip() for one in os.environ.get(SETTING, "").split(",") if one.strip()]
+    sys.path.insert(0, str(Path.cwd()))  # as services do, and `partsong tool`
     used = {ref.name: ref for ref in Shelf.load(names or given).refs}
     rows: list[dict[str, object]] = [
         {
