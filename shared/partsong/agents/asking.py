@@ -10,7 +10,7 @@ from typing import Literal
 
 from partsong.agents.definition import Definition
 from partsong.agents.errors import AgentFailed, LimitReached
-from partsong.agents.limits import Spent
+from partsong.agents.limits import Spent, cut
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import AgentTurnCompleted, AgentTurnFailed, TurnUsage
 from partsong.contracts.graph import Retry
@@ -18,6 +18,7 @@ from partsong.contracts.state.model_answers import next_model
 from partsong.contracts.talk.chunks import Chunk, Refusal, Text
 from partsong.contracts.talk.messages import Message
 from partsong.contracts.wire.work import TurnWork
+from partsong.engine.nodes.budget import CUT
 from partsong.models.limiter import Whom
 from partsong.models.pricing import cost_of
 from partsong.models.registry import Providers, split_model
@@ -60,6 +61,8 @@ class Asker:
             if isinstance(event, AgentTurnCompleted):
                 return event
             self.spent.failures.append(event)
+            if event.error.code in CUT:
+                raise cut(event.error)
             if self.telling == "once" and self._text_shown:
                 raise AgentFailed.of(event.error)
             wait = self._wait(event, tried)
@@ -90,6 +93,7 @@ class Asker:
             timeout=agent.timeout,
             agent=agent.asked(model),
             messages=messages,
+            allowance=self.spent.left(agent.limits),
         )
         event = await take_turn(
             work, self.providers, agent.toolset.specs, self._shown, vault=self.vault

@@ -117,8 +117,10 @@ class Exchange:
             deadline=self._agent.approval_deadline,
         )
         self._said += [message, *results]
-        for call, result in zip(calls, results, strict=True):
-            self._spent.after_tool(limits, call, result)
+        made = list(zip(calls, results, strict=True))
+        warning = self._spent.after_tools(limits, made, self._agent.toolset.names)
+        if warning is not None:
+            self._said.append(UserMessage(text=warning))
 
     def _repair(self, unfit: Unfit, text: str, *, seen: bool) -> None:
         """Allow one more try.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from partsong.agents.errors import LimitReached, LoopDetected
-from partsong.contracts.errors import InvalidInput
-from partsong.contracts.events import AgentTurnFailed, TurnUsage
+from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.events import AgentTurnFailed, Allowance, TurnUsage
+from partsong.contracts.state.circles import Circles
 from partsong.contracts.talk.messages import ToolCallPart, ToolMessage
 
-__all__ = ["AgentLimits", "Spent"]
+__all__ = ["AgentLimits", "Spent", "cut"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class AgentLimits:
             "repeats": self.repeats,
         }
         for name, value in given.items():
-            if value is not None and value < (1 if name in {"turns", "repeats"} else 0):
+            if value is not None and value < (1 if name == "repeats" else 0):
                 raise InvalidInput(
                     "limits.bad_value", f"limits.{name} is {value}", where=f"limits.{name}"
                 )
@@ -52,10 +54,19 @@ class Spent:
     failures: list[AgentTurnFailed] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     """How often each tool call gave each result."""
+    unknown: int = 0
+    """Turns in a row whose calls all named tools that there are not."""
+    warned: bool = False
 
     def add(self, usage: TurnUsage) -> None:
         """One attempt's tokens."""
         self.usage = self.usage.plus(usage)
+
+    def left(self, limits: AgentLimits) -> Allowance:
+        """What the next attempt may use."""
+        cost = None if limits.cost is None else limits.cost - (self.usage.cost or 0.0)
+        tokens = None if limits.tokens is None else limits.tokens - self.usage.tokens
+        return Allowance(tokens=tokens, cost=cost)
 
     def before_turn(self, limits: AgentLimits) -> None:
         """Look at the limits before a turn is asked for.
@@ -86,28 +97,44 @@ class Spent:
             raise _reached("max_tool_calls", said, "tool_calls", limits.tool_calls)
         self.tool_calls += wanted
 
-    def after_tool(self, limits: AgentLimits, call: ToolCallPart, result: ToolMessage) -> None:
-        """Note a call and its result.
+    def after_tools(
+        self,
+        limits: AgentLimits,
+        made: Sequence[tuple[ToolCallPart, ToolMessage]],
+        names: Collection[str],
+    ) -> str | None:
+        """Note a turn's calls and their results; what the model is told if it goes round in circles.
 
         Raises:
-            LoopDetected: `agent.loop`; polling is no loop as long as the results differ.
+            LoopDetected: `agent.loop`, `agent.unknown_tools`; polling is no loop as long as the results differ.
         """
-        about = json.dumps([call.name, call.args, result.text], sort_keys=True, ensure_ascii=False)
-        self.seen[about] += 1
-        if (times := self.seen[about]) > limits.repeats:
-            args = json.dumps(call.args, ensure_ascii=False)[:200]
-            raise LoopDetected(
-                "agent.loop",
-                f"the model called {call.name} with {args} {times} times and got the same result each time",
-                where="limits.repeats",
-                fix="say in the instructions what to do with that result, or raise limits.repeats",
+        counts: list[tuple[ToolCallPart, int]] = []
+        for call, result in made:
+            about = json.dumps(
+                [call.name, call.args, result.text], sort_keys=True, ensure_ascii=False
             )
+            self.seen[about] += 1
+            counts.append((call, self.seen[about]))
+        self.unknown = 0 if any(call.name in names for call, _ in made) else self.unknown + 1
+        repeated = max(counts, key=lambda each: each[1], default=None)
+        circles = Circles(limits.repeats, self.warned, repeated, self.unknown)
+        if (problem := circles.problem("the model", "limits.repeats")) is not None:
+            raise LoopDetected.of(problem)
+        warning = circles.warning(names)
+        self.warned = self.warned or warning is not None
+        return warning
 
 
-def _reached(code: str, said: str, name: str, limit: float) -> LimitReached:
+def cut(problem: Problem) -> LimitReached:
+    """The error of a turn that was cut off because the call has no more to spend."""
+    name = "cost" if problem.code == "agent.max_cost" else "tokens"
+    return _reached(f"max_{name}", problem.message, name, None)
+
+
+def _reached(code: str, said: str, name: str, limit: float | None) -> LimitReached:
     return LimitReached(
         f"agent.{code}",
-        f"{said}, limits.{name} is {limit:g}",
+        said if limit is None else f"{said}, limits.{name} is {limit:g}",
         where=f"limits.{name}",
         fix=f"raise limits.{name}, or make the task smaller",
     )

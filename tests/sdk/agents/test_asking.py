@@ -224,7 +224,7 @@ async def test_a_limit_of_cost_refuses_a_model_without_a_price(llm: FakeLLM) -> 
     assert (await Agent("scripted:echo", limits=limits).call("free")).text == "free"
 
 
-async def test_a_limit_of_cost_stops_before_the_next_turn() -> None:
+async def test_a_limit_of_cost_that_the_question_alone_exceeds_asks_nobody() -> None:
     async with FakeLLM(saying("no JSON")) as llm:
         agent = asking(
             llm,
@@ -237,4 +237,4 @@ async def test_a_limit_of_cost_stops_before_the_next_turn() -> None:
             await agent.call("Hello")
     assert stopped.value.problem.code == "agent.max_cost"
     assert stopped.value.usage.cost is not None
-    assert len(llm.calls) == 1
+    assert llm.calls == []

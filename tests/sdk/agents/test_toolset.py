@@ -26,7 +26,7 @@ from partsong.testing.fake_llm import Call, FakeLLM, Finish, Say, Step
 from partsong.tools import NodeContext, ToolRegistry, tool
 from partsong.tools.builtin.code import run_code
 from partsong.tools.tool import SideEffect
-from tests.support.agents import PATIENCE, asking, call, steps
+from tests.support.agents import PATIENCE, asking, call, read, steps
 
 DONE: tuple[Step, ...] = (Say("Done."), Finish())
 
@@ -280,7 +280,6 @@ async def test_polling_is_no_loop() -> None:
         (AgentLimits(turns=2), "agent.max_turns", 2),
         (AgentLimits(tool_calls=1), "agent.max_tool_calls", 2),
         (AgentLimits(tool_calls=0), "agent.max_tool_calls", 1),
-        (AgentLimits(tokens=1), "agent.max_tokens", 1),
     ],
 )
 async def test_limits_stop_a_call_between_its_turns(
@@ -295,7 +294,62 @@ async def test_limits_stop_a_call_between_its_turns(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"turns": 0}, {"tool_calls": -1}, {"tokens": -1}, {"repeats": 0}]
+    ("limits", "code"),
+    [
+        (AgentLimits(turns=0), "agent.max_turns"),
+        (AgentLimits(tokens=0), "agent.max_tokens"),
+        (AgentLimits(tokens=1), "agent.max_tokens"),
+        (AgentLimits(cost=0), "agent.max_cost"),
+    ],
+)
+async def test_with_nothing_to_spend_nobody_is_asked(limits: AgentLimits, code: str) -> None:
+    async with FakeLLM(steps(DONE)) as llm:
+        with pytest.raises(LimitReached) as stopped:
+            await asking(llm, "openai:gpt-5.4", limits=limits).call("Find it")
+    assert (stopped.value.problem.code, len(llm.calls)) == (code, 0)
+
+
+async def test_a_stream_is_cut_where_its_limit_is_met() -> None:
+    heard: list[str] = []
+    words = tuple(Say(f"word number {i} of a long story. ") for i in range(400))
+    async with FakeLLM(steps((*words, Finish()))) as llm:
+        stream = asking(llm, limits=AgentLimits(tokens=400)).call_stream("Tell me")
+        with pytest.raises(LimitReached) as stopped:
+            await read(stream, heard)
+    assert stopped.value.problem.code == "agent.max_tokens"
+    assert 400 <= stopped.value.usage.tokens < 600
+    assert len("".join(heard)) < 400 * 5
+    assert len(llm.calls) == 1
+
+
+async def test_a_model_is_warned_before_it_is_stopped() -> None:
+    same = call("look", '{"place": "x"}')
+    async with FakeLLM(steps(same)) as llm:
+        with pytest.raises(LoopDetected) as stopped:
+            await asking(llm, tools=[look]).call("Find it")
+        last = [str(recorded.body) for recorded in llm.calls]
+    assert (stopped.value.problem.code, len(llm.calls)) == ("agent.loop", 4)
+    assert ["ends the task" in text for text in last] == [False, False, False, True]
+
+
+async def test_tools_that_there_are_not_are_warned_of_and_then_stop_the_model() -> None:
+    made_up = [call(f"made_up_{i}", "{}", str(i)) for i in range(9)]
+    async with FakeLLM(steps(*made_up)) as llm:
+        with pytest.raises(LoopDetected) as stopped:
+            await asking(llm, tools=[look]).call("Find it")
+        told = str(llm.calls[-1].body)
+    assert (stopped.value.problem.code, len(llm.calls)) == ("agent.unknown_tools", 4)
+    assert "There are: look." in told
+
+
+async def test_who_heeds_the_warning_goes_on() -> None:
+    made_up = [call(f"made_up_{i}", "{}", str(i)) for i in range(3)]
+    async with FakeLLM(steps(*made_up, call("look", '{"place": "x"}'), DONE)) as llm:
+        assert (await asking(llm, tools=[look]).call("Find it")).text == "Done."
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"turns": -1}, {"tool_calls": -1}, {"tokens": -1}, {"repeats": 0}]
 )
 def test_a_limit_that_makes_no_sense_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(InvalidInput, match="limits"):

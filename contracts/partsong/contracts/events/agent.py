@@ -117,6 +117,8 @@ class AgentTurnRequested(EventBase):
     """`compaction`: the model is asked to sum up the conversation so far."""
     repair: str | None = None
     """What the model is told about its last answer, which did not fit."""
+    warning: str | None = None
+    """What the model is told about how it goes on, before it is stopped for it."""
 
 
 class AgentTurnClaimed(EventBase):

@@ -54,9 +54,9 @@ class RunOptions(BaseModel):
     thread: str | None = None
     """Runs of one conversation share it."""
     labels: dict[str, str] = Field(default_factory=dict)
-    max_steps: int = Field(default=10_000, ge=1)
+    max_steps: int = Field(default=10_000, ge=0)
     """Node executions before the run ends with `limit_exceeded`."""
-    max_cost: float | None = Field(default=None, gt=0)
+    max_cost: float | None = Field(default=None, ge=0)
     """US dollars for models before the run ends with `limit_exceeded`."""
     deadline: str | None = None
     """RFC 3339; a run that is not done by then ends with `limit_exceeded`."""

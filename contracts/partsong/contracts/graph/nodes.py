@@ -177,12 +177,12 @@ class AgentSpec(SpecBase):
     """How often an answer that does not fit the schema is sent back."""
     max_tokens: int = Field(default=4096, ge=1)
     """Output tokens of one turn."""
-    max_turns: int = Field(default=20, ge=1)
+    max_turns: int = Field(default=20, ge=0)
     max_tool_calls: int | None = Field(default=100, ge=0)
     """Of one visit, those that code makes among them."""
-    max_total_tokens: int | None = Field(default=None, ge=1)
+    max_total_tokens: int | None = Field(default=None, ge=0)
     """Input and output tokens of all turns of one visit; a stream that goes beyond is cut off."""
-    max_cost: float | None = Field(default=None, gt=0)
+    max_cost: float | None = Field(default=None, ge=0)
     """US dollars for all turns of one visit; a stream that goes beyond is cut off."""
     cache: CacheMode = "auto"
     """How long the vendor keeps what it has read, so that the next turn pays a tenth for it; `1h` costs more to write."""

@@ -47,6 +47,7 @@ __all__ = [
     "offered",
     "progress_of",
     "sums_up",
+    "tool_names",
     "written",
 ]
 
@@ -94,7 +95,9 @@ def _history(key: str | None, view: Mapping[str, JsonValue]) -> tuple[Message, .
         ) from None
 
 
-def after_turn(state: RunState, execution: Execution, repair: str | None) -> Execution:
+def after_turn(
+    state: RunState, execution: Execution, repair: str | None, warning: str | None = None
+) -> Execution:
     """The conversation before the next turn: the last answer and its tools' results have come to it."""
     answer = last_answer(state, execution)
     if answer is None:
@@ -105,8 +108,13 @@ def after_turn(state: RunState, execution: Execution, repair: str | None) -> Exe
     said: tuple[Message, ...] = (*execution.messages, answer.message, *results)
     if repair is not None:
         said = (*said, UserMessage(text=repair))
+    if warning is not None:
+        said = (*said, UserMessage(text=warning))
+    lost = calls and isinstance(node, AgentNode) and not any(offered(node, c.name) for c in calls)
     talk = replace(
         talk,
+        unknown=talk.unknown + 1 if lost else 0,
+        warned=talk.warned or warning is not None,
         tool_calls=talk.tool_calls
         + len(calls)
         + made_by_code(state, f"{execution.id}/t{execution.turn}", len(calls)),
@@ -150,7 +158,7 @@ def _content(
     if problem is not None:
         return f"{problem.code}: {problem.message}", True
     if call is None and isinstance(node, AgentNode) and not offered(node, wanted.name):
-        names = ", ".join((*node.agent.tools, *(spec.name for spec in inner_tools(node))))
+        names = ", ".join(tool_names(node)) or "none"
         return f"tool.not_offered: there is no tool {wanted.name!r}; there are: {names}", True
     if (bad := malformed(wanted)) is not None:
         return f"{bad.code}: {bad.message}", True
@@ -162,6 +170,11 @@ def _content(
 def offered(node: AgentNode, name: str) -> bool:
     """Whether a model may call a tool of this name."""
     return name in node.agent.tools or name in node.graphs or handoff_of(node, name) is not None
+
+
+def tool_names(node: AgentNode) -> tuple[str, ...]:
+    """The names of all tools that a model is offered."""
+    return (*node.agent.tools, *(spec.name for spec in inner_tools(node)))
 
 
 def inner_tools(node: AgentNode) -> tuple[ToolSpec, ...]:

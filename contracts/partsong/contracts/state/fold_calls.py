@@ -58,7 +58,7 @@ def call_requested(
     calls = state.calls
     turn = event if isinstance(event, e.AgentTurnRequested) and before is None else None
     if turn is not None and turn.purpose == "answer" and execution is not None:
-        state = with_execution(state, _next_turn(state, execution, turn.repair))
+        state = with_execution(state, _next_turn(state, execution, turn))
         for id_ in below(calls, event.exec):
             if calls[id_].exec == event.exec and not _lasts(id_, turn):
                 calls = without(calls, id_)
@@ -75,9 +75,9 @@ def _lasts(call_id: str, turn: e.AgentTurnRequested) -> bool:
     return call_id.startswith((f"{turn.exec}/h.", f"{turn.call_id}/h."))
 
 
-def _next_turn(state: RunState, execution: Execution, repair: str | None) -> Execution:
+def _next_turn(state: RunState, execution: Execution, turn: e.AgentTurnRequested) -> Execution:
     if execution.turn:
-        execution = after_turn(state, execution, repair)
+        execution = after_turn(state, execution, turn.repair, turn.warning)
     elif isinstance(node := state.node(execution), AgentNode):
         try:
             messages, inherited = begun(state, execution, node)

@@ -56,6 +56,10 @@ class Talk:
     """Answers sent back because they did not fit."""
     seen: Mapping[str, int] = field(default_factory=dict)
     """How often each tool call gave each result, by digest."""
+    unknown: int = 0
+    """Turns in a row whose calls all named tools that there are not."""
+    warned: bool = False
+    """The model was told that it goes round in circles."""
     inherited: int = 0
     """So many of the messages were there before the visit."""
     model: str | None = None

@@ -8,7 +8,14 @@ from partsong.contracts.foreign.question import Evaluate
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.graph.conform import check_value
 from partsong.contracts.plain import plain
-from partsong.contracts.state.conversation import REPAIR, begun, most_repeated
+from partsong.contracts.state.circles import Circles
+from partsong.contracts.state.conversation import (
+    REPAIR,
+    after_turn,
+    begun,
+    most_repeated,
+    tool_names,
+)
 from partsong.contracts.state.model_answers import (
     answer_of,
     declined,
@@ -74,6 +81,9 @@ def _first_turn(draft: Draft, execution: Execution, node: AgentNode) -> None:
         begun(draft.state, execution, node)
     except InvalidInput as error:
         flow.fail(draft, execution, error.problem, cause)
+        return
+    if problem := _too_long(execution, node):
+        flow.fail(draft, execution, problem, cause)
         return
     ask(draft, execution, node, f"{execution.id}/t1", node.agent.model, cause)
 
@@ -154,13 +164,16 @@ def _next_turn(
     if current is None or not current.live:
         return
     cause = turn.closed_by or ""
-    problem = _looping(draft, current, node) or _too_long(current, node)
+    circles = _circles(draft, current, node)
+    where = f"nodes.{current.node}.agent.repeats"
+    problem = circles.problem(current.id, where) or _too_long(current, node)
     if problem is not None:
         flow.fail(draft, current, problem, cause)
     elif compacted(draft, current, node, turn):
         following = f"{current.id}/t{current.turn + 1}"
         current = draft.state.scope(current).active[current.id]
-        ask(draft, current, node, following, turn.name, cause, repair)
+        warning = circles.warning(tool_names(node))
+        ask(draft, current, node, following, turn.name, cause, repair, warning)
 
 
 def _unfit(evaluate: Evaluate, node: AgentNode, text: str) -> str | None:
@@ -204,15 +217,7 @@ def _too_long(execution: Execution, node: AgentNode) -> Problem | None:
     )
 
 
-def _looping(draft: Draft, execution: Execution, node: AgentNode) -> Problem | None:
-    found = most_repeated(draft.state, execution)
-    if found is None or found[1] <= node.agent.repeats:
-        return None
-    call, times = found
-    return Problem(
-        code="agent.loop",
-        message=f"{execution.id} called {call.name} with {call.args!r:.200} {times} times and got the same result each time",
-        where=f"nodes.{execution.node}.agent.repeats",
-        fix="say in the instructions what to do with that result, or raise repeats",
-        fault="provider",
-    )
+def _circles(draft: Draft, execution: Execution, node: AgentNode) -> Circles:
+    after = after_turn(draft.state, execution, None).talk
+    repeated = most_repeated(draft.state, execution)
+    return Circles(node.agent.repeats, execution.talk.warned, repeated, after.unknown)

@@ -13,7 +13,7 @@ from partsong.contracts.state.scope import Execution
 from partsong.contracts.state.state import Call
 from partsong.engine.calls.gates import passes
 from partsong.engine.draft import Draft
-from partsong.engine.nodes.budget import allowed
+from partsong.engine.nodes.budget import allowed, spent_all
 from partsong.engine.scheduling import flow
 
 __all__ = ["ask", "ask_again"]
@@ -27,6 +27,7 @@ def ask(
     model: str,
     cause: str,
     repair: str | None = None,
+    warning: str | None = None,
     *,
     attempt: int = 1,
     compaction: bool = False,
@@ -49,6 +50,8 @@ def ask(
             flow.fail(draft, execution, allowance, cause)
             return
         case "later":
+            if not any(c.kind == "agent.turn" and c.open for c in draft.state.calls.values()):
+                spent_all(draft)  # nobody will leave anything
             return
         case _:
             assert_never(allowance)
@@ -64,6 +67,7 @@ def ask(
             allowance=allowance,
             purpose="compaction" if compaction else "answer",
             repair=repair,
+            warning=warning,
         )
     )
 

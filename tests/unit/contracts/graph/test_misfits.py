@@ -45,7 +45,7 @@ MADE: dict[str, tuple[type[BaseModel], dict[str, object], str, str]] = {
     ),
     "no name": (Task, {"id": "a b"}, "task.malformed", "id"),
     "no field": (Task, {"id": "a", "inputz": {}}, "task.malformed", "inputz"),
-    "turns": (AgentSpec, {"model": "openai:x", "max_turns": 0}, "agent.malformed", "max_turns"),
+    "turns": (AgentSpec, {"model": "openai:x", "max_turns": -1}, "agent.malformed", "max_turns"),
     "attempts": (Retry, {"attempts": 0}, "graph.malformed", "attempts"),
     "branches": (AtLeast, {"n": 0}, "graph.malformed", "n"),
     "a graph": (Graph, {"name": 7}, "graph.malformed", "name"),

@@ -120,6 +120,52 @@ def test_the_same_call_with_the_same_result_beyond_the_limit_is_a_loop() -> None
     assert error(run) == "agent.loop"
 
 
+def test_a_model_that_repeats_itself_is_warned_before_it_is_stopped() -> None:
+    run = given(one(repeats=1), {"q": "x"})
+    for turn in (1, 2):
+        answers(run, f"a:1/t{turn}", calls("look")).completes(f"a:1/t{turn}/c0", content="same")
+    told = hint(run, "a:1/t3").messages[-1]
+    assert isinstance(told, UserMessage)
+    assert "ends the task" in told.text
+    answers(run, "a:1/t3", calls("look")).completes("a:1/t3/c0", content="same")
+    assert error(run) == "agent.loop"
+    assert run.refolded == run.state
+
+
+def test_a_model_that_makes_tools_up_is_told_which_there_are_and_then_stopped() -> None:
+    run = given(one(), {"q": "x"})
+    for turn in (1, 2, 3):
+        answers(run, f"a:1/t{turn}", calls(f"made_up_{turn}"))
+    told = hint(run, "a:1/t4").messages[-1]
+    assert isinstance(told, UserMessage)
+    assert "There are: look" in told.text
+    answers(run, "a:1/t4", calls("made_up_4"))
+    assert error(run) == "agent.unknown_tools"
+    assert run.refolded == run.state
+
+
+@pytest.mark.parametrize(
+    ("field", "code"),
+    [
+        ("max_turns", "agent.max_turns"),
+        ("max_total_tokens", "agent.max_total_tokens"),
+        ("max_cost", "agent.max_cost"),
+    ],
+)
+def test_with_nothing_to_spend_no_turn_is_asked_for(field: str, code: str) -> None:
+    spec: dict[str, object] = {"model": ECHO, field: 0}
+    node = {"type": "agent", "agent": spec, "prompt": "{{q}}"}
+    run = given(parse_graph({"name": "t", "nodes": {"a": node}}), {"q": "x"})
+    assert error(run) == code
+    assert not run.state.calls
+
+
+@pytest.mark.parametrize("options", [e.RunOptions(max_cost=0), e.RunOptions(max_steps=0)])
+def test_a_run_with_nothing_to_spend_ends_before_it_asks(options: e.RunOptions) -> None:
+    run = Scenario(one(), {"q": "x"}, options=options).stands("limit_exceeded")
+    assert not run.state.calls
+
+
 def test_polling_is_no_loop_as_long_as_the_results_differ() -> None:
     run = given(one(repeats=1), {"q": "x"})
     for turn in (1, 2, 3):
