@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from partsong.contracts.talk.messages import MESSAGES, Message
+from partsong.contracts.errors import InvalidInput
+from partsong.contracts.talk.messages import MESSAGES, Message, messages_of
 
 __all__ = ["Conversation"]
 
@@ -18,7 +20,12 @@ class Conversation:
     """
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
-        self._messages = tuple(messages)
+        """Begin with these.
+
+        Raises:
+            InvalidInput: `agent.bad_history`, one of them is no message.
+        """
+        self._messages = messages_of(tuple(messages), "conversation")
         self._turn = asyncio.Lock()
 
     @property
@@ -36,8 +43,17 @@ class Conversation:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Conversation:
-        """What `to_json` wrote."""
-        return cls(MESSAGES.validate_json(text))
+        """What `to_json` wrote.
+
+        Raises:
+            InvalidInput: `agent.bad_history`, it did not write that.
+        """
+        try:
+            return cls(json.loads(text))
+        except ValueError as error:
+            raise InvalidInput(
+                "agent.bad_history", f"no JSON: {error}", where="conversation"
+            ) from None
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
@@ -47,4 +63,4 @@ class Conversation:
 
     def extend(self, messages: Iterable[Message]) -> None:
         """Add what was said; every tool call must be followed by its result."""
-        self._messages = (*self._messages, *messages)
+        self._messages = (*self._messages, *messages_of(tuple(messages), "conversation"))

@@ -20,6 +20,7 @@ from partsong.models.core.call_ids import CallIds, renamed
 from partsong.models.core.coalesce import Coalescer
 from partsong.models.core.failure import failed
 from partsong.models.core.final_answer import Asked, Lens, answered, asked
+from partsong.models.core.in_words import in_words
 from partsong.models.core.redaction import RedactedCalls, hidden_of, taken_out
 from partsong.models.core.sendable import sendable
 from partsong.models.meter import Meter
@@ -187,7 +188,7 @@ async def _chunks(
 def _request(work: TurnWork, wanted: Asked, tools: tuple[ToolSpec, ...]) -> TurnRequest:
     return TurnRequest(
         model=work.agent.model.partition(":")[2],
-        messages=renamed(sendable(work.messages)),
+        messages=renamed(in_words(sendable(work.messages))),
         instructions=wanted.instructions,
         tools=(*tools, *wanted.tools),
         max_tokens=work.agent.max_tokens,

@@ -6,10 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.errors import InvalidInput
 from partsong.contracts.frozen import replace
 from partsong.contracts.graph import AgentNode
 from partsong.contracts.graph.nodes import HANDOFF
@@ -28,12 +27,12 @@ from partsong.contracts.state.state import Call, RunState
 from partsong.contracts.state.tool_calls import made_by_code, malformed, refusal, with_edit
 from partsong.contracts.talk.messages import (
     MESSAGE,
-    MESSAGES,
     Message,
     ToolCallPart,
     ToolMessage,
     ToolSpec,
     UserMessage,
+    messages_of,
 )
 from partsong.contracts.talk.model_routing import Progress
 
@@ -82,17 +81,7 @@ def begun(
 def _history(key: str | None, view: Mapping[str, JsonValue]) -> tuple[Message, ...]:
     if key is None or key not in view:
         return ()
-    try:
-        return MESSAGES.validate_python(view[key])
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(
-            "agent.bad_history",
-            f"{key}.{place}: {first['msg']}",
-            where=f"state.{key}",
-            fix="a conversation is a list of user, assistant and tool messages as agents write them",
-        ) from None
+    return messages_of(view[key], f"state.{key}")
 
 
 def after_turn(

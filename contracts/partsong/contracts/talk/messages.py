@@ -20,8 +20,11 @@ from pydantic import (
     JsonValue,
     SerializerFunctionWrapHandler,
     TypeAdapter,
+    ValidationError,
     model_serializer,
 )
+
+from partsong.contracts.errors import InvalidInput
 
 __all__ = [
     "MESSAGE",
@@ -37,6 +40,7 @@ __all__ = [
     "ToolMessage",
     "ToolSpec",
     "UserMessage",
+    "messages_of",
 ]
 
 
@@ -159,6 +163,26 @@ Message: TypeAlias = Annotated[
 
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 MESSAGES: TypeAdapter[tuple[Message, ...]] = TypeAdapter(tuple[Message, ...])
+
+
+def messages_of(value: object, where: str) -> tuple[Message, ...]:
+    """A conversation that somebody gave.
+
+    Raises:
+        InvalidInput: `agent.bad_history`, with the place.
+    """
+    try:
+        return MESSAGES.validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(
+            "agent.bad_history",
+            f"{where}.{place}: {first['msg']}",
+            where=where,
+            fix="a conversation is a list of user, assistant and tool messages as agents write them; "
+            "images and files are not supported in one yet",
+        ) from None
 
 
 class ToolSpec(BaseModel):

@@ -15,6 +15,7 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph.function_results import Goto, Overwrite, Route
 from partsong.contracts.graph.reducers import OVERWRITE, as_data
 from partsong.contracts.plain import plain
+from partsong.contracts.talk.media import kind_of, left_out
 
 __all__ = ["Content", "Returned", "capped", "content", "returned"]
 
@@ -118,16 +119,33 @@ def content(value: object, cap: int, hide: Callable[[str], str] | None = None) -
     if inspect.isgenerator(value):  # it may have no end, and no more than this is shown of it
         value = list(islice(value, cap))
     try:
-        value = to_jsonable_python(value)
+        value = to_jsonable_python(_spoken(value))
     except (PydanticSerializationError, ValueError) as error:
         raise InvalidInput(
             "tool.bad_return",
             f"returned {_described(value)}: {error}",
-            fix="return text, or values that JSON can hold",
+            fix="return text, or values that JSON can hold; images and files are not supported yet",
             fault="tool",
         ) from None
     result = plain(value, "result", "tool.bad_return", fault="tool")
     return Content(capped(result if hide is None else _hidden(result, hide), cap))
+
+
+def _spoken(value: object) -> object:
+    """The value with bytes that are no text, such as an image, left out and said."""
+    match value:
+        case bytes() | bytearray():
+            data = bytes(value)
+            try:
+                return data.decode()
+            except UnicodeDecodeError:
+                return left_out(kind_of(data), len(data))
+        case list() | tuple():
+            return [_spoken(inner) for inner in value]
+        case dict():
+            return {key: _spoken(inner) for key, inner in value.items()}
+        case _:
+            return value
 
 
 def _hidden(value: JsonValue, hide: Callable[[str], str]) -> JsonValue:

@@ -233,7 +233,7 @@ class _Reader:
 
 
 def _dump(value: Any) -> _Json:
-    data: _Json = value.to_dict(mode="json", exclude_unset=True)
+    data: _Json = value.to_dict(mode="json", exclude_unset=True, warnings=False)
     return data
 
 

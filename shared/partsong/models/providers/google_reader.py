@@ -80,6 +80,8 @@ class Reader:
                 yield from self._part(part)
             if candidate.citation_metadata is not None:
                 yield Citation(data=_dump(candidate.citation_metadata))
+            if found := _beside(candidate):
+                yield Raw(data=found)
             if candidate.finish_reason is not None:
                 self._native = str(candidate.finish_reason.value)
         # Every event says it anew; the first and the last are enough, and let text between them be joined.
@@ -162,6 +164,27 @@ def _usage(usage: types.GenerateContentResponseUsageMetadata) -> Usage:
         cache_read=usage.cached_content_token_count or 0,
         reasoning=thoughts,
     )
+
+
+_KNOWN = frozenset(
+    [
+        "content",
+        "citation_metadata",
+        "finish_reason",
+        "finish_message",
+        "index",
+        "token_count",
+        "safety_ratings",
+        "avg_logprobs",
+    ]
+)
+"""What of a candidate is read, or says nothing more."""
+
+
+def _beside(candidate: types.Candidate) -> dict[str, JsonValue]:
+    """What came beside the content and has no chunk of its own: what was searched, which pages were read, ratings."""
+    fields = cast("dict[str, JsonValue]", candidate.to_json_dict())
+    return {key: value for key, value in fields.items() if value and key not in _KNOWN}
 
 
 def _dump(value: types.Part | types.FunctionCall | types.CitationMetadata) -> dict[str, JsonValue]:

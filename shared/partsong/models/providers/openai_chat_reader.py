@@ -99,6 +99,10 @@ class Reader:
                 yield Reasoning(text=thought)
                 break
         yield from self._content(delta.content)
+        if unknown := {k: v for k, v in extra.items() if v and k not in _THOUGHTS}:
+            yield Raw(data=unknown)  # pictures, annotations and the like
+        if (legacy := delta.function_call) is not None:
+            yield from self._called(None, "", legacy.name or "", legacy.arguments)
         if delta.refusal:
             self._refused = True
             yield Refusal(text=delta.refusal)
@@ -125,15 +129,21 @@ class Reader:
             yield from self._tags.read(text) if self._tags else (Text(text=text),)
 
     def _piece(self, piece: ChoiceDeltaToolCall) -> Iterator[Chunk]:
-        """A piece of a tool call: of a new one, or of one that has begun."""
         function = piece.function
         name = (function and function.name) or ""
-        text = _text(function.arguments) if function and function.arguments else ""
-        call = self._calls.of(piece.index, piece.id or "", name, text)
+        arguments = function.arguments if function else None
+        yield from self._called(piece.index, piece.id or "", name, arguments)
+
+    def _called(
+        self, index: int | None, id: str, name: str, arguments: str | None
+    ) -> Iterator[Chunk]:
+        """A piece of a tool call: of a new one, or of one that has begun."""
+        text = _text(arguments) if arguments else ""
+        call = self._calls.of(index, id, name, text)
         if call is None:
             number = len(self._calls.all) + 1
-            made = piece.id or f"call_{self._response_id}_{number}"
-            call = self._calls.begin(piece.index, Call(made, plain_name(name), number))
+            made = id or f"call_{self._response_id}_{number}"
+            call = self._calls.begin(index, Call(made, plain_name(name), number))
         # Its start waits for the arguments, for until then the name may grow.
         if text and call.add(text):
             yield from self._begun(call)

@@ -117,7 +117,7 @@ def strict(schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 def dump(value: Any) -> dict[str, JsonValue]:
     """An SDK object as JSON, with exactly the fields that came."""
-    data: dict[str, JsonValue] = value.to_dict(mode="json", exclude_unset=True)
+    data: dict[str, JsonValue] = value.to_dict(mode="json", exclude_unset=True, warnings=False)
     return data
 
 

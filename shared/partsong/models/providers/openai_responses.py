@@ -219,6 +219,8 @@ class _Reader:
                 yield transport.refused(message, status=None, code=code)
             case "error":
                 yield transport.refused(event.message, status=None, code=event.code)
+            case "response.content_part.done" if event.part.type not in _TEXTS:
+                yield Raw(data=openai_client.dump(event))
             case _:
                 if event.type not in _REDUNDANT:
                     yield Raw(data=openai_client.dump(event))
@@ -264,6 +266,8 @@ class _Reader:
         yield End(stop=stop, native=native)
 
 
+_TEXTS = frozenset({"output_text", "refusal", "reasoning_text"})
+"""Parts of content of which every word has come before."""
 _REDUNDANT = frozenset(
     {
         "response.queued",

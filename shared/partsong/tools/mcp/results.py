@@ -17,6 +17,7 @@ from mcp.types import (
 from pydantic import JsonValue, TypeAdapter
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.talk.media import left_out, size_of
 from partsong.tools.untrusted import marked
 
 __all__ = ["content_of"]
@@ -45,7 +46,16 @@ def content_of(result: CallToolResult, server: str, tool: str) -> JsonValue:
         case {"result": str() as said, **rest} if not rest:  # how the SDK wraps plain text
             return marked(said, f"the MCP server {server}")
         case structured:
-            return _JSON.validate_python(structured)
+            value = _JSON.validate_python(structured)
+            beside: list[JsonValue] = [_text(block) for block in result.content if _is_media(block)]
+            return {"result": value, "left_out": beside} if beside else value
+
+
+def _is_media(block: ContentBlock) -> bool:
+    """Whether a block has no words of its own, so that structured content beside it does not say it."""
+    if isinstance(block, EmbeddedResource):
+        return not isinstance(block.resource, TextResourceContents)
+    return isinstance(block, ImageContent | AudioContent)
 
 
 def _text(block: ContentBlock) -> str:
@@ -53,13 +63,13 @@ def _text(block: ContentBlock) -> str:
         case TextContent():
             return block.text
         case ImageContent() | AudioContent():
-            return f"[{block.mime_type}, {len(block.data)} characters of base64, left out]"
+            return left_out(block.mime_type, size_of(block.data))
         case ResourceLink():
             return f"[{block.name}: {block.uri}]"
         case EmbeddedResource():
             inner = block.resource
             if isinstance(inner, TextResourceContents):
                 return inner.text
-            return f"[{inner.uri}: {inner.mime_type or 'bytes'}, left out]"
+            return left_out(f"{inner.mime_type or 'bytes'} of {inner.uri}", size_of(inner.blob))
         case _:
             assert_never(block)

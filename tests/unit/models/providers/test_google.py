@@ -217,3 +217,13 @@ async def test_the_schemas_of_answer_and_tools_reach_gemini_as_json_schema() -> 
     assert dict(offer.schema) == LOOKUP.parameters
     assert "application/json" in json.dumps(body)
     assert json.dumps(schema) in json.dumps(body)
+
+
+async def test_what_was_searched_is_passed_on_beside_the_answer() -> None:
+    found: JsonValue = {"webSearchQueries": ["tea"]}
+    event = Event({"candidates": [{"index": 0, "groundingMetadata": found}]})
+    async with scripted(Say("Hi"), event, Finish()) as llm, connected(llm, "google") as provider:
+        chunks = await heard(provider, asked("any"))
+    assert [chunk.data for chunk in chunks if isinstance(chunk, Raw)] == [
+        {"grounding_metadata": {"web_search_queries": ["tea"]}}
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from partsong.contracts.talk.chunks import Raw
 from partsong.contracts.talk.messages import (
     ToolCallPart,
 )
@@ -15,6 +16,7 @@ from partsong.testing.fake_llm import (
 from tests.support.providers import (
     asked,
     connected,
+    heard,
     scripted,
     turned,
 )
@@ -60,3 +62,29 @@ async def test_a_compatible_server_is_told_the_limit_in_its_older_word() -> None
         await turned(provider, asked("text:1"))
         assert llm.calls[0].body["max_tokens"] == 4096
         assert llm.calls[0].body["stream_options"] == {"include_usage": True}
+
+
+async def test_what_a_delta_holds_beside_words_is_passed_on_untouched() -> None:
+    picture = {"images": [{"type": "image_url", "image_url": {"url": "data:…"}}]}
+    parts = {
+        "content": [{"type": "reference", "reference_ids": [1]}, {"type": "text", "text": "Hi"}]
+    }
+    deltas = [
+        Event({"choices": [{"index": 0, "delta": cast("None", d)}]}) for d in (picture, parts)
+    ]
+    async with scripted(*deltas, Finish()) as llm, connected(llm, "openai-chat") as provider:
+        chunks = await heard(provider, asked("any"))
+    raw = [chunk.data for chunk in chunks if isinstance(chunk, Raw)]
+    assert raw == [picture, {"content": {"type": "reference", "reference_ids": [1]}}]
+
+
+async def test_a_call_in_the_older_form_is_a_call() -> None:
+    said = [{"name": "lookup", "arguments": ""}, {"arguments": '{"query": "x"}'}]
+    deltas = [
+        Event({"choices": [{"index": 0, "delta": {"function_call": cast("None", one)}}]})
+        for one in said
+    ]
+    async with scripted(*deltas, Finish()) as llm, connected(llm, "openai-chat") as provider:
+        turn = await turned(provider, asked("any"))
+    (call,) = turn.message.tool_calls
+    assert (call.name, call.args) == ("lookup", {"query": "x"})

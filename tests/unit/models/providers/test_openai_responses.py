@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from partsong.contracts.talk.chunks import (
     Citation,
+    Raw,
     Reasoning,
     ReasoningState,
     ServerTool,
@@ -203,3 +204,19 @@ async def test_what_cannot_be_kept_to_is_asked_for_as_it_is() -> None:
     assert dig(body, "text", "format", "schema") == schema
     assert dig(body, "text", "format", "strict") is False
     assert (dig(body, "tools", 0, "parameters"), dig(body, "tools", 0, "strict")) == (schema, False)
+
+
+async def test_a_part_of_content_that_nobody_knows_is_passed_on_untouched() -> None:
+    part: JsonValue = {"type": "output_hologram", "data": "…"}
+    event: dict[str, JsonValue] = {
+        "type": "response.content_part.done",
+        "item_id": "msg_1",
+        "output_index": 0,
+        "content_index": 1,
+        "part": part,
+    }
+    steps = (Say("Hi"), Event(event), Finish())
+    async with scripted(*steps) as llm, connected(llm, "openai") as provider:
+        chunks = await heard(provider, asked("any"))
+    (raw,) = (chunk for chunk in chunks if isinstance(chunk, Raw))
+    assert dig(raw.data, "part") == part
