@@ -22,9 +22,9 @@ from nats.aio.client import Client as NatsClient
 from pydantic import JsonValue
 
 from partsong.cli.child import Child
-from partsong.cli.http import Api
 from partsong.cli.platform import Platform
 from partsong.client import Client
+from partsong.client.approvals import Approvals
 from partsong.contracts.errors import Conflict, PartsongError, Unavailable
 from partsong.contracts.graph import AgentSpec
 from partsong.contracts.wire.damage import Sound
@@ -110,11 +110,11 @@ async def more_engines(
 
 async def decide_all(url: str, wanted: set[str]) -> None:
     """Approve what these runs ask for."""
-    api = Api(url)
+    api = Approvals(url)
 
     async def none_left() -> bool:
         try:
-            found, _ = await asyncio.to_thread(api.approvals, limit=1000, status="pending")
+            found, _ = await asyncio.to_thread(api.newest, limit=1000, status="pending")
             for asked in (one for one in found if one["run_id"] in wanted):
                 await asyncio.to_thread(api.decide, str(asked["id"]), "approve", "test", None)
                 wanted.discard(str(asked["run_id"]))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from partsong.cli.http import Api
 from partsong.cli.platform import Platform
 from partsong.client import Client
+from partsong.client.approvals import Approvals
 from partsong.contracts import events as e
 from partsong.contracts.errors import NotFound
 from partsong.contracts.services import SERVICES
@@ -121,7 +121,7 @@ async def test_after_a_restore_what_may_have_been_done_is_asked_and_nothing_is_r
         questions = {name: await asked(client, f"r_{name}") for name in ("again", "not", "further")}
         questions["apart"] = await asked(client, "r_apart--sub-1")
         assert written(file) == before, "nothing is paid before somebody has answered"
-        api = Api(platform.http_url)
+        api = Approvals(platform.http_url)
         decisions = {"again": "approve", "not": "reject", "further": "reject", "apart": "reject"}
         for name, decision in decisions.items():
             await asyncio.to_thread(api.decide, questions[name], decision, "ann", None)

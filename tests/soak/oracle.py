@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
-from partsong.cli.http import Api
 from partsong.client import Client
+from partsong.client.approvals import Approvals
 from partsong.contracts import events as e
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.wire.subjects import OURS
@@ -111,9 +111,9 @@ async def _inbox(fleet: Fleet, pasts: Mapping[str, Past]) -> list[str]:
                     meant[_id(run_id, event.call_id)] = done
                 case _:
                     pass
-    api, found = Api(fleet.http_url), dict[str, str]()
+    api, found = Approvals(fleet.http_url), dict[str, str]()
     for _ in range(100):
-        items, _more = await asyncio.to_thread(api.approvals, limit=10**6)
+        items, _more = await asyncio.to_thread(api.newest, limit=10**6)
         found = {str(item["id"]): str(item["status"]) for item in items}
         if all(found.get(id_) == status for id_, status in meant.items() if status != "pending"):
             break

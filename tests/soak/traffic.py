@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from partsong.cli.http import Api
 from partsong.client import Client
+from partsong.client.approvals import Approvals
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from tests.soak.work import GRAPHS
 
@@ -126,16 +126,16 @@ class Traffic:
         """One person who decides whatever is open, also whether to make a call again that may have been made."""
         while True:
             await asyncio.sleep(self.rnd.uniform(0.2, 1))
-            api = Api(self.http_url())
+            api = Approvals(self.http_url())
             try:
-                open_, _ = await asyncio.to_thread(api.approvals, limit=20, status="pending")
+                open_, _ = await asyncio.to_thread(api.newest, limit=20, status="pending")
             except PartsongError as error:
                 self.answers[f"decide {error.problem.code}"] += 1
                 continue
             for item in open_:
                 await self._decide_one(api, str(item["id"]), self.rnd.choice(["approve", "reject"]))
 
-    async def _decide_one(self, api: Api, approval_id: str, decision: str) -> None:
+    async def _decide_one(self, api: Approvals, approval_id: str, decision: str) -> None:
         try:
             await asyncio.to_thread(api.decide, approval_id, decision, "soak", None)
         except PartsongError as error:

@@ -15,9 +15,9 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import JsonValue
 
 import partsong.approval.app
-from partsong.cli.http import Api
 from partsong.cli.mcp_server import platform_server
 from partsong.client import Client
+from partsong.client.approvals import Approvals
 from partsong.runtime.serve import open_context
 from partsong.runtime.settings import Settings
 from partsong.testing.nats import Bus
@@ -50,7 +50,7 @@ async def asked(bus: Bus, folder: Path) -> AsyncIterator[tuple[McpClient, Client
             platform.settings, partsong.approval.app.service(platform.settings)
         )
         try:
-            api = Api(approval.context.heart.url)
+            api = Approvals(approval.context.heart.url)
             async with McpClient(platform_server(platform.client, api, by="ann")) as client:
                 yield client, platform.client
         finally:

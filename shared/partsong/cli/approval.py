@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,10 +13,10 @@ import click
 
 from partsong.cli.group import Group
 from partsong.cli.options import data_option
-from partsong.cli.output import Output, output_option
+from partsong.cli.output import EXIT, Output, output_option
 
 if TYPE_CHECKING:
-    from partsong.cli.http import Api
+    from partsong.client.approvals import Approvals, Record
 
 __all__ = ["command"]
 
@@ -39,9 +40,9 @@ def _api_options(command: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(command)
     def addressed(*args: Any, url: str | None, data: Path, **named: Any) -> R:
-        from partsong.cli.http import Api
+        from partsong.client.approvals import Approvals
 
-        return command(*args, api=Api(url, data=data), **named)
+        return command(*args, api=Approvals(url, data=data), **named)
 
     at = click.option("--url", help="Approval service.  [env: PARTSONG_URL]")
     data = data_option(
@@ -60,10 +61,10 @@ def _api_options(command: Callable[..., R]) -> Callable[..., R]:
 )
 @_api_options
 @output_option
-def list_(status: str, run_id: str | None, limit: int, api: Api, out: Output) -> None:
+def list_(status: str, run_id: str | None, limit: int, api: Approvals, out: Output) -> None:
     """What waits for a decision, the newest first."""
     wanted = None if status == "all" else status
-    found, more = api.approvals(limit=limit, status=wanted, run_id=run_id)
+    found, more = api.newest(limit=limit, status=wanted, run_id=run_id)
     out.rows(found, _COLUMNS)
     if more:
         out.say(f"there are more than {limit}: --limit shows them")
@@ -73,13 +74,26 @@ def list_(status: str, run_id: str | None, limit: int, api: Api, out: Output) ->
 @click.argument("approval_id")
 @_api_options
 @output_option
-def show(approval_id: str, api: Api, out: Output) -> None:
+def show(approval_id: str, api: Approvals, out: Output) -> None:
     """One approval, with what its graph shows of the state."""
-    out.record(api.approval(approval_id))
+    out.record(api.get(approval_id))
+
+
+@command.command(epilog="Example: partsong approval watch --run-id r_1")
+@click.option("--run-id", help="Only this run's.")
+@_api_options
+@output_option
+def watch(run_id: str | None, api: Approvals, out: Output) -> None:
+    """What waits for a decision, and each one that comes or has ended, as it happens, until Ctrl-C."""
+    for one in api.watch(run_id=run_id):
+        when = one.get("closed_at") or one["requested_at"]
+        who = f"  by {one['by']}" if one.get("by") else ""
+        why = f": {one['reason']}" if one.get("reason") else ""
+        out.line(one, f"{when}  {one['id']}  {one['title']}{who}{why}", status=str(one["status"]))
 
 
 @command.command(epilog="Example: partsong approval approve r_1.ok:1 --edit @plan.yaml")
-@click.argument("approval_id")
+@click.argument("approval_ids", nargs=-1, required=True, metavar="APPROVAL_ID...")
 @click.option("--reason", help=reason_help)
 @click.option(
     "--edit", metavar="JSON|@FILE", help="Approve this in the place of the value that may be edited."
@@ -88,27 +102,57 @@ def show(approval_id: str, api: Api, out: Output) -> None:
 @_api_options
 @output_option
 def approve(
-    approval_id: str,
+    approval_ids: tuple[str, ...],
     reason: str | None,
     edit: str | None,
     by: str | None,
-    api: Api,
+    api: Approvals,
     out: Output,
 ) -> None:
-    """Approve, perhaps another value than the one shown. Exit code 1 if it has been decided already."""
+    """Approve, perhaps another value than the one shown; several are decided each by itself.
+
+    Exit code 1 if one has been decided already.
+    """
     from partsong.cli.options import parse_edit
 
-    edited = parse_edit(edit)
-    by = by or getpass.getuser()
-    out.record(api.decide(approval_id, "approve", by, reason, edit=edited))
+    if edit is not None and len(approval_ids) > 1:
+        raise click.UsageError("--edit is for one approval: each has a value of its own")
+    edited, by = parse_edit(edit), by or getpass.getuser()
+    _decide(approval_ids, lambda one: api.decide(one, "approve", by, reason, edit=edited), out)
 
 
 @command.command(epilog="Example: partsong approval reject r_1.ok:1 --reason 'too much'")
-@click.argument("approval_id")
+@click.argument("approval_ids", nargs=-1, required=True, metavar="APPROVAL_ID...")
 @click.option("--reason", required=True, help=reason_help)
 @by_option
 @_api_options
 @output_option
-def reject(approval_id: str, reason: str, by: str | None, api: Api, out: Output) -> None:
-    """Reject. Exit code 1 if it has been decided already."""
-    out.record(api.decide(approval_id, "reject", by or getpass.getuser(), reason))
+def reject(
+    approval_ids: tuple[str, ...], reason: str, by: str | None, api: Approvals, out: Output
+) -> None:
+    """Reject; several are decided each by itself. Exit code 1 if one has been decided already."""
+    by = by or getpass.getuser()
+    _decide(approval_ids, lambda one: api.decide(one, "reject", by, reason), out)
+
+
+def _decide(ids: tuple[str, ...], decide: Callable[[str], Record], out: Output) -> None:
+    """Decide one, or several, of which one that is refused does not hold up the others."""
+    from partsong.cli.failures import exit_code, tell
+    from partsong.contracts.errors import PartsongError
+
+    wanted = list(dict.fromkeys(ids))
+    if len(wanted) == 1:
+        out.record(decide(wanted[0]))
+        return
+    rows, codes = list[dict[str, object]](), list[int]()
+    for one in wanted:
+        try:
+            rows.append({**decide(one), "error": None})
+        except PartsongError as error:
+            tell(error.problem.model_copy(update={"where": one}), out)
+            rows.append({"id": one, "status": "refused", "error": error.problem.code})
+            codes.append(exit_code(error))
+    out.rows(rows, ("id", "status", "title", "by", "error"))
+    if codes:
+        same = len(codes) == len(wanted) and len(set(codes)) == 1
+        sys.exit(codes[0] if same else EXIT["failure"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import aclosing
 
 from partsong.cli.output import Output
+from partsong.cli.voices import Voices
 from partsong.client import Client
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import Event, write
@@ -13,20 +15,14 @@ __all__ = ["describe", "show_events", "show_live"]
 
 
 async def show_live(client: Client, run_id: str, out: Output) -> None:
-    """Print the text of all agents until the run ends; a new paragraph whenever another one, or another attempt, speaks."""
-    speaker: tuple[str, int] | None = None
-    async with aclosing(client.stream(run_id)) as chunks:
-        async for chunk in chunks:
-            if chunk.kind != "text":
-                continue
-            if speaker != (chunk.call_id, chunk.attempt):
-                again = f", attempt {chunk.attempt}" if chunk.attempt > 1 else ""
-                name = f"[{chunk.call_id}{again}] "
-                out.say(f"\n{name}" if speaker else name, end="")
-                speaker = (chunk.call_id, chunk.attempt)
-            out.say(chunk.text, end="")
-    if speaker:
-        out.say()
+    """Print the text of all agents until the run ends, each line behind the name of who says it."""
+    voices = Voices(lambda text: out.say(text, end=""), live=sys.stderr.isatty())
+    try:
+        async with aclosing(client.stream(run_id)) as chunks:
+            async for chunk in chunks:
+                voices.take(chunk)
+    finally:
+        voices.close()
 
 
 async def show_events(

@@ -97,13 +97,13 @@ def allow(name: str, mcp: tuple[str, ...], data: Path, out: Output) -> None:
 def serve(port: int | None, url: str | None, by: str | None, address: Address) -> None:
     """Offer start_run, get_run, list_approvals and approve to any MCP client."""
     _installed()
-    from partsong.cli.http import Api
     from partsong.cli.mcp_server import platform_server
+    from partsong.client.approvals import Approvals
 
     async def work() -> None:
         async with address.client() as client:
             name = by or f"{getpass.getuser()} (MCP)"
-            server = platform_server(client, Api(url, data=address.data), by=name)
+            server = platform_server(client, Approvals(url, data=address.data), by=name)
             if port is None:
                 await server.run_stdio_async()
             else:

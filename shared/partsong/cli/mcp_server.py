@@ -11,8 +11,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import Field, JsonValue
 
-from partsong.cli.http import Api, Record
 from partsong.client import Client
+from partsong.client.approvals import Approvals, Record
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.state.state import RunState
 
@@ -27,7 +27,7 @@ RunId = Annotated[str, Field(description="As start_run returned it.")]
 Status = Literal["pending", "approved", "rejected", "expired", "cancelled", "damaged"]
 
 
-def platform_server(client: Client, api: Api, *, by: str) -> MCPServer:
+def platform_server(client: Client, api: Approvals, *, by: str) -> MCPServer:
     """A server whose tools ask a connected client and an approval service; decisions are made in the name `by`."""
     server = MCPServer("partsong", instructions=_ABOUT, log_level="WARNING")
     _add_runs(server, client)
@@ -62,7 +62,7 @@ def _add_runs(server: MCPServer, client: Client) -> None:
             raise _told(error) from error
 
 
-def _add_approvals(server: MCPServer, api: Api, by: str) -> None:
+def _add_approvals(server: MCPServer, api: Approvals, by: str) -> None:
     @server.tool(annotations=ToolAnnotations(read_only_hint=True))
     async def list_approvals(
         status: Status = "pending",
@@ -70,7 +70,7 @@ def _add_approvals(server: MCPServer, api: Api, by: str) -> None:
         limit: Annotated[int, Field(ge=1, le=100)] = 20,
     ) -> dict[str, JsonValue]:
         """Approvals, the newest first: those that wait for a person, or have been decided."""
-        found, more = await _asked(lambda: api.approvals(limit=limit, status=status, run_id=run_id))
+        found, more = await _asked(lambda: api.newest(limit=limit, status=status, run_id=run_id))
         return {"approvals": [dict(one) for one in found], "more": more}
 
     @server.tool(annotations=ToolAnnotations(read_only_hint=False, destructive_hint=True))

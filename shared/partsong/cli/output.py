@@ -104,11 +104,15 @@ class Output:
                     )
         return cut
 
-    def line(self, record: Mapping[str, object], text: str) -> None:
-        """One record of a stream, as it comes: a line of text, or of JSON, or a YAML document."""
+    def line(self, record: Mapping[str, object], text: str, *, status: str = "") -> None:
+        """One record of a stream, as it comes: a line of text, or of JSON, or a YAML document.
+
+        `status` stands before the text, in its color.
+        """
         match self.form:
             case "table" | "wide":
-                self._echo(visible(text))
+                first = _styled("status", f"{visible(status, lines=False):<9}  ") if status else ""
+                self._echo(first + visible(text))
             case "yaml":
                 self._echo(f"---\n{_yaml(record)}")
             case "json" | "jsonl":

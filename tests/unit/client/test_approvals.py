@@ -7,11 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from partsong.cli.http import Api
+from partsong.client.approvals import Approvals, Record
 from partsong.contracts.errors import (
     Conflict,
     InvalidInput,
@@ -63,7 +64,7 @@ def answering(status: int, body: bytes | None) -> Iterator[str]:
 )
 def test_as_many_pages_are_asked_for_as_are_wanted(limit: int, count: int, more: bool) -> None:
     with answering(200, None) as url:
-        found, there_is_more = Api(url).approvals(limit=limit, status="pending")
+        found, there_is_more = Approvals(url).newest(limit=limit, status="pending")
     assert [item["id"] for item in found] == [item["id"] for item in ALL[:count]]
     assert there_is_more is more
 
@@ -86,7 +87,7 @@ def test_an_answer_that_is_an_error_is_raised_as_what_it_is(
     status: int, body: bytes, kind: type[PartsongError], code: str
 ) -> None:
     with answering(status, body) as url, pytest.raises(kind) as raised:
-        Api(url).decide("r_1.ok:1", "approve", "ann", None)
+        Approvals(url).decide("r_1.ok:1", "approve", "ann", None)
     assert raised.value.problem.code == code
     if code == "approval.closed":
         assert raised.value.problem.message == "ann was first"
@@ -95,7 +96,7 @@ def test_an_answer_that_is_an_error_is_raised_as_what_it_is(
 
 def test_nobody_there_is_said_with_what_to_do() -> None:
     with pytest.raises(Unavailable, match="partsong up") as raised:
-        Api("http://127.0.0.1:1").approval("r_1.ok:1")
+        Approvals("http://127.0.0.1:1").get("r_1.ok:1")
     assert raised.value.problem.code == "approval.unreachable"
 
 
@@ -103,6 +104,40 @@ def test_nobody_there_is_said_with_what_to_do() -> None:
 def test_what_is_advised_in_words_of_http_is_said_in_those_of_a_command_line(code: str) -> None:
     told = {"code": code, "detail": "no", "fix": "GET /api/approvals lists them all"}
     with answering(404, json.dumps(told).encode()) as url, pytest.raises(NotFound) as raised:
-        Api(url).approval("r_1.ok:1")
+        Approvals(url).get("r_1.ok:1")
     assert "GET" not in str(raised.value.problem.fix)
     assert "`partsong " in str(raised.value.problem.fix)
+
+
+def test_what_comes_and_what_ends_is_watched() -> None:
+    """Each look is answered with what stands then; one was asked for and decided between two of them."""
+    asked = [{"id": f"r.{n}", "status": "pending", "requested_at": f"{n}"} for n in range(4)]
+    decided = [
+        {**one, "status": "approved", "closed_at": f"9{one['requested_at']}"} for one in asked
+    ]
+    looks = iter(
+        [
+            [asked[0]],
+            [asked[1], asked[0]],
+            [decided[3], asked[2], asked[1], decided[0]],
+        ]
+    )
+    stands: list[dict[str, str]] = []
+
+    class Service(Approvals):
+        def newest(self, *, limit: int, **filters: str | None) -> tuple[list[Record], bool]:
+            if filters.get("status") == "pending":
+                return [dict(one) for one in stands if one["status"] == "pending"], False
+            stands[:] = next(looks, stands)
+            return [dict(one) for one in stands], False
+
+    stands[:] = [asked[0]]
+    watching = Service("http://nowhere").watch(every=0)
+    seen = [(one["id"], one["status"]) for one in islice(watching, 5)]
+    assert seen == [
+        ("r.0", "pending"),
+        ("r.1", "pending"),
+        ("r.2", "pending"),
+        ("r.0", "approved"),
+        ("r.3", "approved"),
+    ]

@@ -1,11 +1,12 @@
-"""The approval service's HTTP API, as the command line asks it: nothing but the standard library."""
+"""The approval service over HTTP: what waits for a person, and the decision. Nothing but the standard library."""
 
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote, urlencode
@@ -22,9 +23,11 @@ from partsong.contracts.errors import (
     Unavailable,
 )
 
-__all__ = ["Api"]
+__all__ = ["Approvals", "Record"]
 
 _WITHIN = 20.0
+_PAGE, _WATCHED = 100, 10_000
+"""Of which a watch looks at whatever has become of them, and which it looks at while they are pending."""
 _KINDS: Mapping[int, type[PartsongError]] = {400: InvalidInput, 404: NotFound, 409: Conflict}
 
 _FIXES = {
@@ -37,18 +40,18 @@ _FIXES = {
 Record = dict[str, JsonValue]
 
 
-class Api:
-    """The service at a URL; without one, at PARTSONG_URL, or where the `partsong up` on the data directory says."""
+class Approvals:
+    """Approvals of the service at a URL; without one, at PARTSONG_URL, or where the `partsong up` on the data directory says."""
 
     def __init__(self, url: str | None, *, data: Path | None = None) -> None:
         self._base = find_http(url, data=data).rstrip("/")
 
-    def approvals(self, *, limit: int, **filters: str | None) -> tuple[list[Record], bool]:
-        """The newest approvals that pass the filters, and whether there are more."""
+    def newest(self, *, limit: int, **filters: str | None) -> tuple[list[Record], bool]:
+        """The newest ones that pass the filters (`status`, `run_id`), and whether there are more."""
         found: list[Record] = []
         cursor: JsonValue = None
         while len(found) < limit:
-            wanted = {**filters, "limit": str(min(limit - len(found), 100)), "cursor": cursor}
+            wanted = {**filters, "limit": str(min(limit - len(found), _PAGE)), "cursor": cursor}
             query = urlencode({key: value for key, value in wanted.items() if value})
             page = self._call("GET", f"/api/approvals?{query}")
             found += cast("list[Record]", page["items"])
@@ -56,8 +59,8 @@ class Api:
                 break
         return found, cursor is not None
 
-    def approval(self, approval_id: str) -> Record:
-        """One approval."""
+    def get(self, approval_id: str) -> Record:
+        """One of them."""
         return self._call("GET", f"/api/approvals/{quote(approval_id, safe='')}")
 
     def decide(
@@ -78,6 +81,43 @@ class Api:
         if edit is not None:
             body["edit"] = edit
         return self._call("POST", f"/api/approvals/{quote(approval_id, safe='')}/decision", body)
+
+    def watch(self, *, run_id: str | None = None, every: float = 1.0) -> Iterator[Record]:
+        """What is pending, the oldest first; then each one that is asked for or has ended, as it comes, for ever.
+
+        The service is asked every so many seconds; while it is away, nothing comes.
+
+        Raises:
+            Unavailable: `approval.unreachable`, at the beginning.
+        """
+        recent = ((str(one["id"]), one["status"]) for one in self._recent(run_id))
+        known = {id_: how for id_, how in recent if how != "pending"}
+        for one in reversed(self.newest(limit=_WATCHED, status="pending", run_id=run_id)[0]):
+            known[str(one["id"])] = one["status"]
+            yield one
+        while True:
+            time.sleep(every)
+            try:
+                changed = self._changed(known, run_id)
+            except Unavailable:
+                continue
+            for one in changed:
+                known[str(one["id"])] = one["status"]
+                yield one
+
+    def _changed(self, known: Mapping[str, JsonValue], run_id: str | None) -> list[Record]:
+        """Those that are new, or stand otherwise than is known, the oldest first."""
+        recent = {str(one["id"]): one for one in self._recent(run_id)}
+        pending = self.newest(limit=_WATCHED, status="pending", run_id=run_id)[0]
+        recent |= {str(one["id"]): one for one in pending}
+        gone = [id_ for id_, how in known.items() if how == "pending" and id_ not in recent]
+        found = [*map(self.get, gone), *recent.values()]
+        changed = [one for one in found if known.get(str(one["id"])) != one["status"]]
+        return sorted(changed, key=lambda one: str(one.get("closed_at") or one["requested_at"]))
+
+    def _recent(self, run_id: str | None) -> list[Record]:
+        """The newest of all: one may be asked for and decided between two looks."""
+        return self.newest(limit=_PAGE, run_id=run_id)[0]
 
     def _call(self, method: str, path: str, body: Record | None = None) -> Record:
         """One request.
