@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from partsong.client import Client
+from partsong.contracts.errors import InvalidInput
 from partsong.testing.nats import Bus
 from tests.system.platform import a_platform
 from tests.system.terminal import Terminal
@@ -183,3 +184,18 @@ async def test_a_worker_is_given_its_prefix(
     monkeypatch.setenv("PARTSONG_PREFIX", "other")
     said = await partsong("worker", "start", "tool-runner", "--prefix", "a b", code=2)
     assert "a b" in said, json.dumps(said)
+
+
+async def test_a_program_reads_the_same_of_a_schedule_and_of_a_place(
+    partsong: Terminal, done: Path
+) -> None:
+    client = partsong.platform.client
+    for given in ({}, {"every": "1h", "cron": "0 0 0 * * *"}):
+        with pytest.raises(InvalidInput, match="either `every` or `cron`") as refused:
+            await client.schedule("s", {"name": "g"}, **given)  # type: ignore[arg-type]
+        assert "input_value" not in refused.value.problem.message
+    await partsong("run", "start", done, "--run-id", "r_1", "--wait")
+    for asking in (client.state("r_1", at=99_999), client.fork("r_1", 99_999)):
+        with pytest.raises(InvalidInput) as beyond:
+            await asking
+        assert beyond.value.problem.code == "position.beyond"
