@@ -9,6 +9,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+import redis
 
 from partsong.contracts.errors import Conflict, InvalidInput, NotFound
 from partsong.workflow import WorkflowGraph
@@ -16,9 +17,15 @@ from tests.system import graphs, nodes
 from tests.system.nodes import State
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> str:
-    return str(tmp_path / "runs.jsonl")
+@pytest.fixture(params=["file", "redis"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where runs are durable: a file, and an empty Redis."""
+    if request.param == "file":
+        return str(tmp_path / "runs.jsonl")
+    url: str = request.getfixturevalue("redis_url")
+    with redis.Redis.from_url(url) as server:
+        server.flushall()
+    return url
 
 
 def gate() -> WorkflowGraph:

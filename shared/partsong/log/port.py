@@ -1,4 +1,4 @@
-"""The log: three ways to keep one ordered list of records, one promise.
+"""The log: four ways to keep one ordered list of records, one promise.
 
 A record's body is opaque bytes here; `partsong.contracts.events.envelope` says what is in it.
 """
@@ -68,7 +68,7 @@ class Log(Protocol):
     """An append-only list of records.
 
     Order: all readers see the same records in the same order. Durability: when `append` returns, the record survives
-    kill -9 of every process (`file`, `jetstream`) or the end of this object's life (`memory`). All methods may be
+    kill -9 of every process (`file`, `jetstream`; `redis` as far as its server keeps it) or the end of this object's life (`memory`). All methods may be
     called from many tasks at once. Every method raises `Unavailable` if the store does not answer in time.
 
     Whatever anybody has put into the log, it is given: a record whose body cannot be had comes with its `problem`, and one

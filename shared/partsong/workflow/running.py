@@ -29,7 +29,7 @@ __all__ = ["Running"]
 
 
 class Running(Draft):
-    """Methods that run the graph without a server. `log` is a file that makes runs durable.
+    """Methods that run the graph in this process. `log` makes runs durable: a file's path, or `redis://host:6379/0`.
 
     Without `approve`, a run stops at an approval with the status `waiting`, as it does at a signal that was not sent;
     executed again with the same run id and log, it goes on where it was.

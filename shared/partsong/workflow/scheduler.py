@@ -49,7 +49,7 @@ class TaskScheduler:
     ) -> None:
         """Take the agents: as objects, as data, as `provider:model`, or functions.
 
-        `log` is a file that makes runs durable, or any log; by default they are kept in memory. Without `approve`, a
+        `log` makes runs durable: a file, `redis://host:6379/0`, or any log; by default they are kept in memory. Without `approve`, a
         task that needs approval waits. `tools` are those that agents find by name, beside the built-in ones; an agent
         object has its own. `name` tells the runs of this scheduler from others in the log.
 
@@ -148,7 +148,7 @@ class TaskScheduler:
                 yield item
 
     def list_checkpoints(self) -> list[Checkpoint]:
-        """The checkpoints of all runs of this scheduler, in the order of the log; of a file, those of earlier processes too."""
+        """The checkpoints of all runs of this scheduler, in the order of the log; of a file or Redis, those of earlier processes too."""
         found: list[Checkpoint] = []
         for run_id, records in self._log.past().items():
             graph = state_at(run_id, records[:1]).graph

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
@@ -280,7 +279,7 @@ async def open_player(
     agents: Mapping[str, Equipped] | None = None,
     plugins: Shelf | None = None,
 ) -> AsyncIterator[Player]:
-    """A player on a memory log, on the file `log`, which makes its runs durable, or on any log.
+    """A player on a memory log, on a file or Redis that `log` names, which makes its runs durable, or on any log.
 
     `agents` answer for their own nodes; they are given by the paths of those.
     """
@@ -312,9 +311,9 @@ async def _open_log(log: str | Log | None) -> AsyncIterator[Log]:
 
         yield MemoryLog()
     elif isinstance(log, str):
-        from partsong.log.file import FileLog
+        from partsong.log.place import open_log
 
-        async with await FileLog.open(Path(log)) as opened:
+        async with open_log(log) as opened:
             yield opened
     else:
         yield log
