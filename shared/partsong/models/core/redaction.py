@@ -81,4 +81,6 @@ def taken_out(
         return one.model_copy(update={"args": args, "malformed": raw})
 
     parts = tuple(part(one) for one in message.parts)
-    return Taken(message.model_copy(update={"parts": parts}) if values else message, values)
+    return Taken(
+        message.model_copy(update={"parts": parts}) if parts != message.parts else message, values
+    )

@@ -56,6 +56,8 @@ def explain(error: Exception, *, base_url: str = "", model: str = "") -> Failed:
 def _not_found(said: str, base_url: str, model: str) -> str:
     """What a compatible server's 404 may mean: no such path, or no such model."""
     path = urlsplit(base_url).path.rstrip("/")
+    if path.endswith("/chat/completions"):
+        return f"leave /chat/completions out of the address {base_url}: it is added"
     if not path and "model" not in said.lower():
         return f"{base_url} has no /chat/completions: most servers answer under {base_url.rstrip('/')}/v1"
     return f"ask {base_url.rstrip('/')}/models which models are there; Ollama gets one by: ollama pull {model}"

@@ -83,6 +83,13 @@ async def test_an_address_without_v1_is_told_the_right_one() -> None:
         assert (await _agent(llm).call("q")).text
 
 
+async def test_an_address_that_says_too_much_is_told_so() -> None:
+    async with FakeLLM(lambda _ask: Deny(404, "invalid_request", "Not Found")) as llm:
+        with pytest.raises(AgentFailed) as caught:
+            await _agent(llm, path="/v1/chat/completions").call("q")
+    assert "leave /chat/completions out" in (caught.value.problem.fix or "")
+
+
 async def test_a_model_that_is_not_there_is_named_with_where_to_look() -> None:
     async with FakeLLM(_verdict, manners=Manners(models=("small",))) as llm:
         with pytest.raises(AgentFailed, match="'smal' not found") as caught:
