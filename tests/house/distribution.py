@@ -43,6 +43,8 @@ STRAY = re.compile(
     r"|\.(pyc|tsx?|tsbuildinfo|whl)$|(^|/)(package(-lock)?\.json|vite\.config\.\w+)$"
 )
 """What has no business in a wheel. A template of a project may have tests: it is a text that is filled in."""
+MADE = {"partsong/__init__.py", "partsong/py.typed"}
+"""What a wheel has, being one root, and a checkout has not."""
 TEMPLATE = re.compile(r"/templates/.+\.tmpl$")
 
 
@@ -77,16 +79,20 @@ def names_in(path: Path) -> set[str]:
 
 def packaged() -> set[str]:
     """Where the files of this checkout lie in a wheel."""
-    return {
-        f"partsong/{one.removeprefix(root).lstrip('/')}"
-        for root in roots()
-        for one in tracked(root)
-        if not LEFT_OUT.search(one)
-    } | {
-        one.replace(source, target, 1)
-        for source, target in moved().items()
-        for one in tracked(source)
-    }
+    return (
+        MADE
+        | {
+            f"partsong/{one.removeprefix(root).lstrip('/')}"
+            for root in roots()
+            for one in tracked(root)
+            if not LEFT_OUT.search(one)
+        }
+        | {
+            one.replace(source, target, 1)
+            for source, target in moved().items()
+            for one in tracked(source)
+        }
+    )
 
 
 def of_wheel(path: Path, expected: set[str]) -> list[str]:
@@ -109,7 +115,7 @@ def of_sdist(path: Path) -> list[str]:
     """What is wrong with an sdist: all that is packaged is in it with its sources, and nothing that was built by the way."""
     names = names_in(path)
     needed = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "PKG-INFO"}
-    needed |= set(tracked(*roots(), *moved()))
+    needed |= set(tracked(*roots(), *moved(), ".ci/hatch_build.py"))
     return [
         *(f"{one} is missing" for one in sorted(needed - names)),
         *(f"{one} is not for users" for one in sorted(names) if re.search(r"(^|/)node_modules/|\.pyc$", one)),

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -33,7 +34,14 @@ RUBBISH = {
 WHOLE = distribution.packaged() | {
     one.replace(distribution.roots()[-1], "partsong") for one in BUILT
 }
-BESIDE = ("pyproject.toml", ".gitignore", "README.md", "LICENSE", "CHANGELOG.md")
+BESIDE = (
+    ".ci/hatch_build.py",
+    "pyproject.toml",
+    ".gitignore",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+)
 
 
 class Made(NamedTuple):
@@ -117,6 +125,7 @@ def test_what_does_not_belong_into_a_wheel_is_named(
         ("partsong/client/__init__.py", "partsong/client/__init__.py is missing"),
         ("partsong/client/py.typed", "partsong/client has no py.typed"),
         ("partsong/cli/main.py", "partsong.cli.main:main leads nowhere"),
+        ("partsong/__init__.py", "partsong/__init__.py is missing"),
         ("partsong/plugins/py.typed", "partsong/plugins has no py.typed"),
         ("partsong/teams/py.typed", "partsong/teams has no py.typed"),
         ("partsong/contracts/asyncapi.yaml", "partsong/contracts/asyncapi.yaml is missing"),
@@ -151,6 +160,23 @@ def test_the_schemas_are_found_where_the_documents_say(made: Made, tmp_path: Pat
     )
     done = subprocess.run([sys.executable, "-S", "-c", command], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)  # fmt: skip
     assert done.stdout == "True True\n", done.stderr
+
+
+def test_the_version_is_where_people_look_for_it(made: Made, tmp_path: Path) -> None:
+    with zipfile.ZipFile(made.wheel) as wheel:
+        wheel.extractall(tmp_path)
+    say = "import partsong; print(partsong.__version__); import partsong.contracts, partsong.client"
+    for command, env in (
+        ([sys.executable, "-S", "-c", say], {"PYTHONPATH": f"{tmp_path}:{purelib()}"}),
+        ([sys.executable, "-c", say], None),  # this checkout's environment
+    ):
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert done.stdout == f"{distribution.METADATA['version']}\n", done.stderr
+
+
+def purelib() -> str:
+    """Where the packages of this environment are."""
+    return sysconfig.get_path("purelib")
 
 
 def test_a_wheel_that_has_grown_too_large_is_named(
