@@ -25,7 +25,9 @@ CI, RELEASE, DEPENDABOT, PYPROJECT = (
         "pyproject.toml",
     )
 )
-SCRIPTS = sorted((ROOT / ".ci").iterdir())
+SCRIPTS = sorted(
+    one for one in (ROOT / ".ci").iterdir() if one.suffix != ".py"
+)  # hatchling reads that
 Rule = Callable[[str], list[str]]
 OF_ALL: tuple[Rule, ...] = (
     workflows.pins,
