@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import JsonValue
 
 from partsong.agents import Agent
-from partsong.tools import tool
+from partsong.tools import Depends, tool
 from partsong.tools.builtin.read_file import file_tool
 from partsong.workflow import WorkflowGraph
 
@@ -49,6 +51,35 @@ def calculator(expression: str) -> str:
 def plain(text: str) -> str:
     """A plain function."""
     return text.upper()
+
+
+async def get_desk() -> AsyncIterator[Desk]:
+    """What a service holds: opened for a call, closed behind it."""
+    yield desk
+
+
+def counter(held: Annotated[Desk, Depends(get_desk)]) -> Callable[[str], str]:
+    return held.count
+
+
+def counted(
+    state: dict[str, JsonValue], count: Annotated[Callable[[str], str], Depends(counter)]
+) -> dict[str, JsonValue]:
+    return {"counted": count(str(state["article"]))}
+
+
+@tool(side_effect="read")
+async def ask(article: str, held: Annotated[Desk, Depends(get_desk)]) -> str:
+    """Ask the desk."""
+    return held.count(article)
+
+
+def depending() -> WorkflowGraph:
+    """Calls a function and a tool that are given what they need."""
+    built = WorkflowGraph("depending", tools=[ask])
+    built.add_transform("begin", {"article": "'A-7'"}).add_node("counted", counted)
+    built.add_tool("asked", "ask", args={"article": "{{article}}"})
+    return built.add_edge("begin", "counted").add_edge("counted", "asked")
 
 
 def graph() -> WorkflowGraph:

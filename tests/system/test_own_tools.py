@@ -84,6 +84,11 @@ async def test_methods_objects_and_partials_of_a_module_are_called(run: Run) -> 
     assert (result["found"], result["called"], result["scaled"]) == (42, 42, 3)
 
 
+async def test_functions_and_tools_are_given_what_they_depend_on(run: Run) -> None:
+    result = (await run(own_shop.depending())).raise_for_status()
+    assert result["counted"] == result["asked"] == "42 of A-7"
+
+
 async def test_a_graph_of_a_module_brings_what_has_no_name_there(run: Run) -> None:
     result = (await run(own_shop.inline)).raise_for_status()
     assert "A user's module" in str(result["text"])
@@ -154,7 +159,7 @@ async def test_what_a_module_brings_is_logged(
     assert ("loaded module has neither a function nor a tool", "tests.system.nothing_in_it") in said
     assert ("a tool of one's own takes the place of the built-in one", "calculator") in said
     brought = next(r for r in caplog.records if r.__dict__.get("module_name") == SHOP)
-    assert brought.__dict__["tools"] == "calculator, read_file, web_search"
+    assert brought.__dict__["tools"] == "ask, calculator, read_file, web_search"
     assert "plain" in brought.__dict__["functions"]
 
 

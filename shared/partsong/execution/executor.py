@@ -26,6 +26,7 @@ from partsong.execution.core.problems import fell_silent, raised, timed_out
 from partsong.execution.core.refused import Refused, refused
 from partsong.execution.core.returned import Content, Returned, content, returned
 from partsong.execution.core.signature import source_of
+from partsong.execution.dependencies import given
 from partsong.execution.emitter import Emitter
 from partsong.execution.functions import Functions
 from partsong.execution.outcome import Late, Outcome, Raised, Value
@@ -197,10 +198,18 @@ class Executor:
     ) -> _Result:
         callee = self._functions.get(work.function)
         state = copied(work.state)
+        make, is_async = _read(lambda: callee.call(state, context), returned), callee.is_async
+        if callee.needs:
+            make, is_async = given(
+                callee.needs,
+                lambda values: _read(lambda: callee.call(state, context, values), returned)(),
+                context,
+                is_async=is_async,
+            )
         async with self._slots:
             outcome = await self._bounded.call(
-                _read(lambda: callee.call(state, context), returned),
-                is_async=callee.is_async,
+                make,
+                is_async=is_async,
                 within=FUNCTION_TIMEOUT if work.timeout is None else work.timeout,
                 idle=Idle(work.idle_timeout, lambda: emitter.last) if work.idle_timeout else None,
                 name=CallName(work.function, work.run_id, work.call_id),
@@ -231,9 +240,16 @@ class Executor:
         def said(value: object) -> Content | Stopped:
             return value if isinstance(value, Stopped) else content(value, tool.output_cap, hide)
 
-        make = await self._made(bound, work, context)
+        make, is_async = _read(await self._made(bound, work, context), said), tool.is_async
+        if tool.parameters.needs:
+            make, is_async = given(
+                tool.parameters.needs,
+                lambda values: _read(lambda: bound.call(context, values), said)(),
+                context,
+                is_async=is_async,
+            )
         async with self._gate(tool), self._slots:
-            outcome = await self._tried(bound, _read(make, said), work)
+            outcome = await self._tried(bound, make, work, is_async=is_async)
         match outcome:
             case Value(_Read(Stopped() as stopped)):
                 return await suspended(stopped, self._hidden(work, stopped.tool), work, self._vault)
@@ -282,7 +298,9 @@ class Executor:
         except PartsongError:
             return None
 
-    async def _tried(self, bound: Bound, make: Callable[[], object], work: ToolWork) -> Outcome:
+    async def _tried(
+        self, bound: Bound, make: Callable[[], object], work: ToolWork, *, is_async: bool
+    ) -> Outcome:
         """Call a tool, and again if it raised and may be repeated; all of it within the call's time."""
         tool, now = bound.tool, asyncio.get_running_loop().time
         end = math.inf if work.timeout is None else now() + work.timeout
@@ -291,7 +309,7 @@ class Executor:
             limit = min(math.inf if tool.timeout is None else tool.timeout, end - now())
             outcome = await self._bounded.call(
                 make,
-                is_async=tool.is_async,
+                is_async=is_async,
                 within=None if limit == math.inf else limit,
                 name=CallName(work.tool, work.run_id, work.call_id),
             )

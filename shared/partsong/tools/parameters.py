@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import to_jsonable_python
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.graph.depends import Dependency, dependencies_of
 from partsong.contracts.graph.function_results import NodeContext
 
 __all__ = ["Parameters", "parameters_of"]
@@ -39,6 +40,8 @@ class Parameters:
     context: str | None = None
     """The parameter that gets the `NodeContext`; no model sees it."""
     schema: dict[str, JsonValue] = field(default_factory=dict)
+    needs: tuple[Dependency, ...] = ()
+    """What is made for its other parameters; no model sees them."""
 
     def read(
         self, tool: str, args: JsonValue, secret: frozenset[str] = frozenset()
@@ -87,14 +90,18 @@ def parameters_of(
     """Read a signature; `docs` are the parameters' descriptions.
 
     Raises:
-        InvalidInput: `tool.bad_signature` if a model could not know what to send.
+        InvalidInput: `tool.bad_signature` if a model could not know what to send; `depends.bad_signature`.
     """
     hints = _hints(function, tool)
     fields: dict[str, Any] = {}
     names: dict[str, str] = {}
     positional: set[str] = set()
     context = None
+    needs = dependencies_of(function)
+    given = {one.parameter for one in needs}
     for name, parameter in inspect.signature(function).parameters.items():
+        if name in given:
+            continue
         hint = hints.get(name)
         if hint is NodeContext or NodeContext in typing.get_args(hint):
             context = name
@@ -121,7 +128,7 @@ def parameters_of(
         ) from error
     schema.pop("title", None)
     schema.setdefault("properties", {})
-    return Parameters(model, names, frozenset(positional), context, schema)
+    return Parameters(model, names, frozenset(positional), context, schema, needs)
 
 
 def _hints(function: Callable[..., object], tool: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ _STRENGTH: dict[SideEffect, int] = {"none": 0, "read": 1, "write": 2, "destructi
 """Side effects, the stronger the higher."""
 
 _PLAIN = frozenset({"never", "always"})
+_NONE: Mapping[str, object] = {}
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -177,14 +178,14 @@ class Bound:
         except BaseException:  # also of a value of the user's, which may not let itself be written
             return True
 
-    def call(self, context: NodeContext) -> object:
-        """Call the function; of an async one, the coroutine comes back."""
+    def call(self, context: NodeContext, given: Mapping[str, object] = _NONE) -> object:
+        """Call the function, with what it needs; of an async one, the coroutine comes back."""
         takes = self.tool.parameters
         first = [self.values[name] for name in takes.names.values() if name in takes.positional]
         named = {name: value for name, value in self.values.items() if name not in takes.positional}
         if takes.context is not None:
             named[takes.context] = context
-        return self.tool.function(*first, **named)
+        return self.tool.function(*first, **named, **given)
 
 
 @overload

@@ -10,6 +10,7 @@ from partsong.contracts.graph import (
     Retry,
     ToolNode,
 )
+from partsong.contracts.graph.depends import Depends
 from partsong.contracts.graph.function_results import (
     Approved,
     Edited,
@@ -33,6 +34,7 @@ __all__ = [
     "Approved",
     "AtLeast",
     "Checkpoint",
+    "Depends",
     "Edited",
     "Goto",
     "Graph",

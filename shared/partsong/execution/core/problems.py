@@ -8,9 +8,18 @@ from pathlib import PurePath
 from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.events import CallKind
 
-__all__ = ["fell_silent", "message_of", "raised", "timed_out"]
+__all__ = ["DependencyFailed", "fell_silent", "message_of", "raised", "timed_out"]
 
 _LONGEST = 2000
+
+
+class DependencyFailed(Exception):
+    """Says which dependency of a call failed; its cause says why."""
+
+    def __init__(self, name: str, source: str | None) -> None:
+        """`source` is the file that the dependency is written in."""
+        super().__init__(name)
+        self.name, self.source = name, source
 
 
 def raised(kind: CallKind, error: BaseException, source: str | None) -> Problem:
@@ -18,6 +27,10 @@ def raised(kind: CallKind, error: BaseException, source: str | None) -> Problem:
 
     `source` is the file that the called function is written in: of all frames, the innermost in it is shown.
     """
+    if isinstance(error, DependencyFailed) and error.__cause__ is not None:
+        problem = raised(kind, error.__cause__, error.source)
+        message = f"dependency {error.name}: {problem.message}"
+        return problem.model_copy(update={"code": "depends.failed", "message": message})
     where = _line(error, source)
     if isinstance(error, PartsongError):
         problem = error.problem

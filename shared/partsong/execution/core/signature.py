@@ -5,17 +5,21 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from partsong.contracts.errors import InvalidInput
+from partsong.contracts.graph.depends import Dependency, dependencies_of
 from partsong.contracts.graph.function_results import NodeContext
 
 __all__ = ["Callee", "callee", "is_async", "source_of"]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+_NONE: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +36,22 @@ class Callee:
     takes_context: bool = False
     context_name: str | None = None
     """The keyword the context goes by; None if it is the second positional argument."""
+    needs: tuple[Dependency, ...] = ()
+    """What is made for its other parameters."""
 
-    def call(self, state: dict[str, JsonValue], context: NodeContext) -> object:
-        """Call it; of an async function, the coroutine comes back.
+    def call(
+        self, state: dict[str, JsonValue], context: NodeContext, given: Mapping[str, object] = _NONE
+    ) -> object:
+        """Call it, with what it needs; of an async function, the coroutine comes back.
 
         Raises:
             InvalidInput: `function.bad_state` if the state does not fit the annotated model.
         """
-        named = {self.context_name: context} if self.context_name else {}
+        named: dict[str, object] = {self.context_name: context} if self.context_name else {}
         args: list[object] = [self._read(state)] if self.takes_state else []
         if self.takes_context and not self.context_name:
             args.append(context)
-        return self.function(*args, **named)
+        return self.function(*args, **named, **given)
 
     def _read(self, state: dict[str, JsonValue]) -> object:
         if self.model is None:
@@ -64,10 +72,10 @@ def callee(function: Callable[..., object]) -> Callee:
     """Read a function's signature.
 
     It may take nothing, the state, or the state and a `NodeContext`: as its second positional parameter, or as any
-    parameter annotated with it.
+    parameter annotated with it. Beside them there may be dependencies.
 
     Raises:
-        InvalidInput: `function.bad_signature` if it needs more than that.
+        InvalidInput: `function.bad_signature` if it needs more than that; `depends.bad_signature`, `depends.cycle`.
     """
     source = source_of(function)
     asynchronous = is_async(function)
@@ -75,6 +83,9 @@ def callee(function: Callable[..., object]) -> Callee:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # written in C: it gets the state and has to cope
         return Callee(function, asynchronous, source)
+    needs = dependencies_of(function)
+    given = {one.parameter for one in needs}
+    parameters = [p for p in parameters if p.name not in given]
     hints = _hints(function)
     context = next((p for p in parameters[1:] if _wants_context(hints.get(p.name))), None)
     positional = [p for p in parameters if p.kind in _POSITIONAL]
@@ -101,6 +112,7 @@ def callee(function: Callable[..., object]) -> Callee:
         model=_model(hints.get(positional[0].name)) if positional else None,
         takes_context=context is not None,
         context_name=context.name if context is not None and by_name else None,
+        needs=needs,
     )
 
 
