@@ -10,7 +10,8 @@ PartsongError                 something went wrong; `.problem` says what, where,
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
@@ -24,6 +25,9 @@ __all__ = [
     "RunFailed",
     "Unavailable",
 ]
+
+_MOST_SHOWN = 20
+"""Of the problems beside the first that an error's text shows."""
 
 Fault = Literal["caller", "provider", "tool", "platform"]
 
@@ -79,9 +83,11 @@ class PartsongError(Exception):
             retryable=retryable,
             fault=fault or self.fault,
         )
+        self.others: tuple[Problem, ...] = ()
+        """What else is wrong; errors about graphs have all of it."""
 
     @classmethod
-    def of(cls, problem: Problem) -> PartsongError:
+    def of(cls, problem: Problem) -> Self:
         """The exception that carries a problem received from elsewhere."""
         return cls(
             problem.code,
@@ -92,11 +98,31 @@ class PartsongError(Exception):
             fault=problem.fault,
         )
 
+    @classmethod
+    def all_of(cls, problems: Sequence[Problem]) -> Self:
+        """The exception for several problems at once; it is about the first one."""
+        error = cls.of(problems[0])
+        error.others = tuple(problems[1:])
+        return error
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All that is wrong, as far as it was looked for; `problem` is the first of them."""
+        return (self.problem, *self.others)
+
     def __str__(self) -> str:
         p = self.problem
         where = f" (at {p.where})" if p.where else ""
         fix = f"\n  fix: {p.fix}" if p.fix else ""
-        return f"{p.code}: {p.message}{where}{fix}"
+        more = "".join(
+            f"\n  also {other.code}: {other.message}"
+            + (f" (at {other.where})" if other.where else "")
+            for other in self.others[:_MOST_SHOWN]
+        )
+        left = len(self.others) - _MOST_SHOWN
+        return f"{p.code}: {p.message}{where}{fix}{more}" + (
+            f"\n  and {left} more" if left > 0 else ""
+        )
 
 
 class InvalidInput(PartsongError):

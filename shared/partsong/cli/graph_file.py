@@ -22,6 +22,11 @@ from partsong.contracts.graph.validate import parse_graph, problems_in
 
 __all__ = ["SUFFIXES", "check_graph_file", "parse", "read_graph", "read_text"]
 
+_STAND_IN: JsonValue = {
+    "name": "unread",
+    "entry": "n",
+    "nodes": {"n": {"type": "function", "function": "stand:in"}},
+}
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 """How a file's name says that it may be a graph."""
 
@@ -35,6 +40,8 @@ class _Source:
     spec: JsonValue
     inner: Mapping[tuple[str, ...], _Source] = field(default_factory=dict)
     """By place in the spec."""
+    wrong: Sequence[Problem] = ()
+    """Files inside it that cannot be read; something stands in their places."""
 
 
 def read_graph(path: Path) -> Graph:
@@ -44,10 +51,13 @@ def read_graph(path: Path) -> Graph:
         InvalidInput: `file.unreadable`, or what is wrong with the graph; `where` begins with file and line.
     """
     source = _read(path, ())
+    if source.wrong:
+        raise InvalidInput.all_of(check_graph_file(path))
     try:
         return parse_graph(source.spec)
     except InvalidInput as error:
-        raise InvalidInput.of(_located(error.problem, source)) from error
+        wrong = problems_in(source.spec) or [error.problem]
+        raise InvalidInput.all_of([_located(problem, source) for problem in wrong]) from error
 
 
 def check_graph_file(path: Path) -> list[Problem]:
@@ -57,7 +67,7 @@ def check_graph_file(path: Path) -> list[Problem]:
         InvalidInput: `file.unreadable`.
     """
     source = _read(path, ())
-    return [_located(problem, source) for problem in problems_in(source.spec)]
+    return [*source.wrong, *(_located(problem, source) for problem in problems_in(source.spec))]
 
 
 def read_text(path: Path) -> str:
@@ -105,7 +115,7 @@ def _read(path: Path, outer: tuple[Path, ...]) -> _Source:
     """The file, with the files it names put into their places."""
     reader = _Reader(path, read_text(path), (*outer, path))
     spec = _with_name(reader.graph(parse(path, reader.text), ()), path)
-    return _Source(path, reader.text, spec, reader.inner)
+    return _Source(path, reader.text, spec, reader.inner, reader.wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,7 @@ class _Reader:
     open: tuple[Path, ...]
     """The files that are being read, this one last."""
     inner: dict[tuple[str, ...], _Source] = field(default_factory=dict)
+    wrong: list[Problem] = field(default_factory=list)
 
     def graph(self, spec: JsonValue, place: tuple[str, ...]) -> JsonValue:
         nodes = spec.get("nodes") if isinstance(spec, dict) else None
@@ -131,7 +142,12 @@ class _Reader:
         found, place = node["graph"], (*place, "graph")
         if not isinstance(found, str):
             return {**node, "graph": self.graph(found, place)}
-        self.inner[place] = _read(self._named(found, place), self.open)
+        try:
+            self.inner[place] = _read(self._named(found, place), self.open)
+        except InvalidInput as error:
+            self.wrong.append(error.problem)
+            return {**node, "graph": _STAND_IN}
+        self.wrong.extend(self.inner[place].wrong)
         return {**node, "graph": self.inner[place].spec}
 
     def _named(self, name: str, place: tuple[str, ...]) -> Path:

@@ -65,13 +65,20 @@ def load_graph(text: str) -> Graph | str:
 
 
 def problems_of(text: str) -> list[Problem]:
-    """All that is wrong with the graph in a file; a graph from anywhere else was checked where it was made.
+    """All that is wrong with a graph in a file, or at `module:attribute`.
 
     Raises:
+        NotFound: `graph.not_found`, it is neither.
         InvalidInput: the file cannot be read.
     """
     path = Path(text)
-    return check_graph_file(path) if path.suffix in SUFFIXES else []
+    if path.suffix in SUFFIXES:
+        return check_graph_file(path)
+    try:
+        local_graph(text)
+    except InvalidInput as error:
+        return list(error.problems)
+    return []
 
 
 def local_graph(text: str) -> Graph:

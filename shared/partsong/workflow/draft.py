@@ -123,6 +123,14 @@ class Draft:
         """
         return self._compiled()[0]
 
+    def validate(self) -> list[Problem]:
+        """All that is wrong with the graph as it is now; nothing, if it can run."""
+        try:
+            self._compiled()
+        except InvalidInput as error:
+            return list(error.problems)
+        return []
+
     def spec(self, *, portable_functions: bool = True) -> Graph:
         """The graph as it travels: every function must be importable by name elsewhere.
 

@@ -163,3 +163,69 @@ def test_a_file_that_cannot_be_the_inner_graph_is_said(
         read_graph(path)
     problem = caught.value.problem
     assert (problem.code, (problem.where or "").partition(" ")[0]) == (code, f"{tmp_path}/{where}")
+
+
+EVERYTHING = """\
+name: not a name
+reducers: {notes: append, sum: push}
+state_schema: {type: objct}
+nodes:
+  a: {type: function, function: "m:a", retries: 3}
+  b: {type: transform, set: {n: "1 +", m: "2", k: "(("}}
+  c: {type: tool}
+  d: {type: wait, signal: paid, key: "state.", signal_schema: {type: string, pattern: "(["}}
+  e: {type: tool, tool: x}
+  f: {type: subgraph, graph: inner.yaml}
+  g: {type: subgraph, graph: nowhere.yaml}
+  h: {type: fnction}
+edges:
+  - {from: a, to: b, when: "state.x >"}
+  - {from: a, to: zzz}
+  - {from: b, to: c, on: 5}
+  - {from: c, to: d}
+  - {from: d, to: f}
+  - {from: f, to: g}
+  - {from: g, to: h}
+"""
+INNER = """\
+name: inner
+nodes:
+  x: {type: map, over: l, into: o, graph: {name: i, nodes: {y: {type: transform, set: {z: "1 +"}}, w: {type: tool, tool: t, tool2: u}}}}
+edges:
+  - {from: x, to: q}
+"""
+
+
+def test_mistakes_of_every_kind_are_named_at_once_each_with_its_line(tmp_path: Path) -> None:
+    """Of shape, structure, expressions, patterns, references, reachability and reducers; in inner graphs and files."""
+    path = tmp_path / "outer.yaml"
+    path.write_text(EVERYTHING)
+    (tmp_path / "inner.yaml").write_text(INNER)
+    problems = check_graph_file(path)
+    places = {
+        (p.code, (p.where or "").removeprefix(f"{tmp_path}/").partition(" ")[0]) for p in problems
+    }
+    assert places == {
+        ("file.unreadable", "nowhere.yaml"),
+        ("graph.malformed", "outer.yaml:1"),
+        ("graph.malformed", "outer.yaml:2"),
+        ("schema.invalid", "outer.yaml:3"),
+        ("graph.malformed", "outer.yaml:5"),
+        ("cel.syntax", "outer.yaml:6"),
+        ("graph.malformed", "outer.yaml:7"),
+        ("cel.syntax", "outer.yaml:8"),
+        ("schema.invalid", "outer.yaml:8"),
+        ("graph.unreachable", "outer.yaml:9"),
+        ("graph.malformed", "outer.yaml:12"),
+        ("cel.syntax", "outer.yaml:14"),
+        ("graph.unknown_target", "outer.yaml:15"),
+        ("graph.malformed", "outer.yaml:16"),
+        ("cel.syntax", "inner.yaml:3"),
+        ("graph.malformed", "inner.yaml:3"),
+        ("graph.unreachable", "inner.yaml:3"),
+        ("graph.unknown_target", "inner.yaml:5"),
+    }
+    with pytest.raises(InvalidInput) as refused:
+        read_graph(path)
+    assert list(refused.value.problems) == problems
+    assert str(refused.value).count("cel.syntax") == 5

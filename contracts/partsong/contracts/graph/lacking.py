@@ -55,6 +55,8 @@ def _expressions(graph: Graph, within: str = "") -> Iterator[str]:
         at = f"{within}nodes.{name}"
         if isinstance(node, TransformNode):
             yield from (f"{at}.set.{key}" for key in node.set)
+        if isinstance(node, WaitNode) and node.key is not None and "{{" not in node.key:
+            yield f"{at}.key"
         for place, inner in graphs_in(node).items():
             yield from _expressions(inner, f"{at}.{place}.")
 

@@ -11,7 +11,8 @@ from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import END, START, Edge, FunctionNode, Graph, SubgraphNode, graphs_in
 from partsong.contracts.graph.expressions import check_expression
 from partsong.contracts.graph.misfits import problem_of, problems_of
-from partsong.contracts.graph.plan import Plan, plan_of
+from partsong.contracts.graph.plan import plan_of
+from partsong.contracts.graph.salvage import Salvage
 from partsong.contracts.graph.validate_nodes import node_findings
 from partsong.contracts.ids import LONGEST_PATH
 from partsong.contracts.plain import plain
@@ -26,33 +27,49 @@ def parse_graph(spec: object, *, where: str = "graph") -> Graph:
     node.
 
     Raises:
-        InvalidInput: with the first finding; `graph.malformed` if the spec has not even the right shape.
+        InvalidInput: with all findings; `graph.malformed` if the spec has not even the right shape.
     """
+    wrong: list[Problem] = []
+    whole = _with_entry(spec, where, "", wrong)
+    if wrong:
+        raise InvalidInput.all_of(wrong)
     try:
-        graph = Graph.model_validate(_with_entry(spec, where, ""))
+        graph = Graph.model_validate(whole)
     except ValidationError as error:
-        raise InvalidInput.of(problem_of(error, "graph.malformed", where)) from None
+        _, *more = problems_of(error, "graph.malformed", where)
+        raise InvalidInput.all_of([problem_of(error, "graph.malformed", where), *more]) from None
     return check_graph(graph)
 
 
 def problems_in(spec: object, *, where: str = "graph") -> list[Problem]:
-    """All that is wrong with plain JSON as a graph: with its shape, or if that is right, with what it says."""
-    try:
-        return list(findings(Graph.model_validate(_with_entry(spec, where, ""))))
-    except ValidationError as error:
-        return list(problems_of(error, "graph.malformed", where))
-    except InvalidInput as error:
-        return [error.problem]
+    """All that is wrong with plain JSON as a graph, with its shape and with what it says."""
+    found: list[Problem] = []
+    whole = _with_entry(spec, where, "", found)
+    salvage = Salvage()
+    for attempt in range(3):
+        try:
+            graph = Graph.model_validate(whole)
+        except ValidationError as error:
+            if attempt == 0:
+                found += problems_of(error, "graph.malformed", where)
+            if not isinstance(whole, Mapping):
+                break  # there is nothing that could be looked at
+            salvage.whole = attempt > 0
+            whole = salvage.graph(whole, [wrong["loc"] for wrong in error.errors()], "")
+        else:
+            found += (problem for problem in findings(graph) if not salvage.hides(problem))
+            break
+    return list({(p.code, p.where, p.message): p for p in found}.values())
 
 
 def check_graph(graph: Graph) -> Graph:
     """Return the graph if it is valid.
 
     Raises:
-        InvalidInput: with the first finding.
+        InvalidInput: with all findings.
     """
-    for problem in findings(graph):
-        raise InvalidInput.of(problem)
+    if found := list(findings(graph)):
+        raise InvalidInput.all_of(found)
     return graph
 
 
@@ -68,14 +85,10 @@ def findings(graph: Graph, outside: int = 0) -> Iterator[Problem]:
         yield unfit
         return
     yield from _entry_and_names(graph)
-    dangling = list(_edges(graph))
-    yield from dangling
-    if dangling or graph.entry not in graph.nodes:
-        return
-    plan = plan_of(graph)
-    yield from _unreachable(graph, plan)
+    yield from _edges(graph)
+    yield from _unreachable(graph)
     yield from _endless(graph)
-    yield from node_findings(graph, plan)
+    yield from node_findings(graph, plan_of(graph))
     for name, node in graph.nodes.items():
         apart = isinstance(node, SubgraphNode) and node.detached  # a run of its own
         before = 0 if apart else outside + len(name) + _VISIT
@@ -107,23 +120,25 @@ def _too_deep(name: str, place: str, length: int) -> Problem:
     )
 
 
-def _with_entry(spec: object, whole: str, place: str) -> dict[str, object]:
-    """The spec, and those inside it, with an entry and without edges from START."""
+def _with_entry(spec: object, whole: str, place: str, wrong: list[Problem]) -> object:
+    """The spec, and those inside it, with an entry and without edges from START; what is `wrong` with those is added."""
     if not isinstance(spec, Mapping):
         said = f"expected an object, got {type(spec).__name__}"
-        raise InvalidInput("graph.malformed", said, where=place.removesuffix(".") or whole)
+        at = place.removesuffix(".") or whole
+        wrong.append(Problem(code="graph.malformed", message=said, where=at, fault="caller"))
+        return spec
     found = dict(spec)
     edges, nodes = found.get("edges"), found.get("nodes")
     if isinstance(edges, list | tuple):
         starts = [e for e in edges if isinstance(e, Mapping) and e.get("from") == START]
         found["edges"] = [e for e in edges if e not in starts]
         if starts:
-            found["entry"] = _entry(found.get("entry"), starts, place)
+            found["entry"] = _entry(found.get("entry"), starts, place, wrong)
     if isinstance(nodes, Mapping):
         if "entry" not in found and nodes:
             found["entry"] = next(iter(nodes))
         found["nodes"] = {
-            name: _with_entries(node, whole, f"{place}nodes.{name}.")
+            name: _with_entries(node, whole, f"{place}nodes.{name}.", wrong)
             if isinstance(node, Mapping)
             else node
             for name, node in nodes.items()
@@ -131,14 +146,16 @@ def _with_entry(spec: object, whole: str, place: str) -> dict[str, object]:
     return found
 
 
-def _with_entries(part: Mapping[str, object], whole: str, place: str) -> dict[str, object]:
+def _with_entries(
+    part: Mapping[str, object], whole: str, place: str, wrong: list[Problem]
+) -> dict[str, object]:
     """A node, or a graph that it calls as a tool, with the graphs in it."""
     found = dict(part)
     if isinstance(graph := found.get("graph"), Mapping):
-        found["graph"] = _with_entry(graph, whole, f"{place}graph.")
+        found["graph"] = _with_entry(graph, whole, f"{place}graph.", wrong)
     if isinstance(tools := found.get("graphs"), Mapping):
         found["graphs"] = {
-            name: _with_entries(tool, whole, f"{place}graphs.{name}.")
+            name: _with_entries(tool, whole, f"{place}graphs.{name}.", wrong)
             if isinstance(tool, Mapping)
             else tool
             for name, tool in tools.items()
@@ -146,25 +163,29 @@ def _with_entries(part: Mapping[str, object], whole: str, place: str) -> dict[st
     return found
 
 
-def _entry(given: object, starts: list[Mapping[str, object]], place: str) -> object:
+def _entry(
+    given: object, starts: list[Mapping[str, object]], place: str, wrong: list[Problem]
+) -> object:
     targets = list(
         dict.fromkeys(str(name) for name in (given, *(e.get("to") for e in starts)) if name)
     )
     if len(targets) > 1:
-        raise InvalidInput(
+        two = InvalidInput(
             "graph.two_entries",
             f"the entry is {targets[0]} already, now {targets[1]} is to be it",
             where=f"{place}entry",
             fix="begin with one node that leads to both",
         )
+        wrong.append(two.problem)
     for edge in starts:
         if more := sorted(map(str, edge.keys() - {"from", "to"})):
-            raise InvalidInput(
+            labelled = InvalidInput(
                 "graph.start_label",
                 f"the edge START → {edge.get('to')} has {', '.join(more)}, but nothing comes before the start",
                 where=f"{place}entry",
                 fix="begin with a node, and put the choice behind it",
             )
+            wrong.append(labelled.problem)
     return starts[0].get("to")
 
 
@@ -228,13 +249,28 @@ def _choices(edge: Edge, arrow: str, i: int) -> Iterator[Problem]:
             yield error.problem
 
 
-def _unreachable(graph: Graph, plan: Plan) -> Iterator[Problem]:
-    reached = plan.reach[graph.entry] | 1 << plan.position[graph.entry]
-    for name, place in plan.position.items():
-        if not reached >> place & 1:
+def _unreachable(graph: Graph) -> Iterator[Problem]:
+    """Names that no node has are taken as they may have been meant: who is missed by a slip is not unreachable, too."""
+
+    def meant(name: str) -> str:
+        if name in graph.nodes or name == END:
+            return name
+        return next(iter(difflib.get_close_matches(name, graph.nodes, n=1)), name)
+
+    targets: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        targets.setdefault(meant(edge.source), []).append(meant(edge.to))
+    entry = meant(graph.entry)
+    reached, left = {entry}, [entry]
+    while left:
+        fresh = [to for to in targets.get(left.pop(), ()) if to not in reached]
+        reached.update(fresh)
+        left += fresh
+    for name in graph.nodes if entry in graph.nodes else ():
+        if name not in reached:
             yield Problem(
                 code="graph.unreachable",
-                message=f"no path leads from {graph.entry} to {name}",
+                message=f"no path leads from {entry} to {name}",
                 where=f"nodes.{name}",
                 fix="add an edge to it or remove it",
             )
@@ -244,7 +280,7 @@ def _endless(graph: Graph) -> Iterator[Problem]:
     """A cycle of edges that are always taken, with no bound on visits, can only end at the step limit."""
     always: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for edge in graph.edges:
-        if edge.plain and edge.to != END:
+        if edge.plain and edge.source in always and edge.to in always:
             always[edge.source].append(edge.to)
     state: dict[str, int] = {}
     for root in graph.nodes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import (
@@ -27,6 +28,7 @@ from partsong.contracts.plain import plain
 
 __all__ = ["node_findings"]
 
+_T = TypeVar("_T")
 _LABELS = {
     ApprovalNode: ("approved", "rejected"),
     WaitNode: ("success", "timeout"),
@@ -131,16 +133,25 @@ def _idle_options(name: str, node: Node) -> Iterator[Problem]:
 
 
 def _texts(name: str, node: Node) -> Iterator[Problem]:
-    try:
-        if isinstance(node, TransformNode):
+    at = f"nodes.{name}"
+    match node:
+        case TransformNode():
             for key, expression in node.set.items():
-                check_expression(expression, f"nodes.{name}.set.{key}")
-        if isinstance(node, WaitNode) and node.key is not None and "{{" not in node.key:
-            check_expression(node.key, f"nodes.{name}.key")
-        if isinstance(node, WaitNode) and node.signal_schema is not None:
-            check_schema(node.signal_schema, f"nodes.{name}.signal_schema")
-        if isinstance(node, ApprovalNode) and node.edit_schema is not None:
-            check_schema(node.edit_schema, f"nodes.{name}.edit_schema")
+                yield from _refused(check_expression, expression, f"{at}.set.{key}")
+        case WaitNode():
+            if node.key is not None and "{{" not in node.key:
+                yield from _refused(check_expression, node.key, f"{at}.key")
+            if node.signal_schema is not None:
+                yield from _refused(check_schema, node.signal_schema, f"{at}.signal_schema")
+        case ApprovalNode(edit_schema=schema) if schema is not None:
+            yield from _refused(check_schema, schema, f"{at}.edit_schema")
+        case _:
+            pass
+
+
+def _refused(check: Callable[[_T, str], object], what: _T, where: str) -> Iterator[Problem]:
+    try:
+        check(what, where)
     except InvalidInput as error:
         yield error.problem
 

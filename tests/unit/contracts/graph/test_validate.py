@@ -246,3 +246,63 @@ def test_graphs_in_graphs_are_refused_where_the_ids_of_their_calls_would_not_fit
     assert found.code == "graph.too_deep"
     assert (found.where or "").endswith(".graph")
     assert problems_in(around(13, detached=True)) == []
+
+
+def test_what_has_the_right_shape_is_checked_beside_what_has_not() -> None:
+    """And nothing is said of what stands in for the rest."""
+    spec = {
+        "name": "t",
+        "entry": "a",
+        "nodes": {
+            "a": {**F, "x": 1},
+            "b": {"type": "nothing"},
+            "c": {"type": "agent", "agent": {"model": 5, "handoffs": {"d": "to d"}}},
+            "d": {"type": "tool", "tool": "t"},
+            "lost": F,
+        },
+        "edges": [
+            {"from": "a", "to": "b", "on": ["x"]},
+            {"from": "a", "to": "c", "else": True, "when": "1 +"},
+            {"from": "b", "to": "c", "on": "whatever"},
+            {"from": "c", "to": "d", "on": "d"},
+            {"from": "d", "to": "d", "on": "good"},
+            "nonsense",
+        ],
+    }
+    found = problems_in(spec)
+    shape = [problem.where for problem in found if problem.code == "graph.malformed"]
+    assert shape == [
+        "graph.nodes.a.function.x",
+        "graph.nodes.b",
+        "graph.nodes.c.agent.agent.model",
+        "graph.edges[0].on",
+        "graph.edges[5]",
+    ]
+    assert [(p.code, p.where) for p in found if p.code != "graph.malformed"] == [
+        ("graph.two_choices", "edges[1]"),
+        ("cel.syntax", "edges[1].when"),
+        ("graph.unreachable", "nodes.lost"),
+        ("graph.unknown_label", "nodes.d"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"nodes": 5}, {"name": "t", "nodes": {}}, {"name": "t", "nodes": {"a b": F}},
+        {"name": "t", "nodes": {"a": F}, "edges": "x"}, {"name": "t", "nodes": {"a": 5}},
+        {"name": "t", "nodes": {"s": {"type": "subgraph", "graph": 5}}}, "x", None, {},
+    ],
+)  # fmt: skip
+def test_what_is_no_graph_at_all_has_problems_too(spec: object) -> None:
+    assert problems_in(spec)
+    with pytest.raises(InvalidInput) as refused:
+        parse_graph(spec)
+    assert refused.value.problems
+
+
+def test_a_slip_in_a_name_does_not_make_what_it_meant_unreachable() -> None:
+    nodes = {"start": F, "review": F, "publish": F}
+    edges = [{"from": "start", "to": "reveiw"}, {"from": "review", "to": "publish"}]
+    found = problems_in({"name": "t", "entry": "start", "nodes": nodes, "edges": edges})
+    assert [(p.code, p.fix) for p in found] == [("graph.unknown_target", "did you mean review?")]
