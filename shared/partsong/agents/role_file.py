@@ -37,8 +37,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def read_role(source: str | Path) -> tuple[JsonValue, str]:
-    """What the YAML holds, and where it stands.
+def read_role(source: str | Path) -> tuple[JsonValue, str, dict[str, int]]:
+    """What the YAML holds, where it stands, and the lines of its fields.
 
     Raises:
         NotFound: `role.no_file`.
@@ -60,7 +60,13 @@ def read_role(source: str | Path) -> tuple[JsonValue, str]:
     if not at_most(value, _LARGEST):
         said = f"with its aliases written out it is larger than {_LARGEST:,} bytes, or holds itself"
         raise InvalidInput("role.bad_yaml", said, where=place)
-    return value, place
+    return value, place, _lines(text)
+
+
+def _lines(text: str) -> dict[str, int]:
+    node = yaml.compose(text, _Loader)
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return {key.value: key.start_mark.line + 1 for key, _ in pairs}
 
 
 def _read(path: Path) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -15,9 +17,9 @@ from partsong.agents.choice import choose
 from partsong.agents.output import OutputType
 from partsong.agents.role_file import read_role
 from partsong.agents.toolset import Toolset
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentSpec, CacheMode
-from partsong.contracts.graph.misfits import problem_of, refusing
+from partsong.contracts.graph.misfits import problem_of, problems_of, refusing
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import SideEffect
 
@@ -76,9 +78,9 @@ class AgentRole(BaseModel):
 
         Raises:
             NotFound: `role.no_file`.
-            InvalidInput: `role.bad_yaml` with the line, or `role.malformed` with the field.
+            InvalidInput: `role.bad_yaml` with the line, or `role.malformed` with every field that is wrong.
         """
-        fields, place = read_role(source)
+        fields, place, lines = read_role(source)
         known = cls.model_fields.keys()
         if not isinstance(fields, dict):
             kind = type(fields).__name__
@@ -87,19 +89,25 @@ class AgentRole(BaseModel):
                 f"a role is a mapping with {', '.join(known)}, this is a {kind}",
                 where=place,
             )
-        for name in [name for name in fields if name not in known]:
-            raise InvalidInput(
-                "role.malformed",
-                f"there is no field {name!r}, a role has {', '.join(known)}",
-                where=f"{place}: {name}",
+        wrong = [
+            Problem(
+                code="role.malformed",
+                message=f"there is no field {name!r}, a role has {', '.join(known)}",
+                where=str(name),
                 fix="correct the name, or take the field out",
+                fault="caller",
             )
+            for name in fields
+            if name not in known
+        ]
         try:
-            return cls.model_validate(fields)
+            role = cls.model_validate({k: v for k, v in fields.items() if k in known})
         except ValidationError as error:
-            problem = problem_of(error, "role.malformed")
-            where = f"{place}: {problem.where}" if problem.where else place
-            raise InvalidInput.of(problem.model_copy(update={"where": where})) from None
+            wrong += problems_of(error, "role.malformed")
+        else:
+            if not wrong:
+                return role
+        raise InvalidInput.all_of([_located(problem, place, lines) for problem in wrong])
 
     @property
     def hash(self) -> str:
@@ -162,3 +170,11 @@ class AgentRole(BaseModel):
 
 def _listed(title: str, lines: tuple[str, ...]) -> str:
     return f"{title}:\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
+
+
+def _located(problem: Problem, place: str, lines: Mapping[str, int]) -> Problem:
+    """The problem with the file, and the line of its field if that is there."""
+    path = problem.where or ""
+    line = lines.get(re.split(r"[.\[]", path, maxsplit=1)[0])
+    at = place if line is None else f"{place}, line {line}"
+    return problem.model_copy(update={"where": f"{at}: {path}" if path else at})

@@ -164,9 +164,19 @@ async def test_a_role_of_ones_own_works_from_yaml_text_and_from_a_file(tmp_path:
         ("- name: A\n- goal: B", "role.malformed", "this is a list", "the text"),
         ("name: A\ngoal: B\ntols: [x]", "role.malformed", "no field 'tols'", "tols"),
         ("name: A\n", "role.malformed", "Field required", "the text: goal"),
-        ("name: A\ngoal: B\nmay: much", "role.malformed", "'none', 'read'", "the text: may"),
+        (
+            "name: A\ngoal: B\nmay: much",
+            "role.malformed",
+            "'none', 'read'",
+            "the text, line 3: may",
+        ),
         ("name: A\ngoal: B\noutput: pdr", "role.malformed", "'pdr' is no artefact", "output"),
-        ("name: A\ngoal: B\nskills: many", "role.malformed", "valid tuple", "the text: skills"),
+        (
+            "name: A\ngoal: B\nskills: many",
+            "role.malformed",
+            "valid tuple",
+            "the text, line 3: skills",
+        ),
         ("name: A\ngoal: !!python/name:os.system ''", "role.bad_yaml", "python/name", "line 2"),
     ],
 )
@@ -179,6 +189,19 @@ def test_what_is_wrong_with_a_role_is_said_with_its_place(
     assert problem.code == code
     assert message in problem.message
     assert where in (problem.where or "")
+
+
+def test_all_that_is_wrong_with_a_role_is_said_at_once_each_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "role.yaml"
+    path.write_text("name: A\ntols: [x]\n\nmay: much\nskills: many\n")
+    with pytest.raises(InvalidInput) as refused:
+        AgentRole.from_yaml(path)
+    assert {problem.where for problem in refused.value.problems} == {
+        f"{path}, line 2: tols",
+        f"{path}: goal",
+        f"{path}, line 4: may",
+        f"{path}, line 5: skills",
+    }
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

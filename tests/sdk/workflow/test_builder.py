@@ -34,6 +34,22 @@ def pair(name: str = "pair") -> WorkflowGraph:
     return graph.add_edge("left", "right")
 
 
+def test_all_that_is_wrong_with_a_graph_can_be_asked_for() -> None:
+    graph = pair().add_transform("sum", {"x": "1 +", "y": "(("}).add_edge("right", "nowhere")
+    found = graph.validate()
+    assert [(problem.code, problem.where) for problem in found] == [
+        ("graph.unknown_target", "edges[1].to"),
+        ("graph.unreachable", "nodes.sum"),
+        ("cel.syntax", "nodes.sum.set.x"),
+        ("cel.syntax", "nodes.sum.set.y"),
+    ]
+    with pytest.raises(InvalidInput) as refused:
+        graph.compile()
+    assert list(refused.value.problems) == found
+    assert "also graph.unreachable: no path leads from left to sum" in str(refused.value)
+    assert pair().validate() == []
+
+
 def test_every_method_gives_the_graph_that_its_data_gives() -> None:
     graph = WorkflowGraph("all", on_failure="continue", reducers={"log": "append"})
     graph.add_node("a", nodes.start, idle_timeout="5s", retry=Retry(attempts=2), join="any")

@@ -14,7 +14,7 @@ from partsong.contracts.graph import END
 
 __all__ = ["Salvage"]
 
-Place = tuple[int | str, ...]
+_Place = tuple[int | str, ...]
 
 _STAND_IN = {"type": "function", "function": "stand:in"}
 _BY_EDGES = frozenset(
@@ -41,12 +41,12 @@ class Salvage:
         return any(where == p or where.startswith((f"{p}.", f"{p}[")) for p in self.places)
 
     def graph(
-        self, spec: Mapping[str, object], wrong: Iterable[Place], at: str
+        self, spec: Mapping[str, object], wrong: Iterable[_Place], at: str
     ) -> dict[str, object]:
         """A graph without what is wrong at these places of it."""
         found = dict(spec)
         nodes = found.get("nodes")
-        inside: dict[str, list[Place]] = {}
+        inside: dict[str, list[_Place]] = {}
         for place in wrong:
             match place:
                 case ("nodes", str(name), *rest) if isinstance(nodes, Mapping):
@@ -83,14 +83,14 @@ class Salvage:
             edges[i] = {"from": spec.get("entry"), "to": END, "on": "failure"}
         return edges
 
-    def _node(self, node: object, wrong: Sequence[Place], at: str) -> object:
+    def _node(self, node: object, wrong: Sequence[_Place], at: str) -> object:
         """A node without its wrong fields; `wrong` begins with the node's type."""
         if not isinstance(node, Mapping) or any(len(place) < 2 for place in wrong):
             return self._stand_in(at)
         found = dict(node)
         graph, tools = found.get("graph"), found.get("graphs")
-        inner: list[Place] = []
-        called: dict[str, list[Place]] = {}
+        inner: list[_Place] = []
+        called: dict[str, list[_Place]] = {}
         for place in wrong:
             match place[1:]:
                 case ("graph", _, *_) if isinstance(graph, Mapping):
