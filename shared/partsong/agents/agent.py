@@ -71,6 +71,7 @@ class Agent:
         repairs: int = 2,
         approve: Approve | None = None,
         approval_deadline: float | None = None,
+        provider_options: Mapping[str, Mapping[str, JsonValue]] | None = None,
     ) -> None:
         """Check everything, connect to nothing.
 
@@ -102,6 +103,7 @@ class Agent:
             repairs=repairs,
             approve=approve,
             approval_deadline=approval_deadline,
+            provider_options=provider_options or {},
         )
         self._pool = Pool(choice, toolset)
 

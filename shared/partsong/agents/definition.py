@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from partsong.agents.choice import Choice
 from partsong.agents.limits import AgentLimits
@@ -13,6 +14,7 @@ from partsong.agents.toolset import Approve, Toolset
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentSpec, CacheMode, Effort, NodeName, OutputMode, Retry
 from partsong.contracts.graph.nodes import ANSWER
+from partsong.contracts.graph.provider_options import option_findings
 from partsong.contracts.graph.validate import problem_of
 from partsong.engine.calls.calls import AGENT_RETRY
 from partsong.models.limiter import RateLimiter
@@ -49,6 +51,8 @@ class Definition:
     repairs: int = 2
     """How often an answer that does not fit its schema is sent back."""
     approve: Approve | None = None
+    provider_options: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
+    """Fields of a vendor's own request, by provider."""
     approval_deadline: float | None = None
     """Seconds a person has to agree to a tool's call, unless the tool says."""
 
@@ -68,6 +72,9 @@ class Definition:
                 fix="give your tool another name",
             )
         self.spec()
+        models, where = self.choice.models, "provider_options"
+        for problem in option_findings(self.provider_options, models, where):
+            raise InvalidInput.of(problem)
 
     def spec(self) -> AgentSpec:
         """The agent as data, for a graph.
@@ -97,6 +104,7 @@ class Definition:
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
             "effort": self.effort,
+            "provider_options": self.provider_options,
             "cache": self.cache,
             "output_schema": self.output.schema if self.output else None,
             "output_mode": self.output_mode,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypedDict
+
+from pydantic import JsonValue
 
 from partsong.agents.limits import AgentLimits
 from partsong.agents.toolset import Approve
@@ -31,3 +34,4 @@ class AgentOptions(TypedDict, total=False):
     repairs: int
     approve: Approve | None
     approval_deadline: float | None
+    provider_options: Mapping[str, Mapping[str, JsonValue]] | None

@@ -37,6 +37,8 @@ class TurnRequest:
     """Seconds from the request to the end of the stream."""
     idle_timeout: float = 60.0
     """Seconds without a byte from the provider."""
+    options: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Fields of the provider's own request that the agent sets, by the names of the provider's SDK."""
     extra: Mapping[str, JsonValue] = field(default_factory=dict)
     """Fields of the provider's own request, passed on untouched."""
 

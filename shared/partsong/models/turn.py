@@ -196,6 +196,7 @@ def _request(work: TurnWork, wanted: Asked, tools: tuple[ToolSpec, ...]) -> Turn
         output_schema=wanted.schema,
         effort=work.agent.effort,
         cache=work.agent.cache,
+        options=work.agent.provider_options.get(work.agent.model.partition(":")[0], {}),
         timeout=work.timeout or _TIMEOUT,
         idle_timeout=work.idle_timeout or _IDLE_TIMEOUT,
     )

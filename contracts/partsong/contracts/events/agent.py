@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from partsong.contracts.errors import Problem
 from partsong.contracts.events.base import EventBase
@@ -117,6 +117,8 @@ class AgentTurnRequested(EventBase):
     """`compaction`: the model is asked to sum up the conversation so far."""
     repair: str | None = None
     """What the model is told about its last answer, which did not fit."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """What the agent sets of the vendor's own request."""
     warning: str | None = None
     """What the model is told about how it goes on, before it is stopped for it."""
 

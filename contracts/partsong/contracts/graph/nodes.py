@@ -168,6 +168,8 @@ class AgentSpec(SpecBase):
     with that label."""
     effort: Effort | None = None
     """None leaves it to the router or the provider."""
+    provider_options: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+    """Fields of a vendor's own request, by provider: `{"openai": {"service_tier": "flex"}}`."""
     temperature: float | None = None
     output_schema: dict[str, JsonValue] | None = None
     """JSON Schema of the answer; the node then writes the parsed value instead of text."""

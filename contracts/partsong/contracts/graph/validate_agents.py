@@ -12,6 +12,7 @@ from partsong.contracts.graph import AgentNode, Graph
 from partsong.contracts.graph.conform import check_schema
 from partsong.contracts.graph.nodes import ANSWER, HANDOFF
 from partsong.contracts.graph.plan import Plan
+from partsong.contracts.graph.provider_options import option_findings
 
 __all__ = ["agent_findings"]
 
@@ -22,6 +23,9 @@ def agent_findings(name: str, node: AgentNode, graph: Graph, plan: Plan) -> Iter
     agent = node.agent
     if agent.output_schema is not None:
         yield from _schema(agent.output_schema, f"{where}.agent.output_schema")
+    models = (agent.model, *agent.fallbacks)
+    place = f"{where}.agent.provider_options"
+    yield from option_findings(agent.provider_options, models, place)
     for tool, inner in node.graphs.items():
         yield from _schema(inner.parameters, f"{where}.graphs.{tool}.parameters")
     yield from _names(node, where)

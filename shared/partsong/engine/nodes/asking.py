@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from pydantic import JsonValue
+
 from partsong.contracts import events as e
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import Allowance
@@ -68,8 +70,13 @@ def ask(
             purpose="compaction" if compaction else "answer",
             repair=repair,
             warning=warning,
+            options={} if compaction else _options(node, model),
         )
     )
+
+
+def _options(node: AgentNode, model: str) -> dict[str, JsonValue]:
+    return dict(node.agent.provider_options.get(model.partition(":")[0], {}))
 
 
 def ask_again(

@@ -21,6 +21,7 @@ from partsong.contracts.talk.messages import (
 )
 from partsong.models.core.caching import mark
 from partsong.models.core.effort import Budget, Level, of_claude
+from partsong.models.core.options import with_options
 from partsong.models.core.schema import CLAUDE, closed, in_words, is_closed, portable
 from partsong.models.port import TurnRequest
 
@@ -63,7 +64,11 @@ def params(request: TurnRequest) -> dict[str, Any]:
         fields["output_config"] = output
     mark(request, fields)
     temperature = {} if request.temperature is None else {"temperature": request.temperature}
-    fields["extra_body"] = {**temperature, **request.extra} or None
+    fields["extra_body"] = {
+        **temperature,
+        **with_options(fields, request.options),
+        **request.extra,
+    } or None
     return fields
 
 

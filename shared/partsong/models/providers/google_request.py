@@ -21,6 +21,7 @@ from partsong.contracts.talk.messages import (
     UserMessage,
 )
 from partsong.models.core.effort import Budget, Level, of_gemini
+from partsong.models.core.options import with_options
 from partsong.models.port import TurnRequest
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def config(request: TurnRequest) -> types.GenerateContentConfig:
             fields["thinking_config"] = {"include_thoughts": True, "thinking_budget": tokens}
         case None:
             pass
+    fields |= with_options(fields, request.options)
     return types.GenerateContentConfig.model_validate(fields)
 
 

@@ -21,6 +21,7 @@ from partsong.contracts.talk.messages import (
 from partsong.models.core.caching import cache_key
 from partsong.models.core.call_ids import nine, renamed
 from partsong.models.core.effort import of_compatible, of_openai
+from partsong.models.core.options import with_options
 from partsong.models.core.schema import closed, in_words, is_strict
 from partsong.models.port import TurnRequest
 from partsong.models.providers import openai_client
@@ -76,8 +77,8 @@ def params(
         fields["reasoning_effort"] = level.name
     if request.cache != "off" and not compatible:
         fields["prompt_cache_key"] = cache_key(request)
-    if request.extra:
-        fields["extra_body"] = dict(request.extra)
+    if request.extra or request.options:
+        fields["extra_body"] = {**with_options(fields, request.options), **request.extra}
     return fields
 
 

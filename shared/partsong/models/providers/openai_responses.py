@@ -40,6 +40,7 @@ from partsong.contracts.talk.messages import (
 from partsong.models.core.arguments import tool_end
 from partsong.models.core.caching import cache_key
 from partsong.models.core.effort import of_openai
+from partsong.models.core.options import with_options
 from partsong.models.port import TurnRequest
 from partsong.models.providers import openai_client, transport
 from partsong.models.streaming import relay
@@ -122,8 +123,8 @@ def _params(request: TurnRequest, *, compatible: bool) -> dict[str, Any]:
         params["include"] = ["reasoning.encrypted_content"]
     if request.cache != "off" and not compatible:
         params["prompt_cache_key"] = cache_key(request)
-    if request.extra:
-        params["extra_body"] = dict(request.extra)
+    if request.extra or request.options:
+        params["extra_body"] = {**with_options(params, request.options), **request.extra}
     return params
 
 
