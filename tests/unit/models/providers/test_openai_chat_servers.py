@@ -145,8 +145,8 @@ async def test_a_cut_stream_is_no_turn_whoever_was_talking(manners: Manners, mod
 async def test_broken_arguments_run_no_tool() -> None:
     for manners in SERVERS.values():
         async with serving(manners) as (_, provider):
-            outcome = await broken(provider, asked("badjson", tools=(LOOKUP,)))
-        assert outcome.problem.code == "provider.malformed_tool_call"
+            turn = await turned(provider, asked("badjson", tools=(LOOKUP,)))
+        assert [made.malformed for made in turn.message.tool_calls] == ['{"query": "Par']
 
 
 def _thinks_then_calls(ask: Ask) -> Reply:
