@@ -137,6 +137,9 @@ async def test_it_runs_a_graph_and_leaves_nothing_behind_when_it_is_told_to_stop
 ) -> None:
     async with up(tmp_path, "--load", "tests.system.nodes") as running:
         ready = running.ready
+        await running.until(
+            "loaded", partial(running.said, "loaded", "tests.system.nodes: functions")
+        )
         assert set(ready["services"]) == SERVICES
         assert ready["pid"] == running.process.pid
         assert ready["http_url"].startswith("http://127.0.0.1:")

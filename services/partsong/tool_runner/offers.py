@@ -9,7 +9,7 @@ from types import ModuleType
 from pydantic import JsonValue, ValidationError
 
 from partsong.bus.faststream import Command
-from partsong.contracts.errors import PartsongError
+from partsong.contracts.errors import NotFound, PartsongError
 from partsong.contracts.wire.offers import (
     MOST_ASKED,
     LoadedModule,
@@ -87,17 +87,20 @@ class Offers:
         )
 
     def _has(self, function: str) -> bool:
+        """Also one that cannot be called: whoever calls it is told why."""
         try:
             self._functions.get(function)
-        except PartsongError:
+        except NotFound:
             return False
+        except PartsongError:
+            return True
         return True
 
     def _has_tool(self, name: str, source: str) -> bool:
         try:
             return self._tools.has(name, source)
         except PartsongError:
-            return False
+            return True
 
 
 def _about(module: ModuleType, loaded: LoadedTools) -> LoadedModule:

@@ -98,6 +98,14 @@ class Platform:
         """Where the approval service listens."""
         return next((child.url for child in self._children if child.url), "")
 
+    async def loaded(self) -> list[str]:
+        """What the modules bring that the tool-runner has loaded, a line each; nothing if it was told to load none."""
+        if not self._env.get("PARTSONG_LOAD"):
+            return []
+        from partsong.cli.loaded import loaded
+
+        return await loaded(self.nats_url, self._env.get("PARTSONG_PREFIX", ""), self._data)
+
     @property
     def pids(self) -> dict[str, int]:
         """Process ids of what runs now."""

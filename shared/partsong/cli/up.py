@@ -181,6 +181,8 @@ async def _run(platform: Platform, ready_file: Path | None, out: Output) -> None
             nats_url = without_password(platform.nats_url)
             out.record({"nats": nats_url, "http": platform.http_url})
             sys.stdout.flush()
+            for line in await platform.loaded():
+                out.say(f"{'loaded':<14} {line}")
             out.say("Ctrl-C stops everything.")
             await stop.wait()
     finally:

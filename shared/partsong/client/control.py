@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from partsong.client.catalogue import Catalogue
 from partsong.client.comparison import begun_by
 from partsong.client.graphs import BringsTools, GraphLike, a_request, spec_of
-from partsong.client.lacking import lacking, say
+from partsong.client.lacking import lacking, offers, say
 from partsong.client.past import Past
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.events import Event
@@ -23,6 +23,7 @@ from partsong.contracts.graph import Graph
 from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.ids import check_id
 from partsong.contracts.plain import plain
+from partsong.contracts.wire.offers import Offer
 from partsong.contracts.wire.requests import (
     CancelRequest,
     ForkRequest,
@@ -111,6 +112,10 @@ class Control(Past, Catalogue):
         spec = spec_of(graph)
         known = await self.graph(spec) if isinstance(spec, str) else parse_graph(spec)
         return await lacking(self.nats, self._subjects, known)
+
+    async def offers(self) -> tuple[Offer, ...]:
+        """What each tool-runner says of the modules that it has loaded; nothing from those that do not answer."""
+        return await offers(self.nats, self._subjects)
 
     async def _new_lacks(self, graph: GraphLike, spec: JsonValue) -> tuple[Problem, ...]:
         """What was not said of this graph a moment ago; that it cannot be found out is no reason not to start."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import aclosing
@@ -18,9 +19,9 @@ from partsong.contracts.graph.validate import functions_of
 from partsong.contracts.services import AGENT_GATEWAY, TOOL_RUNNER
 from partsong.contracts.wire.offers import Offer, OfferQuestion, ToolPlace
 from partsong.contracts.wire.subjects import Subjects
-from partsong.runtime.answers import answers
+from partsong.runtime.answers import all_answers, answers
 
-__all__ = ["lacking", "say"]
+__all__ = ["lacking", "offers", "say"]
 
 _log = logging.getLogger("partsong.client")
 
@@ -48,6 +49,21 @@ async def lacking(nc: Client, subjects: Subjects, graph: Graph) -> tuple[Problem
     if asks_models(graph) and not await _there(nc, subjects, AGENT_GATEWAY):
         found.append(_nobody(AGENT_GATEWAY, (), ()))
     return tuple(found)
+
+
+async def offers(nc: Client, subjects: Subjects) -> tuple[Offer, ...]:
+    """What each tool-runner says of the modules that it has loaded."""
+    found: list[Offer] = []
+    try:
+        bodies = await all_answers(
+            nc, subjects.query(TOOL_RUNNER, "offers"), within=_WITHIN, quiet=_OTHERS
+        )
+    except nats.errors.Error:
+        return ()
+    for body in bodies:
+        with contextlib.suppress(ValidationError):
+            found.append(Offer.model_validate_json(body))
+    return tuple(sorted(found, key=lambda offer: offer.worker))
 
 
 def say(problems: Iterable[Problem]) -> None:

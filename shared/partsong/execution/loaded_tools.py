@@ -114,13 +114,14 @@ class LoadedTools:
 
 
 def functions_in(module: ModuleType) -> tuple[str, ...]:
-    """The names of the functions that are written in a module, sorted."""
+    """The names of the functions, and of objects that are called like one, that are written in a module, sorted."""
     return tuple(
         sorted(
             name
             for name, value in vars(module).items()
             if not name.startswith("_")
-            and inspect.isroutine(value)
+            and callable(value)
+            and not inspect.isclass(value)
             and home_of(value) == module.__name__
         )
     )

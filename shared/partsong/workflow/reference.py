@@ -87,7 +87,8 @@ def is_portable(name: str) -> bool:
 
 
 def _fix(function: Callable[..., object]) -> str:
-    if isinstance(function, MethodType | functools.partial) or not inspect.isroutine(function):
+    plain = inspect.isroutine(function) or inspect.isclass(function)
+    if isinstance(function, MethodType | functools.partial) or not plain:
         return (
             "give it, or the object that it is a method of, a public name at the top level of a module, and load that "
             "module: `partsong up --load your.module`; or write a function with `def`, and have it given what it needs: "

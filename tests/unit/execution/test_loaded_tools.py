@@ -98,8 +98,10 @@ def test_a_module_may_have_neither() -> None:
 def test_functions_of_a_module_are_those_written_there() -> None:
     assert functions_in(importlib.import_module(DESK)) == (
         "bare",
+        "desk",
         "plain",
         "scaled",
+        "tripled",
         "unlisted",
         "wrapped",
     )
