@@ -145,10 +145,17 @@ class _Reader:
         try:
             self.inner[place] = _read(self._named(found, place), self.open)
         except InvalidInput as error:
-            self.wrong.append(error.problem)
+            self.wrong.append(self._named_here(error.problem, found, place))
             return {**node, "graph": _STAND_IN}
         self.wrong.extend(self.inner[place].wrong)
         return {**node, "graph": self.inner[place].spec}
+
+    def _named_here(self, problem: Problem, name: str, place: tuple[str, ...]) -> Problem:
+        """What is wrong with a file that names no line of its own is said where it is named."""
+        if problem.where != str(self.path.parent / name):
+            return problem
+        where = _place(self.path, self.text, place)
+        return problem.model_copy(update={"where": where, "message": f"{name}: {problem.message}"})
 
     def _named(self, name: str, place: tuple[str, ...]) -> Path:
         """The file that is named as the graph at a place."""

@@ -140,7 +140,7 @@ def test_a_graph_may_be_spread_over_files(tmp_path: Path) -> None:
 
 NAMES = {
     "a name instead of a file": ("triage", "graph.not_a_file", "outer.yaml:3"),
-    "a file that is not there": ("no.yaml", "file.unreadable", "no.yaml"),
+    "a file that is not there": ("no.yaml", "file.unreadable", "outer.yaml:3"),
     "a file that is no YAML": ("broken.yaml", "file.unreadable", "broken.yaml:2"),
     "the file itself": ("outer.yaml", "graph.recursive", "outer.yaml:3"),
     "a file that names it": ("back.yaml", "graph.recursive", "back.yaml:1"),
@@ -206,7 +206,7 @@ def test_mistakes_of_every_kind_are_named_at_once_each_with_its_line(tmp_path: P
         (p.code, (p.where or "").removeprefix(f"{tmp_path}/").partition(" ")[0]) for p in problems
     }
     assert places == {
-        ("file.unreadable", "nowhere.yaml"),
+        ("file.unreadable", "outer.yaml:11"),
         ("graph.malformed", "outer.yaml:1"),
         ("graph.malformed", "outer.yaml:2"),
         ("schema.invalid", "outer.yaml:3"),
