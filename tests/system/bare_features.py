@@ -121,6 +121,11 @@ async def approval_rule(log: str) -> object:
 
 
 @feature
+async def runs_in_redis(_log: str) -> object:
+    return await ran(one(), "redis://127.0.0.1:1/0")
+
+
+@feature
 async def scheduler(log: str) -> object:
     agent = AgentSpec(model="test:m", output_schema=OBJECT)
     with ScriptedModel('{"a": 1}', model="test:m"):
