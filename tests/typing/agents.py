@@ -65,7 +65,6 @@ async def agents_of_every_kind(registry: ToolRegistry, role: AgentRole) -> None:
 
 
 def wrong_calls_are_refused(registry: ToolRegistry) -> None:
-    Agent(output="prd")  # type: ignore[arg-type]
     Agent(tools=[3])  # type: ignore[list-item]
     ToolEnabledAgent()  # type: ignore[call-arg]
     ToolEnabledAgent(tool_registry=registry, patients=3)  # type: ignore[call-arg]

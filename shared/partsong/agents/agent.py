@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar, cast, overload
+from typing import Any, ClassVar, Self, TypeVar, overload
 
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
 from partsong.agents.asking import Telling
 from partsong.agents.choice import Choice, choose
@@ -32,7 +32,7 @@ from partsong.tools.tool import AnyTool
 
 __all__ = ["Agent"]
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M")
 
 
 class Agent:
@@ -76,7 +76,7 @@ class Agent:
         """Check everything, connect to nothing.
 
         `model` is `provider:model`; without it the key's form decides, then the keys in the environment, then the scripted
-        provider answers. `output` makes answers structured; `mode` says how they come. `timeout` is for one turn.
+        provider answers. `output`, a type or a JSON Schema, makes answers structured; `mode` says how they come. `timeout` is for one turn.
         `approve` is asked about tool calls that need a person, and has `approval_deadline` seconds if it is `async`.
 
         Raises:
@@ -159,14 +159,14 @@ class Agent:
         self,
         prompt: str,
         *,
-        output: Mapping[str, JsonValue] | None = None,
+        output: OutputType = None,
         conversation: Conversation | None = None,
     ) -> AgentResult[object]: ...
     async def call(
         self,
         prompt: str,
         *,
-        output: type[M] | Mapping[str, JsonValue] | None = None,
+        output: OutputType = None,
         conversation: Conversation | None = None,
     ) -> AgentResult[M] | AgentResult[object]:
         """Ask, let tools run, and give the answer. Cancelling it closes the provider's connection.
@@ -180,8 +180,7 @@ class Agent:
         definition = self._definition
         if output is not None:
             definition = replace(definition, output=output_of(output))
-        result = await self._run(definition, prompt, conversation, _nobody, "by_attempt")
-        return cast("AgentResult[M]", result) if isinstance(output, type) else result
+        return await self._run(definition, prompt, conversation, _nobody, "by_attempt")
 
     @overload
     def call_sync(
@@ -192,14 +191,14 @@ class Agent:
         self,
         prompt: str,
         *,
-        output: Mapping[str, JsonValue] | None = None,
+        output: OutputType = None,
         conversation: Conversation | None = None,
     ) -> AgentResult[object]: ...
     def call_sync(
         self,
         prompt: str,
         *,
-        output: type[M] | Mapping[str, JsonValue] | None = None,
+        output: OutputType = None,
         conversation: Conversation | None = None,
     ) -> AgentResult[M] | AgentResult[object]:
         """Ask as `call` does and wait for the answer, in a script or a notebook; each call connects anew.

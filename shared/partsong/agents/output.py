@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.foreign import schema as json_schema
@@ -18,8 +19,11 @@ from partsong.runtime.evaluation.evaluator import evaluate
 
 __all__ = ["Output", "OutputType", "Unfit", "output_of"]
 
-OutputType: TypeAlias = "type[BaseModel] | Mapping[str, JsonValue] | None"
-"""A pydantic model, or the JSON Schema of an object; None is plain text."""
+OutputType: TypeAlias = object
+"""A type (a pydantic model, a dataclass, a TypedDict, an Enum, a Union, `list[int]`, `int`, …), or a JSON Schema.
+
+None and `str` are plain text.
+"""
 
 _MOST_FINDINGS = 10
 
@@ -33,7 +37,7 @@ class Output:
     """What an answer must look like."""
 
     schema: dict[str, JsonValue]
-    model: type[BaseModel] | None = None
+    adapter: TypeAdapter[object] | None = None
 
     def read(self, text: str) -> object:
         """The value of an answer that came as text; a fence around it is no harm.
@@ -50,14 +54,14 @@ class Output:
         return self.check(value)
 
     def check(self, value: JsonValue) -> object:
-        """The value, as the model's instance if there is a model.
+        """The value, as an instance of the type if there is one.
 
         Raises:
             Unfit: it does not fit.
         """
-        if self.model is not None:
+        if self.adapter is not None:
             try:
-                return self.model.model_validate_json(json.dumps(value))
+                return self.adapter.validate_json(json.dumps(value))
             except ValidationError as error:
                 raise Unfit(_said(_of_pydantic(error))) from error
             except KeyboardInterrupt:
@@ -74,32 +78,34 @@ class Output:
 
 
 def output_of(wanted: OutputType) -> Output | None:
-    """What was asked for, ready to check answers.
+    """What was asked for, ready to check answers; None for plain text.
 
     Raises:
-        InvalidInput: `output.bad_schema`, for what is no JSON Schema of an object.
+        InvalidInput: `output.bad_schema`, for what is no JSON Schema, and no type that one can be made of.
         Unavailable: `jsonschema.not_installed`.
     """
-    if wanted is None:
+    if wanted is None or wanted is str:
         return None
-    if isinstance(wanted, type):
-        return Output(wanted.model_json_schema(), wanted)
-    if wanted.get("type") != "object":
-        raise InvalidInput(
-            "output.bad_schema",
-            f"the answer must be an object, the schema says type {wanted.get('type')!r}",
-            where="output.type",
-            fix='put it into one: {"type": "object", "properties": {"value": …}, "required": ["value"]}',
-        )
+    if not isinstance(wanted, Mapping):
+        return _typed(wanted)
     schema = dict(wanted)
     try:
         json_schema.check(schema)
     except Unavailable as error:
-        fix = f"{error.problem.fix}, or give a pydantic model"
+        fix = f"{error.problem.fix}, or give a type"
         raise Unavailable.of(error.problem.model_copy(update={"fix": fix})) from error
     except InvalidInput as error:
         raise _bad(error.problem.message, f"output.{error.problem.where}".rstrip(".")) from error
     return Output(schema)
+
+
+def _typed(wanted: object) -> Output:
+    try:
+        adapter: TypeAdapter[object] = TypeAdapter(wanted)  # type: ignore[arg-type]  # whatever a type is, pydantic knows
+        return Output(adapter.json_schema(), adapter)
+    except (PydanticUserError, NameError, TypeError) as error:
+        said = f"no JSON Schema can be made of {wanted!r:.80}: {str(error).splitlines()[0]}"
+        raise _bad(said, "output") from error
 
 
 def _bad(message: str, where: str) -> InvalidInput:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from partsong.agents.artefacts import ARTEFACTS, artefact
 from partsong.agents.choice import choose
-from partsong.agents.output import OutputType
+from partsong.agents.output import OutputType, output_of
 from partsong.agents.role_file import read_role
 from partsong.agents.toolset import Toolset
 from partsong.contracts.errors import InvalidInput, Problem
@@ -141,7 +141,7 @@ class AgentRole(BaseModel):
             "asks": self.asks,
             "max_tokens": ROOM,
             "cache": self.cache,
-            "output_schema": output.model_json_schema() if isinstance(output, type) else output,
+            "output_schema": made.schema if (made := output_of(output)) is not None else None,
         }
         try:
             return AgentSpec.model_validate(fields)

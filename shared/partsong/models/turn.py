@@ -19,7 +19,7 @@ from partsong.models.core.caching import digest_of
 from partsong.models.core.call_ids import CallIds, renamed
 from partsong.models.core.coalesce import Coalescer
 from partsong.models.core.failure import failed
-from partsong.models.core.final_answer import Asked, Lens, answered, asked
+from partsong.models.core.final_answer import Asked, Lens, answered, asked, unwrapped
 from partsong.models.core.in_words import in_words
 from partsong.models.core.redaction import RedactedCalls, hidden_of, taken_out
 from partsong.models.core.sendable import sendable
@@ -140,6 +140,8 @@ async def take_turn(
     if isinstance(outcome, Broken):
         return _failed(work, await _priced(work, outcome), worker)
     turn = answered(outcome) if wanted.tools else outcome
+    if wanted.wrapped and not turn.message.tool_calls:
+        turn = unwrapped(turn)
     if (empty := hollow(turn)) is not None:
         return _failed(work, await _priced(work, empty), worker)
     try:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from enum import Enum
 from typing import Literal
 
 import pytest
 from pydantic import BaseModel, Field, JsonValue, field_validator
+from typing_extensions import TypedDict
 
 from partsong.agents import Agent, AgentFailed, BadOutput, ToolEnabledAgent
 from partsong.agents.output import Unfit, output_of
@@ -16,6 +19,7 @@ from partsong.contracts.talk.chunks import End, Text
 from partsong.testing.fake_llm import Call, FakeLLM, Finish
 from partsong.tools import ToolRegistry, tool
 from partsong.tools.builtin.calculator import calculator
+from partsong.workflow import AgentSpec, WorkflowGraph
 from tests.support.agents import WIRES, asking, call, read, saying, steps
 
 
@@ -186,13 +190,11 @@ async def test_a_refusal_is_not_repaired(llm: FakeLLM) -> None:
 @pytest.mark.parametrize(
     ("schema", "where"),
     [
-        ({"type": "array"}, "output.type"),
+        ({"type": "arry"}, "output.type"),
         ({"type": "object", "properties": {"a": {"type": "text"}}}, "output.properties.a.type"),
     ],
 )
-def test_what_is_no_schema_of_an_object_is_refused_at_once(
-    schema: dict[str, JsonValue], where: str
-) -> None:
+def test_what_is_no_schema_is_refused_at_once(schema: dict[str, JsonValue], where: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         Agent("scripted:echo", output=schema)
     assert (refused.value.problem.code, refused.value.problem.where) == ("output.bad_schema", where)
@@ -244,3 +246,85 @@ def test_a_check_of_the_users_that_breaks_lets_no_answer_fit(error: BaseExceptio
     assert wanted is not None
     with pytest.raises(Unfit, match=type(error).__name__):
         wanted.read('{"n": 1}')
+
+
+@dataclass
+class Point:
+    """What a dataclass is read as."""
+
+    x: int
+    y: int = 0
+
+
+class Named(TypedDict):
+    """What a TypedDict is read as."""
+
+    name: str
+
+
+class Colour(Enum):
+    """What an Enum is read as."""
+
+    RED = "red"
+
+
+KINDS: list[tuple[object, str, object]] = [
+    (int, '{"value": 4}', 4),
+    (float, '{"value": 4.5}', 4.5),
+    (bool, '{"value": true}', True),
+    (list[int], '{"value": [1, 2]}', [1, 2]),
+    (dict[str, int], '{"a": 1}', {"a": 1}),
+    (Point, '{"x": 1}', Point(1)),
+    (Named, '{"name": "Ann"}', {"name": "Ann"}),
+    (Literal["yes", "no"], '{"value": "no"}', "no"),
+    (Colour, '{"value": "red"}', Colour.RED),
+    (int | Invoice, f'{{"value": {GOOD}}}', Invoice(number="A-7", total=12.5, currency="EUR")),
+    (list[Point], '{"value": [{"x": 3}]}', [Point(3)]),
+    (int, "4", 4),
+    ({"type": "array", "items": {"type": "integer"}}, '{"value": [3]}', [3]),
+]
+
+
+@pytest.mark.parametrize(("output", "said", "meant"), KINDS)
+async def test_any_type_is_an_answer_in_an_object_where_vendors_need_one(
+    output: object, said: str, meant: object
+) -> None:
+    async with FakeLLM(saying("none", said)) as llm:
+        result = await asking(llm, output=output).call("Read it")
+    assert result.output == meant
+    assert result.turns == 2
+    body = llm.calls[0].body
+    assert isinstance(body, dict)
+    told = json.loads(json.dumps(body["response_format"]))
+    assert told["json_schema"]["schema"]["type"] == "object"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_number_is_a_number_on_every_wire_and_in_a_graph(
+    wire: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeLLM(saying('{"value": 4}')) as llm:
+        assert (await asking(llm, f"{wire}:m", output=int).call("How many?")).output == 4
+        for name, value in llm.env().items():
+            monkeypatch.setenv(name, value)
+        spec = AgentSpec.model_validate({"model": f"{wire}:m", "output_schema": int})
+        result = await WorkflowGraph("g").add_agent("a", spec).execute({"input": "How many?"})
+    assert result["a"] == 4
+
+
+async def test_text_is_text() -> None:
+    async with FakeLLM(saying("Four.")) as llm:
+        assert (await asking(llm, output=str).call("How many?")).output == "Four."
+
+
+class Odd:
+    """No type that anybody can make a schema of."""
+
+
+def test_what_no_schema_can_be_made_of_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="no JSON Schema can be made of"):
+        Agent("scripted:echo", output=Odd)
+    with pytest.raises(InvalidInput, match="no JSON Schema can be made of 'prd'"):
+        Agent("scripted:echo", output="prd")
+    with pytest.raises(InvalidInput, match="no JSON Schema can be made of"):
+        AgentSpec(model="scripted:echo", output_schema=Odd)

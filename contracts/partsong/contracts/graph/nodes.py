@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    model_validator,
+)
+from pydantic.errors import PydanticUserError
 
 from partsong.contracts.graph.misfits import refusing
 
@@ -139,6 +149,19 @@ SideEffect = Literal["none", "read", "write", "destructive"]
 """What a tool's call does to the world: nothing, look at it, change it, change it beyond repair."""
 
 
+def _schema_of(given: object) -> object:
+    """The JSON Schema of a type; of `str` none, for that is plain text."""
+    if given is None or given is str:
+        return None
+    if isinstance(given, Mapping):
+        return given
+    try:
+        return TypeAdapter(given).json_schema()  # type: ignore[arg-type]  # whatever a type is
+    except (PydanticUserError, NameError, TypeError) as error:
+        said = str(error).splitlines()[0]
+        raise ValueError(f"no JSON Schema can be made of {given!r:.80}: {said}") from None
+
+
 class AgentSpec(SpecBase):
     """An agent as data."""
 
@@ -171,8 +194,8 @@ class AgentSpec(SpecBase):
     provider_options: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     """Fields of a vendor's own request, by provider: `{"openai": {"service_tier": "flex"}}`."""
     temperature: float | None = None
-    output_schema: dict[str, JsonValue] | None = None
-    """JSON Schema of the answer; the node then writes the parsed value instead of text."""
+    output_schema: Annotated[dict[str, JsonValue] | None, BeforeValidator(_schema_of)] = None
+    """JSON Schema of the answer, or a type to make it of; the node then writes the parsed value instead of text."""
     output_mode: OutputMode | None = None
     """How an answer with a schema is asked for; None is `native` wherever that holds."""
     repairs: int = Field(default=2, ge=0)
