@@ -15,6 +15,7 @@ from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AgentSpec, CacheMode, Effort, NodeName, OutputMode, Retry
 from partsong.contracts.graph.nodes import ANSWER
 from partsong.contracts.graph.provider_options import option_findings
+from partsong.contracts.graph.templates import stray_hole
 from partsong.contracts.graph.validate import problem_of
 from partsong.engine.calls.calls import AGENT_RETRY
 from partsong.models.limiter import RateLimiter
@@ -72,6 +73,8 @@ class Definition:
                 fix="give your tool another name",
             )
         self.spec()
+        if stray := stray_hole(self.instructions, "instructions", "agent.unknown_variable"):
+            raise InvalidInput.of(stray)
         models, where = self.choice.models, "provider_options"
         for problem in option_findings(self.provider_options, models, where):
             raise InvalidInput.of(problem)

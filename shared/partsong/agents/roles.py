@@ -20,6 +20,7 @@ from partsong.agents.toolset import Toolset
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import AgentSpec, CacheMode
 from partsong.contracts.graph.misfits import problem_of, problems_of, refusing
+from partsong.contracts.graph.templates import stray_hole
 from partsong.tools.registry import ToolRegistry
 from partsong.tools.tool import SideEffect
 
@@ -71,6 +72,14 @@ class AgentRole(BaseModel):
                 f"{output!r} is no artefact; write one of {', '.join(ARTEFACTS)}, or a JSON Schema"
             )
         return output
+
+    @field_validator("name", "goal", "backstory", "constraints", "skills")
+    @classmethod
+    def _nothing_to_fill_in(cls, said: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for text in (said,) if isinstance(said, str) else said:
+            if stray := stray_hole(text, "the role", "role.unknown_variable"):
+                raise ValueError(f"{stray.message}; {stray.fix}")
+        return said
 
     @classmethod
     def from_yaml(cls, source: str | Path) -> Self:

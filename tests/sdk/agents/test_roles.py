@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from partsong.agents import AgentRole, RoleBasedAgent, RoleLibrary
+from partsong.agents import Agent, AgentRole, RoleBasedAgent, RoleLibrary
 from partsong.agents.artefacts import (
     ARTEFACTS,
     ChangeSet,
@@ -26,7 +26,7 @@ from partsong.testing import ScriptedModel, ToolCall
 from partsong.testing.fake_llm import FakeLLM, Finish, Say
 from partsong.tools import ToolRegistry, tool
 from partsong.tools.tool import SideEffect
-from partsong.workflow import WorkflowGraph
+from partsong.workflow import AgentSpec, WorkflowGraph
 from tests.support.agents import address, call, saying, steps
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -255,3 +255,24 @@ async def test_a_role_has_only_its_own_tools_and_asks_before_it_writes() -> None
     assert said[0].startswith("tool.needs_approval")
     assert said[1] == "tool.unknown: there is no tool 'calculator'; there are: deploy"
     assert [offer.name for offer in llm.calls[0].ask.tools] == ["deploy"]
+
+
+@pytest.mark.parametrize("field", ["goal", "backstory", "constraints", "skills"])
+def test_a_role_with_a_variable_is_refused_and_names_it(field: str) -> None:
+    said: object = (
+        "Write for {{ audience }}." if field in {"goal", "backstory"} else ["Mind {{ audience }}."]
+    )
+    with pytest.raises(InvalidInput, match=r"\{\{ audience \}\}") as refused:
+        AgentRole(**{"name": "Writer", "goal": "Write.", field: said})
+    assert refused.value.problem.where == field
+
+
+def test_instructions_with_a_variable_are_refused_and_name_it() -> None:
+    with pytest.raises(InvalidInput, match=r"\{\{topic\}\}") as refused:
+        Agent("scripted:echo", instructions="Write about {{topic}}.")
+    assert refused.value.problem.code == "agent.unknown_variable"
+    spec = AgentSpec(model="scripted:echo", instructions="Write about {{topic}}.")
+    with pytest.raises(InvalidInput, match=r"\{\{topic\}\}") as refused:
+        WorkflowGraph("g").add_agent("a", spec).compile()
+    assert refused.value.problem.where == "nodes.a.agent.instructions"
+    Agent("scripted:echo", instructions="Braces {like these} and {{ 1 + 1 }} are no variables.")

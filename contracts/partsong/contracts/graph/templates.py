@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from partsong.contracts.errors import InvalidInput
+from partsong.contracts.errors import InvalidInput, Problem
 
-__all__ = ["LONGEST_TEXT", "look_up", "render", "render_value"]
+__all__ = ["LONGEST_TEXT", "look_up", "render", "render_value", "stray_hole"]
 
 _PLACE = re.compile("[0-9]{1,9}")
 _HOLE = re.compile(r"\{\{\s*([A-Za-z_][\w\-]*(?:\.[\w\-]+)*)\s*\}\}")
@@ -54,6 +54,20 @@ def render_value(value: JsonValue, state: Mapping[str, JsonValue]) -> JsonValue:
     if isinstance(value, dict):
         return {key: render_value(element, state) for key, element in value.items()}
     return value
+
+
+def stray_hole(text: str, where: str, code: str) -> Problem | None:
+    """Why a text may not stand where nothing is filled in; None if it has no `{{path}}`."""
+    found = _HOLE.search(text)
+    if found is None:
+        return None
+    return Problem(
+        code=code,
+        message=f"{where} names the variable {found[0]}, and there are none here: nothing is filled into it",
+        where=where,
+        fix="name it in the node's prompt, which is filled from the state (there are: the keys of the state), "
+        "or take the braces out",
+    )
 
 
 def look_up(path: str, state: Mapping[str, JsonValue]) -> JsonValue:

@@ -13,6 +13,7 @@ from partsong.contracts.graph.conform import check_schema
 from partsong.contracts.graph.nodes import ANSWER, HANDOFF
 from partsong.contracts.graph.plan import Plan
 from partsong.contracts.graph.provider_options import option_findings
+from partsong.contracts.graph.templates import stray_hole
 
 __all__ = ["agent_findings"]
 
@@ -23,6 +24,9 @@ def agent_findings(name: str, node: AgentNode, graph: Graph, plan: Plan) -> Iter
     agent = node.agent
     if agent.output_schema is not None:
         yield from _schema(agent.output_schema, f"{where}.agent.output_schema")
+    stray = stray_hole(agent.instructions, f"{where}.agent.instructions", "agent.unknown_variable")
+    if stray is not None:
+        yield stray
     models = (agent.model, *agent.fallbacks)
     place = f"{where}.agent.provider_options"
     yield from option_findings(agent.provider_options, models, place)
