@@ -49,8 +49,16 @@ class Problem(BaseModel):
     """Whether the same call may succeed if simply made again."""
     fault: Fault = "caller"
     """Who has to act."""
+    raised: tuple[str, ...] | None = None
+    """Of what a function or tool raised: the exception's class and its bases, by name with their modules."""
+    traceback: str | None = None
+    """Where it was raised, as Python shows it: the frames of the function and of what it called."""
 
-    @field_validator("code", "message", "where", "fix")
+    def brief(self) -> Problem:
+        """The problem without its traceback, for whoever gets it as a value: a state, a model, another company."""
+        return self if self.traceback is None else self.model_copy(update={"traceback": None})
+
+    @field_validator("code", "message", "where", "fix", "traceback")
     @classmethod
     def _writable(cls, text: str | None) -> str | None:
         """Half a character of somebody's text, which no UTF-8 has, would keep the whole error from being sent."""
@@ -88,15 +96,10 @@ class PartsongError(Exception):
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
-        """The exception that carries a problem received from elsewhere."""
-        return cls(
-            problem.code,
-            problem.message,
-            where=problem.where,
-            fix=problem.fix,
-            retryable=problem.retryable,
-            fault=problem.fault,
-        )
+        """The exception that carries a problem received from elsewhere, whole."""
+        error = cls(problem.code, problem.message)
+        error.problem = problem
+        return error
 
     @classmethod
     def all_of(cls, problems: Sequence[Problem]) -> Self:

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from partsong.bus.chunks import ChunkPublisher
 from partsong.bus.claims import claim, claimed_by, report
 from partsong.bus.handling import Busy
-from partsong.contracts.errors import InvalidInput, Unavailable
+from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.events import CallFailed, HookDecided
 from partsong.contracts.wire.marks import Restored
 from partsong.contracts.wire.subjects import Subjects
@@ -158,4 +158,20 @@ class CallWorker:
             result = await self._executor.run(work, show)
             if isinstance(result, CallFailed) and result.unapproved is None:
                 span.fail(result.error)
+        if isinstance(result, CallFailed) and result.unapproved is None:
+            _say(work, result.error)
         return result
+
+
+def _say(work: FunctionWork | ToolWork, problem: Problem) -> None:
+    """One entry of the log per failed call."""
+    about = {
+        "run": work.run_id,
+        "node": work.node,
+        "call": work.call_id,
+        "attempt": work.attempt,
+        "code": problem.code,
+        "why": problem.message,
+    }
+    traced = {} if problem.traceback is None else {"traceback": problem.traceback}
+    _log.warning("call failed", extra={**about, **traced})

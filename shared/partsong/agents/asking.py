@@ -117,12 +117,11 @@ class Asker:
     def _wait(self, event: AgentTurnFailed, tried: int) -> float | None:
         """Seconds until the same model is asked again; None if it is not."""
         policy, hint = self.definition.retry, event.retry_after or 0.0
-        worth = (
-            any(event.error.code.startswith(prefix) for prefix in policy.retry_on)
-            if policy.retry_on
-            else event.error.retryable
-        )
-        if not worth or tried >= policy.attempts or hint > self.definition.patience:
+        if (
+            not policy.worth(event.error)
+            or tried >= policy.attempts
+            or hint > self.definition.patience
+        ):
             return None
         return max(wait_before(policy, tried, event.id), hint)
 

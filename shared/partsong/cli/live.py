@@ -9,7 +9,7 @@ from partsong.cli.output import Output
 from partsong.cli.voices import Voices
 from partsong.client import Client
 from partsong.contracts.errors import Problem
-from partsong.contracts.events import Event, write
+from partsong.contracts.events import CallFailed, Event, write
 
 __all__ = ["describe", "show_events", "show_live"]
 
@@ -33,6 +33,8 @@ async def show_events(
         async for found in placed:
             record = {"seq": found.seq, "index": found.index, **write(found.event)}
             out.line(record, f"{found.seq:>8}.{found.index:<2} {describe(found.event)}")
+            if isinstance(found.event, CallFailed):  # those that follow from it say the same
+                out.block(found.event.error.traceback)
 
 
 def describe(event: Event) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Any, Literal, TypeVar
 
 import click
@@ -117,6 +118,11 @@ class Output:
                 self._echo(f"---\n{_yaml(record)}")
             case "json" | "jsonl":
                 self._echo(_json(record))
+
+    def block(self, text: str | None) -> None:
+        """Lines of text as they are, indented, below a table; a record in another form has them already."""
+        if text and self.form == "table":
+            self._echo(indent(visible(text), "    "))
 
     def say(self, text: str = "", *, end: str = "\n") -> None:
         """Talk to the person at the terminal; programs do not read it."""

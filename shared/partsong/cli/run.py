@@ -180,6 +180,7 @@ def show(run_id: str, address: Address, out: Output, *, full: bool) -> None:
         said = standing(state, forks, plain=plain, problem=problem)
         if out.record(said, most=None if full else SHOWN):
             out.say("shortened: --full or -o json shows all of it")
+        out.block(state.error.traceback if state.error else None)
         return EXIT["ok"] if error is None else report(error, out)
 
     sys.exit(run_async(work()))

@@ -11,7 +11,7 @@ from partsong.contracts.errors import Problem
 from partsong.contracts.state.explained import explained
 from partsong.contracts.state.state import Call, RunState
 
-__all__ = ["at_the_door", "place", "standing"]
+__all__ = ["at_the_door", "error_of", "place", "standing"]
 
 
 def standing(
@@ -42,13 +42,20 @@ def standing(
         "steps": state.steps,
         "open": [_open(call) for call in state.calls.values() if call.open],
         "usage": state.usage.model_dump(exclude_defaults=True),
-        "error": state.error.model_dump(exclude_none=True) if state.error else None,
+        "error": error_of(state.error, plain=plain),
         "uncompensated": {
             id_: problem.model_dump(exclude_none=True)
             for id_, problem in state.uncompensated.items()
         },
         "state": state.values,
     }
+
+
+def error_of(problem: Problem | None, *, plain: bool) -> dict[str, object] | None:
+    """An error as a record; `plain` leaves out what a table has below it, or nobody reads."""
+    if problem is None:
+        return None
+    return problem.model_dump(exclude_none=True, exclude={"raised", "traceback"} if plain else None)
 
 
 def at_the_door(run_id: str, queued: Queued, *, plain: bool) -> dict[str, object]:

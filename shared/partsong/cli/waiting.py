@@ -44,8 +44,9 @@ class Waiting:
             if self.follow:
                 await show_live(client, run_id, out)
             result = await client.result(run_id)
-        if out.record(_summary(result), most=SHOWN):
+        if out.record(_summary(result, plain=out.form == "table"), most=SHOWN):
             out.say(f"shortened: `partsong run state {run_id}` or -o json shows all of it")
+        out.block(result.error.traceback if result.error else None)
         return EXIT["ok" if result.status == "completed" else "run_failed"]
 
 
@@ -64,11 +65,12 @@ def wait_options(command: Callable[..., R]) -> Callable[..., R]:
     return end(live(bound(waits)))
 
 
-def _summary(result: RunResult) -> dict[str, object]:
-    error = result.error.model_dump(exclude_none=True) if result.error else None
+def _summary(result: RunResult, *, plain: bool) -> dict[str, object]:
+    from partsong.cli.standing import error_of
+
     return {
         "run_id": result.run_id,
         "status": result.status,
         "state": result.state,
-        "error": error,
+        "error": error_of(result.error, plain=plain),
     }

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias, assert_never
+from typing import Literal, TypeAlias, assert_never
 
 from pydantic import JsonValue
 
@@ -29,8 +29,9 @@ from partsong.execution.core.signature import source_of
 from partsong.execution.dependencies import given
 from partsong.execution.emitter import Emitter
 from partsong.execution.functions import Functions
-from partsong.execution.outcome import Late, Outcome, Raised, Value
+from partsong.execution.outcome import Late, Outcome, Raised, Value, worth_a_retry
 from partsong.execution.redacted import Suspended, forget, opened, snapshot_of, suspended
+from partsong.execution.tracebacks import with_traceback
 from partsong.execution.user_loops import CallName, UserLoops
 from partsong.runtime.event_head import event_head
 from partsong.runtime.vault import MemoryVault, Vault
@@ -72,15 +73,18 @@ class Executor:
         worker: str = "",
         loops: UserLoops | None = None,
         vault: Vault | None = None,
+        raised: Callable[[Problem, BaseException], None] = lambda _problem, _error: None,
     ) -> None:
         """Async functions and tools run in `loops`, or where the executor is used; `vault` has redacted arguments.
+
+        `raised` is shown what functions and tools raise.
 
         Raises:
             Unavailable: `cel.not_installed`, for a tool whose rule for approval could not be followed here.
         """
         for name in tools.names:
             tools.get(name).require()
-        self._vault = vault or MemoryVault()
+        self._vault, self._raised = vault or MemoryVault(), raised
         self._functions, self._tools, self._worker = functions, tools, worker
         self._slots = asyncio.Semaphore(slots)
         self._gates: dict[int, asyncio.Semaphore] = {}
@@ -169,12 +173,13 @@ class Executor:
             emitter.end(Problem(code="call.cancelled", message="nobody needs it any more"))
             raise
         except PartsongError as error:
-            result = error.problem
+            # If a module did not load, what its import raised.
+            result = with_traceback(error.problem, error.__cause__)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             # A user's validator or serializer; some libraries panic outside Exception.
-            result = raised(work.kind, error, None)
+            result = with_traceback(raised(work.kind, error, None), error)
         emitter.end(_problem_of(result))
         return self._closed(work, result)
 
@@ -220,7 +225,7 @@ class Executor:
             case Value():
                 raise AssertionError(outcome)  # whatever is returned is read
             case Raised(error):
-                return raised("function", error, callee.source)
+                return self._problem("function", error, callee.source)
             case Late(seconds, idle=True):
                 return fell_silent("function", work.function, seconds)
             case Late(seconds):
@@ -235,7 +240,8 @@ class Executor:
         bound = tool.bind(args)
         if work.doubt or (work.approved is None and bound.needs_approval(work.asks)):
             return refused(tool, work.args, work.doubt)
-        hide = partial(tool.without_secrets, args=args) if tool.redact else None
+        hide_text = partial(tool.without_secrets, args=args)
+        hide = hide_text if tool.redact else None
 
         def said(value: object) -> Content | Stopped:
             return value if isinstance(value, Stopped) else content(value, tool.output_cap, hide)
@@ -258,13 +264,22 @@ class Executor:
             case Value():
                 raise AssertionError(outcome)  # whatever is returned is read
             case Raised(error):
-                problem = raised("tool", error, source_of(tool.function))
-                message = tool.without_secrets(problem.message, args)
-                return problem.model_copy(update={"message": message})
+                return self._problem("tool", error, source_of(tool.function), hide_text)
             case Late(seconds):
                 return timed_out("tool", work.tool, seconds, unknown=tool.guarded)
             case _:
                 assert_never(outcome)
+
+    def _problem(
+        self,
+        kind: Literal["function", "tool"],
+        error: BaseException,
+        source: str | None,
+        hide: Callable[[str], str] = str,
+    ) -> Problem:
+        problem = with_traceback(raised(kind, error, source, hide), error, hide)
+        self._raised(problem, error)
+        return problem
 
     async def _made(
         self, bound: Bound, work: ToolWork, context: NodeContext
@@ -313,7 +328,7 @@ class Executor:
                 within=None if limit == math.inf else limit,
                 name=CallName(work.tool, work.run_id, work.call_id),
             )
-            if not left or not _worth_a_retry(outcome) or now() + wait >= end:
+            if not left or not worth_a_retry(outcome) or now() + wait >= end:
                 return outcome
             await asyncio.sleep(wait)
             wait, left = 2 * wait, left - 1
@@ -381,15 +396,3 @@ def _problem_of(result: _Result) -> Problem | None:
             return problem
         case _:
             return None
-
-
-def _worth_a_retry(outcome: Outcome) -> bool:
-    match outcome:
-        case Raised(PartsongError() as error):
-            return error.problem.retryable
-        case Raised():
-            return True
-        case Value() | Late():
-            return False
-        case _:
-            assert_never(outcome)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
-__all__ = ["Late", "Outcome", "Raised", "Value"]
+from partsong.contracts.errors import PartsongError
+
+__all__ = ["Late", "Outcome", "Raised", "Value", "worth_a_retry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +34,16 @@ class Late:
 
 
 Outcome: TypeAlias = Value | Raised | Late
+
+
+def worth_a_retry(outcome: Outcome) -> bool:
+    """Whether a call that came out so may succeed if it is simply made again."""
+    match outcome:
+        case Raised(PartsongError() as error):
+            return error.problem.retryable
+        case Raised():
+            return True
+        case Value() | Late():
+            return False
+        case _:
+            assert_never(outcome)

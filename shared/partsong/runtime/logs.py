@@ -34,6 +34,9 @@ class _Formatter(logging.Formatter):
             if (value := var.get()) and key not in fields:
                 fields[key] = value
         error = self.formatException(record.exc_info) if record.exc_info else ""
+        told = fields.get("traceback")  # of what was raised elsewhere
+        if isinstance(told, str) and not self._json:
+            error = error or str(fields.pop("traceback"))
         head = {
             "time": clock.now_text(),
             "level": record.levelname.lower(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, ParamSpec, TypeAlias, TypeVar, overload
 
@@ -36,6 +37,8 @@ _STRENGTH: dict[SideEffect, int] = {"none": 0, "read": 1, "write": 2, "destructi
 _PLAIN = frozenset({"never", "always"})
 _NONE: Mapping[str, object] = {}
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SECRET_DIGITS = 4
+"""Signs that a number has at least, to be looked for in texts."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +149,25 @@ class Tool(Generic[P, R_co]):
     def without_secrets(self, text: str, args: JsonValue) -> str:
         """The text with the values of redacted arguments taken out."""
         for key, value in args.items() if isinstance(args, dict) else ():
-            if key in self.redact and isinstance(value, str) and value:
-                text = text.replace(value, REDACTED)
+            for secret in (
+                sorted(_texts(value), key=len, reverse=True) if key in self.redact else ()
+            ):
+                text = text.replace(secret, REDACTED)
         return text
+
+
+def _texts(value: JsonValue) -> Iterator[str]:
+    """The forms in which a value may stand in a text: its own, and as Python and JSON quote it.
+
+    Short numbers are no secrets, and stand everywhere.
+    """
+    if isinstance(value, str) and value:
+        yield from {value, repr(value)[1:-1], json.dumps(value)[1:-1]}
+    elif isinstance(value, int | float) and len(str(value)) >= _SECRET_DIGITS:
+        yield str(value)
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
 
 
 AnyTool: TypeAlias = Tool[..., object]

@@ -96,7 +96,7 @@ class TaskScheduler:
         run_id = run_id or clock.new_run_id()
         async with self._playing(graph, run_id, self._approve) as (player, log):
             await player.execute(dict(input or {}), run_id=run_id)
-            return await self._result(log, run_id)
+            return await self._result(log, run_id, player)
 
     def execute_with_checkpointing_sync(
         self,
@@ -186,16 +186,18 @@ class TaskScheduler:
                     await player.execute({}, run_id=run_id)
                 elif state.status != "completed":
                     await player.retry(run_id)
-                return await self._result(log, going_on)
+                return await self._result(log, going_on, player)
 
     def _compiled(self, tasks: Sequence[Task]) -> Graph:
         graph = self.graph(tasks)
         self._doers.learn(graph.functions)
         return graph.compile()
 
-    async def _result(self, log: Log, run_id: str) -> SchedulerResult:
+    async def _result(self, log: Log, run_id: str, player: Player) -> SchedulerResult:
         records = await self._log.records(log, run_id)
-        return result_of(state_at(run_id, records), tuple(checkpoints(run_id, records)))
+        state = state_at(run_id, records)
+        cause = player.cause_of(state.error)
+        return result_of(state, tuple(checkpoints(run_id, records)), cause)
 
     @asynccontextmanager
     async def _playing(
@@ -217,10 +219,10 @@ class TaskScheduler:
             }
             perform = routed(shared, own, lambda work: work.node)
             if self._most is None:
-                yield Player(graph, perform, log, approve), log
+                yield Player(graph, perform, log, approve, causes=shared), log
                 return
             slots = Slots(perform, self._most, priorities(graph).__getitem__)
-            yield Player(graph, slots, log, approve, slots.see), log
+            yield Player(graph, slots, log, approve, slots.see, causes=shared), log
 
 
 def _single(task: Task | str, agent_name: str | None) -> Task:

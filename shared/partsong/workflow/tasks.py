@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
@@ -13,6 +13,7 @@ from partsong.contracts.graph import NodeName, Retry, SubgraphNode
 from partsong.contracts.graph.misfits import refusing
 from partsong.contracts.graph.nodes import SpecBase
 from partsong.contracts.plain import plain
+from partsong.contracts.state.results import failure
 from partsong.contracts.state.state import Execution, RunState, Status
 from partsong.contracts.state.timeline import Checkpoint
 
@@ -87,6 +88,8 @@ class SchedulerResult(Mapping[str, JsonValue]):
     error: Problem | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
     """Of this run, oldest first."""
+    cause: BaseException | None = field(default=None, compare=False, repr=False)
+    """The exception that the run failed of, if it was raised in this process."""
 
     def __getitem__(self, task_id: str) -> JsonValue:
         """The output of a completed task."""
@@ -107,18 +110,20 @@ class SchedulerResult(Mapping[str, JsonValue]):
         """This result, if all tasks are completed.
 
         Raises:
-            RunFailed: they are not; with the error of the task that failed.
+            RunFailed: they are not; with the error of the task that failed, as `RunResult.raise_for_status` has it.
         """
         if self.status == "completed":
             return self
         if self.error is not None:
-            raise RunFailed.of(self.error)
+            raise failure(self.error, self.cause)
         raise RunFailed(
             "run.not_completed", f"run {self.run_id} is {self.status}", where=self.run_id
         )
 
 
-def result_of(state: RunState, checkpoints: tuple[Checkpoint, ...]) -> SchedulerResult:
+def result_of(
+    state: RunState, checkpoints: tuple[Checkpoint, ...], cause: BaseException | None = None
+) -> SchedulerResult:
     """The result of a run of tasks, from its state."""
     tasks = {
         name: _task(state, name, node)
@@ -132,6 +137,7 @@ def result_of(state: RunState, checkpoints: tuple[Checkpoint, ...]) -> Scheduler
         tasks=tasks,
         error=state.error,
         checkpoints=checkpoints,
+        cause=cause,
     )
 
 

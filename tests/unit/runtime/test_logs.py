@@ -103,3 +103,17 @@ def test_below_the_level_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> 
     logs.set_up("x", level="WARNING")
     logging.getLogger("partsong.x").info("chatter")
     assert line(capsys) == ""
+
+
+def test_a_traceback_of_elsewhere_stands_below_its_line_and_in_json_as_a_field(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = {"call": "a:1", "traceback": "Traceback:\n  File x\nValueError: \x1b[2J"}
+    logs.set_up("tool-runner")
+    logging.getLogger("partsong.x").warning("call failed", extra=told)
+    first, *below = line(capsys).splitlines()
+    assert first.endswith("call failed call=a:1")
+    assert below == ["    Traceback:", "      File x", "    ValueError: \\x1b[2J"]
+    logs.set_up("tool-runner", form="json")
+    logging.getLogger("partsong.x").warning("call failed", extra=told)
+    assert json.loads(line(capsys))["traceback"] == told["traceback"]

@@ -13,10 +13,13 @@ from pydantic import (
     Field,
     JsonValue,
     TypeAdapter,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.errors import PydanticUserError
 
+from partsong.contracts.errors import Problem
+from partsong.contracts.exception_names import class_name, means
 from partsong.contracts.graph.misfits import refusing
 
 __all__ = [
@@ -83,6 +86,31 @@ Join = Literal["all", "any", "first"] | AtLeast
 arrive, `first` likewise and the others are cancelled, `{n: k}` with the k-th."""
 
 
+def _names(value: object) -> object:
+    """Exceptions by their names; one alone is a list of one."""
+    if isinstance(value, str | type):
+        value = (value,)
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(_name(found) for found in value)
+
+
+def _name(value: object) -> object:
+    if not isinstance(value, type):
+        return value
+    if not issubclass(value, BaseException):
+        raise ValueError(f"{class_name(value)} is no exception")  # noqa: TRY004  # pydantic reads it
+    return class_name(value)
+
+
+_Errors = Annotated[
+    tuple[str | type[BaseException], ...],
+    BeforeValidator(_names),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}}),
+]
+"""_Errors as a graph names them; classes become their names."""
+
+
 class Retry(SpecBase):
     """When and how often a failed call is made again."""
 
@@ -95,8 +123,21 @@ class Retry(SpecBase):
     """No wait is longer than this many seconds, unless a provider asks for more."""
     jitter: float = Field(default=0.1, ge=0, le=1)
     """Share of the wait that varies, derived from the call's id: recorded, so a replay waits the same."""
-    retry_on: tuple[str, ...] = ()
-    """Prefixes of error codes worth another attempt; empty: whatever says it is retryable."""
+    retry_on: _Errors = ()
+    """_Errors worth another attempt: exceptions, by their class or its name or a base's, or codes and how they begin.
+
+    Empty: whatever says that it is retryable, as all exceptions do.
+    """
+    not_on: _Errors = ()
+    """_Errors, named in the same way, that are never worth another attempt."""
+
+    def worth(self, problem: Problem) -> bool:
+        """Whether an error is worth another attempt, if there is one left."""
+        if any(means(str(name), problem) for name in self.not_on):
+            return False
+        if not self.retry_on:
+            return problem.retryable
+        return any(means(str(name), problem) for name in self.retry_on)
 
 
 class NodeBase(SpecBase):

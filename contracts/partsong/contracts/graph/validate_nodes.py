@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from partsong.contracts.errors import InvalidInput, Problem
+from partsong.contracts.exception_names import misspelt
 from partsong.contracts.graph import (
     AgentNode,
     ApprovalNode,
@@ -66,6 +67,7 @@ def node_findings(graph: Graph, plan: Plan) -> Iterator[Problem]:
         yield from _conditions(name, graph, plan)
         yield from _join(name, node, arriving[name])
         yield from _idle_options(name, node)
+        yield from _retried(name, node)
         yield from _texts(name, node)
         yield from _values(name, node)
         if isinstance(node, AgentNode):
@@ -80,6 +82,20 @@ def _values(name: str, node: Node) -> Iterator[Problem]:
             plain(getattr(node, field, None), f"nodes.{name}.{field}", "graph.malformed")
         except InvalidInput as error:
             yield error.problem
+
+
+def _retried(name: str, node: Node) -> Iterator[Problem]:
+    """Names in a retry that are for no error."""
+    for field in ("retry_on", "not_on") if node.retry is not None else ():
+        for index, given in enumerate(getattr(node.retry, field)):
+            if (why := misspelt(str(given))) is not None:
+                yield Problem(
+                    code="graph.bad_retry",
+                    message=f"{given!r:.80}: {why}",
+                    where=f"nodes.{name}.retry.{field}[{index}]",
+                    fix="write a class (ConnectionError, httpx.TimeoutException), a code (function.timeout), "
+                    "or how codes begin (provider.)",
+                )
 
 
 def _labels(name: str, node: Node, plan: Plan) -> Iterator[Problem]:

@@ -108,7 +108,10 @@ def node_ended(state: RunState, event: e.NodeCompleted | e.NodeFailed) -> RunSta
     mark = execution.seen
     private: Mapping[str, JsonValue]
     if isinstance(event, e.NodeFailed):
-        error = {"node": execution.node, **event.error.model_dump(mode="json", exclude_none=True)}
+        error = {
+            "node": execution.node,
+            **event.error.brief().model_dump(mode="json", exclude_none=True),
+        }
         private = {"error": error}
     else:
         updates = updates_of(state, execution, event.update, event.signal, event.signal_key)
@@ -259,7 +262,7 @@ def scope_closed(state: RunState, event: e.ScopeClosed) -> RunState:
         execution = replace(execution, results=results)
         state = _closed(state, scope)
     elif isinstance(node, MapNode) and node.on_item_error == "collect":
-        error: JsonValue = {"error": event.error.model_dump(mode="json", exclude_none=True)}
+        error: JsonValue = {"error": event.error.brief().model_dump(mode="json", exclude_none=True)}
         execution = replace(execution, results=put(execution.results, scope.index, error))
         state = _closed(state, scope)
     elif isinstance(node, AgentNode):

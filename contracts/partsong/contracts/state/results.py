@@ -11,7 +11,17 @@ from partsong.contracts.errors import Problem, RunFailed
 from partsong.contracts.events import Event
 from partsong.contracts.state.state import Status
 
-__all__ = ["RunResult"]
+__all__ = ["RunResult", "failure"]
+
+
+def failure(problem: Problem, cause: BaseException | None = None) -> RunFailed:
+    """The exception for a run that failed of `problem`, and of what it came from; without that, with its traceback as a note."""
+    error = RunFailed.of(problem)
+    if cause is not None:
+        error.__cause__ = cause
+    elif problem.traceback is not None:
+        error.add_note(f"raised by the run's code:\n{problem.traceback}")
+    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,8 @@ class RunResult(Mapping[str, JsonValue]):
     events: tuple[Event, ...] = ()
     uncompensated: Mapping[str, Problem] = field(default_factory=dict)
     """Executions that could not be undone, and why: somebody has to do it by hand."""
+    cause: BaseException | None = field(default=None, compare=False, repr=False)
+    """The exception that the run failed of, if it was raised in this process."""
 
     def __getitem__(self, key: str) -> JsonValue:
         """The value of a state key."""
@@ -42,12 +54,13 @@ class RunResult(Mapping[str, JsonValue]):
         """This result, if the run completed.
 
         Raises:
-            RunFailed: it ended otherwise, or has not ended; with the run's own error.
+            RunFailed: it ended otherwise, or has not ended; with the run's own error. What a function raised in this
+                process is its `__cause__`; of what was raised elsewhere it has the traceback as a note.
         """
         if self.status == "completed":
             return self
         if self.error is not None:
-            raise RunFailed.of(self.error)
+            raise failure(self.error, self.cause)
         raise RunFailed(
             "run.not_completed", f"run {self.run_id} is {self.status}", where=self.run_id
         )

@@ -77,7 +77,7 @@ def request_call(
             child=child_of(own) if kind == "run" else None,
             approved=approved,
             edit=edit,
-            about=about,
+            about=about and about.brief(),
         )
     )
 
@@ -158,7 +158,7 @@ def retried(
         policy, attempt = _PARKED, call.parked + 1
     else:
         attempt = call.charged
-        if attempt >= policy.attempts or not _worth(problem, policy):
+        if attempt >= policy.attempts or not policy.worth(problem):
             return "never"
     wait = max(
         _backoff(draft.state.run_id, call, policy, attempt),
@@ -205,12 +205,6 @@ def no_outcome(call: Call) -> Problem:
     return Problem(
         code="call.no_outcome", message=f"{call.id} was closed without a result", fault="platform"
     )
-
-
-def _worth(problem: Problem, policy: Retry) -> bool:
-    if policy.retry_on:
-        return any(problem.code.startswith(prefix) for prefix in policy.retry_on)
-    return problem.retryable
 
 
 def _backoff(run_id: str, call: Call, policy: Retry, attempt: int) -> float:

@@ -48,7 +48,9 @@ def work(state: RunState, call: Call) -> ToolWork:
         "started": state.started,
         "ended": state.updated,
         "state": state.values,
-        "error": state.error.model_dump(mode="json", exclude_none=True) if state.error else None,
+        "error": state.error.brief().model_dump(mode="json", exclude_none=True)
+        if state.error
+        else None,
     }
     payload: JsonValue = {"type": f"run.{state.status}", "timestamp": call.since, "data": data}
     return ToolWork(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Self, assert_never
 
-from partsong.contracts.errors import PartsongError
+from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.needs import tools_of
 from partsong.contracts.graph.validate import functions_of
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["Performers", "routed"]
 
 
+_KEPT = 100
+"""Exceptions that are kept, with all that their frames hold, for the error of a run that comes of one."""
+
+
 def routed(shared: Perform, own: Mapping[str, Perform], whose: Callable[[Work], str]) -> Perform:
     """Agents that bring their own keys and tools make their own turns and tool calls; `shared` makes all other calls."""
 
@@ -45,8 +50,11 @@ class Performers:
     def __init__(
         self, functions: Functions, tools: ToolRegistry, plugins: Shelf, stack: AsyncExitStack
     ) -> None:
-        self._vault = MemoryVault()
-        self._executor = Executor(functions, tools, vault=self._vault)
+        self._vault, self._raised = (
+            MemoryVault(),
+            deque[tuple[Problem, BaseException]](maxlen=_KEPT),
+        )
+        self._executor = Executor(functions, tools, vault=self._vault, raised=self._keep)
         self._hooks, self._plugins = Hooks(plugins), plugins
         stack.callback(self._hooks.close)
         self._tools = tools
@@ -76,6 +84,17 @@ class Performers:
                 plugins or Shelf({}),
                 stack,
             )
+
+    def cause_of(self, problem: Problem) -> BaseException | None:
+        """The exception that was raised here and became this error; a run may have said more exactly where."""
+        told = problem.code, problem.message, problem.traceback
+        for raised, error in reversed(self._raised):
+            if (raised.code, raised.message, raised.traceback) == told:
+                return error
+        return None
+
+    def _keep(self, problem: Problem, error: BaseException) -> None:
+        self._raised.append((problem, error))
 
     def __call__(self, work: Work, emit: Callable[[Chunk], None]) -> Coroutine[None, None, Result]:
         """Make one call."""

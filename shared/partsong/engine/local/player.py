@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
-from partsong.contracts.errors import Conflict, NotFound
+from partsong.contracts.errors import Conflict, NotFound, Problem
 from partsong.contracts.events.envelope import decode
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.conform import check_state
@@ -44,6 +44,14 @@ Emit = Callable[[Item], None]
 _Signals = Mapping[str, JsonValue]
 
 
+class _Causes(Protocol):
+    """Knows the exceptions that errors come from."""
+
+    def cause_of(self, problem: Problem) -> BaseException | None:
+        """The exception; None if it was raised elsewhere, or long ago."""
+        ...
+
+
 class Player:
     """Runs one graph in this process, any number of times, also side by side."""
 
@@ -55,8 +63,13 @@ class Player:
         approve: Approver | None,
         watch: Emit | None = None,
         plugins: tuple[PluginRef, ...] = (),
+        causes: _Causes | None = None,
     ) -> None:
-        """`watch` is shown all events and chunks of all runs; `plugins` are asked in runs that begin here."""
+        """`watch` is shown all events and chunks of all runs; `plugins` are asked in runs that begin here.
+
+        `causes` knows what was raised in this process.
+        """
+        self._causes = causes
         self._plugins = plugins
         self._graph, self._perform, self._log, self._approve = graph, perform, log, approve
         self._watch = watch
@@ -233,7 +246,14 @@ class Player:
             error=state.error,
             events=tuple(events),
             uncompensated=state.uncompensated,
+            cause=self.cause_of(state.error),
         )
+
+    def cause_of(self, problem: Problem | None) -> BaseException | None:
+        """The exception that a run's error comes from, if it was raised in this process."""
+        if problem is None or self._causes is None:
+            return None
+        return self._causes.cause_of(problem)
 
     async def _records(self, run_id: str) -> list[tuple[int, bytes]]:
         subject = Subjects().run(check_id("run_id", run_id))
@@ -296,6 +316,7 @@ async def open_player(
             opened,
             approve,
             plugins=plugins.refs if plugins else (),
+            causes=shared,
         )
 
 

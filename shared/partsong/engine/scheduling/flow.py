@@ -84,7 +84,12 @@ def fail(
     failed = draft.id(*draft.rounds(execution.id), "failed")
     draft.add(
         e.NodeFailed(
-            id=failed, time=draft.now, cause=cause, exec=execution.id, error=problem, edges=edges
+            id=failed,
+            time=draft.now,
+            cause=cause,
+            exec=execution.id,
+            error=problem.brief() if edges else problem,  # what goes on has it in its state
+            edges=edges,
         )
     )
     if edges or scope.graph.on_failure == "continue":

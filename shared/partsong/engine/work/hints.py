@@ -82,7 +82,7 @@ def _undo(state: RunState, call: Call) -> Work | None:
         return None
     view = dict(undo.view)
     if state.stopping is not None and state.stopping.error is not None:
-        view["error"] = state.stopping.error.model_dump(mode="json", exclude_none=True)
+        view["error"] = state.stopping.error.brief().model_dump(mode="json", exclude_none=True)
     return FunctionWork(
         run_id=state.run_id,
         call_id=call.id,

@@ -60,7 +60,7 @@ def _of_run(state: RunState) -> dict[str, JsonValue]:
         "labels": dict(state.options.labels),
         "usage": state.usage.model_dump(mode="json"),
         "outcome": stopping.outcome if stopping is not None else "completed",
-        "error": stopping.error.model_dump(mode="json", exclude_none=True)
+        "error": stopping.error.brief().model_dump(mode="json", exclude_none=True)
         if stopping is not None and stopping.error is not None
         else None,
     }
@@ -106,7 +106,9 @@ def _result(state: RunState, subject: str) -> dict[str, JsonValue]:
     if isinstance(outcome, e.CallCompleted):
         return {"result": outcome.content}
     problem = call.problem if call is not None else None
-    return {"error": problem.model_dump(mode="json", exclude_none=True) if problem else None}
+    return {
+        "error": problem.brief().model_dump(mode="json", exclude_none=True) if problem else None
+    }
 
 
 def _messages(state: RunState, execution: Execution, subject: str) -> tuple[Message, ...]:

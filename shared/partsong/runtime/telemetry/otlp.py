@@ -160,6 +160,7 @@ class _OpenSpan(AbstractContextManager[Span]):
         self._span.set_status(StatusCode.ERROR, f"{problem.code}: {problem.message}")
         fault, where = problem.fault, problem.where
         self.set({"error.type": problem.code, "partsong.fault": fault, "partsong.where": where})
+        self.set({"exception.stacktrace": problem.traceback})
 
     def end(self, at: datetime) -> None:
         """It is over; no span ends before it starts."""
