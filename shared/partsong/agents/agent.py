@@ -168,7 +168,7 @@ class Agent:
         *,
         output: OutputType = None,
         conversation: Conversation | None = None,
-    ) -> AgentResult[M] | AgentResult[object]:
+    ) -> AgentResult[object]:
         """Ask, let tools run, and give the answer. Cancelling it closes the provider's connection.
 
         `output` is for this call only and stands in for the agent's own.
@@ -200,13 +200,13 @@ class Agent:
         *,
         output: OutputType = None,
         conversation: Conversation | None = None,
-    ) -> AgentResult[M] | AgentResult[object]:
+    ) -> AgentResult[object]:
         """Ask as `call` does and wait for the answer, in a script or a notebook; each call connects anew.
 
         Raises:
             InvalidInput: `sync.running_loop`, this is inside a coroutine: `await agent.call(…)` there.
         """
-        asked: Callable[..., Coroutine[Any, Any, AgentResult[M] | AgentResult[object]]] = self.call
+        asked: Callable[..., Coroutine[Any, Any, AgentResult[object]]] = self.call
         return blocking(
             lambda: asked(prompt, output=output, conversation=conversation),
             name="agent.call_sync",
