@@ -13,6 +13,11 @@ from partsong.contracts.errors import InvalidInput, Problem
 __all__ = ["LONGEST_TEXT", "look_up", "render", "render_value", "stray_hole"]
 
 _PLACE = re.compile("[0-9]{1,9}")
+_QUOTED = r"""'[^'\n]*'|"[^"\n]*\""""
+_FILLED = re.compile(
+    rf"\{{\{{\s*(?:(?P<path>[A-Za-z_][\w\-]*(?:\.[\w\-]+)*)|(?P<quoted>{_QUOTED}))\s*\}}\}}"
+)
+"""A place for a value, or text in quotes that stands for itself: `{{ '{{' }}`."""
 _HOLE = re.compile(r"\{\{\s*([A-Za-z_][\w\-]*(?:\.[\w\-]+)*)\s*\}\}")
 
 
@@ -23,6 +28,9 @@ LONGEST_TEXT = 4 * 1024 * 1024
 def render(template: str, state: Mapping[str, JsonValue]) -> str:
     """The template with each `{{path.to.key}}` taken from the state; text as it is, other values as JSON.
 
+    Text in quotes stands for itself, so that braces can be written: `{{ '{{' }}` is `{{`. What is put in is not looked
+    through again.
+
     Raises:
         InvalidInput: `template.unknown_key` if the state has no such key; `template.too_large`.
     """
@@ -30,6 +38,8 @@ def render(template: str, state: Mapping[str, JsonValue]) -> str:
 
     def fill(hole: re.Match[str]) -> str:
         nonlocal left
+        if hole["quoted"] is not None:
+            return hole["quoted"][1:-1]
         text = _text(look_up(hole[1], state))
         left -= len(text)
         if left < 0:
@@ -41,7 +51,7 @@ def render(template: str, state: Mapping[str, JsonValue]) -> str:
             )
         return text
 
-    return _HOLE.sub(fill, template)
+    return _FILLED.sub(fill, template)
 
 
 def render_value(value: JsonValue, state: Mapping[str, JsonValue]) -> JsonValue:
