@@ -189,11 +189,13 @@ def _fork(
     if state.graph is not None:
         origin = state.origin
         same = origin is not None and origin.run_id == request.run_id
-        if same and (state.digest == command.digest or request.seq in {None, origin.seq}):  # type: ignore[union-attr]  # mypy forgets `same`
+        # A run of an old log, or of one process, does not say what its fork was asked to change.
+        old = state.digest == "" and same and request.seq in {None, origin.seq}  # type: ignore[union-attr]  # mypy forgets `same`
+        if same and (state.digest == command.digest or old):
             return ()
         raise Conflict(
             "run.exists",
-            f"run {state.run_id} exists and is no fork of {request.run_id} at {request.seq}",
+            f"run {state.run_id} exists, and is not that fork of {request.run_id} at {request.seq}",
             where="run_id",
             fix="leave the id out to get a fresh one",
         )

@@ -31,6 +31,7 @@ from partsong.engine.commands.signals import signal
 from partsong.engine.local.engine import Approver, Item, LocalRun, Perform
 from partsong.engine.local.equipped import Equipped
 from partsong.engine.local.performers import Performers, routed
+from partsong.engine.local.same_run import check_same
 from partsong.log.port import Log
 from partsong.log.reading import body_of
 from partsong.plugins.shelf import Shelf
@@ -85,11 +86,12 @@ class Player:
     ) -> RunResult:
         """Run to the end, or to where only somebody outside this process can go on.
 
-        With the id of a run that the log already holds, the run goes on where it was; its first input stands.
+        With the id of a run that the log already holds, the run goes on where it was: it needs no input, and another
+        one than it was begun with is refused, as are other options.
         `signals` are sent as soon as it runs.
 
         Raises:
-            Conflict: `run.exists`, the id belongs to a run of another graph.
+            Conflict: `run.exists`, the id belongs to a run of another graph, or of another input.
             InvalidInput: the input does not fit the graph's schema, or nobody waits for a signal.
             Unavailable: `cel.not_installed`, `jsonschema.not_installed`: what the graph takes is not installed here.
         """
@@ -120,6 +122,8 @@ class Player:
                 where="run_id",
                 fix="start a new run, execute the graph it was started with, or retry it with this one",
             )
+        else:
+            check_same(run_id, await self._events(run_id), input, options)
         return await self._play(run, (*news, *_sent(fold_all(before, news), signals)))
 
     async def stream(

@@ -8,10 +8,11 @@ from partsong.contracts import events as e
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events.command import Verb
 from partsong.contracts.foreign.question import at_once
+from partsong.contracts.frozen import replace
 from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.state.fold import fold, fold_all
 from partsong.contracts.state.serialization import dump_state, load_state
-from partsong.contracts.state.state import RunState
+from partsong.contracts.state.state import Origin, RunState
 from partsong.engine.commands.outcomes import Prepared, carry_out
 from partsong.engine.meter import MOST, Meter
 
@@ -111,6 +112,21 @@ def test_the_very_same_start_is_no_second_run() -> None:
     before = begun()
     events, after = carry_out(fold(before, start("again", x=1)), {"again": READY}, NOW)
     assert outcomes(events) == {"again": None}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "code"),
+    [("d", "d", None), ("d", "other", "run.exists"), ("", "other", None)],
+    ids=["same", "other values", "of an old log"],
+)
+def test_a_fork_under_the_id_of_another_fork_is_refused(
+    own: str, asked: str, code: str | None
+) -> None:
+    before = replace(begun(), origin=Origin("r_0", 5), digest=own)
+    again = received("fork", "f", asked, run_id="r_0", values={"x": 2})
+    events, after = carry_out(fold(before, again), {"f": READY}, NOW)
+    assert outcomes(events) == {"f": code}
     assert after == before
 
 
