@@ -97,9 +97,9 @@ async def _kept(log: FileLog, snapshots: FileSnapshots, run_id: str) -> None:
     async for record in log.read(subjects.run(run_id)):
         folded, records, size = folded.after(record, subjects), records + 1, size + len(record.body)
         if due(records, size, last):
-            packed = pack(folded)
+            packed, cost = pack(folded)
             await snapshots.put(packed)
-            records, size, last = 0, 0, len(packed.body)
+            records, size, last = 0, 0, cost
 
 
 async def _fork(player: Player, seq: int) -> RunResult:

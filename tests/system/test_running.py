@@ -58,7 +58,7 @@ async def test_labels_and_options_that_are_wrong_are_checked() -> None:
     assert started.type == "run.started"
     assert started.options.labels == {"who": "ann"}
     with pytest.raises(InvalidInput) as caught:
-        await graphs.chain().execute({}, max_steps=0)
+        await graphs.chain().execute({}, max_steps=-1)
     assert caught.value.problem.where == "options.max_steps"
 
 
