@@ -21,8 +21,8 @@ __version__ = "{version}"
 '''
 STARTUP = (
     "import sys, importlib.util as u; s = u.find_spec('partsong'); m = s and u.module_from_spec(s); "
-    "s and (setattr(m, '__version__', '{version}'), sys.modules.setdefault('partsong', m))\n"
-)
+    "s and (vars(m).update(__version__='{version}', __doc__='PYTEST_DONT_REWRITE'), sys.modules.setdefault('partsong', m))\n"
+)  # the mark: pytest warns of a plugin's package that was imported before it could rewrite it; nothing in it asserts
 
 
 class WheelHook(BuildHookInterface[Any]):

@@ -24,7 +24,7 @@ ROOTS = (*LANGUAGE_AND_MEANS, *PLAYERS)
 LINT = "import sys; from importlinter.cli import lint_imports_command as run; run(['--no-logo', '--no-cache'])"
 
 PURE = {
-    "__future__", "ast", "base64", "bisect", "collections", "copy", "dataclasses", "datetime", "difflib", "email", "enum",
+    "__future__", "ast", "base64", "bisect", "builtins", "collections", "copy", "dataclasses", "datetime", "difflib", "email", "enum",
     "fnmatch", "functools", "hashlib", "heapq", "importlib", "inspect", "itertools", "json", "math", "pathlib", "re",
     "textwrap", "tomllib", "traceback", "types", "typing", "unicodedata", "urllib", "warnings", "zlib",
     "cel_expr_python", "jsonschema", "jsonschema_rs", "pydantic", "pydantic_core", "referencing",

@@ -392,7 +392,7 @@ async def test_a_list_of_runs_says_that_the_log_is_damaged_though_it_still_has_s
     async with damaged(nats_server, own.names.log, b"other 3;"):
         assert (await partsong(own, tmp_path, "verify"))[0] == 78
         runs, said = await listed(own, tmp_path)
-        assert [run["run_id"] for run in runs] == ["r_1", "r_2"]
+        assert [run["run_id"] for run in runs] == ["r_2", "r_1"]
         assert said.startswith("log damaged: ")
         assert said.count("\n") == 1
         assert f"--data {shlex.quote(str(tmp_path))} --as-is`" in said
@@ -400,7 +400,7 @@ async def test_a_list_of_runs_says_that_the_log_is_damaged_though_it_still_has_s
         assert (await listed(own, tmp_path))[1] == ""
     await limited(own, max_msgs=3)
     runs, said = await listed(own, tmp_path)
-    assert [run["run_id"] for run in runs] == ["r_1", "r_2"]
+    assert [run["run_id"] for run in runs] == ["r_2", "r_1"]
     assert "the log begins at" in said
     assert "partsong log adopt --new" in said
 

@@ -123,7 +123,7 @@ def test_text_is_printed_as_it_is(partsong: Partsong) -> None:
     ("words", "code", "said"),
     [
         (("nope",), 3, "tool.unknown"),
-        (("count", "-i", "upto=many"), 1, "args.upto"),
+        (("count", "-i", "upto=many"), 2, "args.upto"),
         (("count", "-i", "nonsense"), 2, "input.malformed"),
         (("read_file", "-i", "path=a.txt"), 1, "file.no_root"),
         (("wipe", "-i", "disk=sda"), 2, "tool.needs_approval"),

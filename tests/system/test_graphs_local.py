@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
+from partsong.contracts.errors import Conflict
 from partsong.contracts.events import ApprovalRequested
 from partsong.contracts.state.results import RunResult
 from partsong.workflow import WorkflowGraph
@@ -51,7 +52,9 @@ async def test_without_an_approver_the_run_waits_and_goes_on_later(tmp_path: Pat
     async def yes(_request: ApprovalRequested) -> bool:
         return True
 
-    done = await graphs.approving().execute({"amount": 999}, run_id="r_a", log=log, approve=yes)
+    with pytest.raises(Conflict, match=r"was begun with other input\.amount"):
+        await graphs.approving().execute({"amount": 999}, run_id="r_a", log=log, approve=yes)
+    done = await graphs.approving().execute(run_id="r_a", log=log, approve=yes)
     assert done.status == "completed"
     assert done["amount"] == 1
     assert sum(e.type == "call.completed" for e in done.events if "start" in e.id) == 1

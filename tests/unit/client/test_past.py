@@ -138,7 +138,7 @@ async def test_a_fork_asked_for_twice_under_one_id_is_one_run(client: Client) ->
     root = await a_failed_run(client)
     for _ in range(2):
         assert await client.fork(root, new_run_id="r_mine", values={"total": 1}) == "r_mine"
-    with pytest.raises(InvalidInput, match="is no fork of"):
+    with pytest.raises(InvalidInput, match="is not that fork of"):
         await client.fork("r_mine", new_run_id=root)
 
 
