@@ -32,6 +32,8 @@ class Voices:
     def take(self, chunk: Chunk) -> None:
         """Take what comes."""
         voice = chunk.call_id, chunk.attempt
+        for earlier in [said for said in self._said if said[0] == voice[0] and said[1] < voice[1]]:
+            self._end(earlier)  # its worker is gone: it ends where it was broken off
         if chunk.kind == "text":
             self._say(voice, chunk.text)
         elif isinstance(chunk, TERMINAL):

@@ -65,6 +65,12 @@ def test_another_attempt_is_another_voice() -> None:
     assert said([text("a", "x"), text("a", "y", 2)]) == "[a] x\n[a, attempt 2] y\n"
 
 
+def test_what_an_attempt_had_begun_is_shown_before_the_next_one_speaks() -> None:
+    talk = [text("a", "half "), text("b", "meanwhile"), text("a", "whole", attempt=2), end("b")]
+    shown = said(talk).splitlines()
+    assert shown == ["[a] half ", "[b] meanwhile", "[a, attempt 2] whole"]
+
+
 def test_a_line_without_end_is_shown_in_pieces() -> None:
     shown = said([text("a", "word " * 500)]).splitlines()
     assert len(shown) > 10
