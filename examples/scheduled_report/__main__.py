@@ -1,6 +1,6 @@
 """A report at every tick of a schedule: the numbers are gathered, a model says what stands out, a file gets the report.
 
-    python -m examples.scheduled_report --every 2 --reports 2
+    python -m examples.scheduled_report --every 2s --reports 2
 
 It starts a platform of its own, waits for so many reports, and takes the schedule away again. On a platform that stays
 the schedule stays too, also while no process of yours runs: `--cron "0 8 * * mon"` would be every Monday's report.
@@ -21,7 +21,7 @@ from partsong.client import Client
 NAME = "orders-report"
 
 
-async def work(file: Path, every: float, reports: int) -> None:
+async def work(file: Path, every: str, reports: int) -> None:
     """Set the schedule, wait for its runs, take it away."""
     model = os.environ.get("PARTSONG_EXAMPLE_MODEL", "scripted:summary")
     with tempfile.TemporaryDirectory(prefix="partsong-report-") as folder:
@@ -30,7 +30,7 @@ async def work(file: Path, every: float, reports: int) -> None:
             Client(where["nats_url"]) as client,
         ):
             await client.schedule(NAME, report(model), {"file": str(file)}, every=every)
-            print(f"schedule {NAME}: every {every:g} s, with {model}")
+            print(f"schedule {NAME}: every {every}, with {model}")
             seen: set[str] = set()
             while len(seen) < reports:
                 for run in await client.runs(status="completed"):
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m examples.scheduled_report", description=__doc__
     )
-    parser.add_argument("--every", type=float, default=2.0, help="seconds (default: 2)")
+    parser.add_argument("--every", default="2s", help="time between reports (default: 2s)")
     parser.add_argument("--reports", type=int, default=2, help="how many (default: 2)")
     parser.add_argument("--output", type=Path, default=Path("reports.md"))
     given = parser.parse_args()

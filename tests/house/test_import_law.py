@@ -25,7 +25,7 @@ LINT = "import sys; from importlinter.cli import lint_imports_command as run; ru
 
 PURE = {
     "__future__", "ast", "base64", "bisect", "builtins", "collections", "copy", "dataclasses", "datetime", "difflib", "email", "enum",
-    "fnmatch", "functools", "hashlib", "heapq", "importlib", "inspect", "itertools", "json", "math", "pathlib", "re",
+    "decimal", "fnmatch", "functools", "hashlib", "heapq", "importlib", "inspect", "itertools", "json", "math", "pathlib", "re",
     "textwrap", "tomllib", "traceback", "types", "typing", "unicodedata", "urllib", "warnings", "zlib",
     "cel_expr_python", "jsonschema", "jsonschema_rs", "pydantic", "pydantic_core", "referencing",
 }  # fmt: skip

@@ -122,6 +122,34 @@ async def test_a_schedule_is_listed_with_the_name_of_its_graph(
     assert "done" in table
     assert "sha256" not in table
     assert "sha256" in await partsong("schedule", "list", "-o", "wide")
+    assert row["every"] == 3600.0
+    assert " 1h " in table
+
+
+async def test_the_same_command_with_the_time_that_a_run_has_is_the_same_run(
+    partsong: Terminal, gate: Path
+) -> None:
+    words = ["run", "start", gate, "--run-id", "r_1", "--deadline"]
+    await partsong(*words, "1h")
+    await partsong(*words, "1h")
+    await partsong(*words, "PT60M")
+    assert len(await partsong.rows("run", "list")) == 1
+    assert "run.exists" in await partsong(*words, "2h", code=1)
+
+
+async def test_a_wrong_duration_names_its_option_and_the_forms(
+    partsong: Terminal, done: Path
+) -> None:
+    for words in (
+        ("run", "start", done, "--wait", "--timeout", "soon"),
+        ("run", "watch", "r_1", "--timeout", "nan"),
+        ("schedule", "add", "s", done, "--every", "P1M"),
+        ("run", "retry", "r_1", "--deadline", "-1h"),
+        ("down", "--timeout", "-1"),
+    ):
+        said = await partsong(*words, code=2)
+        assert str(words[-2]) in said
+        assert "PT1H30M" in said
 
 
 async def test_labels_are_given_and_shown(partsong: Terminal, done: Path) -> None:

@@ -17,13 +17,13 @@ EXAMPLES = {
     "support": ("decides by itself: yes", "done   80.0 euros are on their way."),
     "code_review": ("security  The name is put into the query", "do not merge"),
     "pipeline": ("ship A-3", "A-1 for 20, A-2 for 35, A-3 for 5; 60 euros"),
-    "scheduled_report": ("schedule orders-report: every 1 s", "has one more report"),
+    "scheduled_report": ("schedule orders-report: every 1s", "has one more report"),
     "release_notes": ("the demo decides by itself: approve", "identical state"),
     "plan_and_edit": ("Carry it out?", "The page is written."),
 }
 HELPERS = {"on_the_bus", "voices"}
 WORDS = {
-    "scheduled_report": ("--every", "1", "--output", "{folder}/reports.md"),
+    "scheduled_report": ("--every", "1s", "--output", "{folder}/reports.md"),
     "release_notes": ("--output", "{folder}/release_notes.md"),
     "plan_and_edit": ("--file", "{folder}/plan.json"),
 }

@@ -349,7 +349,7 @@ def test_a_moment_delivered_twice_asks_for_the_same_run() -> None:
         ({"cron": NEVER, "timezone": "Mars/Base"}, "schedule.bad_timezone", "timezone"),
         ({"every": 60.0, "timezone": "Europe/Berlin"}, "schedule.bad_timezone", "timezone"),
         ({"every": 0.5}, "schedule.too_often", "every"),
-        ({"every": -1.0}, "request.malformed", "every"),
+        ({"every": -1.0}, "duration.invalid", "every"),
         ({"every": 60.0, "cron": NEVER}, "request.malformed", ""),
         ({"every": 60.0, "name": "a.b"}, "request.malformed", "name"),
         ({"every": 60.0, "graph": "nobody-knows"}, "graph.unknown", "graph"),

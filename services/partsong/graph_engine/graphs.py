@@ -95,7 +95,7 @@ class Graphs:
             ) from None
         except (nats.errors.Error, APIError, TimeoutError) as error:
             raise self._unavailable(error) from error
-        graph = parse_graph(json.loads(entry.value or b"{}"))
+        graph = parse_graph(json.loads(entry.value or b"{}"), stored=True)
         if name == graph.hash:
             self._remember(graph, len(entry.value or b""))
         return graph

@@ -23,6 +23,7 @@ from partsong.agents.performance import Performance
 from partsong.agents.result import AgentResult
 from partsong.agents.stream import AgentStream
 from partsong.agents.toolset import Approve, Tools, Toolset
+from partsong.contracts.durations import Duration, parse_duration, parse_optional
 from partsong.contracts.graph import AgentSpec, CacheMode, Effort, OutputMode, Retry
 from partsong.contracts.talk.chunks import Chunk
 from partsong.engine.calls.calls import AGENT_RETRY
@@ -62,22 +63,22 @@ class Agent:
         temperature: float | None = None,
         effort: Effort | None = None,
         cache: CacheMode = "auto",
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         limits: AgentLimits | None = None,
         limiter: RateLimiter | None = None,
         fallbacks: tuple[str, ...] = (),
         retry: Retry = AGENT_RETRY,
-        patience: float = 120.0,
+        patience: Duration = 120.0,
         repairs: int = 2,
         approve: Approve | None = None,
-        approval_deadline: float | None = None,
+        approval_deadline: Duration | None = None,
         provider_options: Mapping[str, Mapping[str, JsonValue]] | None = None,
     ) -> None:
         """Check everything, connect to nothing.
 
         `model` is `provider:model`; without it the key's form decides, then the keys in the environment, then the scripted
         provider answers. `output`, a type or a JSON Schema, makes answers structured; `mode` says how they come. `timeout` is for one turn.
-        `approve` is asked about tool calls that need a person, and has `approval_deadline` seconds if it is `async`.
+        `approve` is asked about tool calls that need a person, and has until `approval_deadline` if it is `async`.
 
         Raises:
             InvalidInput: one of them cannot be accepted; NotFound: `tool.unknown`.
@@ -95,14 +96,14 @@ class Agent:
             temperature=temperature,
             effort=effort,
             cache=cache,
-            timeout=timeout,
+            timeout=parse_optional(timeout, "timeout"),
             limits=limits or AgentLimits(),
             limiter=limiter or RateLimiter(),
             retry=retry,
-            patience=patience,
+            patience=parse_duration(patience, "patience", zero=True),
             repairs=repairs,
             approve=approve,
-            approval_deadline=approval_deadline,
+            approval_deadline=parse_optional(approval_deadline, "approval_deadline"),
             provider_options=provider_options or {},
         )
         self._pool = Pool(choice, toolset)

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from partsong.agents.limits import AgentLimits
 from partsong.agents.toolset import Approve
+from partsong.contracts.durations import Duration
 from partsong.contracts.graph import CacheMode, Effort, OutputMode, Retry
 from partsong.models.limiter import RateLimiter
 
@@ -25,13 +26,13 @@ class AgentOptions(TypedDict, total=False):
     temperature: float | None
     effort: Effort | None
     cache: CacheMode
-    timeout: float | None
+    timeout: Duration | None
     limits: AgentLimits | None
     limiter: RateLimiter | None
     fallbacks: tuple[str, ...]
     retry: Retry
-    patience: float
+    patience: Duration
     repairs: int
     approve: Approve | None
-    approval_deadline: float | None
+    approval_deadline: Duration | None
     provider_options: Mapping[str, Mapping[str, JsonValue]] | None

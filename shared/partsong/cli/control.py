@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from partsong.cli.options import (
+    DEADLINE,
     Address,
     address_options,
     parse_inputs,
-    parse_moment,
     parse_value,
 )
 from partsong.cli.output import Output, output_option, run_async
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 _WHY = "Why; it is kept in the log."
-_MOMENT = "MOMENT|DURATION"
 
 
 @click.command(epilog="Example: partsong run cancel r_1 --reason 'not needed'")
@@ -134,7 +133,7 @@ def signal(
 @click.option("--graph", help="The graph mended: a file, MODULE:ATTRIBUTE, or a name.")
 @click.option("--max-steps", type=click.IntRange(1), help="New limit of node executions.")
 @click.option("--max-cost", type=float, metavar="USD", help="New limit of what models may cost.")
-@click.option("--deadline", metavar=_MOMENT, help="New end: RFC 3339, or from now, like 30m.")
+@click.option("--deadline", type=DEADLINE, help="New end: RFC 3339, or from now, like 30m.")
 @click.option("--reason", help=_WHY)
 @wait_options
 @address_options
@@ -165,7 +164,7 @@ def retry(
                 graph=load_graph(graph) if graph else None,
                 max_steps=max_steps,
                 max_cost=max_cost,
-                deadline=parse_moment(deadline),
+                deadline=deadline,
                 reason=reason,
             )
             return await waiting.report(client, run_id, out)

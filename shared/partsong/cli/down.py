@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from partsong.cli.options import data_option
+from partsong.cli.options import DURATION_OR_ZERO, data_option
 from partsong.cli.output import Output, output_option, run_async
 
 __all__ = ["command"]
@@ -16,8 +16,7 @@ __all__ = ["command"]
 @data_option("The directory whose platform is to stop.")
 @click.option("--now", is_flag=True, help="Do not let services finish what they are at.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), default=120.0, show_default=True, metavar="SECONDS",
-    help="Wait no longer.",
+    "--timeout", type=DURATION_OR_ZERO, default="2m", show_default=True, help="Wait no longer.",
 )  # fmt: skip
 @output_option
 def command(data: Path, *, now: bool, timeout: float, out: Output) -> None:

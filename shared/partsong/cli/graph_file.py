@@ -16,6 +16,7 @@ import yaml
 from pydantic import JsonValue
 
 from partsong.cli import yaml12
+from partsong.contracts.durations import INVALID
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import START, Graph
 from partsong.contracts.graph.validate import parse_graph, problems_in
@@ -177,7 +178,7 @@ class _Reader:
 def _located(problem: Problem, source: _Source) -> Problem:
     """The problem with file and line before its place."""
     tokens = re.findall(r"[^.\[\]]+", (problem.where or "").removeprefix("graph"))
-    if problem.code == "graph.malformed":
+    if problem.code in {"graph.malformed", INVALID}:
         tokens = _without_types(tokens)
     while inside := next((p for p in source.inner if tuple(tokens[: len(p)]) == p), None):
         source, tokens = source.inner[inside], tokens[len(inside) :]

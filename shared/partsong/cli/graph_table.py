@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from partsong.cli.trail import Trail
+from partsong.contracts.durations import format_duration
 from partsong.contracts.graph import (
     AgentNode,
     ApprovalNode,
@@ -85,4 +86,4 @@ def _what(node: Node) -> str:
         case WaitNode(signal=str(signal)):
             return f"signal {signal}"
         case WaitNode(seconds=seconds, until=until):
-            return f"{seconds:g} s" if seconds is not None else f"until {until}"
+            return format_duration(seconds) if seconds is not None else f"until {until}"

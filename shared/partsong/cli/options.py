@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from partsong.client import Client
 
 __all__ = [
+    "DEADLINE",
+    "DURATION",
+    "DURATION_OR_ZERO",
     "Address",
     "address_options",
     "data_option",
@@ -30,7 +33,6 @@ __all__ = [
     "label_option",
     "parse_edit",
     "parse_inputs",
-    "parse_moment",
     "parse_value",
 ]
 
@@ -65,6 +67,55 @@ class Address:
         url = find_nats(self.url, data=self.data)
         caller = find_caller(otherwise=own)
         return Client(url, prefix=self.prefix, caller=caller, data=self.data)
+
+
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions alone
+    """A duration, as seconds."""
+
+    name = "duration"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,
+        ctx: click.Context | None,  # noqa: ARG002  # click's
+    ) -> float:
+        """Raises `duration.invalid`, which lists the forms."""
+        from partsong.contracts.durations import parse_duration
+
+        return parse_duration(value, _named(param), zero=self._zero)
+
+
+class _Deadline(click.ParamType):  # type: ignore[type-arg]
+    """A moment, or a duration that is kept as one, so that the same command twice asks for the same."""
+
+    name = "moment|duration"
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,
+        ctx: click.Context | None,  # noqa: ARG002  # click's
+    ) -> str:
+        """Raises `run.bad_deadline`, which lists the forms."""
+        from partsong.contracts.deadlines import parse_deadline
+
+        return parse_deadline(value, _named(param))
+
+
+def _named(param: click.Parameter | None) -> str:
+    return param.opts[0] if param is not None else "option"
+
+
+DURATION = _Duration()
+"""Type of options that take more than no time."""
+DURATION_OR_ZERO = _Duration(zero=True)
+"""Type of options that take a time, or none."""
+DEADLINE = _Deadline()
+"""Type of options that take a moment or a duration."""
 
 
 def data_option(says: str) -> Callable[[F], F]:
@@ -155,31 +206,6 @@ def parse_inputs(pairs: tuple[str, ...], option: str = "-i") -> dict[str, JsonVa
             said = f"{pair!r} is neither k=v nor @file"
             raise InvalidInput("input.malformed", said, where=option)
     return found
-
-
-def parse_moment(text: str | None) -> str | None:
-    """A moment in RFC 3339 as it is; a duration like `30m` or `1.5h` from now.
-
-    Raises:
-        InvalidInput: it is neither.
-    """
-    from datetime import datetime, timedelta
-
-    from partsong.contracts.errors import InvalidInput
-    from partsong.contracts.graph import parse_duration
-    from partsong.runtime import clock
-
-    seconds = parse_duration(text)
-    if isinstance(seconds, float):
-        return clock.to_text(clock.now() + timedelta(seconds=seconds))
-    try:
-        if text is None or datetime.fromisoformat(text).tzinfo is not None:
-            return text
-    except ValueError:
-        pass
-    said = f"{text!r} is neither a moment nor a duration"
-    fix = "give one like 2030-01-31T18:00:00Z, or like 30m"
-    raise InvalidInput("input.malformed", said, where="--deadline", fix=fix)
 
 
 def parse_edit(text: str | None) -> JsonValue:

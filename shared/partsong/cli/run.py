@@ -11,7 +11,14 @@ import click
 from partsong.cli import control, past
 from partsong.cli.explain import explain
 from partsong.cli.group import Group
-from partsong.cli.options import Address, address_options, label_option, parse_inputs, parse_moment
+from partsong.cli.options import (
+    DEADLINE,
+    DURATION_OR_ZERO,
+    Address,
+    address_options,
+    label_option,
+    parse_inputs,
+)
 from partsong.cli.output import EXIT, Output, output_option, pairs, run_async
 from partsong.cli.repairs import carried
 from partsong.cli.waiting import SHOWN, Waiting, wait_options
@@ -52,7 +59,9 @@ def command() -> None:
 )  # fmt: skip
 @click.option("--max-cost", type=float, metavar="USD", help="What models may cost before it ends.")
 @click.option(
-    "--deadline", metavar="MOMENT|DURATION", help="When it ends: RFC 3339, or from now, like 30m."
+    "--deadline",
+    type=DEADLINE,
+    help="When it ends: RFC 3339, or the time that it has, like 30m.",
 )
 @click.option("--webhook", metavar="URL", help="Who is told when it has ended.")
 @label_option
@@ -93,7 +102,7 @@ def start(
                 on_busy=on_busy,
                 max_steps=max_steps,
                 max_cost=max_cost,
-                deadline=parse_moment(deadline),
+                deadline=deadline,
                 webhook=webhook,
                 labels=labels,
             )
@@ -186,9 +195,9 @@ def show(run_id: str, address: Address, out: Output, *, full: bool) -> None:
     sys.exit(run_async(work()))
 
 
-@command.command(epilog="Example: partsong run watch r_1 --timeout 60")
+@command.command(epilog="Example: partsong run watch r_1 --timeout 10m")
 @click.argument("run_id")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer.")
+@click.option("--timeout", type=DURATION_OR_ZERO, help="Wait no longer, like 90s.")
 @address_options
 @output_option
 def watch(run_id: str, timeout: float | None, address: Address, out: Output) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from partsong.cli.group import Group
-from partsong.cli.options import Address, address_options, label_option, parse_inputs
+from partsong.cli.options import DURATION, Address, address_options, label_option, parse_inputs
 from partsong.cli.output import Output, output_option, run_async
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def command() -> None:
 @click.option(
     "-i", "--input", "inputs", multiple=True, metavar="K=V|@FILE", help="Input; may be repeated."
 )
-@click.option("--every", metavar="DURATION", help="Time between starts, like 30m.")
+@click.option("--every", type=DURATION, help="Time between starts, like 30m or 1h30m.")
 @click.option("--cron", help="Six fields, seconds first: '0 30 9 * * mon-fri'.")
 @click.option("--timezone", help="IANA name for --cron.  [default: UTC]")
 @click.option(
@@ -55,7 +55,7 @@ def add(
     name: str,
     graph: str,
     inputs: tuple[str, ...],
-    every: str | None,
+    every: float | None,
     cron: str | None,
     timezone: str | None,
     overlap: Overlap,
@@ -100,6 +100,7 @@ def add(
 @output_option
 def list_(address: Address, out: Output) -> None:
     """All schedules, by name."""
+    from partsong.contracts.durations import format_duration
 
     async def work() -> None:
         async with address.client() as client:
@@ -108,7 +109,7 @@ def list_(address: Address, out: Output) -> None:
         rows = [
             {
                 "name": kept.name,
-                "every": kept.every,
+                "every": format_duration(kept.every) if kept.every and out.plain else kept.every,
                 "cron": kept.cron,
                 "timezone": kept.timezone,
                 "overlap": kept.overlap,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from partsong.cli.options import DURATION_OR_ZERO
 from partsong.cli.output import EXIT, Output
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ def wait_options(command: Callable[..., R]) -> Callable[..., R]:
 
     end = click.option("--wait", is_flag=True, help="Wait for the end, print the result.")
     live = click.option("--follow", is_flag=True, help="Like --wait, and show live text meanwhile.")
-    bound = click.option(
-        "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer."
-    )
+    bound = click.option("--timeout", type=DURATION_OR_ZERO, help="Wait no longer, like 90s.")
     return end(live(bound(waits)))
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from pydantic import JsonValue
 
 from partsong.client.where import find_http
+from partsong.contracts.durations import Duration, parse_duration
 from partsong.contracts.errors import (
     Conflict,
     InvalidInput,
@@ -82,21 +83,22 @@ class Approvals:
             body["edit"] = edit
         return self._call("POST", f"/api/approvals/{quote(approval_id, safe='')}/decision", body)
 
-    def watch(self, *, run_id: str | None = None, every: float = 1.0) -> Iterator[Record]:
+    def watch(self, *, run_id: str | None = None, every: Duration = 1.0) -> Iterator[Record]:
         """What is pending, the oldest first; then each one that is asked for or has ended, as it comes, for ever.
 
-        The service is asked every so many seconds; while it is away, nothing comes.
+        The service is asked `every` so often; while it is away, nothing comes.
 
         Raises:
             Unavailable: `approval.unreachable`, at the beginning.
         """
         recent = ((str(one["id"]), one["status"]) for one in self._recent(run_id))
+        pause = parse_duration(every, "every", zero=True)
         known = {id_: how for id_, how in recent if how != "pending"}
         for one in reversed(self.newest(limit=_WATCHED, status="pending", run_id=run_id)[0]):
             known[str(one["id"])] = one["status"]
             yield one
         while True:
-            time.sleep(every)
+            time.sleep(pause)
             try:
                 changed = self._changed(known, run_id)
             except Unavailable:

@@ -41,4 +41,4 @@ class Catalogue(Connection):
         except (nats.errors.Error, APIError, TimeoutError) as error:
             said = f"bucket {self._names.graphs} did not answer: {error!r}"
             raise Unavailable("graph.store", said, retryable=True) from error
-        return parse_graph(json.loads(entry.value or b"{}"))
+        return parse_graph(json.loads(entry.value or b"{}"), stored=True)

@@ -17,6 +17,7 @@ from partsong.client.dead import DeadLetters
 from partsong.client.graphs import GraphLike, Portable
 from partsong.client.live import chunks_of
 from partsong.client.schedules import Overlap, Scheduling
+from partsong.contracts.durations import Duration, format_duration, parse_optional
 from partsong.contracts.errors import InvalidInput, NotFound, Unavailable
 from partsong.contracts.events import Event
 from partsong.contracts.events.envelope import Commit, Report
@@ -91,18 +92,19 @@ class Client(Control, Scheduling, Catalogue):
                 for index, event in enumerate(self._message(record).events):
                     yield Placed(record.seq, index, event)
 
-    async def result(self, run_id: str, *, timeout: float | None = None) -> RunResult:  # noqa: ASYNC109  # the usual word
+    async def result(self, run_id: str, *, timeout: Duration | None = None) -> RunResult:  # noqa: ASYNC109  # the usual word
         """Wait for the run to end, and return its outcome with all its events.
 
         Raises:
             NotFound: the log holds nothing of such a run.
-            TimeoutError: it has not ended within `timeout` seconds.
+            TimeoutError: it has not ended within `timeout`.
             InvalidInput, Unavailable: a record of it cannot be read; the error names it.
         """
         state, events = RunState(run_id), list[Event]()
+        within = parse_optional(timeout, "timeout", zero=True)
         try:
             async with (
-                asyncio.timeout(timeout),
+                asyncio.timeout(within),
                 aclosing(self._records_of(run_id, 0, follow=True)) as records,
             ):
                 async for record in records:
@@ -111,7 +113,7 @@ class Client(Control, Scheduling, Catalogue):
                     events += message.events
         except TimeoutError as error:
             where = f", it waits for {state.waits_on}" if state.waits_on else ""
-            said = f"run {run_id} is {state.phase}{where}; it has not ended within {timeout:g} s"
+            said = f"run {run_id} is {state.phase}{where}; it has not ended within {format_duration(within or 0)}"
             raise TimeoutError(said) from error
         lost = state.uncompensated
         return RunResult(run_id, state.phase, state.values, state.error, tuple(events), lost)

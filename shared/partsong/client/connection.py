@@ -14,6 +14,7 @@ from nats.aio.client import Client as Nats
 from partsong.bus.queued import Queued, find_beginning
 from partsong.client.requests import ask
 from partsong.client.where import find_caller, find_data, find_nats, find_prefix, find_snapshots
+from partsong.contracts.durations import Duration, parse_duration
 from partsong.contracts.errors import NotFound, Unavailable
 from partsong.contracts.ids import check_id
 from partsong.contracts.wire.damage import Damaged, Hit, damage_error, lost_note
@@ -52,14 +53,14 @@ class Connection:
         url: str | None = None,
         *,
         prefix: str | None = None,
-        timeout: float = 30.0,
+        timeout: Duration = 30.0,
         caller: str | None = None,
         data: Path | None = None,
     ) -> None:
         """`url` may be left out where `partsong up` runs, or PARTSONG_NATS_URL is set.
 
-        `prefix` is PARTSONG_PREFIX if that is set, else `partsong`. An engine has `timeout` seconds to carry out a
-        request, counted from when the line moved last in which it waits.
+        `prefix` is PARTSONG_PREFIX if that is set, else `partsong`. An engine has `timeout` to carry out a request,
+        counted from when the line moved last in which it waits.
 
         Callers begin runs by turns: `caller` says whose requests these are, by default PARTSONG_CALLER, else those of
         this client and nobody else. Programs that open many clients should name themselves.
@@ -68,9 +69,10 @@ class Connection:
         reading comes to nothing. By default PARTSONG_DATA, or `.partsong`.
 
         Raises:
-            InvalidInput: `id.invalid`: `caller` cannot stand in a subject.
+            InvalidInput: `id.invalid`: `caller` cannot stand in a subject; `duration.invalid`.
         """
-        self._url, self._timeout, self._data = url, timeout, find_data(data)
+        self._url, self._data = url, find_data(data)
+        self._timeout = parse_duration(timeout, "timeout")
         self._caller = find_caller(caller)
         self._subjects = Subjects(find_prefix(prefix))
         self._names = Names.of(self._subjects)

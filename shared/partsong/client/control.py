@@ -17,6 +17,7 @@ from partsong.client.comparison import begun_by
 from partsong.client.graphs import BringsTools, GraphLike, a_request, spec_of
 from partsong.client.lacking import lacking, offers, say
 from partsong.client.past import Past
+from partsong.contracts.deadlines import Deadline
 from partsong.contracts.errors import InvalidInput, PartsongError, Problem, Unavailable
 from partsong.contracts.events import Event
 from partsong.contracts.graph import Graph
@@ -63,13 +64,14 @@ class Control(Past, Catalogue):
         labels: Mapping[str, str] | None = None,
         max_steps: int = 10_000,
         max_cost: float | None = None,
-        deadline: str | None = None,
+        deadline: Deadline | None = None,
         webhook: str | None = None,
     ) -> str:
         """Start a run, by a graph or by the name or hash of one known to the bus; returns its run id.
 
         With a `run_id` of yours it is safe to repeat: the same run is found, not a second one started. `max_cost` is in
-        US dollars, `deadline` a moment in RFC 3339; a run that meets a limit can be retried with a larger one.
+        US dollars, `deadline` a moment, or the time that the run has, like `1h30m`; a run that meets a limit can be
+        retried with a larger one.
         Runs of one `thread` go one after the other unless `on_busy` says otherwise. `webhook` is told of the end.
 
         Raises:
@@ -223,7 +225,7 @@ class Control(Past, Catalogue):
         graph: GraphLike | None = None,
         max_steps: int | None = None,
         max_cost: float | None = None,
-        deadline: str | None = None,
+        deadline: Deadline | None = None,
         reason: str | None = None,
     ) -> None:
         """Go on with a run that failed, was cancelled or met a limit: only what is unfinished runs.

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar, cast, runtime_checkable
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import to_jsonable_python
 
+from partsong.contracts.durations import ASKED
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import Graph
 from partsong.contracts.graph.validate import problem_of
@@ -52,7 +53,8 @@ def a_request(model: type[R], own_id: str | None = None, **fields: object) -> R:
     """
     free = {key: plain(fields[key], key, "request.malformed") for key in _FREE & fields.keys()}
     try:
-        request = model.model_validate({"id": own_id or f"q_{clock.new_id()}", **fields, **free})
+        whole = {"id": own_id or f"q_{clock.new_id()}", **fields, **free}
+        request = model.model_validate(whole, context=ASKED)
     except ValidationError as error:
         raise InvalidInput.of(problem_of(error, "request.malformed")) from error
     for key in fields.keys() - free.keys():  # a limit that is NaN would travel as none at all

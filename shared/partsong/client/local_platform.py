@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from partsong.client.where import find_note
+from partsong.contracts.durations import format_duration
 from partsong.contracts.errors import Conflict
 from partsong.runtime import clock
 from partsong.runtime.nats.directory_lock import alive
@@ -92,7 +93,9 @@ async def stop_platform(data: Path, *, now: bool = False, within: float = 120.0)
     deadline = clock.monotonic() + within
     while _locked(data / "nats.lock") and _owner(data / "nats.lock") == found.pid:
         if clock.monotonic() > deadline:
-            raise TimeoutError(f"process {found.pid} has not stopped within {within:g} s")
+            raise TimeoutError(
+                f"process {found.pid} has not stopped within {format_duration(within)}"
+            )
         await asyncio.sleep(_LOOK)
     return found
 

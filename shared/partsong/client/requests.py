@@ -15,6 +15,7 @@ from nats.js.errors import APIError, NoStreamResponseError
 from pydantic import BaseModel, ValidationError
 
 from partsong.bus.queued import Queued, find_request
+from partsong.contracts.durations import format_duration
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.wire.headers import MSG_ID
 from partsong.contracts.wire.requests import REPLY, Accepted, Reply
@@ -147,7 +148,7 @@ def _unanswered(request_id: str, within: float, queued: Queued | Unavailable | N
     where = f"; it {queued}" if isinstance(queued, Queued) else ", and may still be carried out"
     return Unavailable(
         "request.no_answer",
-        f"no engine answered request {request_id} within {within:g} s; it is stored{where}",
+        f"no engine answered request {request_id} within {format_duration(within)}; it is stored{where}",
         fix="see whether a graph-engine runs: `partsong bus status`",
         retryable=True,
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from partsong.client.connection import Connection
 from partsong.client.graphs import GraphLike, a_request, spec_of
+from partsong.contracts.durations import Duration
 from partsong.contracts.errors import InvalidInput, Problem, Unavailable
 from partsong.contracts.graph.misfits import problem_of
 from partsong.contracts.services import GRAPH_ENGINE
@@ -37,7 +38,7 @@ class Scheduling(Connection):
         graph: GraphLike,
         input: Mapping[str, object] | None = None,
         *,
-        every: float | str | None = None,
+        every: Duration | None = None,
         cron: str | None = None,
         timezone: str | None = None,
         overlap: Overlap = "skip",
@@ -46,7 +47,7 @@ class Scheduling(Connection):
         max_cost: float | None = None,
         webhook: str | None = None,
     ) -> None:
-        """Start runs again and again, `every` so many seconds (or `30m`), or by `cron`.
+        """Start runs again and again, `every` so many seconds (or `1h30m`), or by `cron`.
 
         A cron expression has five fields, or six with seconds first, in UTC or the IANA `timezone`. When the clocks
         change, a time of day that is skipped comes once, as much later, one that comes twice the first time; what comes

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
+from partsong.contracts.durations import format_duration
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import HookDecided
 from partsong.contracts.plain import plain
@@ -143,7 +144,7 @@ class Hooks:
             name=CallName(ref.name, work.run_id, work.call_id),
         )
         if isinstance(outcome, Late):
-            return self._failure(ref, f"no answer within {ref.timeout:g} s")
+            return self._failure(ref, f"no answer within {format_duration(ref.timeout)}")
         if isinstance(outcome, Raised):
             _log.warning("plugin failed", extra={"plugin": ref.name}, exc_info=outcome.error)
             return self._failure(ref, message_of(outcome.error))

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, TypeAlias, cast, get_args
 
 from pydantic import JsonValue
 
+from partsong.contracts.durations import parse_duration
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.talk.hooks import HookOutcome, HookPoint, PluginRef
 
@@ -45,7 +46,7 @@ class Plugin:
     order: ClassVar[int] = 0
     """Those with lower numbers are asked first."""
     timeout: ClassVar[float] = 5.0
-    """Seconds for one hook."""
+    """Seconds for one hook; any other duration is read, too."""
 
     def method(self, point: HookPoint) -> Method | None:
         """What the plugin does at a point."""
@@ -56,7 +57,7 @@ def ref_of(name: str, plugin: Plugin | type[Plugin]) -> PluginRef:
     """A plugin as a run knows it.
 
     Raises:
-        InvalidInput: `plugin.no_points`.
+        InvalidInput: `plugin.no_points`, `duration.invalid`.
     """
     points: tuple[HookPoint, ...] = tuple(
         point for point in POINTS if callable(getattr(plugin, point, None))
@@ -68,6 +69,7 @@ def ref_of(name: str, plugin: Plugin | type[Plugin]) -> PluginRef:
             where=name,
             fix=f"give it one of {', '.join(POINTS)}, on_chunk",
         )
+    timeout = parse_duration(plugin.timeout, f"{name}.timeout")
     return PluginRef(
-        name=name, points=points, kind=plugin.kind, order=plugin.order, timeout=plugin.timeout
+        name=name, points=points, kind=plugin.kind, order=plugin.order, timeout=timeout
     )

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
 
+from partsong.contracts.durations import format_duration
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.graph.function_results import Approved, Edited, Rejected
 
@@ -85,7 +86,7 @@ async def _awaited(answer: Awaitable[object], about: str, within: float | None) 
             raise
         raise _Expired(
             "approval.expired",
-            f"nobody has decided about {about} within {within:g} s",
+            f"nobody has decided about {about} within {format_duration(within or 0)}",
             where=about,
             fix="give people more time: `approval_deadline`",
             fault="caller",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from partsong.contracts.durations import parse_duration
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.ids import check_id
 from partsong.contracts.wire.subjects import Subjects
@@ -25,7 +26,8 @@ class Settings:
     data_dir: Path = Path(".partsong")
     """PARTSONG_DATA: where projections keep their files."""
     sync_interval: float = 0.0
-    """PARTSONG_SYNC_INTERVAL: seconds after which the NATS server syncs what it stored; 0 if it syncs every append."""
+    """PARTSONG_SYNC_INTERVAL: seconds, or text like `100ms`, after which the NATS server syncs what it stored; 0 if it syncs
+    every append."""
     replicas: int = 1
     """PARTSONG_REPLICAS: servers of the NATS cluster that each hold what is stored: 1, 3 or 5; for new streams."""
     worker: str = ""
@@ -51,7 +53,7 @@ class Settings:
     otlp_endpoint: str = ""
     """OTEL_EXPORTER_OTLP_ENDPOINT: where spans go; empty: nowhere, at no cost."""
     drain: float = 10.0
-    """PARTSONG_DRAIN: seconds that running calls have when the service is told to stop."""
+    """PARTSONG_DRAIN: seconds, or text like `2m`, that running calls have when the service is told to stop."""
     when_silent: str = "stay"
     """PARTSONG_WHEN_SILENT: stay or end: what a process does that was stopped or does not answer for too long."""
     log_level: str = "INFO"
@@ -69,7 +71,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
     """The settings that environment variables name.
 
     Raises:
-        InvalidInput: `settings.invalid` naming the variable.
+        InvalidInput: `settings.invalid` or `duration.invalid`, naming the variable.
     """
     default = Settings()
     prefix = env.get("PARTSONG_PREFIX", default.prefix)
@@ -81,7 +83,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
         nats_url=env.get("PARTSONG_NATS_URL", default.nats_url),
         prefix=prefix,
         data_dir=Path(env.get("PARTSONG_DATA", str(default.data_dir))),
-        sync_interval=_number(env, "PARTSONG_SYNC_INTERVAL", default.sync_interval, least=0),
+        sync_interval=_duration(env, "PARTSONG_SYNC_INTERVAL", default.sync_interval),
         replicas=int(_choice(env, "PARTSONG_REPLICAS", "1", ("1", "3", "5"))),
         worker=worker,
         loads=_list(env.get("PARTSONG_LOAD", "")),
@@ -94,7 +96,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
         database_url=env.get("PARTSONG_DATABASE_URL", ""),
         snapshots=env.get("PARTSONG_SNAPSHOTS", "") or default.snapshots,
         otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
-        drain=_number(env, "PARTSONG_DRAIN", default.drain, least=0),
+        drain=_duration(env, "PARTSONG_DRAIN", default.drain),
         when_silent=_choice(env, "PARTSONG_WHEN_SILENT", "stay", ("stay", "end")),
         log_level=_choice(env, "PARTSONG_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         log_format=_choice(env, "PARTSONG_LOG_FORMAT", "text", ("text", "json")),
@@ -108,18 +110,9 @@ def _list(text: str, separator: str = ",") -> tuple[str, ...]:
 def _whole(
     env: Mapping[str, str], name: str, default: int, *, least: int, most: float = math.inf
 ) -> int:
-    value = _number(env, name, default, least=least, most=most)
-    if not value.is_integer():
-        raise _invalid(env, name, "a whole number")
-    return int(value)
-
-
-def _number(
-    env: Mapping[str, str], name: str, default: float, *, least: float, most: float = math.inf
-) -> float:
     text = env.get(name, "")
     if not text:
-        return float(default)
+        return default
     try:
         value = float(text)
     except ValueError:
@@ -127,7 +120,14 @@ def _number(
     if not least <= value <= most or math.isinf(value):
         limit = f" and at most {most:g}" if most != math.inf else ""
         raise _invalid(env, name, f"a number of at least {least:g}{limit}")
-    return value
+    if not value.is_integer():
+        raise _invalid(env, name, "a whole number")
+    return int(value)
+
+
+def _duration(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name, "")
+    return parse_duration(text, name, zero=True) if text else default
 
 
 def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:

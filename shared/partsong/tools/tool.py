@@ -11,11 +11,12 @@ from typing import Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from pydantic import JsonValue
 
+from partsong.contracts.durations import Duration, parse_optional
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.contracts.foreign import cel
 from partsong.contracts.graph.expressions import check_expression, holds
 from partsong.contracts.graph.function_results import NodeContext
-from partsong.contracts.graph.nodes import SideEffect, parse_duration
+from partsong.contracts.graph.nodes import SideEffect
 from partsong.contracts.talk.messages import ToolSpec
 from partsong.contracts.talk.redaction import REDACTED
 from partsong.runtime.evaluation.evaluator import evaluate
@@ -216,12 +217,12 @@ def tool(
     description: str | None = None,
     side_effect: SideEffect = "write",
     idempotent: bool = False,
-    timeout: float | None = 60.0,
+    timeout: Duration | None = 60.0,
     retries: int = 0,
     concurrency: int | None = None,
     output_cap: int = 32_768,
     approval: Approval = "never",
-    approval_deadline: float | str | None = None,
+    approval_deadline: Duration | None = None,
     redact: tuple[str, ...] = (),
 ) -> Callable[[Callable[P, R_co]], Tool[P, R_co]]: ...
 def tool(
@@ -232,12 +233,12 @@ def tool(
     description: str | None = None,
     side_effect: SideEffect = "write",
     idempotent: bool = False,
-    timeout: float | None = 60.0,
+    timeout: Duration | None = 60.0,
     retries: int = 0,
     concurrency: int | None = None,
     output_cap: int = 32_768,
     approval: Approval = "never",
-    approval_deadline: float | str | None = None,
+    approval_deadline: Duration | None = None,
     redact: tuple[str, ...] = (),
 ) -> Tool[P, R_co] | Callable[[Callable[P, R_co]], Tool[P, R_co]]:
     """Make a function a tool: `@tool`, or `@tool(side_effect="read", timeout=5)`.
@@ -247,8 +248,8 @@ def tool(
     call of unknown outcome is never repeated.
 
     Raises:
-        InvalidInput: `tool.bad_name`, `tool.bad_signature`, `cel.syntax` for `approval`, or `tool.bad_option` for options
-            that contradict each other.
+        InvalidInput: `tool.bad_name`, `tool.bad_signature`, `duration.invalid`, `cel.syntax` for `approval`, or
+            `tool.bad_option` for options that contradict each other.
     """
 
     def make(function: Callable[P, R_co]) -> Tool[P, R_co]:
@@ -261,26 +262,18 @@ def tool(
             parameters=parameters_of(function, called, docs),
             side_effect=side_effect,
             idempotent=idempotent,
-            timeout=timeout,
+            timeout=parse_optional(timeout, f"{called}.timeout"),
             retries=retries,
             concurrency=concurrency,
             output_cap=output_cap,
             approval=approval,
-            approval_deadline=_seconds(approval_deadline),
+            approval_deadline=parse_optional(approval_deadline, f"{called}.approval_deadline"),
             redact=frozenset(redact),
         )
         _check(made)
         return made
 
     return make if function is None else make(function)
-
-
-def _seconds(given: float | str | None) -> float | None:
-    """A deadline in seconds; NaN, which no check lets through, for what is none."""
-    seconds = parse_duration(given)
-    if seconds is None or isinstance(seconds, int | float):
-        return seconds
-    return float("nan")
 
 
 def as_tool(given: AnyTool | Callable[..., object]) -> AnyTool:
@@ -304,12 +297,6 @@ def _check(made: AnyTool) -> None:
     wrong = {
         "retries": "a call that changes the world is not repeated; declare it idempotent if it is"
         if made.retries and made.guarded
-        else None,
-        "timeout": f"{made.timeout} s is no time"
-        if made.timeout is not None and made.timeout <= 0
-        else None,
-        "approval_deadline": f"{made.approval_deadline} s is no time"
-        if made.approval_deadline is not None and not made.approval_deadline > 0
         else None,
         "concurrency": f"{made.concurrency} calls at a time are none"
         if made.concurrency is not None and made.concurrency < 1

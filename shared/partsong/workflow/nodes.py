@@ -8,6 +8,7 @@ from typing import Literal, Protocol, Self, Unpack, runtime_checkable
 
 from pydantic import JsonValue
 
+from partsong.contracts.durations import Duration
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import (
     AgentNode,
@@ -132,7 +133,7 @@ class Nodes(Draft):
         show: Sequence[str] = (),
         editable: str | None = None,
         edit_schema: Schema | None = None,
-        deadline: float | str | None = None,
+        deadline: Duration | None = None,
         otherwise: Literal["approve", "reject"] = "reject",
         **options: Unpack[Placing],
     ) -> Self:
@@ -156,11 +157,11 @@ class Nodes(Draft):
         self,
         name: str,
         *,
-        seconds: float | str | None = None,
+        seconds: Duration | None = None,
         until: str | datetime | None = None,
         signal: str | None = None,
         key: str | None = None,
-        deadline: float | str | None = None,
+        deadline: Duration | None = None,
         schema: Schema | None = None,
         output: str | None = None,
         **options: Unpack[Placing],

@@ -7,6 +7,7 @@ from typing import Literal, TypedDict, TypeVar, cast
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from partsong.contracts.durations import ASKED, Duration
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.graph import AtLeast, Retry
 from partsong.contracts.graph.validate import problem_of
@@ -34,10 +35,10 @@ class Calling(Placing, total=False):
     """What a node may be told that somebody is called for."""
 
     retry: Retry | None
-    timeout: float | str | None
-    """Seconds for one attempt, or text like `30s`."""
-    idle_timeout: float | str | None
-    """Seconds, or text, that an attempt may show nothing."""
+    timeout: Duration | None
+    """How long one attempt may take: seconds, or text like `30s`."""
+    idle_timeout: Duration | None
+    """How long an attempt may show nothing."""
 
 
 def fields_of(options: Placing) -> dict[str, object]:
@@ -66,6 +67,6 @@ def checked(
     """
     given = {name: value for name, value in fields.items() if value is not None}
     try:
-        return kind.model_validate(given)
+        return kind.model_validate(given, context=ASKED)
     except ValidationError as error:
         raise InvalidInput.of(problem_of(error, code, where)) from None

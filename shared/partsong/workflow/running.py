@@ -14,6 +14,7 @@ from partsong.workflow.draft import Draft
 from partsong.workflow.options import checked
 
 if TYPE_CHECKING:
+    from partsong.contracts.deadlines import Deadline
     from partsong.contracts.events import Event
     from partsong.contracts.state.results import RunResult
     from partsong.contracts.state.timeline import Checkpoint
@@ -46,12 +47,12 @@ class Running(Draft):
         labels: Mapping[str, str] | None = None,
         max_steps: int | None = None,
         max_cost: float | None = None,
-        deadline: str | None = None,
+        deadline: Deadline | None = None,
     ) -> RunResult:
         """Run to the end, or to where only somebody outside this process can go on.
 
-        `signals` (name, or `name:key`, to payload) are sent as soon as it runs. `max_cost` is in US dollars, `deadline` a moment in
-        RFC 3339; a run that meets a limit can be retried with a larger one.
+        `signals` (name, or `name:key`, to payload) are sent as soon as it runs. `max_cost` is in US dollars, `deadline` a
+        moment, or the time that the run has, like `1h30m`; a run that meets a limit can be retried with a larger one.
 
         Raises:
             InvalidInput: the graph, the input or a limit is not valid, or no node waits for a signal.
@@ -74,7 +75,7 @@ class Running(Draft):
         labels: Mapping[str, str] | None = None,
         max_steps: int | None = None,
         max_cost: float | None = None,
-        deadline: str | None = None,
+        deadline: Deadline | None = None,
     ) -> RunResult:
         """Run as `execute` does and wait for the end, in a script or a notebook; Ctrl-C stops the run where it is.
 
@@ -108,7 +109,7 @@ class Running(Draft):
         labels: Mapping[str, str] | None = None,
         max_steps: int | None = None,
         max_cost: float | None = None,
-        deadline: str | None = None,
+        deadline: Deadline | None = None,
     ) -> AsyncGenerator[Event | Chunk, None]:
         """Like `execute`, but yields every event and every chunk as it happens.
 
@@ -132,7 +133,7 @@ class Running(Draft):
         approve: Approver | None = None,
         max_steps: int | None = None,
         max_cost: float | None = None,
-        deadline: str | None = None,
+        deadline: Deadline | None = None,
     ) -> RunResult:
         """Go on with a run of the log that failed, was cancelled or met a limit: only what is unfinished runs.
 
@@ -218,7 +219,7 @@ def _options(
     labels: Mapping[str, str] | None,
     max_steps: int | None,
     max_cost: float | None,
-    deadline: str | None,
+    deadline: Deadline | None,
 ) -> RunOptions:
     given = {"labels": labels, "max_steps": max_steps, "max_cost": max_cost, "deadline": deadline}
     changed = {name: value for name, value in given.items() if value is not None}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
+from partsong.contracts.durations import AnySeconds
 from partsong.contracts.errors import Problem, RunFailed
 from partsong.contracts.graph import NodeName, Retry, SubgraphNode
 from partsong.contracts.graph.misfits import refusing
@@ -55,8 +56,8 @@ class Task(SpecBase):
     output: NodeName | None = None
     """Key of the run's state that gets the output; default: the task's id."""
     retry: Retry | None = None
-    timeout: float | str | None = None
-    """Seconds, or text like `30s`, for one attempt of a function, or one turn of an agent."""
+    timeout: AnySeconds | None = None
+    """How long one attempt of a function may take, or one turn of an agent: seconds, or text like `30s`."""
     requires_approval: bool = False
     """A person is asked before it begins."""
 

@@ -156,7 +156,7 @@ async def test_the_table_says_what_each_node_is_about_and_how_it_stands() -> Non
     assert said["all"] == ("rest on failure, write", "each for each of items, into paid")
     assert said["jump"] == ("sum by goto, END by goto", "tests.system.steps:jump")
     assert said["child"] == ("END", "pay, a run of its own")
-    assert (said["rest"][1], said["write"][1]) == ("5 s", "scripted:echo")
+    assert (said["rest"][1], said["write"][1]) == ("5s", "scripted:echo")
     result = await constructs.waiting().execute({})
     graph, seen = constructs.waiting().compile(), path_of(result)
     stands = [(r["node"], r["visits"], r["stands"]) for r in rows(graph, seen, expand=False)]

@@ -250,7 +250,7 @@ async def test_a_result_that_does_not_come_in_time_says_how_the_run_stands(
     bus: Bus, client: Client
 ) -> None:
     await Engine(bus, client, "r_1").start()
-    with pytest.raises(TimeoutError, match="run r_1 is running; it has not ended within 2 s"):
+    with pytest.raises(TimeoutError, match="run r_1 is running; it has not ended within 2s"):
         await client.result("r_1", timeout=2)
 
 

@@ -82,7 +82,7 @@ def test_a_time_behind_the_end_of_the_calendar_is_the_latest_that_a_timer_waits_
     seconds: float,
 ) -> None:
     wait = {"type": "wait", "seconds": seconds}
-    run = given(parse_graph({"name": "t", "nodes": {"w": wait}}))
+    run = given(parse_graph({"name": "t", "nodes": {"w": wait}}, stored=True))
     (timer,) = run.state.timers.values()
     assert timer.at == "2262-01-01T00:00:00.000Z"
     assert run.refolded == run.state

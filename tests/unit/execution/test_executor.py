@@ -14,6 +14,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import JsonValue
 
+from partsong.contracts.durations import format_duration
 from partsong.contracts.errors import PartsongError
 from partsong.contracts.graph.function_results import NodeContext, Route
 from partsong.contracts.state import calls as contract
@@ -98,7 +99,7 @@ async def test_what_it_returns_to_await_shares_its_time() -> None:
         await asyncio.Event().wait()
 
     problem = await Calls({"f": lambda _: never()}).problem("f", within=0.2)
-    assert problem.message == "f gave no result within 0.2 s"
+    assert problem.message == "f gave no result within 200ms"
 
 
 async def test_context_variables_reach_the_thread() -> None:
@@ -233,7 +234,7 @@ class TestTime:
         calls = Calls({"f": slow}, slots=1)
         problem = await calls.problem("f", within=BEGUN)
         assert problem.code == "function.timeout"
-        assert problem.message == f"f gave no result within {BEGUN:g} s"
+        assert problem.message == f"f gave no result within {format_duration(BEGUN)}"
         assert problem.retryable
         assert cleaned.is_set()
         assert calls.executor.abandoned == 0

@@ -337,7 +337,9 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("where", "make"),
         [
-            ("timeout", tool(timeout=0)),
+            ("act.timeout", tool(timeout=0)),
+            ("act.timeout", tool(timeout="soon")),
+            ("act.approval_deadline", tool(approval_deadline="P1M")),
             ("concurrency", tool(concurrency=0)),
             ("output_cap", tool(output_cap=0)),
             ("redact", tool(redact=("x",))),

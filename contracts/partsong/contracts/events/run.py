@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from partsong.contracts.deadlines import DeadlineText
 from partsong.contracts.errors import Problem
 from partsong.contracts.events.base import EventBase
 from partsong.contracts.graph import Graph
@@ -58,8 +59,9 @@ class RunOptions(BaseModel):
     """Node executions before the run ends with `limit_exceeded`."""
     max_cost: float | None = Field(default=None, ge=0)
     """US dollars for models before the run ends with `limit_exceeded`."""
-    deadline: str | None = None
-    """RFC 3339; a run that is not done by then ends with `limit_exceeded`."""
+    deadline: DeadlineText = None
+    """RFC 3339, or in a request a duration from the run's beginning; a run that is not done by then ends with
+    `limit_exceeded`."""
     on_busy: Literal["allow", "reject", "enqueue", "cancel_previous"] = "enqueue"
     """What happens if another run of the thread is open: go on beside it, refuse this one, wait, or cancel the other."""
     webhook: str | None = None
@@ -84,6 +86,8 @@ class RunStarted(EventBase):
     """Who is asked at the run's hook points."""
     remembered: dict[str, JsonValue] = Field(default_factory=dict)
     """What the thread's last run has left for this one: the keys that the graph calls its memory."""
+    deadline_after: float | None = None
+    """Seconds that were asked for, if the options' deadline, a moment, was made of a duration."""
 
 
 class RunAdmitted(EventBase):

@@ -25,11 +25,9 @@ from partsong.contracts.graph.nodes import (
     NodeName,
     OutputMode,
     Retry,
-    Seconds,
     ToolNode,
     TransformNode,
     WaitNode,
-    parse_duration,
 )
 
 __all__ = [
@@ -52,12 +50,10 @@ __all__ = [
     "OutputMode",
     "ReducerName",
     "Retry",
-    "Seconds",
     "SubgraphNode",
     "ToolName",
     "ToolNode",
     "TransformNode",
     "WaitNode",
     "graphs_in",
-    "parse_duration",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from partsong.contracts.durations import ASKED
 from partsong.contracts.errors import InvalidInput, Problem
 
 __all__ = ["problem_of", "problems_of", "refusing"]
@@ -25,6 +26,10 @@ def problems_of(error: ValidationError, code: str, where: str = "") -> Iterator[
         path = where
         for part in found["loc"]:
             path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+        if "." in found["type"]:  # a code of ours, and its words
+            fix = found.get("ctx", {}).get("fix")
+            yield Problem(code=found["type"], message=found["msg"], where=path or None, fix=fix)
+            continue
         given = repr(found.get("input"))
         given = given if len(given) <= 80 else given[:77] + "..."
         yield Problem(code=code, message=f"{found['msg']}; got {given}", where=path or None)
@@ -38,7 +43,7 @@ def refusing(code: str) -> Callable[..., None]:
 
     def init(self: BaseModel, /, **fields: Any) -> None:
         try:
-            self.__pydantic_validator__.validate_python(fields, self_instance=self)
+            self.__pydantic_validator__.validate_python(fields, self_instance=self, context=ASKED)
         except ValidationError as error:
             problem = problem_of(error, code)
             said = f"{type(self).__name__}: {problem.message}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
@@ -18,6 +17,7 @@ from pydantic import (
 )
 from pydantic.errors import PydanticUserError
 
+from partsong.contracts.durations import Duration, Seconds, SecondsFromZero
 from partsong.contracts.errors import Problem
 from partsong.contracts.exception_names import class_name, means
 from partsong.contracts.graph.misfits import refusing
@@ -38,32 +38,17 @@ __all__ = [
     "NodeName",
     "OutputMode",
     "Retry",
-    "Seconds",
     "SideEffect",
     "Source",
     "SpecBase",
     "ToolNode",
     "TransformNode",
     "WaitNode",
-    "parse_duration",
 ]
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,48}$")]
 
 NodeName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_\-]*$", max_length=64)]
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_duration(value: object) -> object:
-    """Seconds from a number or from text like `30s`, `1.5h`, `2d`; anything else is left for pydantic to refuse."""
-    if isinstance(value, str) and (found := _DURATION.fullmatch(value.strip())):
-        return float(found[1]) * _UNIT[found[2]]
-    return value
-
-
-Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 
 
 class SpecBase(BaseModel):
@@ -116,10 +101,10 @@ class Retry(SpecBase):
 
     attempts: int = Field(default=3, ge=1, le=1000)
     """How often in all, the first one included."""
-    initial: float = Field(default=1.0, ge=0)
+    initial: SecondsFromZero = 1.0
     """Seconds before the second attempt."""
     factor: float = Field(default=2.0, ge=1)
-    max: float = Field(default=60.0, ge=0)
+    max: SecondsFromZero = 60.0
     """No wait is longer than this many seconds, unless a provider asks for more."""
     jitter: float = Field(default=0.1, ge=0, le=1)
     """Share of the wait that varies, derived from the call's id: recorded, so a replay waits the same."""
@@ -130,6 +115,20 @@ class Retry(SpecBase):
     """
     not_on: _Errors = ()
     """_Errors, named in the same way, that are never worth another attempt."""
+
+    if TYPE_CHECKING:  # what may be given is more than what is kept
+
+        def __init__(
+            self,
+            *,
+            attempts: int = 3,
+            initial: Duration = 1.0,
+            factor: float = 2.0,
+            max: Duration = 60.0,  # noqa: A002  # its name on the wire
+            jitter: float = 0.1,
+            retry_on: str | type[BaseException] | Sequence[str | type[BaseException]] = (),
+            not_on: str | type[BaseException] | Sequence[str | type[BaseException]] = (),
+        ) -> None: ...
 
     def worth(self, problem: Problem) -> bool:
         """Whether an error is worth another attempt, if there is one left."""
@@ -213,7 +212,7 @@ class AgentSpec(SpecBase):
     """For example `anthropic:claude-sonnet-5-5`, `openai:gpt-5.4`, `scripted:summary`, `auto:complexity`."""
     fallbacks: tuple[ModelName, ...] = ()
     """Models that stand in, in this order, when the one before has failed as often as it may."""
-    patience: Annotated[float, BeforeValidator(parse_duration), Field(ge=0)] = 120.0
+    patience: SecondsFromZero = 120.0
     """A provider that asks for a longer wait is not waited for if another model can stand in."""
     instructions: str = ""
     tools: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
+from partsong.contracts.durations import ASKED
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import END, START, Edge, FunctionNode, Graph, SubgraphNode, graphs_in
 from partsong.contracts.graph.expressions import check_expression
@@ -20,11 +21,11 @@ from partsong.contracts.plain import plain
 __all__ = ["check_graph", "findings", "functions_of", "parse_graph", "problem_of", "problems_in"]
 
 
-def parse_graph(spec: object, *, where: str = "graph") -> Graph:
+def parse_graph(spec: object, *, where: str = "graph", stored: bool = False) -> Graph:
     """A valid graph from plain JSON.
 
     Edges from START set the entry, in inner graphs too; they are not kept. Without an entry, runs begin at the first
-    node.
+    node. One that was `stored` may have longer durations than are accepted now.
 
     Raises:
         InvalidInput: with all findings; `graph.malformed` if the spec has not even the right shape.
@@ -34,7 +35,7 @@ def parse_graph(spec: object, *, where: str = "graph") -> Graph:
     if wrong:
         raise InvalidInput.all_of(wrong)
     try:
-        graph = Graph.model_validate(whole)
+        graph = Graph.model_validate(whole, context=None if stored else ASKED)
     except ValidationError as error:
         _, *more = problems_of(error, "graph.malformed", where)
         raise InvalidInput.all_of([problem_of(error, "graph.malformed", where), *more]) from None
@@ -48,7 +49,7 @@ def problems_in(spec: object, *, where: str = "graph") -> list[Problem]:
     salvage = Salvage()
     for attempt in range(3):
         try:
-            graph = Graph.model_validate(whole)
+            graph = Graph.model_validate(whole, context=ASKED)
         except ValidationError as error:
             if attempt == 0:
                 found += problems_of(error, "graph.malformed", where)

@@ -22,7 +22,7 @@ from pydantic_core import core_schema
 
 from partsong.contracts.errors import Problem
 from partsong.contracts.events import EVENTS, EventBase
-from partsong.contracts.graph import Graph, parse_duration
+from partsong.contracts.graph import Graph
 from partsong.contracts.talk.chunks import Chunk
 from partsong.contracts.talk.messages import ToolSpec
 from partsong.contracts.wire.requests import Accepted, Rejected, Request
@@ -200,10 +200,6 @@ def schema_of(model: type[BaseModel]) -> Schema:
     schema = cast("Schema", copy.deepcopy(model.model_json_schema(schema_generator=_Described)))
     defs = _object(schema.get("$defs", {}))
     for part in _objects(schema):
-        if isinstance(part.get("gt"), int):
-            del part[
-                "gt"
-            ]  # pydantic's note of a bound that it checks by itself; `_SECONDS` says it
         if not isinstance(tag := part.get("discriminator"), dict):
             continue
         for target in _object(tag["mapping"]).values():
@@ -214,23 +210,11 @@ def schema_of(model: type[BaseModel]) -> Schema:
     return schema
 
 
-_SECONDS: Schema = {"type": "number", "exclusiveMinimum": 0}
-_DURATION: Schema = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)\s*$"}
-
-
 class _Described(GenerateJsonSchema):
     """Fields are described by the docstrings below them, and not titled with their own names."""
 
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002
         return False
-
-    def function_before_schema(
-        self, schema: core_schema.BeforeValidatorFunctionSchema
-    ) -> JsonSchemaValue:
-        """A duration is also read from text like `30s`."""
-        if schema["function"]["function"] is parse_duration:
-            return {"anyOf": [dict(_SECONDS), dict(_DURATION)]}
-        return super().function_before_schema(schema)
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         made = super().model_schema(schema)

@@ -14,9 +14,9 @@ from pydantic import (
     model_validator,
 )
 
+from partsong.contracts.durations import ASKED, Seconds
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.events import RunOptions
-from partsong.contracts.graph import Seconds
 from partsong.contracts.graph.validate import problem_of
 from partsong.contracts.ids import check_id
 from partsong.contracts.plain import plain, read_json
@@ -256,7 +256,7 @@ def parse_request(verb: str, body: bytes) -> Request:
         plain({key: None}, "body", "request.malformed")
         plain(value, key, "request.malformed")
     try:
-        request = model.model_validate(raw)
+        request = model.model_validate(raw, context=ASKED)
     except ValidationError as error:
         raise InvalidInput.of(problem_of(error, "request.malformed")) from None
     check_id("id", request.id)

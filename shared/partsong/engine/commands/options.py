@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from partsong.contracts.deadlines import BAD_DEADLINE, parse_deadline, seconds_after
 from partsong.contracts.errors import InvalidInput
 from partsong.contracts.events import Parent, RunOptions
 from partsong.contracts.wire.work import child_of, child_of_v0
-from partsong.engine.calls.calls import LATEST
+from partsong.engine.calls.calls import LATEST, later
 
-__all__ = ["check_options"]
+__all__ = ["check_deadline", "check_options", "resolved"]
 
 _LONGEST_URL = 2000
 _MOST_STEPS = 1_000_000
@@ -29,27 +30,37 @@ def check_options(run_id: str, options: RunOptions) -> None:
             where="options.max_steps",
             fix="let the work go on in another run: everything that a run does is read when it is taken up",
         )
-    if options.deadline is not None:
-        _deadline(options.deadline)
+    check_deadline(options)
     if options.parent is not None:
         _parent(run_id, options.parent)
     if options.webhook is not None:
         _webhook(options.webhook)
 
 
-def _deadline(moment: str) -> None:
-    try:
-        there = datetime.fromisoformat(moment)
-        fits = there.tzinfo is not None and there < LATEST
-    except ValueError:
-        fits = False
-    if not fits:
+def check_deadline(options: RunOptions) -> None:
+    """Refuse a deadline that is none, or later than a timer can wait for.
+
+    Raises:
+        InvalidInput: `run.bad_deadline`.
+    """
+    if options.deadline is None or seconds_after(options.deadline) is not None:
+        return
+    moment = parse_deadline(options.deadline, "options.deadline")
+    if datetime.fromisoformat(moment) >= LATEST:
         raise InvalidInput(
-            "run.bad_deadline",
-            f"{moment!r:.60} is no time with an offset before {LATEST.year}",
+            BAD_DEADLINE,
+            f"{moment!r:.60} is no moment before {LATEST.year}",
             where="options.deadline",
-            fix="give RFC 3339, for example 2026-07-01T09:00:00Z",
+            fix="give RFC 3339, for example 2030-01-31T18:00:00Z",
         )
+
+
+def resolved(options: RunOptions, now: str) -> tuple[RunOptions, float | None]:
+    """The options with a moment as their deadline; and the seconds it was made of, if it was a duration."""
+    after = seconds_after(options.deadline) if options.deadline is not None else None
+    if after is None:
+        return options, None
+    return options.model_copy(update={"deadline": later(now, after)}), after
 
 
 def _parent(run_id: str, parent: Parent) -> None:

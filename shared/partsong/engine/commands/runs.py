@@ -16,6 +16,7 @@ from partsong.contracts.state.retry import missing_nodes, revived
 from partsong.contracts.state.serialization import dump_state
 from partsong.contracts.state.state import RunState
 from partsong.contracts.talk.hooks import PluginRef
+from partsong.engine.commands.options import resolved
 from partsong.engine.draft import Closing
 
 __all__ = [
@@ -53,6 +54,7 @@ def start(
     plugins: tuple[PluginRef, ...] = (),
 ) -> tuple[e.Event, ...]:
     """A run begins, or waits for its thread; `remembered` is what the thread's last run has left for it."""
+    options, after = resolved(options, now)
     started = e.RunStarted(
         id=f"{run_id}.started",
         time=now,
@@ -65,6 +67,7 @@ def start(
         queued=queued,
         remembered=remembered or {},
         plugins=plugins,
+        deadline_after=after,
     )
     return (started, *_deadline(options, started.id, now))
 
@@ -175,6 +178,8 @@ def retry(
         )
     if graph is not None:
         _fits(revived(state, graph, now))
+    if options is not None:
+        options, _ = resolved(options, now)
     retried = e.RunRetried(
         id=f"{state.run_id}.retried.{request_id}",
         time=now,

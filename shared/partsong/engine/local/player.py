@@ -27,6 +27,7 @@ from partsong.contracts.talk.hooks import PluginRef
 from partsong.contracts.wire.subjects import Subjects
 from partsong.contracts.wire.work import Work
 from partsong.engine.commands import runs
+from partsong.engine.commands.options import check_deadline
 from partsong.engine.commands.signals import signal
 from partsong.engine.local.engine import Approver, Item, LocalRun, Perform
 from partsong.engine.local.equipped import Equipped
@@ -96,6 +97,8 @@ class Player:
             Unavailable: `cel.not_installed`, `jsonschema.not_installed`: what the graph takes is not installed here.
         """
         require_all(self._graph)
+        if options is not None:
+            check_deadline(options)
         run_id = check_id("run_id", run_id) if run_id is not None else clock.new_run_id()
         input = _plain(input, "input")
         signals = _plain(signals or {}, "signals")
@@ -167,6 +170,8 @@ class Player:
             Unavailable: see `execute`.
         """
         require_all(self._graph)
+        if options is not None:
+            check_deadline(options)
         run = self._run(run_id, emit)
         state = await run.load()
         if state.graph is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import JsonValue
 
 from partsong.contracts import events as e
+from partsong.contracts.deadlines import seconds_after
 from partsong.contracts.errors import Conflict
 
 __all__ = ["check_same"]
@@ -31,8 +32,11 @@ def check_same(
         keys = [*dict.fromkeys([*begun.input, *input])]
         differs += [f"input.{key}" for key in keys if _unlike(key, begun.input, input)]
     fresh = e.RunOptions()
-    for name in e.RunOptions.model_fields if options is not None else ():
+    options = options or fresh
+    for name in e.RunOptions.model_fields:
         wanted = getattr(options, name)
+        if name == "deadline" and _same_deadline(options.deadline, begun):
+            continue
         if wanted not in (getattr(fresh, name), getattr(begun.options, name)):
             differs.append(f"options.{name}")
     if differs:
@@ -42,6 +46,15 @@ def check_same(
             where="run_id",
             fix="take another id for another run; to go on with this one leave them out or give what it was begun with",
         )
+
+
+def _same_deadline(wanted: str | None, begun: e.RunStarted) -> bool:
+    """Whether a duration is the one that the run's deadline was made of."""
+    return (
+        wanted is not None
+        and (after := seconds_after(wanted)) is not None
+        and after == begun.deadline_after
+    )
 
 
 def _unlike(key: str, old: Mapping[str, JsonValue], new: Mapping[str, JsonValue]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from partsong.contracts import events as e
+from partsong.contracts.durations import format_duration
 from partsong.contracts.errors import InvalidInput, Problem
 from partsong.contracts.graph import TransformNode, WaitNode
 from partsong.contracts.graph.expressions import compute
@@ -130,7 +131,7 @@ def _time_has_come(draft: Draft, execution: Execution, node: WaitNode) -> None:
     else:
         problem = Problem(
             code="wait.timeout",
-            message=f"no signal {node.signal!r} came within {node.deadline:g} s",
+            message=f"no signal {node.signal!r} came within {format_duration(node.deadline or 0)}",
             where=f"nodes.{execution.node}.deadline",
             fix="add an edge for the outcome timeout, or a longer deadline",
         )

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import PurePath
 
+from partsong.contracts.durations import format_duration
 from partsong.contracts.errors import PartsongError, Problem
 from partsong.contracts.events import CallKind
 from partsong.contracts.exception_names import class_name
@@ -83,13 +84,13 @@ def timed_out(kind: CallKind, name: str, seconds: float, *, unknown: bool) -> Pr
     if unknown:
         return Problem(
             code=f"{kind}.timeout",
-            message=f"{name} gave no result within {seconds:g} s, and its effect may still happen",
+            message=f"{name} gave no result within {format_duration(round(seconds, 3))}, and its effect may still happen",
             fix="find out whether it happened before calling it again",
             fault="tool",
         )
     return Problem(
         code=f"{kind}.timeout",
-        message=f"{name} gave no result within {seconds:g} s",
+        message=f"{name} gave no result within {format_duration(round(seconds, 3))}",
         fix="raise the timeout, or make it faster",
         retryable=True,
         fault="tool",
@@ -100,7 +101,7 @@ def fell_silent(kind: CallKind, name: str, seconds: float) -> Problem:
     """The problem for a call that showed nothing for too long."""
     return Problem(
         code=f"{kind}.idle_timeout",
-        message=f"{name} showed nothing for {seconds:g} s",
+        message=f"{name} showed nothing for {format_duration(round(seconds, 3))}",
         fix="raise idle_timeout, or call the context's emit more often",
         retryable=True,
         fault="tool",

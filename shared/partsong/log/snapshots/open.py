@@ -6,11 +6,12 @@
     memory:                 this process
     none:                   nowhere
 
-Options: `?newest=8&older=56`, how many of each run are kept; `&ttl=86400`, in `kv` and Redis, for how many seconds.
+Options: `?newest=8&older=56`, how many of each run are kept; `&ttl=1d`, in `kv` and Redis, for how long.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from nats.aio.client import Client
 
+from partsong.contracts.durations import parse_duration
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.log.snapshots.file import FileSnapshots
 from partsong.log.snapshots.kv import KvSnapshots
@@ -45,7 +47,7 @@ async def open_snapshots(
     bucket, and what the keys in Redis start with.
 
     Raises:
-        InvalidInput: `settings.invalid`: the URL is none of these, or an option is wrong.
+        InvalidInput: `settings.invalid`: the URL is none of these, or an option is wrong; `duration.invalid`.
         Unavailable: `snapshots.no_driver`: the extra for Redis is not installed.
     """
     wanted = _parse(url)
@@ -99,10 +101,10 @@ def _parse(url: str) -> _Wanted:
         _whole(options, "older", default.older, least=0),
     )
     redis = parts.scheme in {"redis", "rediss", "unix"}
-    ttl = _whole(options, "ttl", 0, least=1) if redis or parts.scheme == "kv" else 0
+    ttl = options.pop("ttl", "") if redis or parts.scheme == "kv" else ""
     if options and not redis:  # Redis has many of its own
         raise _invalid(f"{parts.scheme}: has no option {', '.join(sorted(options))}")
-    return _Wanted(parts._replace(query=urlencode(options)), retention, ttl or None)
+    return _Wanted(parts._replace(query=urlencode(options)), retention, _ttl(ttl))
 
 
 async def _redis(wanted: _Wanted, name: str, stack: AsyncExitStack) -> Snapshots:
@@ -133,6 +135,11 @@ def _whole(options: dict[str, str], option: str, default: int, *, least: int) ->
     if not text.isdecimal() or int(text) < least:
         raise _invalid(f"{option} is {text!r}, not a whole number of at least {least}")
     return int(text)
+
+
+def _ttl(text: str) -> int | None:
+    """Whole seconds, which is what stores count."""
+    return math.ceil(parse_duration(text, f"{_WHERE}: ttl")) if text else None
 
 
 def _invalid(why: str) -> InvalidInput:

@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 import httpx2
 
+from partsong.contracts.durations import format_duration
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.tools.net.addresses import Gate
 from partsong.tools.net.urls import charset_of, host_of, origin, parsed, port_of, redirected
@@ -138,7 +139,7 @@ class SafeHttp:
             async with asyncio.timeout(self._timeout):
                 return await work
         except (TimeoutError, httpx2.TimeoutException) as error:
-            why = f"no whole answer within {self._timeout:g} s"
+            why = f"no whole answer within {format_duration(self._timeout)}"
             raise _unavailable("http.timeout", why, origin(url)) from error
         except httpx2.HTTPError as error:
             why = f"{type(error).__name__}: {error}"

@@ -373,10 +373,20 @@ def test_what_is_to_come_in_a_million_years_is_set_for_the_latest_moment_there_i
 def test_waits_before_retries_that_grow_beyond_all_numbers_are_the_longest_there_may_be() -> None:
     retry = {"attempts": 9, "initial": 1e308, "factor": 1e300, "max": 1e308, "jitter": 1}
     node = {"type": "function", "function": "m:a", "retry": retry}
-    run = given(parse_graph({"name": "g", "nodes": {"a": node}}))
+    run = given(parse_graph({"name": "g", "nodes": {"a": node}}, stored=True))
     for _ in range(3):
         run.fails("a:1")
         (timer,) = run.state.timers.values()
         assert timer.at <= "2262-01-01T00:00:00.000Z"
         run.fires(timer.id)
     assert run.state.error is None
+
+
+def test_a_duration_as_deadline_is_a_moment_from_where_the_run_begins() -> None:
+    options = e.RunOptions(deadline="1h30m")
+    check_options("r_1", options)
+    started, timer = runs.start("r_1", waiting(), {}, options, "q1", "2026-01-01T00:00:00.000Z")
+    assert isinstance(started, e.RunStarted)
+    assert isinstance(timer, e.TimerSet)
+    assert timer.at == started.options.deadline == "2026-01-01T01:30:00.000Z"
+    assert started.deadline_after == 5400

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from partsong.contracts.errors import Conflict
+from partsong.contracts.errors import Conflict, InvalidInput
 from partsong.workflow import WorkflowGraph
 
 
@@ -28,3 +29,20 @@ async def test_another_input_under_the_id_of_a_run_is_refused_and_the_same_goes_
     done = await graph.execute(run_id="r_1", log=log, signals={"go": 1})
     assert done.status == "completed"
     assert done["n"] == 21
+
+
+async def test_a_duration_as_deadline_is_the_same_run_whenever_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    log = str(tmp_path / "runs.log")
+    graph = WorkflowGraph("g")
+    graph.add_wait("w", signal="go")
+    await graph.execute(run_id="r_1", log=log, deadline="1h")
+    for same in ("60m", 3600, timedelta(hours=1), None):
+        again = await graph.execute(run_id="r_1", log=log, deadline=same)
+        assert again.status == "waiting"
+    for other in ("2h", "2030-01-31T12:00:00Z"):
+        with pytest.raises(Conflict, match=r"options\.deadline"):
+            await graph.execute(run_id="r_1", log=log, deadline=other)
+    with pytest.raises(InvalidInput, match="nor is it a moment"):
+        await graph.execute(run_id="r_2", log=log, deadline="soon")

@@ -40,7 +40,7 @@ async def test_none_keeps_nothing() -> None:
 
 
 async def test_the_url_of_the_bus_names_its_bucket(bus: Bus) -> None:
-    url = "kv:?newest=1&older=1&ttl=60"
+    url = "kv:?newest=1&older=1&ttl=1m"
     async with open_snapshots(url, nc=bus.nc, name=bus.names.snapshots) as snapshots:
         await assert_two_are_kept(snapshots)
     assert not bus.nc.is_closed
@@ -91,7 +91,6 @@ async def assert_two_are_kept(snapshots: Snapshots) -> None:
         "memory:?older=-1",
         "memory:?newest=many",
         "memory:?ttl=5",
-        "redis://h?ttl=0",
     ],
 )
 async def test_a_url_that_names_no_store_is_refused(url: str) -> None:
@@ -101,6 +100,15 @@ async def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     assert refused.value.problem.code == "settings.invalid"
     assert refused.value.problem.where == "PARTSONG_SNAPSHOTS"
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("ttl", ["0", "-1", "soon", "P1M", "nan"])
+async def test_a_ttl_is_a_duration(ttl: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        async with open_snapshots(f"redis://h?ttl={ttl}"):
+            pytest.fail("it was opened")
+    problem = refused.value.problem
+    assert (problem.code, problem.where) == ("duration.invalid", "PARTSONG_SNAPSHOTS: ttl")
 
 
 async def test_without_the_extra_a_redis_is_refused_with_what_to_install() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from partsong.contracts.durations import parse_duration
 from partsong.contracts.errors import InvalidInput
 
 __all__ = ["Limits"]
@@ -25,6 +26,14 @@ class Limits:
     """Calls of tools."""
     length: int = 20_000
     """Characters of the code."""
+
+    def __post_init__(self) -> None:
+        """Read `seconds`, which may be any duration.
+
+        Raises:
+            InvalidInput: `duration.invalid`.
+        """
+        object.__setattr__(self, "seconds", parse_duration(self.seconds, "seconds"))
 
     def check(self, code: str) -> None:
         """Refuse code that is too long, or that cannot be sent anywhere.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from partsong.contracts.durations import format_duration
 from partsong.contracts.errors import InvalidInput, Unavailable
 from partsong.tools.builtin.code.limits import Limits
 
@@ -48,7 +49,7 @@ def limit(said: str, limits: Limits, printed: str) -> InvalidInput:
         "code.limit",
         f"stopped: {_cut(said)}{_printed(printed)}",
         where="code",
-        fix=f"there are {limits.seconds:g} s, {limits.memory / 1024 / 1024:g} MB of memory, {limits.depth} nested calls, "
+        fix=f"there are {format_duration(limits.seconds)}, {limits.memory / 1024 / 1024:g} MB of memory, {limits.depth} nested calls, "
         f"{limits.output} bytes of output and {limits.calls} tool calls: do less, or in smaller parts",
     )
 

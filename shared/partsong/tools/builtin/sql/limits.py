@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from partsong.contracts.durations import parse_duration
 from partsong.contracts.errors import InvalidInput
 
 __all__ = ["REDACTED", "Limits"]
@@ -40,12 +41,13 @@ class Limits:
     """
 
     def __post_init__(self) -> None:
-        """Refuse bounds that let nothing through.
+        """Refuse bounds that let nothing through; `seconds` may be any duration.
 
         Raises:
-            InvalidInput: `sql.bad_limit`.
+            InvalidInput: `sql.bad_limit`, `duration.invalid`.
         """
-        for name in ("rows", "bytes", "seconds"):
+        object.__setattr__(self, "seconds", parse_duration(self.seconds, "seconds"))
+        for name in ("rows", "bytes"):
             if (value := getattr(self, name)) <= 0:
                 raise InvalidInput(
                     "sql.bad_limit", f"{name} is {value}, not more than 0", where=name

@@ -12,6 +12,7 @@ import asyncpg  # type: ignore[import-untyped]  # it ships no types
 from pydantic import JsonValue
 from sqlglot import exp
 
+from partsong.contracts.durations import format_duration
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from partsong.tools.builtin.sql.guard import Relation, named, redacted, rendered
 from partsong.tools.builtin.sql.limits import Limits
@@ -167,7 +168,7 @@ def _failed(error: Exception) -> PartsongError:
 def _late(limits: Limits) -> InvalidInput:
     return InvalidInput(
         "sql.timeout",
-        f"the query took longer than {limits.seconds:g} s and was cancelled",
+        f"the query took longer than {format_duration(limits.seconds)} and was cancelled",
         where="sql",
         fix="ask for less: fewer rows, a condition on an indexed column, an end to the recursion",
     )

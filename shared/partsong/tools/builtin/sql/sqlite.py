@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from partsong.contracts.durations import format_duration
 from partsong.contracts.errors import InvalidInput, PartsongError, Unavailable
 from partsong.runtime import clock
 from partsong.tools.builtin.sql.functions import ALLOWED
@@ -155,7 +156,7 @@ def _failed(path: Path, error: sqlite3.Error) -> PartsongError:
 def _late(limits: Limits) -> InvalidInput:
     return InvalidInput(
         "sql.timeout",
-        f"the query took longer than {limits.seconds:g} s and was stopped",
+        f"the query took longer than {format_duration(limits.seconds)} and was stopped",
         where="sql",
         fix="ask for less: fewer rows, a condition on an indexed column, an end to the recursion",
     )

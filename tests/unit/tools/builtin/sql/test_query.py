@@ -363,7 +363,7 @@ def test_what_cannot_be_asked_is_refused_at_once(url: str) -> None:
 
 @pytest.mark.parametrize("limits", [{"rows": 0}, {"bytes": -1}, {"seconds": 0}])
 def test_limits_that_let_nothing_through_are_refused(limits: dict[str, int]) -> None:
-    with pytest.raises(InvalidInput, match="not more than 0"):
+    with pytest.raises(InvalidInput, match=r"not more than 0|more than nothing"):
         Limits(**limits)  # type: ignore[arg-type]
 
 
