@@ -29,7 +29,10 @@ def place_of(target: object, made_of: object = None, *, far: bool = False) -> st
     home = home_of(written)
     if (named := _named(target, home, getattr(written, "__qualname__", None))) is not None:
         return named
-    for module in _modules((home, *(_others() if far else ()))):
+    elsewhere = (
+        _others() if far and home not in _NOWHERE else ()
+    )  # many modules hold Python's own under names of theirs
+    for module in _modules((home, *elsewhere)):
         for name, value in list(vars(module).items()):
             if value is target and not name.startswith("_"):
                 return f"{module.__name__}:{name}"

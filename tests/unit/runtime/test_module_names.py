@@ -32,7 +32,10 @@ def test_an_object_is_found_near_its_class(desk: ModuleType) -> None:
     assert place_of(desk.lib, far=True) == "shop_t.desk:lib"
 
 
-def test_what_no_module_has_in_public_is_not_found(desk: ModuleType) -> None:
+def test_what_no_module_has_in_public_is_not_found(
+    desk: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "OrderedDict", dict, raising=False)  # as a well-known library has it
     for nobody in (
         desk.Desk(1).lookup,
         desk._secret.lookup,
