@@ -71,9 +71,9 @@ def test_a_case_is_the_same_in_any_process(kind: str) -> None:
     assert repr(here[0]) == repr(here[1]) == there.strip()
 
 
-@pytest.mark.parametrize(("said", "case"), KNOWN.items())
-def test_what_is_known_to_be_wrong_is_wrong_still(said: str, case: str) -> None:
-    assert said in found_in(SEED, case), f"it has been mended: take {said!r} out of KNOWN"
+def test_what_is_known_to_be_wrong_is_wrong_still() -> None:
+    for said, case in KNOWN.items():
+        assert said in found_in(SEED, case), f"it has been mended: take {said!r} out of KNOWN"
 
 
 def test_one_case_is_played_again_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:

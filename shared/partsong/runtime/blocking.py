@@ -53,13 +53,14 @@ def _in_a_notebook() -> bool:
 def _in_a_thread(what: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """With the caller's context variables; all is closed in the loop where it was opened, before this returns."""
     context, outcome = contextvars.copy_context(), Future[T]()
-    begun, running = threading.Event(), list[Callable[[], object]]()
+    interrupted, running = threading.Event(), list[Callable[[], object]]()
 
     async def main() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101  # this is one
         running.append(lambda: loop.call_soon_threadsafe(task.cancel))
-        begun.set()
+        if interrupted.is_set():  # before there was anything to cancel
+            raise asyncio.CancelledError
         return await what()
 
     def work() -> None:
@@ -70,18 +71,17 @@ def _in_a_thread(what: Callable[[], Coroutine[Any, Any, T]]) -> T:
             outcome.set_exception(error)
         else:
             outcome.set_result(result)
-        finally:
-            begun.set()
 
     thread = threading.Thread(target=work, name="partsong blocking", daemon=True)
-    thread.start()
     try:
+        thread.start()
         return outcome.result()
     except KeyboardInterrupt:
-        begun.wait()
+        interrupted.set()
         for cancel in running:
             with suppress(RuntimeError):  # it has ended
                 cancel()
         raise
     finally:
-        thread.join()
+        with suppress(RuntimeError):  # it was interrupted before it began
+            thread.join()

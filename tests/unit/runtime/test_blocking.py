@@ -20,6 +20,7 @@ INTERRUPTED = """
 import asyncio, os, signal, sys, threading, types
 from partsong.runtime.blocking import blocking
 
+sys.setswitchinterval(5)  # so that the thread may be told to stop before whoever started it goes on
 shell = types.ModuleType("IPython")
 shell.get_ipython = object
 if "notebook" in sys.argv:
