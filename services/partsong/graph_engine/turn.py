@@ -26,7 +26,7 @@ from partsong.contracts.wire.marks import Restored
 from partsong.contracts.wire.requests import Accepted, Rejected
 from partsong.contracts.wire.subjects import OURS, Subjects
 from partsong.engine.calls.doubt import in_doubt
-from partsong.engine.calls.overstayed import Unattended, overstayed
+from partsong.engine.calls.overstayed import Watch, overstayed
 from partsong.engine.commands import runs
 from partsong.engine.commands.outcomes import PREPARED, Prepared, carry_out
 from partsong.engine.decide import decide
@@ -118,7 +118,7 @@ class Turns:
         *,
         silent: Callable[[str], bool] = lambda _worker: False,
         stopped: Callable[[str], bool] = lambda _worker: False,
-        unattended: Unattended = lambda *_call: None,
+        unattended: Watch = lambda *_call: None,
         holds: Callable[[str, str, int], bool] = lambda *_call: False,
         restores: Callable[[], Sequence[Restored]] = tuple,
         telemetry: Telemetry | None = None,

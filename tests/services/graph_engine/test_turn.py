@@ -36,9 +36,8 @@ async def test_who_makes_a_busy_runs_calls_is_looked_at_now_and_then(
     monkeypatch.setattr(turn, "_WATCH", often)
     world, asked, width = World(MemoryLog(), Subjects(), parse_graph(MAP)), list[str](), 60
 
-    def unattended(_run_id: str, call_id: str, _attempt: int) -> float | None:
+    def unattended(_run_id: str, call_id: str, _attempt: int) -> None:
         asked.append(call_id)
-        return None
 
     async def one_by_one(run_id: str, call: Call, view: Mapping[str, JsonValue]) -> None:
         for _ in range(int(call.exec.split("/")[1])):

@@ -114,7 +114,7 @@ class Retry(SpecBase):
     Empty: whatever says that it is retryable, as all exceptions do.
     """
     not_on: _Errors = ()
-    """_Errors, named in the same way, that are never worth another attempt."""
+    """Errors, named in the same way, that are never worth another attempt."""
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 

@@ -6,9 +6,11 @@ and the older one does not any more, the older one is known to be dead at once.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Beat", "Blocked", "HeldCall"]
+__all__ = ["Beat", "Blocked", "HeldCall", "Unattended"]
 
 
 class HeldCall(BaseModel):
@@ -67,3 +69,11 @@ class Beat(BaseModel):
     def worker(self) -> str:
         """The id that claims carry."""
         return f"{self.name}~{self.incarnation}"
+
+
+class Unattended(NamedTuple):
+    """For how many seconds nobody could end a call that was begun."""
+
+    seconds: float
+    still: float
+    """For how many of them it could show nothing either."""

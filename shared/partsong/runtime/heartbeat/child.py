@@ -43,6 +43,7 @@ class _Child:
         self._parent, self._held, self._told = parent, held, told
         self._base: dict[str, object] = dict(told["beat"])
         self._nc = NatsClient()
+        self._how: Standing = "well"
         self._silent = 0.0
         """Seconds for which the parent has been silent; what this process itself slept through does not count."""
 
@@ -54,6 +55,8 @@ class _Child:
             await self._beat()
             self._end_silent()
             await asyncio.wait({listening}, timeout=PERIOD)
+        if not connecting.done():  # the parent may have begun something all the same
+            await asyncio.wait({connecting}, timeout=_LAST_WORD)
         if not connecting.done():
             connecting.cancel()
             return
@@ -117,17 +120,24 @@ class _Child:
                     os.kill(self._parent, number)
 
     async def _beat(self) -> None:
-        how = self._standing()
-        if how == "silent" or not await self._say(blocked=how == "blocked"):
+        how, before = self._standing(), self._how
+        self._how = how
+        if how == "silent":
+            if before != how:  # once: what it has begun since the last heartbeat is known to nobody
+                await self._say(whole=True)
+            return
+        if not await self._say(blocked=how == "blocked"):
             return
         names = candidates(self._held.entries()) if how == "blocked" else []
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(sys.stdout.fileno(), json.dumps(names).encode() + b"\n")
 
-    async def _say(self, *, blocked: bool = False, stopped: bool = False) -> bool:
+    async def _say(
+        self, *, blocked: bool = False, stopped: bool = False, whole: bool = False
+    ) -> bool:
         if not self._nc.is_connected:  # what would be held back until then is news no more
             return False
-        beat = beat_of(self._base, self._held, blocked=blocked, whole=stopped)
+        beat = beat_of(self._base, self._held, blocked=blocked, whole=stopped or whole)
         body = json.dumps({**beat, "stopped": True} if stopped else beat).encode()
         try:
             await self._nc.publish(self._told["subject"], body)

@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from pydantic import ValidationError
 
-from partsong.contracts.wire.heartbeat import Beat
+from partsong.contracts.wire.heartbeat import Beat, Unattended
 from partsong.contracts.wire.subjects import Subjects
 from partsong.runtime import clock
 from partsong.runtime.answers import answers
@@ -53,6 +53,8 @@ class LivenessMonitor:
         """Of workers never heard, when they were asked about first and last."""
         self._swept = self._began
         self._newest: dict[str, tuple[str, float]] = {}
+        self._blocked: dict[str, float] = {}
+        """When workers that are blocked said so first."""
         self._held: dict[str, frozenset[tuple[str, str, int]]] = {}
         self._begun = Recent[tuple[str, str, int], tuple[str, float]](_BEGUN)
         self._fallen = Recent[tuple[str, str, int], None](_FALLEN)
@@ -136,8 +138,8 @@ class LivenessMonitor:
             call in held and self.silent(worker) for worker, held in self._held.items()
         )
 
-    def unattended(self, run_id: str, call_id: str, attempt: int) -> float | None:
-        """For how many seconds nobody could end a call that was begun; None if its worker can, or none was heard of.
+    def unattended(self, run_id: str, call_id: str, attempt: int) -> Unattended | None:
+        """For how long nobody could end a call that was begun; None if its worker can, or none was heard of.
 
         A worker that is gone cannot, nor can one that the call itself keeps from everything else.
         """
@@ -148,10 +150,13 @@ class LivenessMonitor:
         worker, since = begun
         beat = self.beats.get(worker)
         if beat is None or beat.stopped or self.silent(worker):
-            since = max(since, self._last.get(worker, since))
-        elif not _blocks(beat, call):
+            since = still = max(since, self._last.get(worker, since))
+        elif _blocks(beat, call):
+            still = max(since, self._blocked.get(worker, since))
+        else:
             return None
-        return clock.monotonic() - since
+        now = clock.monotonic()
+        return Unattended(now - since, now - still)
 
     def living(self, service: str) -> set[str]:
         """The workers of a service that are not silent."""
@@ -201,12 +206,16 @@ class LivenessMonitor:
         self._newest[beat.name] = newest, begun
         self.beats[beat.worker] = beat
         self.beats.move_to_end(beat.worker)
+        if beat.blocked is None:
+            self._blocked.pop(beat.worker, None)
+        else:
+            self._blocked.setdefault(beat.worker, now)
+        for call in beat.held:
+            if not call.asking:
+                self._begins((call.run_id, call.call_id, call.attempt), beat.worker, now)
         if not beat.stopped and (beat.held or beat.held_more):
             calls = ((call.run_id, call.call_id, call.attempt) for call in beat.held)
             self._held[beat.worker] = frozenset(calls)
-            for call in beat.held:
-                if not call.asking:
-                    self._begins((call.run_id, call.call_id, call.attempt), beat.worker, now)
         else:
             self._held.pop(beat.worker, None)
         if beat.stopped and not beat.draining:
@@ -222,6 +231,7 @@ class LivenessMonitor:
                 break
             del self.beats[worker], self._last[worker]
             self._held.pop(worker, None)
+            self._blocked.pop(worker, None)
             if self._newest[beat.name][0] == beat.incarnation:
                 del self._newest[beat.name]
         if now - self._swept > _ASKED:

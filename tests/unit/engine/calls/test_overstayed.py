@@ -11,7 +11,9 @@ from partsong.contracts.graph import Graph
 from partsong.contracts.graph.validate import parse_graph
 from partsong.contracts.state.fold import fold
 from partsong.contracts.state.state import RunState
-from partsong.engine.calls.overstayed import GRACE, TURN_TIMEOUT, Unattended, overstayed
+from partsong.contracts.talk.messages import AssistantMessage, ToolCallPart
+from partsong.contracts.wire.heartbeat import Unattended
+from partsong.engine.calls.overstayed import GRACE, TOOL_TIMEOUT, TURN_TIMEOUT, Watch, overstayed
 from tests.support.scenario import Scenario, given
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -24,8 +26,8 @@ def of(node: Mapping[str, object]) -> Graph:
     return parse_graph({"name": "t", "nodes": {"a": node}})
 
 
-def alone_for(seconds: float | None) -> Unattended:
-    return lambda *_call: seconds
+def alone_for(seconds: float | None, still: float = 0.0) -> Watch:
+    return lambda *_call: None if seconds is None else Unattended(seconds, still)
 
 
 def ends(state: RunState, seconds: float | None) -> list[str]:
@@ -69,9 +71,29 @@ def test_a_claimed_call_is_closed_under_its_claim() -> None:
     assert closing.expect == 7
 
 
-def test_a_tool_without_a_timeout_keeps_its_own() -> None:
+def test_a_function_that_shows_nothing_fails_as_one_that_fell_silent() -> None:
+    state = given(of({**FUNCTION, "timeout": 600, "idle_timeout": 5})).state
+    assert overstayed(state, alone_for(30, 5 + GRACE), NOW) == ()
+    (closing,) = overstayed(state, alone_for(30, 5.1 + GRACE), NOW)
+    assert isinstance(closing.event, e.CallFailed)
+    assert closing.event.error.code == "function.idle_timeout"
+    assert closing.event.error.message.startswith("m:f showed nothing for 5s")
+
+
+def test_a_tool_whose_node_has_no_timeout_has_a_day_where_its_own_is_not_known() -> None:
     state = given(of({"type": "tool", "tool": "mail", "args": {}})).state
-    assert ends(state, 1e9) == []
+    assert ends(state, TOOL_TIMEOUT + GRACE) == []
+    assert ends(state, TOOL_TIMEOUT + 11) == ["call.failed"]
+
+
+def test_a_models_tool_has_a_day_and_not_its_agents_timeout() -> None:
+    run = given(of({**AGENT, "timeout": 5, "agent": {"model": "x:one", "tools": ["mail"]}}))
+    said = AssistantMessage(parts=(ToolCallPart(id="p", name="mail", args={}),))
+    more = {"message": said, "stop": "tool_calls", "provider": "x", "model": "one"}
+    run.when(e.AgentTurnCompleted(id="t", call_id="a:1/t1", attempt=1, **more))
+    assert [call.kind for call in run.state.calls.values() if call.open] == ["tool"]
+    assert ends(run.state, TOOL_TIMEOUT + GRACE) == []
+    assert ends(run.state, TOOL_TIMEOUT + 11) == ["call.failed"]
 
 
 def test_a_turn_is_asked_for_again() -> None:

@@ -370,7 +370,7 @@ async def test_a_call_whose_worker_is_gone_is_unattended_until_another_one_has_i
 ) -> None:
     await beat("a~1", MINE)
     await beat.for_(SILENCE + 1)
-    assert watch.unattended("r_1", "a:1", 1) == pytest.approx(SILENCE + 1)
+    assert watch.unattended("r_1", "a:1", 1) == pytest.approx((SILENCE + 1, SILENCE + 1))
     await beat("b~1", MINE)
     assert watch.unattended("r_1", "a:1", 1) is None
 
@@ -379,19 +379,24 @@ async def test_a_call_that_blocks_its_worker_is_unattended_and_its_neighbours_ar
     beat: Beats, watch: LivenessMonitor, time: Time
 ) -> None:
     loop = Blocked(since="", run_id="r_1", call_id="a:1")
+    await beat("a~1", MINE, BESIDE)
+    time.now += 1
     await beat("a~1", MINE, BESIDE, blocked=loop)
     time.now += 1
-    assert watch.unattended("r_1", "a:1", 1) == pytest.approx(1)
+    assert watch.unattended("r_1", "a:1", 1) == pytest.approx((2, 1)), "before, it could speak"
     assert watch.unattended("r_2", "a:1", 1) is None
     await beat("a~1", MINE, BESIDE, blocked=Blocked(since="", process=True))
     assert watch.unattended("r_1", "a:1", 1) is None
     await beat("a~1", MINE, blocked=Blocked(since="", process=True))
-    assert watch.unattended("r_1", "a:1", 1) == pytest.approx(1)
+    assert watch.unattended("r_1", "a:1", 1) == pytest.approx((2, 1))
     asking = BESIDE.model_copy(update={"asking": True})
     await beat("a~1", MINE, asking, blocked=Blocked(since="", process=True))
-    assert watch.unattended("r_1", "a:1", 1) == pytest.approx(1), (
+    assert watch.unattended("r_1", "a:1", 1) == pytest.approx((2, 1)), (
         "what has not begun blocks nothing"
     )
+    await beat("a~1", MINE)
+    await beat("a~1", MINE, blocked=loop)
+    assert watch.unattended("r_1", "a:1", 1) == pytest.approx((2, 0)), "it spoke in between"
 
 
 async def test_a_call_that_its_worker_has_not_begun_is_not_unattended(
