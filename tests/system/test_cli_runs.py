@@ -200,7 +200,7 @@ async def test_what_cannot_be_done_says_why_and_what_to_do(partsong: Terminal) -
     assert "request.malformed" in await partsong(
         "run", "fork", "r_1", "--returned", "pay:1=3", code=2
     )
-    assert "input.malformed" in await partsong("run", "retry", "r_1", "--deadline", "soon", code=2)
+    assert "run.bad_deadline" in await partsong("run", "retry", "r_1", "--deadline", "soon", code=2)
     assert "on-busy" in await partsong("run", "start", "gate", "--on-busy", "wait", code=2)
 
 

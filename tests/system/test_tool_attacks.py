@@ -85,7 +85,7 @@ def attacks(site: Web, outside: Path) -> list[Attack]:
         *(Attack("fetch_page", {"url": url}, code, says) for url, code, says in fetch),
         *(Attack("read_file", {"path": path}, code, says) for path, code, says in files),
         *(Attack("query_database", {"sql": sql}, code, says) for sql, code, says in queries),
-        Attack("hasty_query", {"sql": endless}, "sql.timeout", "0.3 s"),
+        Attack("hasty_query", {"sql": endless}, "sql.timeout", "300ms"),
         *(Attack("hasty_code", {"code": code}, problem, says) for code, problem, says in codes),
         *(Attack("calculator", {"expression": text}, code, says) for text, code, says in sums),
         Attack("web_search", {"query": "x"}, "http.refused_address", "closed: private"),
