@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -36,7 +37,7 @@ async def a_platform(at: Path) -> AsyncIterator[tuple[Platform, Client]]:
     try:
         await platform.start()
         async with (
-            a_runner(platform, env, at / "second.log"),
+            a_runner(platform, env, at, "second"),
             Client(platform.nats_url, timeout=10) as client,
         ):
             yield platform, client
@@ -45,16 +46,18 @@ async def a_platform(at: Path) -> AsyncIterator[tuple[Platform, Client]]:
 
 
 @asynccontextmanager
-async def a_runner(platform: Platform, env: dict[str, str], log: Path) -> AsyncIterator[None]:
-    """A second one, ready."""
-    with log.open("wb") as sink:
+async def a_runner(
+    platform: Platform, env: dict[str, str], at: Path, name: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A tool-runner beside the platform's, ready, that nobody starts again."""
+    with (at / f"{name}.log").open("wb") as sink:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "partsong.cli.main", "worker", "start", "tool-runner"),
             env={
                 **env,
                 "PARTSONG_NATS_URL": platform.nats_url,
-                "PARTSONG_WORKER": "second",
-                "PARTSONG_DATA": str(log.parent / "second"),
+                "PARTSONG_WORKER": name,
+                "PARTSONG_DATA": str(at / name),
             },
             stdout=asyncio.subprocess.PIPE,
             stderr=sink,
@@ -63,9 +66,11 @@ async def a_runner(platform: Platform, env: dict[str, str], log: Path) -> AsyncI
         assert process.stdout is not None
         async with asyncio.timeout(WITHIN):
             assert (await process.stdout.readline()).startswith(b"ready")
-        yield
+        yield process
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
         await process.communicate()
 
 

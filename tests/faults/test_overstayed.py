@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,9 +17,11 @@ from partsong.contracts import events as e
 from partsong.workflow import Retry, WorkflowGraph
 from tests.faults import slow
 from tests.faults.test_kill import WITHIN, Heard, until
+from tests.faults.test_liveness import a_runner
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 
+ENV = {**os.environ, "PARTSONG_LOAD": "tests.faults.slow"}
 TWICE = Retry(attempts=2, initial=0.01)
 
 
@@ -37,34 +38,10 @@ async def a_platform(at: Path) -> AsyncIterator[tuple[Platform, Client]]:
         await platform.stop()
 
 
-@asynccontextmanager
-async def a_runner(
-    platform: Platform, name: str, at: Path
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A tool-runner, ready, that nobody starts again."""
-    with (at / f"{name}.log").open("wb") as sink:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "partsong.cli.main", "worker", "start", "tool-runner"),
-            env={
-                **os.environ,
-                "PARTSONG_LOAD": "tests.faults.slow",
-                "PARTSONG_NATS_URL": platform.nats_url,
-                "PARTSONG_WORKER": name,
-                "PARTSONG_DATA": str(at / name),
-            },
-            stdout=asyncio.subprocess.PIPE,
-            stderr=sink,
-        )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(WITHIN):
-            assert (await process.stdout.readline()).startswith(b"ready")
-        yield process
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
-        await process.communicate()
+async def begin(client: Client, graph: WorkflowGraph, file: Path, go: Path) -> None:
+    """Start a run, and wait until its function is being called."""
+    await client.start(graph, {"file": str(file), "go": str(go)}, run_id="r_1")
+    await until("it begins", lambda: slow.written(file).total() == 1)
 
 
 async def failed(client: Client, run_id: str) -> e.CallFailed:
@@ -86,9 +63,8 @@ async def test_the_result_of_a_frozen_worker_comes_too_late(tmp_path: Path) -> N
     graph = WorkflowGraph("frozen")
     graph.add_node("n", slow.wait_for, timeout=2, retry=TWICE)
     async with a_platform(tmp_path) as (platform, client):
-        async with a_runner(platform, "first", tmp_path) as first:
-            await client.start(graph, {"file": str(file), "go": str(go)}, run_id="r_1")
-            await until("it begins", lambda: slow.written(file).total() == 1)
+        async with a_runner(platform, ENV, tmp_path, "first") as first:
+            await begin(client, graph, file, go)
             first.send_signal(signal.SIGSTOP)
             async with asyncio.timeout(WITHIN):
                 late = await failed(client, "r_1")
@@ -111,15 +87,14 @@ async def test_the_silence_of_a_killed_worker_is_an_attempt_and_another_one_make
     graph = WorkflowGraph("killed")
     graph.add_node("n", slow.wait_for, idle_timeout=1, retry=TWICE)
     async with a_platform(tmp_path) as (platform, client):
-        async with a_runner(platform, "first", tmp_path) as first:
-            await client.start(graph, {"file": str(file), "go": str(go)}, run_id="r_1")
-            await until("it begins", lambda: slow.written(file).total() == 1)
+        async with a_runner(platform, ENV, tmp_path, "first") as first:
+            await begin(client, graph, file, go)
             first.kill()
             async with asyncio.timeout(WITHIN):
                 silent = await failed(client, "r_1")
         assert (silent.attempt, silent.error.code) == (1, "function.idle_timeout")
         go.touch()
-        async with a_runner(platform, "second", tmp_path):
+        async with a_runner(platform, ENV, tmp_path, "second"):
             result = await client.result("r_1", timeout=WITHIN)
         closed = [(event.type, event.attempt) for event in result.events if isinstance(event, e.CallCompleted | e.CallFailed)]  # fmt: skip
         assert closed == [("call.failed", 1), ("call.completed", 2)]

@@ -25,10 +25,7 @@ from partsong.contracts.spec.schemas import Schema
 __all__ = ["incompatible"]
 
 _ABOUT = {"$schema", "$id", "$defs", "title", "description", "default", "examples", "deprecated"}
-_ABOUT |= {
-    "ge",
-    "gt",
-}  # pydantic's notes of bounds that it checks by itself: no word of JSON Schema
+_ABOUT |= {"ge", "gt"}  # pydantic's notes of bounds that it checks by itself: no JSON Schema
 _KNOWN = _ABOUT | {
     "$ref", "additionalProperties", "anyOf", "const", "discriminator", "enum", "exclusiveMaximum", "exclusiveMinimum",
     "format", "items", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength", "minProperties",
